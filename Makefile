@@ -1,0 +1,62 @@
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The first interpreter that runs and is new enough.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
+
+# Two processes, whole files each, so that a session fixture is built once per file's process.
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadfile
+export POLARS_MAX_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench crash slow fuzz docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## create .venv and install pointline with everything it can use
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "pointline needs Python 3.11 or newer; none was found on PATH" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+demo: $(STAMP) ## run the whole path on a small simulated market
+	$(BIN)/pointline demo
+
+test: lint ## lint, check the types, run the tests and the examples in docstrings
+	$(PYTEST) $(PARALLEL) -m "not slow and not crash" --doctest-modules src/pointline tests
+
+lint: $(STAMP) ## ruff and mypy, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## run the benchmarks
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+crash: $(STAMP) ## kill a writing process again and again and look at what is left
+	$(PYTEST) -m crash tests/crash
+
+slow: $(STAMP) ## the tests that take longer than ten seconds
+	$(PYTEST) $(PARALLEL) -m slow tests
+
+fuzz: $(STAMP) ## the property tests with many more examples, new ones each time
+	$(PYTEST) $(PARALLEL) -m "hypothesis and not crash" --hypothesis-profile=fuzz tests
+
+docs: $(STAMP) ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean: ## remove the environment, caches and everything that was built
+	rm -rf $(VENV) build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

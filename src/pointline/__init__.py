@@ -1,0 +1,44 @@
+"""pointline: the same asset across perpetual futures, dated futures and spot, point in time.
+
+>>> import pointline
+>>> pointline.__version__
+'0.1.0'
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pointline.compare import Study, compare
+    from pointline.lake.store import Lake, open_lake
+    from pointline.trading.costs import CostModel
+
+try:
+    __version__ = version("pointline")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.1.0"
+
+_HOMES = {
+    "CostModel": "pointline.trading.costs",
+    "Lake": "pointline.lake.store",
+    "Study": "pointline.compare",
+    "compare": "pointline.compare",
+    "open_lake": "pointline.lake.store",
+}
+
+__all__ = ["CostModel", "Lake", "Study", "__version__", "compare", "open_lake"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have different types
+    """Loads a public name when it is first used, so that importing pointline stays quick."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'pointline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

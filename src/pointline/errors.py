@@ -1,0 +1,105 @@
+"""What went wrong, where, which value, what was expected, what to do next.
+
+Every error that a user can cause derives from `PointlineError`, so that one `except` catches them all and the command line
+can print them without a traceback. Each also derives from the closest builtin.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class PointlineError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        what: one sentence that says what is wrong.
+        where: the place, e.g. ``"trades.csv, line 12, column price"``.
+        value: the offending value, shown with `repr`.
+        expected: what would have been accepted.
+        hint: what the user can do next.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        value: object = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.value = value
+        self.expected = expected
+        self.hint = hint
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where is not None:
+            lines.append(f"  where:    {self.where}")
+        if self.value is not None:
+            lines.append(f"  value:    {self.value!r}")
+        if self.expected is not None:
+            lines.append(f"  expected: {self.expected}")
+        if self.hint is not None:
+            lines.append(f"  hint:     {self.hint}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.__dict__))
+
+
+def _rebuild(kind: type[PointlineError], fields: dict[str, object]) -> PointlineError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, fields["what"])
+    error.__dict__.update(fields)
+    return error
+
+
+class ConfigError(PointlineError, ValueError):
+    """An argument, option or configuration value cannot be used."""
+
+
+class SourceError(PointlineError, ValueError):
+    """An archive file cannot be trusted or parsed; nothing of it was stored."""
+
+
+class LakeError(PointlineError, RuntimeError):
+    """The lake cannot be read or written as it stands."""
+
+
+class LakeVersionError(LakeError):
+    """The lake was written by a newer version of pointline."""
+
+
+class NoDataError(PointlineError, LookupError):
+    """The lake holds nothing for the window that was asked for."""
+
+
+class RegistryError(PointlineError, LookupError):
+    """An instrument is unknown, ambiguous or not valid at that time."""
+
+
+class VenueRuleError(PointlineError, LookupError):
+    """A venue rule is asked for outside the dates for which it is known."""
+
+
+class AmountOverflowError(PointlineError, OverflowError):
+    """An integer amount does not fit its accumulator; nothing wrapped."""
+
+
+class MissingExtraError(PointlineError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+
+def nearest(name: str, names: Iterable[str], limit: int = 5) -> str:
+    """The `limit` names most alike `name`, for the hint of an error."""
+    found = get_close_matches(name.upper(), sorted({n.upper() for n in names}), n=limit, cutoff=0.4)
+    return ", ".join(found) if found else "none is alike"

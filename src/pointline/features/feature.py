@@ -1,0 +1,158 @@
+"""One feature as a value, the parameters that features share, and the few expressions they are built from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import polars as pl
+
+from pointline.clock import MINUTE_US
+from pointline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pointline.venue_rules import FundingRule
+
+GUIDE = "perp-spot guide"
+OURS = "pointline"
+
+KEY_COLUMNS = ("symbol_id", "bar_id", "bucket_start", "bucket_end", "complete")
+
+VENUE_COLUMNS: dict[str, pl.DataType] = {
+    "open": pl.Float64(),
+    "high": pl.Float64(),
+    "low": pl.Float64(),
+    "close": pl.Float64(),
+    "vwap": pl.Float64(),
+    "volume": pl.Float64(),
+    "quote_volume": pl.Float64(),
+    "trade_count": pl.Int64(),
+    "buy_volume": pl.Float64(),
+    "sell_volume": pl.Float64(),
+    "price_std": pl.Float64(),
+    "realized_vol": pl.Float64(),
+    "age_us": pl.Int64(),
+}
+"""What the bars hold for each venue, behind ``perp_`` and ``spot_``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureParams:
+    """What the features' formulas leave open.
+
+    Attributes:
+        max_spot_age_us: a spot price older than this at the bar's end gives no basis.
+        max_perp_age_us: the same for the perp.
+        price_factor: how many spot units one perp unit holds (1000 for 1000SHIB). Spot prices are multiplied by it, and spot
+            quantities divided by it, before they are compared.
+        cross_quote: the two quotes differ and were not converted: the three basis columns carry the prefix ``cross_quote_``.
+        smooth_bars: bars of `basis_smooth` and lag of `basis_slope`.
+        z_bars: bars of `basis_z`.
+        funding_rules: the venue's dated funding rules over the window; `funding_fair` is null at bars that none covers.
+        total_cost_bps: opening and closing both legs with the withdrawal, `CostModel.total_bps`.
+        four_fill_cost_bps: opening and closing both legs, `CostModel.four_fill_bps`.
+        borrow_bps_per_day: borrowing the coin for a short spot leg, `CostModel.borrow_bps_per_day`.
+        holding_hours: how long `cash_carry_net_bps` collects funding.
+
+    Raises:
+        ConfigError: a figure is out of its range.
+    """
+
+    max_spot_age_us: int = MINUTE_US
+    max_perp_age_us: int = MINUTE_US
+    price_factor: float = 1.0
+    cross_quote: bool = False
+    smooth_bars: int = 5
+    z_bars: int = 100
+    funding_rules: tuple[FundingRule, ...] = ()
+    total_cost_bps: float = 48.0
+    four_fill_cost_bps: float = 40.0
+    borrow_bps_per_day: float = 0.0
+    holding_hours: float = 8.0
+
+    def __post_init__(self) -> None:
+        least: dict[str, float] = {
+            "max_spot_age_us": 1,
+            "max_perp_age_us": 1,
+            "smooth_bars": 1,
+            "z_bars": 2,
+            "total_cost_bps": 0,
+            "four_fill_cost_bps": 0,
+            "borrow_bps_per_day": 0,
+            "holding_hours": 0,
+        }
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if not (_is_finite(value) and value >= bound):
+                raise ConfigError(f"{name} is out of range", where="FeatureParams", value=value, expected=f"a finite number, {bound} or more")
+        if not (_is_finite(self.price_factor) and self.price_factor > 0):
+            raise ConfigError("price_factor is out of range", where="FeatureParams", value=self.price_factor, expected="more than zero")
+        object.__setattr__(self, "funding_rules", tuple(self.funding_rules))
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+Builder: TypeAlias = "Callable[[FeatureParams], pl.Expr]"
+Window: TypeAlias = "int | Callable[[FeatureParams], int]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One column of the features frame.
+
+    Attributes:
+        name: the column.
+        formula: the formula in words, with what was chosen where there is a choice.
+        unit: ``"1"`` for a pure number, ``"bps"``, ``"quote"``, ``"base"``, ``"us"``, …
+        inputs: columns of the bars, or features, that the formula reads.
+        build: the expression, given the parameters. Not-a-number and infinity become null afterwards.
+        window: bars that a value depends on, its own included and those of its inputs counted; a number or a function of the parameters.
+        source: who defined it.
+        published_ic: information coefficient printed by the source, not reproduced here.
+        dtype: type of the column.
+    """
+
+    name: str
+    formula: str
+    unit: str
+    inputs: tuple[str, ...]
+    build: Builder = field(compare=False)
+    window: Window = 1
+    source: str = OURS
+    published_ic: float | None = None
+    dtype: pl.DataType = field(default_factory=pl.Float64)
+
+    def bars_needed(self, params: FeatureParams) -> int:
+        """Bars that one value depends on."""
+        return self.window if isinstance(self.window, int) else self.window(params)
+
+    def expression(self, params: FeatureParams) -> pl.Expr:
+        """The column, named and typed."""
+        return self.build(params).cast(self.dtype).alias(self.name)
+
+
+def from_bars(name: str, formula: str, unit: str, **options: Any) -> Feature:  # noqa: ANN401 - handed on to Feature as they are
+    """A feature that the bars hold already."""
+    return Feature(name=name, formula=formula, unit=unit, inputs=(name,), build=lambda _: pl.col(name), **options)
+
+
+def ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    """The quotient; null where the denominator is zero."""
+    return pl.when(denominator != 0).then(numerator / denominator)
+
+
+def spot_price(column: str, params: FeatureParams) -> pl.Expr:
+    """A spot price (or price difference) in the perp's unit."""
+    return pl.col(column) if params.price_factor == 1 else pl.col(column) * params.price_factor
+
+
+def fresh(params: FeatureParams) -> pl.Expr:
+    """True where both closes are recent enough to be compared; null counts as stale."""
+    spot = pl.col("spot_age_us") <= params.max_spot_age_us
+    perp = pl.col("perp_age_us") <= params.max_perp_age_us
+    return spot & perp

@@ -1,0 +1,119 @@
+"""Funding: the running rate and its clock, the same rate per 8 hours, and what the venue's rule makes of the bar's premium."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from pointline.features.basis import BPS
+from pointline.features.feature import GUIDE, Feature, FeatureParams, from_bars, ratio
+
+HOURS_PER_YEAR = 8_760
+FAIR_SOURCE = "funding_fair_source"
+
+
+def _per_hours(hours: int) -> pl.Expr:
+    interval = pl.col("funding_interval_hours")
+    return pl.when(interval > 0).then(pl.col("funding_close") * hours / interval)
+
+
+def _mark_premium() -> pl.Expr:
+    return ratio(pl.col("mark_close") - pl.col("index_close"), pl.col("index_close"))
+
+
+def _fair(params: FeatureParams) -> pl.Expr:
+    from pointline.venue_rules import fair_funding_8h_expr  # noqa: PLC0415 - the rule files are read only where rules are used
+
+    premium = pl.coalesce(_mark_premium(), pl.col("basis_bps") / BPS)
+    own_interval = pl.when(pl.col("funding_interval_hours") > 0).then("funding_interval_hours")
+    at = pl.col("bucket_end")
+    fair = pl.lit(None, dtype=pl.Float64)
+    for rule in params.funding_rules:
+        covered = (at >= rule.valid_from_us) & (at < rule.valid_until_us)
+        hours = pl.coalesce(own_interval, pl.lit(rule.interval_hours))
+        fair = pl.when(covered).then(fair_funding_8h_expr(rule, premium, interval_hours=hours)).otherwise(fair)
+    return fair
+
+
+def fair_source(params: FeatureParams) -> pl.Expr:
+    """Which premium `funding_fair` was computed from: ``"mark_index"``, ``"basis"``, ``"cross_quote_basis"`` or null where it is null."""
+    basis = pl.lit("cross_quote_basis" if params.cross_quote else "basis")
+    source = pl.when(_mark_premium().is_not_null()).then(pl.lit("mark_index")).otherwise(basis)
+    return pl.when(pl.col("funding_fair").is_not_null()).then(source).alias(FAIR_SOURCE)
+
+
+FUNDING_FEATURES = (
+    from_bars(
+        "funding_close",
+        "running estimate as-of bucket_end, else the last settled rate; funding_source says which",
+        "fraction per interval",
+        source=GUIDE,
+    ),
+    Feature(
+        name="funding_8h",
+        formula="funding_close * 8 / funding_interval_hours",
+        unit="fraction per 8 h",
+        inputs=("funding_close", "funding_interval_hours"),
+        build=lambda _: _per_hours(8),
+    ),
+    from_bars("funding_settled", "last payment known before bucket_end", "fraction per interval"),
+    from_bars("funding_age_us", "bucket_end - time at which funding_close became known", "us", dtype=pl.Int64()),
+    from_bars("seconds_to_funding", "time from bucket_end to the next settlement, 0 at the settlement", "s"),
+    Feature(
+        name="funding_step",
+        formula="funding_close - funding_open, the change inside the bar; both of one kind (funding_source)",
+        unit="fraction per interval",
+        inputs=("funding_close", "funding_open"),
+        build=lambda _: pl.col("funding_close") - pl.col("funding_open"),
+        source=GUIDE,
+    ),
+    Feature(
+        name="funding_carry_annual",
+        formula="funding_close * 8760 / funding_interval_hours, not compounded",
+        unit="fraction per year",
+        inputs=("funding_close", "funding_interval_hours"),
+        build=lambda _: _per_hours(HOURS_PER_YEAR),
+        source=GUIDE,
+    ),
+    from_bars(
+        "predicted_funding_close",
+        "the venue's own prediction as-of bucket_end; null where it publishes none",
+        "fraction per interval",
+        source=GUIDE,
+    ),
+    Feature(
+        name="funding_surprise",
+        formula="funding_close - predicted_funding_close",
+        unit="fraction per interval",
+        inputs=("funding_close", "predicted_funding_close"),
+        build=lambda _: pl.col("funding_close") - pl.col("predicted_funding_close"),
+        source=GUIDE,
+    ),
+    from_bars("oi_close", "open interest as-of bucket_end; oi_source says from which feed", "as the venue counts", source=GUIDE),
+    Feature(
+        name="funding_basis_divergence",
+        formula="funding_8h - basis_bps / 10^4 / 3; the guide's equilibrium, which no venue's rule has (see funding_fair_divergence)",
+        unit="fraction per 8 h",
+        inputs=("funding_8h", "basis_bps"),
+        build=lambda _: pl.col("funding_8h") - pl.col("basis_bps") / BPS / 3,
+        source=GUIDE,
+        published_ic=0.09,
+    ),
+    Feature(
+        name="funding_fair",
+        formula=(
+            "the venue's rule valid at bucket_end (dead band and cap included) applied to the premium of the bar: "
+            "(mark_close - index_close) / index_close, else basis_bps / 10^4, funding_fair_source says which; the rule speaks of an "
+            "average premium over the period, here it is the bar's; null where no rule of FeatureParams covers bucket_end"
+        ),
+        unit="fraction per 8 h",
+        inputs=("mark_close", "index_close", "basis_bps", "funding_interval_hours", "bucket_end"),
+        build=_fair,
+    ),
+    Feature(
+        name="funding_fair_divergence",
+        formula="funding_8h - funding_fair",
+        unit="fraction per 8 h",
+        inputs=("funding_8h", "funding_fair"),
+        build=lambda _: pl.col("funding_8h") - pl.col("funding_fair"),
+    ),
+)

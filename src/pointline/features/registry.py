@@ -1,0 +1,176 @@
+"""The registry of features, and the one query that computes them.
+
+The features frame is the bars with the features beside them. A value at a bar comes from that bar and from bars before it, so it is
+known at ``bucket_end``; labels live in a frame of their own (`pointline.features.labels`).
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline.errors import ConfigError, nearest
+from pointline.features.basis import BASIS_FEATURES, BASIS_LEVELS
+from pointline.features.carry import CARRY_FEATURES
+from pointline.features.feature import KEY_COLUMNS, VENUE_COLUMNS, Feature, FeatureParams
+from pointline.features.flow import FLOW_FEATURES
+from pointline.features.funding import FAIR_SOURCE, FUNDING_FEATURES, fair_source
+from pointline.features.venue import VENUE_FEATURES
+from pointline.research.state import STATE_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_FAMILIES = (VENUE_FEATURES, BASIS_FEATURES, FUNDING_FEATURES, FLOW_FEATURES, CARRY_FEATURES)
+_BY_NAME: dict[str, Feature] = {feature.name: feature for family in _FAMILIES for feature in family}
+
+FEATURES: Mapping[str, Feature] = MappingProxyType(_BY_NAME)
+"""All features by name, inputs before what reads them. `register` adds to it."""
+
+BUILT_IN = frozenset(_BY_NAME)
+"""Names that no user's feature can take."""
+
+PROVENANCE_COLUMNS = ("funding_source", "funding_interval_source", "oi_source", FAIR_SOURCE)
+"""Text columns of the features frame that say where a number came from."""
+
+CROSS_QUOTE_PREFIX = "cross_quote_"
+
+_BAR_COLUMNS = frozenset((*KEY_COLUMNS, *(f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_COLUMNS), *STATE_COLUMNS))
+_DEFAULTS = FeatureParams()
+
+
+def register(feature: Feature, *, replace: bool = False) -> Feature:
+    """Add a feature to `FEATURES`; it is computed from then on in this process.
+
+    Args:
+        feature: its inputs are columns of the bars or features that are registered already.
+        replace: take the place of a feature that was registered under this name; a built-in one stays.
+
+    Returns:
+        The feature.
+
+    Raises:
+        ConfigError: the name is taken, or an input is neither a column of the bars nor a feature.
+    """
+    earlier = list(_BY_NAME)
+    if replace and feature.name in _BY_NAME and feature.name not in BUILT_IN:
+        earlier = earlier[: earlier.index(feature.name)]
+    else:
+        _check_name(feature, {*_BAR_COLUMNS, *_BY_NAME})
+    _check_inputs(feature, {*_BAR_COLUMNS, *earlier})
+    _BY_NAME[feature.name] = feature
+    return feature
+
+
+def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extra: Sequence[Feature] = ()) -> pl.DataFrame:
+    """All features of `FEATURES`, and those of `extra`, beside the bars.
+
+    Args:
+        bars: one row per bar of one spine, sorted by ``bucket_start``, after `pointline.research.state.attach_state`.
+        params: limits, windows, costs and funding rules.
+        extra: further features for this call alone; each may read bars, features and the extras before it.
+
+    Returns:
+        The bars' columns, then the features in the registry's order, then ``funding_fair_source``. With ``params.cross_quote`` the
+        columns ``basis_bps``, ``vwap_basis_bps`` and ``log_basis_bps`` are called ``cross_quote_…``; what is derived from them keeps its name.
+        No value is infinite or not a number: such a result is null.
+
+    Raises:
+        ConfigError: a column is missing, the bars are out of order or of several spines, or a feature of `extra` has a taken name or an
+            unknown input.
+    """
+    features = _with_extra(extra, bars.columns)
+    _check_bars(bars, features)
+    query = bars.lazy()
+    for level in _levels(features):
+        query = query.with_columns(feature.expression(params) for feature in level)
+        query = query.with_columns(pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64)
+    query = query.with_columns(fair_source(params))
+    computed = {*features, FAIR_SOURCE, *(CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS)}
+    kept = [name for name in bars.columns if name not in computed]
+    table = query.select(*kept, *features, FAIR_SOURCE)
+    if params.cross_quote:
+        table = table.rename({name: CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS})
+    return table.collect()
+
+
+def feature_table() -> pl.DataFrame:
+    """The registry as a frame: name, formula, unit, inputs, window (bars, with the default parameters), source, published_ic."""
+    rows = [
+        (f.name, f.formula, f.unit, ", ".join(f.inputs), f.bars_needed(_DEFAULTS), f.source, f.published_ic) for f in FEATURES.values()
+    ]
+    schema = {
+        "name": pl.String(),
+        "formula": pl.String(),
+        "unit": pl.String(),
+        "inputs": pl.String(),
+        "window": pl.Int64(),
+        "source": pl.String(),
+        "published_ic": pl.Float64(),
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _check_name(feature: Feature, taken: set[str]) -> None:
+    if feature.name in taken or feature.name == FAIR_SOURCE or feature.name.startswith(CROSS_QUOTE_PREFIX):
+        raise ConfigError(
+            "a feature's name is taken",
+            where="features",
+            value=feature.name,
+            expected=f"a name that is no column of the bars, no feature, and does not begin with {CROSS_QUOTE_PREFIX}",
+        )
+
+
+def _check_inputs(feature: Feature, known: set[str]) -> None:
+    unknown = [name for name in feature.inputs if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"the feature {feature.name} reads what is neither a column of the bars nor a feature",
+            where="features",
+            value=unknown,
+            hint="most alike: " + "; ".join(f"{name}: {nearest(name, known).lower()}" for name in unknown),
+        )
+
+
+def _with_extra(extra: Sequence[Feature], columns: Sequence[str]) -> dict[str, Feature]:
+    features = dict(FEATURES)
+    for feature in extra:
+        _check_name(feature, {*_BAR_COLUMNS, *features})
+        _check_inputs(feature, {*_BAR_COLUMNS, *columns, *features})
+        features[feature.name] = feature
+    return features
+
+
+def _check_bars(bars: pl.DataFrame, features: Mapping[str, Feature]) -> None:
+    needed = {name for feature in features.values() for name in feature.inputs if name not in features or name == feature.name}
+    missing = sorted(needed.union({"bucket_start", "bucket_end"}) - set(bars.columns))
+    if missing:
+        of_state = [name for name in missing if name in STATE_COLUMNS]
+        raise ConfigError(
+            f"the bars lack {len(missing)} column(s) that features read",
+            where="compute_features, bars",
+            value=missing,
+            hint="attach_state adds the columns of mark, index, funding and open interest" if of_state else None,
+        )
+    if bars["bucket_start"].null_count() or not bars["bucket_start"].is_sorted():
+        raise ConfigError("the bars are not in order of bucket_start", where="compute_features, bars", hint="sort them by bucket_start first")
+    if "symbol_id" in bars.columns and bars["symbol_id"].n_unique() > 1:
+        raise ConfigError(
+            "the bars are of several spines",
+            where="compute_features, bars, column symbol_id",
+            value=bars["symbol_id"].unique().sort().head(5).to_list(),
+            hint="compute the features of each spine on its own",
+        )
+
+
+def _levels(features: Mapping[str, Feature]) -> list[list[Feature]]:
+    """The features in rounds, so that each round reads only the bars and earlier rounds."""
+    level: dict[str, int] = {}
+    for feature in features.values():
+        level[feature.name] = 1 + max((level[name] for name in feature.inputs if name in level), default=-1)
+    rounds: list[list[Feature]] = [[] for _ in range(1 + max(level.values()))]
+    for feature in features.values():
+        rounds[level[feature.name]].append(feature)
+    return rounds

@@ -1,0 +1,270 @@
+"""The instrument registry: every version of every instrument, rebuilt from what was observed.
+
+The registry keeps observations (rows of exchangeInfo snapshots and symbols seen in archives) and derives the versions from all
+of them at once, so the order in which snapshots arrive does not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline.clock import time_text
+from pointline.errors import RegistryError, nearest
+from pointline.instruments.instrument import INSTRUMENT_SCHEMA, OBSERVATION_SCHEMA, Instrument, symbol_id_of
+from pointline.instruments.symbols import derive
+from pointline.venue_rules import FAR_FUTURE_US, UNKNOWN_START_US, asset_table, exchange_id
+
+if TYPE_CHECKING:
+    from pointline.instruments.instrument import AssetType
+
+_KEY = ("exchange", "exchange_symbol")
+_ATTRIBUTES = tuple(name for name in OBSERVATION_SCHEMA if name not in {*_KEY, "observed_us", "source"})
+
+
+def _no_observations() -> pl.DataFrame:
+    return pl.DataFrame(schema=OBSERVATION_SCHEMA)
+
+
+@dataclass(frozen=True, eq=False)
+class Registry:
+    """All known instruments; every change gives a new registry.
+
+    Attributes:
+        observations: rows of `OBSERVATION_SCHEMA`; storing and reloading them restores the registry.
+    """
+
+    observations: pl.DataFrame = field(default_factory=_no_observations)
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """One row per instrument version in `INSTRUMENT_SCHEMA`, ordered by exchange, exchange symbol and valid_from_us."""
+        return _versions(self.observations)
+
+    def find(self, exchange: str, symbol: str, at_us: int) -> Instrument:
+        """The instrument that a symbol named at a time.
+
+        Args:
+            exchange: exchange id, alias or SQL name.
+            symbol: the exchange's own symbol or the universal market name, in any case.
+            at_us: microseconds UTC.
+
+        Raises:
+            RegistryError: the exchange or symbol is unknown, not valid at that time, or names several instruments.
+        """
+        named = self._named(exchange, symbol)
+        valid = named.filter((pl.col("valid_from_us") <= at_us) & (pl.lit(at_us) < pl.col("valid_until_us")))
+        if valid.height == 1:
+            return Instrument.from_row(valid.row(0, named=True))
+        where = f"{exchange_id(exchange)}, {time_text(at_us)} UTC"
+        if valid.height > 1:
+            several = ", ".join(valid["exchange_symbol"])
+            raise RegistryError("the name stands for several instruments", where=where, value=symbol, expected=f"one of {several}")
+        spans = "; ".join(_span_text(start, end) for start, end in named.select("valid_from_us", "valid_until_us").iter_rows())
+        raise RegistryError(
+            "the instrument is known, but not at that time",
+            where=where,
+            value=symbol,
+            expected=f"a time inside {spans}",
+            hint="choose another window, or ingest an exchangeInfo snapshot of that time",
+        )
+
+    def by_id(self, symbol_id: int) -> Instrument:
+        """The instrument version of a number.
+
+        Raises:
+            RegistryError: no version has it.
+        """
+        found = self.frame.filter(pl.col("symbol_id") == symbol_id)
+        if found.height:
+            return Instrument.from_row(found.row(0, named=True))
+        raise RegistryError(
+            "no instrument has this symbol_id",
+            value=symbol_id,
+            hint="the number changes when an exchangeInfo snapshot tells more about an instrument: look it up again by its symbol",
+        )
+
+    def versions(self, exchange: str, symbol: str, start_us: int, end_us: int) -> pl.DataFrame:
+        """The versions of an instrument that are valid somewhere in ``[start_us, end_us)``, oldest first; may be empty.
+
+        Raises:
+            RegistryError: the exchange or symbol is unknown.
+        """
+        named = self._named(exchange, symbol)
+        return named.filter((pl.col("valid_from_us") < end_us) & (pl.col("valid_until_us") > start_us))
+
+    def list(
+        self,
+        *,
+        exchange: str | None = None,
+        base_asset: str | None = None,
+        quote_asset: str | None = None,
+        asset_type: AssetType | None = None,
+    ) -> pl.DataFrame:
+        """The versions that have all the given values; without any, all versions."""
+        wanted = {
+            "exchange": None if exchange is None else exchange_id(exchange),
+            "base_asset": base_asset,
+            "quote_asset": quote_asset,
+            "asset_type": asset_type,
+        }
+        return self.frame.filter(*(pl.col(name) == value for name, value in wanted.items() if value is not None))
+
+    def with_snapshot(self, rows: pl.DataFrame, observed_us: int) -> Registry:
+        """The registry that also knows an exchangeInfo snapshot.
+
+        Unchanged attributes change nothing; a changed one ends the version at `observed_us` and begins the next. A listing date
+        after the last snapshot of the old listing means that the symbol was listed anew: that version begins at the listing.
+        A symbol that a snapshot lacks keeps its version, because snapshots may be partial.
+
+        Args:
+            rows: columns of `OBSERVATION_SCHEMA` without observed_us, as `read_exchange_info` gives them; others are ignored.
+            observed_us: the exchange's time of the snapshot.
+
+        Raises:
+            RegistryError: a column is missing, or the snapshot has no time.
+        """
+        missing = [name for name in OBSERVATION_SCHEMA if name not in {"observed_us", *rows.columns}]
+        if missing:
+            raise RegistryError("a snapshot lacks columns", value=", ".join(missing), expected=", ".join(OBSERVATION_SCHEMA))
+        if observed_us <= UNKNOWN_START_US:
+            raise RegistryError("a snapshot needs the time at which it was observed", value=observed_us, expected="microseconds UTC")
+        snapshot = rows.with_columns(observed_us=pl.lit(observed_us)).select(
+            pl.col(name).cast(kind) for name, kind in OBSERVATION_SCHEMA.items()
+        )
+        return Registry(pl.concat([self.observations, snapshot]).unique(maintain_order=True))
+
+    def with_derived(self, exchange: str, exchange_symbol: str) -> Registry:
+        """The registry that also knows an instrument by its archive symbol alone; unchanged where it is known already.
+
+        Raises:
+            RegistryError: the exchange is unknown or the symbol cannot be split by its rules.
+            VenueRuleError: the delivery time or contract size is in no venue file.
+        """
+        known = (pl.col("exchange") == exchange_id(exchange)) & (pl.col("exchange_symbol") == exchange_symbol)
+        if self.observations.filter(known).height:
+            return self
+        row = pl.DataFrame([asdict(derive(exchange, exchange_symbol))], schema=OBSERVATION_SCHEMA)
+        return Registry(pl.concat([self.observations, row]))
+
+    def _named(self, exchange: str, symbol: str) -> pl.DataFrame:
+        on_exchange = self.frame.filter(pl.col("exchange") == exchange_id(exchange))
+        if on_exchange.is_empty():
+            known = self.frame["exchange"].unique().to_list()
+            raise RegistryError(
+                "no instrument of this exchange is known",
+                value=exchange,
+                expected="one of " + ", ".join(sorted(known)) if known else "an exchange of which a file was ingested",
+                hint=f"nearest names: {nearest(exchange, known).lower()}",
+            )
+        for spelling in dict.fromkeys((symbol, symbol.upper())):
+            for column in ("exchange_symbol", "market"):
+                named = on_exchange.filter(pl.col(column) == spelling)
+                if named.height:
+                    return named
+        names = [*on_exchange["exchange_symbol"], *on_exchange["market"]]
+        raise RegistryError(
+            "the symbol is unknown on this exchange",
+            where=exchange_id(exchange),
+            value=symbol,
+            hint=f"nearest names: {nearest(symbol, names)}",
+        )
+
+
+def _span_text(start_us: int, end_us: int) -> str:
+    start = "the beginning" if start_us == UNKNOWN_START_US else f"{time_text(start_us)} UTC"
+    end = "now on" if end_us == FAR_FUTURE_US else f"{time_text(end_us)} UTC"
+    return f"[{start}, {end})"
+
+
+def _versions(observations: pl.DataFrame) -> pl.DataFrame:
+    runs = _runs(_best_observations(observations))
+    split = _split_at_asset_changes(runs)
+    return (
+        _with_underlying(split)
+        .with_columns(market=_market())
+        .with_columns(
+            symbol_id=pl.Series(
+                [symbol_id_of(*row) for row in split.select(*_KEY, "valid_from_us").iter_rows()],
+                dtype=pl.Int64(),
+            )
+        )
+        .select(pl.col(name).cast(kind) for name, kind in INSTRUMENT_SCHEMA.items())
+    )
+
+
+def _best_observations(observations: pl.DataFrame) -> pl.DataFrame:
+    """One observation per instrument and time, in order; symbols seen in archives count only while there is no snapshot."""
+    has_snapshot = (pl.col("source") == "exchange_info").any().over(_KEY)
+    return (
+        observations.filter((pl.col("source") == "exchange_info") | ~has_snapshot)
+        .sort(*_KEY, "observed_us", *_ATTRIBUTES, "source")
+        .unique(subset=[*_KEY, "observed_us"], keep="last", maintain_order=True)
+    )
+
+
+def _runs(observations: pl.DataFrame) -> pl.DataFrame:
+    """The stretches of equal attributes as rows with valid_from_us and valid_until_us."""
+    same_instrument = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in _KEY).fill_null(value=False)
+    changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in _ATTRIBUTES)
+    listed, seen_before = pl.col("listed_us"), pl.col("observed_us").shift(1)
+    listed_anew = listed.ne_missing(listed.shift(1)) & (listed > seen_before)
+    start = (
+        pl.when(~same_instrument)
+        .then(listed.fill_null(UNKNOWN_START_US))
+        .when(listed_anew.fill_null(value=False))
+        .then(listed)
+        .otherwise(pl.max_horizontal("observed_us", "listed_us"))
+    )
+    starts = observations.with_columns(valid_from_us=start, _first=~same_instrument | changed).filter("_first")
+    earliest_after = pl.col("valid_from_us").cum_min(reverse=True).shift(-1).over(_KEY)
+    kept = starts.filter((pl.col("valid_from_us") < earliest_after) | earliest_after.is_null())
+    return kept.with_columns(valid_until_us=pl.col("valid_from_us").shift(-1).over(_KEY).fill_null(FAR_FUTURE_US))
+
+
+def _split_at_asset_changes(runs: pl.DataFrame) -> pl.DataFrame:
+    """Versions end where the reviewed asset table says that the base asset became another one."""
+    table = asset_table()
+    changes = pl.concat([table.select("exchange", "base_asset", at_us=name) for name in ("asset_from_us", "asset_until_us")]).unique()
+    for exchange, base_asset, at_us in changes.sort("exchange", "base_asset", "at_us").iter_rows():
+        crossed = (
+            (pl.col("exchange") == exchange)
+            & (pl.col("base_asset") == base_asset)
+            & (pl.col("valid_from_us") < at_us)
+            & (pl.col("valid_until_us") > at_us)
+        )
+        after = runs.filter(crossed).with_columns(valid_from_us=pl.lit(at_us))
+        if after.height:
+            before = runs.with_columns(valid_until_us=pl.when(crossed).then(at_us).otherwise("valid_until_us"))
+            runs = pl.concat([before, after])
+    return runs.sort(*_KEY, "valid_from_us")
+
+
+def _with_underlying(versions: pl.DataFrame) -> pl.DataFrame:
+    applies = (pl.col("asset_from_us") <= pl.col("valid_from_us")) & (pl.col("valid_from_us") < pl.col("asset_until_us"))
+    key = [*_KEY, "valid_from_us"]
+    reviewed = (
+        versions.select(*key, "base_asset")
+        .join(asset_table(), on=["exchange", "base_asset"], how="inner")
+        .filter(applies)
+        .select(*key, "underlying_asset", "multiplier")
+    )
+    return versions.join(reviewed, on=key, how="left", maintain_order="left").with_columns(
+        pl.col("underlying_asset").fill_null(pl.col("base_asset")),
+        pl.col("multiplier").fill_null(1),
+    )
+
+
+def _market() -> pl.Expr:
+    pair = pl.col("base_asset") + "-" + pl.col("quote_asset")
+    delivery = pl.from_epoch("expiry_us", time_unit="us").dt.strftime("%Y-%m-%d")
+    return (
+        pl.when(pl.col("asset_type") == "future")
+        .then(pair + "-" + delivery)
+        .when((pl.col("asset_type") == "perpetual") & (pl.col("contract_type") == "inverse"))
+        .then(pair + "-PERP")
+        .otherwise(pair)
+    )

@@ -1,0 +1,89 @@
+"""Files that survive a power cut: written beside their place, synced, then renamed into it, and the folder synced too."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from pointline.errors import LakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets `write` make a file, then puts it at `path` whole, durably, or not at all.
+
+    Raises:
+        LakeError: the disk is full; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with disk_errors(path):
+            write(temporary)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns a full disk into an error that says so.
+
+    Raises:
+        LakeError: no space is left, or the file may not grow.
+    """
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) in _NO_SPACE or any(text in str(error).lower() for text in ("no space left", "file too large", "quota exceeded")):
+            raise LakeError(
+                "no disk space is left; the lake is as it was before this file",
+                where=str(path),
+                hint="free some space and run the same command again: it goes on where it stopped",
+            ) from error
+        raise
+
+
+def sync(path: Path) -> None:
+    """Forces a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def single_writer(root: Path) -> Iterator[None]:
+    """Holds the lake's write lock; the operating system frees it even after kill -9.
+
+    Raises:
+        LakeError: another process is writing.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            raise LakeError(
+                "another process is writing to this lake",
+                where=str(root),
+                value=f"process {lock.read().strip() or 'unknown'}",
+                hint="wait until it has finished, then run the command again",
+            ) from error
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

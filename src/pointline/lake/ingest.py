@@ -1,0 +1,381 @@
+"""Archive files into the lake: each file whole or not at all, each file once, whatever the order and whatever the interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import polars as pl
+
+from pointline import clock, schema
+from pointline.errors import ConfigError, SourceError
+from pointline.lake.checks import check_rows
+from pointline.lake.delta_log import NewFile, append_rows, commit
+from pointline.lake.durable import single_writer
+from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
+from pointline.lake.partition import Feed, encode, file_id, partition_path, to_floats, write_partition
+from pointline.lake.spool import Slot, Spool
+from pointline.lake.store import PartitionFile
+from pointline.sources.base import REJECT_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from pointline.lake.store import Lake
+    from pointline.sources.base import Hints, Identity, Source
+
+STAGING = ".staging"
+
+
+@dataclass
+class FileReport:
+    """What became of one archive file.
+
+    Attributes:
+        path: the file.
+        outcome: landed | unchanged | shadowed | instruments | failed | unknown.
+        rows_read, rows_landed, rows_quarantined, duplicates, missing_ids: counts.
+        file_bytes: size of the archive file.
+        problem: first malformed row, or why the file failed; None when all is well.
+    """
+
+    path: Path
+    outcome: str
+    rows_read: int = 0
+    rows_landed: int = 0
+    rows_quarantined: int = 0
+    duplicates: int = 0
+    missing_ids: int = 0
+    out_of_order: int = 0
+    file_bytes: int = 0
+    kinds: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass
+class _Tally:
+    """Counts and rejects while a file is being read."""
+
+    ranks: dict[str, int] = field(default_factory=dict)
+    clocks: dict[str, str] = field(default_factory=dict)
+    rejects: list[tuple[str, str, str, pl.DataFrame]] = field(default_factory=list)
+    landed: int = 0
+    duplicates: int = 0
+    missing_ids: int = 0
+    set_aside: int = 0
+    out_of_order: int = 0
+    ids: dict[tuple[str, str, str], list[tuple[int, int, int]]] = field(default_factory=dict)
+    partitions: list[str] = field(default_factory=list)
+    shadowed: int = 0
+
+    def reject(self, kind: str, exchange: str, symbol: str, rows: pl.DataFrame) -> None:
+        if not rows.is_empty():
+            self.rejects.append((kind, exchange, symbol, rows))
+
+
+def ingest(
+    lake: Lake,
+    paths: Iterable[Path],
+    *,
+    sources: Sequence[Source],
+    hints: Hints,
+    progress: Callable[[FileReport], None] | None = None,
+) -> list[FileReport]:
+    """Ingests every file, in the order given; a file that fails does not stop the others.
+
+    Args:
+        lake: where the rows go.
+        paths: archive files.
+        sources: parsers; the first that recognises a file reads it.
+        hints: what the paths do not say.
+        progress: called after each file.
+
+    Raises:
+        LakeError: another process is writing, or the disk is full.
+    """
+    reports = []
+    with single_writer(lake.root):
+        shutil.rmtree(lake.root / STAGING, ignore_errors=True)
+        manifest = Manifest(lake)
+        for path in paths:
+            report = _ingest_one(lake, manifest, path, sources, hints)
+            reports.append(report)
+            if progress is not None:
+                progress(report)
+    return reports
+
+
+def _ingest_one(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints) -> FileReport:
+    from pointline.sources.exchange_info import recognise_exchange_info
+
+    size = path.stat().st_size if path.is_file() else 0
+    try:
+        if not path.is_file():
+            raise SourceError("there is no such file", where=str(path))
+        if recognise_exchange_info(path):
+            from pointline.lake.instrument_table import add_exchange_info
+
+            count = add_exchange_info(lake, path)
+            return FileReport(path, "instruments" if count else "unchanged", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+        for source in sources:
+            identity = source.recognise(path, hints)
+            if identity is not None:
+                return ingest_file(lake, manifest, path, source, identity, hints)
+    except (SourceError, ConfigError, ArithmeticError) as error:
+        if not hasattr(error, "what"):
+            raise
+        return FileReport(path, "failed", file_bytes=size, problem=str(error))
+    return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
+
+
+def _unknown(path: Path, sources: Sequence[Source]) -> str:
+    error = SourceError(
+        "no source recognises this file",
+        where=str(path),
+        expected=f"a file of {', '.join(s.name for s in sources)} by its path, name or first line, or exchangeInfo JSON",
+        hint="name what it is: --source binance_vision --exchange … --dataset … --symbol …, or describe it with --mapping FILE.toml",
+    )
+    return str(error)
+
+
+def ingest_file(lake: Lake, manifest: Manifest, path: Path, source: Source, identity: Identity, hints: Hints) -> FileReport:
+    """Ingests one recognised file.
+
+    Raises:
+        SourceError: the file cannot be trusted; the lake is as before.
+        LakeError: the lake cannot be written; it is as before.
+    """
+    _check_names(identity)
+    digest = _sha256(path)
+    _verify_checksum(path, digest)
+    options = json.dumps({"clock": hints.clock, "latency_us": hints.latency_us, "off_book_limit": hints.off_book_limit}, sort_keys=True)
+    before = manifest.current(identity.key)
+    size = path.stat().st_size
+    if before is not None and before["sha256"] == digest and before["options"] == options:
+        return FileReport(path, "unchanged", rows_read=before["rows_read"], rows_landed=before["rows_landed"], file_bytes=size)
+    spool = Spool(lake.root / STAGING / str(os.getpid()))
+    try:
+        tally = _Tally()
+        for batch in source.read(path, identity, hints):
+            tally.ranks[batch.kind] = batch.rank
+            tally.clocks[batch.kind] = batch.clock
+            tally.reject(batch.kind, batch.exchange, batch.symbol, batch.rejects)
+            if schema.table(batch.kind).continuous:
+                tally.set_aside += int((~batch.rejects["fatal"]).sum())
+            spool.add(batch.kind, batch.exchange, batch.symbol, batch.frame)
+        rows_read = spool.rows_read + sum(rows.height for *_, rows in tally.rejects)
+        changes = _land(lake, spool, tally, identity, (digest, options), hints, set(before["partitions"]) if before else set())
+    finally:
+        spool.close()
+    quarantined = _quarantine(lake, tally, identity, digest, path.name)
+    for kind, (added, removed) in changes.items():
+        commit(lake, kind, added, removed)
+    tally.missing_ids = max(0, sum(_missing(spans) for spans in tally.ids.values()) - tally.set_aside)
+    outcome = "shadowed" if tally.shadowed and not tally.landed else "landed"
+    manifest.append(
+        {
+            "key": identity.key,
+            "source": identity.source,
+            "exchange": identity.exchange,
+            "market": identity.market,
+            "dataset": identity.dataset,
+            "symbol": identity.symbol,
+            "period": identity.period,
+            "sha256": digest,
+            "file_name": path.name,
+            "file_bytes": size,
+            "outcome": outcome,
+            "partitions": sorted(tally.partitions),
+            "rows_read": rows_read,
+            "rows_landed": tally.landed,
+            "rows_quarantined": quarantined.height,
+            "duplicates": tally.duplicates,
+            "missing_ids": tally.missing_ids,
+            "out_of_order": tally.out_of_order,
+            "clock": ",".join(sorted(set(tally.clocks.values()))) or "assumed",
+            "options": options,
+        }
+    )
+    return FileReport(
+        path,
+        outcome,
+        rows_read=rows_read,
+        rows_landed=tally.landed,
+        rows_quarantined=quarantined.height,
+        duplicates=tally.duplicates,
+        missing_ids=tally.missing_ids,
+        out_of_order=tally.out_of_order,
+        file_bytes=size,
+        kinds=tuple(sorted(changes)),
+        problem=_first_problem(quarantined, path),
+    )
+
+
+_Changes: TypeAlias = dict[str, tuple[list[NewFile], list[NewFile]]]
+
+
+def _land(lake: Lake, spool: Spool, tally: _Tally, identity: Identity, version: tuple[str, str], hints: Hints, before: set[str]) -> _Changes:
+    """Writes the partition files that the rows lead to, and says what is to be committed; nothing is live yet."""
+    changes: _Changes = {}
+    listings: dict[str, dict[Slot, PartitionFile]] = {}
+    for slot in spool.slots():
+        checked = check_rows(spool.take(slot), slot.kind, hints.off_book_limit)
+        tally.duplicates += checked.duplicates
+        tally.out_of_order += checked.out_of_order
+        if checked.ids is not None:
+            tally.ids.setdefault((slot.kind, slot.exchange, slot.symbol), []).append(checked.ids)
+        tally.reject(slot.kind, slot.exchange, slot.symbol, checked.rejects)
+        frame = checked.frame
+        if frame.is_empty():
+            continue
+        feed = Feed(identity.key, *version, tally.ranks[slot.kind], frame.height, tally.clocks[slot.kind])
+        live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
+        frame = frame.with_columns(source_file=pl.lit(file_id(identity.key), dtype=pl.Int64))
+        merged = _merge(live, frame, feed, slot)
+        if merged is None:
+            tally.shadowed += 1
+            continue
+        tally.landed += feed.rows
+        tally.partitions.append("/".join(slot))
+        _replace(lake, slot, live, *merged, changes)
+    for gone in sorted(before - set(tally.partitions)):
+        slot = Slot(*gone.split("/"))
+        live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
+        if live is not None:
+            _withdraw(lake, slot, live, identity.key, changes)
+    return changes
+
+
+def _live(lake: Lake, kind: str) -> dict[Slot, PartitionFile]:
+    rows = lake.listing(kind)
+    return {
+        Slot(kind, exchange, symbol, date): PartitionFile(lake.table_path(kind) / path, exchange, symbol, clock.to_us(date), count)
+        for path, exchange, symbol, date, count in rows.iter_rows()
+    }
+
+
+def _merge(live: PartitionFile | None, frame: pl.DataFrame, feed: Feed, slot: Slot) -> tuple[pl.DataFrame, list[Feed]] | None:
+    """The partition's rows with this feed in it, or None where a better feed already holds it."""
+    others = [Feed(**f) for f in live.footer["feeds"] if f["key"] != feed.key] if live is not None else []
+    if any(other.rank < feed.rank for other in others):
+        return None
+    others = [other for other in others if other.rank == feed.rank]
+    if not others or live is None:
+        return frame, [feed]
+    return _union([(other, _rows_of(live, slot.kind, other)) for other in others] + [(feed, frame)], slot.kind)
+
+
+def _rows_of(live: PartitionFile, kind: str, feed: Feed) -> pl.DataFrame:
+    stored = pl.read_parquet(live.path, hive_partitioning=False).filter(pl.col("source_file") == file_id(feed.key))
+    return to_floats(stored, kind)
+
+
+def _union(parts: list[tuple[Feed, pl.DataFrame]], kind: str) -> tuple[pl.DataFrame, list[Feed]]:
+    """Several files of equal standing: rows in time order, ties by file key and line, repeats of an id dropped."""
+    parts = sorted(parts, key=lambda part: part[0].key)
+    names = [*schema.table(kind).parsed, "source_file"]
+    frame = pl.concat([rows.select(names).with_columns(_feed=pl.lit(i)) for i, (_, rows) in enumerate(parts)])
+    frame = frame.sort("ts_local_us", "_feed", "source_row", maintain_order=True)
+    identity = list(schema.table(kind).identity)
+    keep = pl.struct(identity).is_first_distinct() | pl.any_horizontal(pl.col(identity).is_null())
+    return frame.filter(keep).drop("_feed"), [feed for feed, _ in parts]
+
+
+def _replace(lake: Lake, slot: Slot, live: PartitionFile | None, frame: pl.DataFrame, feeds: list[Feed], changes: _Changes) -> None:
+    stored = encode(frame, slot.kind)
+    path = partition_path(slot.kind, slot.exchange, slot.symbol, slot.date, feeds)
+    write_partition(lake.table_path(slot.kind) / path, stored, slot.kind, feeds)
+    added, removed = changes.setdefault(slot.kind, ([], []))
+    bounds = {name: (stored[name].min(), stored[name].max()) for name in ("ts_local_us", "ts_event_us")}
+    added.append(NewFile(path, _partition(slot), stored.height, bounds))  # type: ignore[arg-type]
+    if live is not None:
+        removed.append(_dead(lake, slot, live))
+
+
+def _withdraw(lake: Lake, slot: Slot, live: PartitionFile, key: str, changes: _Changes) -> None:
+    """A corrected file no longer has rows on a day that its predecessor fed."""
+    feeds = [Feed(**f) for f in live.footer["feeds"]]
+    others = [feed for feed in feeds if feed.key != key]
+    if len(others) == len(feeds):
+        return
+    if others:
+        frame, kept = _union([(other, _rows_of(live, slot.kind, other)) for other in others], slot.kind)
+        _replace(lake, slot, live, frame, kept, changes)
+    else:
+        changes.setdefault(slot.kind, ([], []))[1].append(_dead(lake, slot, live))
+
+
+def _partition(slot: Slot) -> dict[str, str]:
+    return {"exchange": slot.exchange, "symbol": slot.symbol, "date": slot.date}
+
+
+def _dead(lake: Lake, slot: Slot, live: PartitionFile) -> NewFile:
+    return NewFile(live.path.relative_to(lake.table_path(slot.kind)).as_posix(), _partition(slot), live.rows, {})
+
+
+def _missing(spans: list[tuple[int, int, int]]) -> int:
+    low, high = min(s[0] for s in spans), max(s[1] for s in spans)
+    return max(0, high - low + 1 - sum(s[2] for s in spans))
+
+
+def _quarantine(lake: Lake, tally: _Tally, identity: Identity, digest: str, file_name: str) -> pl.DataFrame:
+    if not tally.rejects:
+        return pl.DataFrame(schema=QUARANTINE_SCHEMA)
+    frames = [
+        rows.select(list(REJECT_SCHEMA)).with_columns(
+            key=pl.lit(identity.key), sha256=pl.lit(digest), exchange=pl.lit(exchange), symbol=pl.lit(symbol), kind=pl.lit(kind), file_name=pl.lit(file_name)
+        )
+        for kind, exchange, symbol, rows in tally.rejects
+    ]
+    frame = pl.concat(frames).select([pl.col(name).cast(dtype) for name, dtype in QUARANTINE_SCHEMA.items()]).sort("line", maintain_order=True)
+    name = hashlib.sha256(f"{identity.key}|{digest}".encode()).hexdigest()[:32]
+    append_rows(lake, "quarantine", frame, f"file-{name}.parquet")
+    return frame
+
+
+def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
+    fatal = quarantined.filter("fatal")
+    if fatal.is_empty():
+        return None
+    row = fatal.row(0, named=True)
+    error = SourceError(
+        f"{fatal.height:,} malformed row{'s' if fatal.height > 1 else ''} went to quarantine, the rest landed; the first: {row['reason']}",
+        where=f"{path}, line {row['line']}" + (f", column {row['column']}" if row["column"] else ""),
+        value=row["value"],
+        hint="`pointline catalog --quarantine` shows them all; a corrected file of the same name replaces this one when ingested",
+    )
+    return str(error)
+
+
+def _check_names(identity: Identity) -> None:
+    for name, value in (("exchange", identity.exchange), ("symbol", identity.symbol)):
+        if value != "*" and not re.fullmatch(r"[A-Za-z0-9._-]+", value):
+            raise ConfigError(f"this {name} cannot name a folder of the lake", value=value, expected="letters, digits, dot, dash and underscore")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _verify_checksum(path: Path, digest: str) -> None:
+    sidecar = path.with_name(path.name + ".CHECKSUM")
+    if not sidecar.is_file():
+        return
+    words = sidecar.read_text(encoding="utf-8", errors="replace").split()
+    if not words or words[0].lower() != digest:
+        raise SourceError(
+            "the file's sha256 differs from its .CHECKSUM; nothing of it was stored",
+            where=str(path),
+            value=digest,
+            expected=words[0] if words else "a sha256",
+            hint="download both again: archives are replaced from time to time, and downloads break",
+        )
+
+

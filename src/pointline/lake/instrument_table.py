@@ -1,0 +1,54 @@
+"""The ``instruments`` table: what was observed of each instrument, from which the registry is rebuilt."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline.errors import RegistryError
+from pointline.instruments import OBSERVATION_SCHEMA, Registry
+from pointline.lake.delta_log import append_rows, read_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pointline.lake.store import Lake
+
+
+def add_exchange_info(lake: Lake, path: Path) -> int:
+    """Stores an exchangeInfo snapshot; returns how many instruments it tells of, 0 where the lake has it already.
+
+    Raises:
+        SourceError: the file is not what its first line promised.
+    """
+    from pointline.sources.exchange_info import read_exchange_info
+
+    rows, observed_us = read_exchange_info(path)
+    observations = Registry().with_snapshot(rows, observed_us).observations
+    text = observations.select(pl.all().cast(pl.String)).write_csv()
+    name = f"snapshot-{observed_us}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet"
+    if (lake.table_path("instruments") / name).is_file() and _is_live(lake, name):
+        return 0
+    append_rows(lake, "instruments", observations, name)
+    return observations.height
+
+
+def _is_live(lake: Lake, name: str) -> bool:
+    table = lake.delta("instruments")
+    return table is not None and name in pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list()
+
+
+def read_registry(lake: Lake) -> Registry:
+    """The registry of all snapshots, and of the instruments that only archive files tell of."""
+    observations = read_rows(lake, "instruments", OBSERVATION_SCHEMA).unique(maintain_order=True)
+    registry = Registry(observations=observations.select(list(OBSERVATION_SCHEMA)))
+    seen = pl.concat([lake.listing(kind).select("exchange", "symbol") for kind in lake.kinds()] or [pl.DataFrame(schema={"exchange": pl.String, "symbol": pl.String})])
+    known = observations.select("exchange", symbol="exchange_symbol")
+    for exchange, symbol in seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol").iter_rows():
+        try:
+            registry = registry.with_derived(exchange, symbol)
+        except RegistryError:
+            continue  # index names such as BTCUSD have candles but are no instrument
+    return registry

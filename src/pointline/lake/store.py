@@ -1,0 +1,210 @@
+"""The lake on disk: one Delta table per kind, partitioned by exchange, symbol and date, and the listing of its files."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pointline import clock, schema
+from pointline.errors import LakeError, LakeVersionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deltalake import DeltaTable
+
+    from pointline.instruments import Registry
+
+VERSION_FILE = "pointline.json"
+FOOTER_KEY = "pointline"
+
+
+@dataclass(frozen=True)
+class PartitionFile:
+    """One live Parquet file: all rows of an instrument's day (or month).
+
+    Attributes:
+        path: the file.
+        exchange, symbol: the instrument.
+        start_us: 00:00 UTC of the partition's first day.
+        rows: row count.
+    """
+
+    path: Path
+    exchange: str
+    symbol: str
+    start_us: int
+    rows: int
+
+    @cached_property
+    def footer(self) -> dict[str, Any]:
+        """What ingest wrote beside the rows: the feeds that they came from and the totals."""
+        text = pl.read_parquet_metadata(self.path).get(FOOTER_KEY)
+        if text is None:
+            raise LakeError("a data file was not written by pointline", where=str(self.path), hint="ingest its archive file again")
+        return json.loads(text)  # type: ignore[no-any-return]
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """Row count, amounts, first and last id, time and price of the partition (see `pointline.lake.partition`)."""
+        return self.footer["totals"]  # type: ignore[no-any-return]
+
+
+class Lake:
+    """A folder of Delta tables.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._tables: dict[str, DeltaTable] = {}
+
+    def __repr__(self) -> str:
+        return f"Lake({str(self.root)!r})"
+
+    def table_path(self, kind: str) -> Path:
+        """Folder of one Delta table."""
+        return self.root / kind
+
+    def kinds(self) -> list[str]:
+        """Market tables that exist, in name order."""
+        found = []
+        for folder in sorted(self.root.iterdir()) if self.root.is_dir() else []:
+            if (folder / "_delta_log").is_dir() and _is_market(folder.name):
+                found.append(folder.name)
+        return found
+
+    def delta(self, kind: str) -> DeltaTable | None:
+        """The Delta table at its newest version, or None where it does not exist yet."""
+        from deltalake import DeltaTable
+
+        if kind in self._tables:
+            self._tables[kind].update_incremental()
+            return self._tables[kind]
+        path = self.table_path(kind)
+        if not (path / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(path)):
+            return None
+        self._tables[kind] = DeltaTable(str(path))
+        return self._tables[kind]
+
+    def listing(self, kind: str) -> pl.DataFrame:
+        """All live files of a market table: path, exchange, symbol, date (String) and num_records."""
+        table = self.delta(kind)
+        columns = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
+        if table is None:
+            return pl.DataFrame(schema=columns)
+        actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        if actions.is_empty():
+            return pl.DataFrame(schema=columns)
+        return actions.select(
+            "path",
+            exchange=pl.col("partition.exchange"),
+            symbol=pl.col("partition.symbol"),
+            date=pl.col("partition.date").cast(pl.String),
+            num_records=pl.col("num_records"),
+        ).sort("exchange", "symbol", "date")
+
+    def files(self, kind: str, exchange: str, symbol: str, start_us: int | None = None, end_us: int | None = None) -> list[PartitionFile]:
+        """Live files of one instrument whose partition touches ``[start_us, end_us)``, in time order."""
+        rows = self.listing(kind).filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol))
+        monthly = schema.table(kind).monthly
+        found = []
+        for path, _, _, date, count in rows.iter_rows():
+            first = clock.to_us(date)
+            last = next_month(first) if monthly else first + clock.DAY_US
+            if (start_us is None or last > start_us) and (end_us is None or first < end_us):
+                found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
+        return found
+
+    def scan(self, kind: str, exchange: str, symbol: str, start_us: int, end_us: int, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Rows with ``start_us <= ts_local_us < end_us`` as stored, lazily; only the files that can hold them are opened."""
+        stored = stored_columns(kind)
+        names = list(columns) if columns is not None else list(stored)
+        files = self.files(kind, exchange, symbol, start_us, end_us)
+        if not files:
+            return pl.LazyFrame(schema={name: stored[name] for name in names})
+        inside = (pl.col("ts_local_us") >= start_us) & (pl.col("ts_local_us") < end_us)
+        return pl.scan_parquet([f.path for f in files], hive_partitioning=False).filter(inside).select(names)
+
+    def registry(self) -> Registry:
+        """The instruments that this lake knows."""
+        from pointline.lake.instrument_table import read_registry
+
+        return read_registry(self)
+
+
+def stored_columns(kind: str) -> dict[str, pl.DataType]:
+    """Columns of a market table's files, in order; the partition columns are in the path."""
+    return {**schema.table(kind).columns, "source_file": pl.Int64()}
+
+
+def next_month(us: int) -> int:
+    """00:00 UTC of the first of the month after the one that holds `us`."""
+    year, month = int(clock.date_text(us)[:4]), int(clock.date_text(us)[5:7])
+    return clock.to_us(f"{year + month // 12:04d}-{month % 12 + 1:02d}-01")
+
+
+def _is_market(name: str) -> bool:
+    try:
+        schema.table(name)
+    except KeyError:
+        return False
+    return True
+
+
+def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
+    """The lake at `path`, else at ``POINTLINE_LAKE``, else at ``./lake``.
+
+    Args:
+        path: the lake's folder.
+        create: make it where it does not exist.
+
+    Raises:
+        LakeError: there is no lake at that place.
+        LakeVersionError: a newer pointline wrote it.
+    """
+    text = str(path if path is not None else os.environ.get("POINTLINE_LAKE", "lake"))
+    if "://" in text:
+        raise LakeError("only local folders can hold a lake in this version", value=text, expected="a path on a local disk")
+    root = Path(text).expanduser().resolve()
+    version = root / VERSION_FILE
+    if version.is_file():
+        _check_version(version)
+    elif create and (not root.exists() or not any(p for p in root.iterdir() if not p.name.startswith("."))):
+        from pointline.lake.durable import write_atomically
+
+        write_atomically(version, lambda temporary: _write_version(temporary))
+    else:
+        raise LakeError(
+            "there is no lake here" if not create else "this folder holds other things and is not a lake",
+            where=str(root),
+            hint="make one with `pointline ingest PATH… --lake FOLDER`, or point to yours with --lake or POINTLINE_LAKE",
+        )
+    return Lake(root)
+
+
+def _write_version(path: Path) -> None:
+    path.write_text(json.dumps({"format_version": schema.FORMAT_VERSION}) + "\n", encoding="utf-8")
+
+
+def _check_version(path: Path) -> None:
+    try:
+        found = int(json.loads(path.read_text(encoding="utf-8"))["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LakeError("the lake's version file cannot be read", where=str(path), expected='{"format_version": 1}') from error
+    if found > schema.FORMAT_VERSION:
+        raise LakeVersionError(
+            "this lake was written by a newer pointline",
+            where=str(path),
+            value=found,
+            expected=f"format version up to {schema.FORMAT_VERSION}",
+            hint="update pointline: pip install --upgrade pointline",
+        )

@@ -1,0 +1,163 @@
+"""The integers in which an instrument's trades are counted during one computation, and the batches of rows that carry them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from pointline.errors import AmountOverflowError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pointline.instruments import Instrument
+    from pointline.lake.store import PartitionFile
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+BATCH_ROWS = 1 << 20
+INVERSE_BASE_DECIMALS = 8
+_MAX_AMOUNT = 1 << 53
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Scales of one instrument in one computation: an integer counts ``10**-decimals``.
+
+    Attributes:
+        price_decimals, qty_decimals: of the stored prices and quantities, the finest in the window.
+        inverse_size: quote units per contract of an inverse contract as a decimal, else None. Its base volume is counted in
+            1e-8 of the base asset, contracts x size / price rounded half up trade by trade.
+    """
+
+    price_decimals: int
+    qty_decimals: int
+    inverse_size: Decimal | None = None
+
+    @property
+    def base_decimals(self) -> int:
+        """Decimals of the base-asset integers."""
+        return self.qty_decimals if self.inverse_size is None else INVERSE_BASE_DECIMALS
+
+    @property
+    def quote_decimals(self) -> int:
+        """Decimals of the quote-asset integers."""
+        return self.price_decimals + self.qty_decimals if self.inverse_size is None else self.qty_decimals + _decimals(self.inverse_size)
+
+    @property
+    def base_unit(self) -> Decimal:
+        """The smallest base amount."""
+        return Decimal(1).scaleb(-self.base_decimals)
+
+    @property
+    def quote_unit(self) -> Decimal:
+        """The smallest quote amount."""
+        return Decimal(1).scaleb(-self.quote_decimals)
+
+
+def _decimals(value: Decimal) -> int:
+    exponent = value.normalize().as_tuple().exponent
+    return max(0, -int(exponent))
+
+
+@dataclass(frozen=True)
+class TradeRows:
+    """A batch of trades as the kernels read them.
+
+    Attributes:
+        ts: microseconds, sorted.
+        price: price integers.
+        qty: base-asset integers (contracts are converted already).
+        side: int8, 1 = the seller was the taker.
+        notional: quote-asset integers of an inverse contract; empty where quote = price x qty.
+        instrument: for errors.
+    """
+
+    ts: Ints
+    price: Ints
+    qty: Ints
+    side: np.ndarray[Any, np.dtype[np.int8]]
+    notional: Ints
+    instrument: str
+
+    def quote(self) -> Ints:
+        """Quote-asset integers per trade.
+
+        Raises:
+            AmountOverflowError: a product does not fit 62 bits.
+        """
+        if len(self.notional):
+            return self.notional
+        largest = float(self.price.max(initial=0)) * float(self.qty.max(initial=0))
+        if largest >= float(1 << 62):
+            raise AmountOverflowError("price x quantity does not fit 62 bits", value=largest, where=self.instrument)
+        return self.price * self.qty
+
+    def between(self, start_us: int, end_us: int) -> TradeRows:
+        """The rows with ``start_us <= ts < end_us``."""
+        a, b = np.searchsorted(self.ts, [start_us, end_us])
+        if a == 0 and b == len(self.ts):
+            return self
+        notional = self.notional[a:b] if len(self.notional) else self.notional
+        return replace(self, ts=self.ts[a:b], price=self.price[a:b], qty=self.qty[a:b], side=self.side[a:b], notional=notional)
+
+
+def amounts_of(instrument: Instrument, files: Iterable[PartitionFile], *, price_decimals: int = 0, qty_decimals: int = 0) -> Amounts:
+    """The finest scales among the partitions and the given minimum, so that every stored integer converts by a whole factor.
+
+    Raises:
+        ConfigError: an inverse contract's size is unknown.
+    """
+    for file in files:
+        price_decimals = max(price_decimals, file.totals["price_decimals"])
+        qty_decimals = max(qty_decimals, file.totals["qty_decimals"])
+    if instrument.contract_type != "inverse":
+        return Amounts(price_decimals, qty_decimals)
+    if instrument.contract_size is None:
+        raise ConfigError("the contract size of this inverse contract is unknown", value=instrument.name, hint="ingest the exchange's exchangeInfo JSON")
+    return Amounts(price_decimals, qty_decimals, Decimal(str(instrument.contract_size)))
+
+
+def read_trades(file: PartitionFile, amounts: Amounts, instrument: str, *, batch_rows: int = BATCH_ROWS) -> Iterator[TradeRows]:
+    """The trades of one partition in order, a bounded batch at a time.
+
+    Raises:
+        AmountOverflowError: an amount passes 2**53 in the window's scale.
+    """
+    price_factor = 10 ** (amounts.price_decimals - file.totals["price_decimals"])
+    qty_factor = 10 ** (amounts.qty_decimals - file.totals["qty_decimals"])
+    scan = pl.scan_parquet(file.path, hive_partitioning=False).select("ts_local_us", "price_int", "qty_int", "side")
+    for offset in range(0, file.rows, batch_rows):
+        frame = scan.slice(offset, batch_rows).collect()
+        price = _scaled(frame["price_int"], price_factor, instrument, "price")
+        qty = _scaled(frame["qty_int"], qty_factor, instrument, "quantity")
+        side = frame["side"].to_numpy().view(np.int8)
+        notional = np.empty(0, dtype=np.int64)
+        if amounts.inverse_size is not None:
+            notional, qty = _inverse(price, qty, amounts, instrument)
+        yield TradeRows(frame["ts_local_us"].to_numpy(), price, qty, side, notional, instrument)
+
+
+def _scaled(values: pl.Series, factor: int, instrument: str, what: str) -> Ints:
+    numbers = values.to_numpy()
+    largest = int(numbers.max(initial=0)) * factor
+    if largest > _MAX_AMOUNT:
+        raise AmountOverflowError(f"a {what} passes 2**53 in its smallest unit", where=instrument, value=largest)
+    return numbers if factor == 1 else numbers * factor
+
+
+def _inverse(price: Ints, contracts: Ints, amounts: Amounts, instrument: str) -> tuple[Ints, Ints]:
+    """Quote integers and base integers (rounded half up) of inverse contracts."""
+    assert amounts.inverse_size is not None
+    size = int(amounts.inverse_size.scaleb(_decimals(amounts.inverse_size)))
+    notional = contracts * size
+    exponent = INVERSE_BASE_DECIMALS + amounts.price_decimals - amounts.quote_decimals
+    numerator = 2 * 10 ** max(exponent, 0)
+    divisor = 2 * price * 10 ** max(-exponent, 0)
+    largest = int(notional.max(initial=0)) * numerator
+    if largest >= 1 << 62:
+        raise AmountOverflowError("an inverse contract's base amount does not fit 62 bits", where=instrument, value=largest)
+    return notional, (notional * numerator + divisor // 2) // divisor

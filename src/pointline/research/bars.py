@@ -1,0 +1,180 @@
+"""Bars with both venues' aggregates and as-of closes: the table that state and features are added to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline.clock import DAY_US, day_start
+from pointline.errors import ConfigError
+from pointline.research.aggregate import venue_frame
+from pointline.research.spines.builder import run_stretches, spine_frame, stretches, venue_of, whole_bars
+
+if TYPE_CHECKING:
+    from pointline.instruments import Instrument
+    from pointline.lake.store import Lake
+    from pointline.research.spines.config import BarRule
+    from pointline.research.spines.run import Run, Venue
+
+_MAX_WARM_UP_DAYS = 400
+
+
+@dataclass(frozen=True)
+class BarRequest:
+    """What bars to build.
+
+    Attributes:
+        lake: where the trades are.
+        perp, spot: the instruments.
+        start_us, end_us: the window.
+        rule: when the perp's bars close.
+        spot_rule: None puts both venues on the perp's bars; a rule gives the spot its own bars, joined as-of (dual spine).
+        warm_up_bars: bars before the window that features look back on; as many as the lake holds are returned in front.
+        threads: days counted side by side; None = one per core.
+    """
+
+    lake: Lake
+    perp: Instrument
+    spot: Instrument
+    start_us: int
+    end_us: int
+    rule: BarRule
+    spot_rule: BarRule | None = None
+    warm_up_bars: int = 0
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars and what is worth knowing about them.
+
+    Attributes:
+        frame: one row per whole bar, warm-up bars in front, sorted.
+        perp_venue, spot_venue: the partitions of the window (without warm-up).
+    """
+
+    frame: pl.DataFrame
+    perp_venue: Venue
+    spot_venue: Venue
+
+
+def build_bars(request: BarRequest) -> Bars:
+    """Bars of the request with ``perp_*`` and ``spot_*`` aggregates, as-of closes and ages.
+
+    Raises:
+        NoDataError: one side has no trades in the window.
+        ConfigError: no bar completes.
+    """
+    perp = venue_of(request.lake, request.perp, request.start_us, request.end_us)
+    spot = venue_of(request.lake, request.spot, request.start_us, request.end_us)
+    frame, first_us = _stretch(request, perp, spot, request.start_us, request.end_us)
+    _require_complete(frame, request.rule)
+    window = whole_bars(frame, request.start_us, request.end_us)
+    if request.rule.anchor == "day" and request.warm_up_bars:
+        frame, first_us = _warmed_up(request, frame, first_us)
+    frame = _with_closes(frame, request, first_us)
+    before = frame.filter(pl.col("bucket_end") <= request.start_us).tail(request.warm_up_bars)
+    inside = frame.filter((pl.col("bucket_start") >= request.start_us) & (pl.col("bucket_end") <= request.end_us))
+    assert inside.height == window.height
+    return Bars(pl.concat([before, inside]), perp, spot)
+
+
+def _stretch(request: BarRequest, perp: Venue, spot: Venue, start_us: int, end_us: int) -> tuple[pl.DataFrame, int]:
+    """Bars of all stretches of a span, and where the first of them starts."""
+    parts = stretches(request.rule, [perp], start_us, end_us)
+    if request.spot_rule is None:
+        runs = run_stretches(request.rule, perp, (perp, spot), parts, threads=request.threads)
+        frame = pl.concat([_primary(run, request.perp.symbol_id) for run in runs])
+    else:
+        own = run_stretches(request.rule, perp, (perp,), parts, threads=request.threads)
+        other_parts = stretches(request.spot_rule, [spot], start_us, end_us)
+        other = run_stretches(request.spot_rule, spot, (spot,), other_parts, threads=request.threads)
+        frame = _dual(pl.concat([_venue_bars(r, "perp", request.perp.symbol_id) for r in own]), pl.concat([_venue_bars(r, "spot", 0) for r in other]))
+    return frame, parts[0][0]
+
+
+def _venue_bars(run: Run, prefix: str, symbol_id: int) -> pl.DataFrame:
+    return pl.concat([spine_frame(run, symbol_id), venue_frame(prefix, *run.sums[0], run.amounts[0])], how="horizontal")
+
+
+def _primary(run: Run, symbol_id: int) -> pl.DataFrame:
+    perp, spot = (venue_frame(prefix, *sums, amounts) for prefix, sums, amounts in zip(("perp", "spot"), run.sums, run.amounts, strict=True))
+    return pl.concat([spine_frame(run, symbol_id), perp, spot], how="horizontal")
+
+
+def _dual(perp: pl.DataFrame, spot: pl.DataFrame) -> pl.DataFrame:
+    """Each perp bar with the newest spot bar that was known at its end."""
+    columns = [name for name in spot.columns if name.startswith("spot_")]
+    known = spot.select(pl.col("bucket_start").alias("spot_bucket_start"), pl.col("bucket_end").alias("spot_bucket_end"), *columns)
+    return perp.join_asof(known, left_on="bucket_end", right_on="spot_bucket_end", strategy="backward", coalesce=False, check_sortedness=False).with_columns(
+        pl.col("spot_trade_count", "spot_volume", "spot_quote_volume", "spot_buy_volume", "spot_sell_volume").fill_null(0)
+    )
+
+
+def _require_complete(frame: pl.DataFrame, rule: BarRule) -> None:
+    if not frame["complete"].any():
+        volume = frame.group_by(pl.col("bucket_start") // DAY_US).agg(pl.col("perp_volume").sum())["perp_volume"].max()
+        raise ConfigError(
+            "no bar completes in this window: the threshold is larger than what was traded in any stretch that is counted",
+            value=str(rule),
+            expected=f"less than the day's perp volume, at most {volume:g} base units here",
+            hint="choose a smaller threshold, or let --threshold auto choose one",
+        )
+
+
+def _warmed_up(request: BarRequest, frame: pl.DataFrame, first_us: int) -> tuple[pl.DataFrame, int]:
+    """The frame with whole days in front, until enough bars precede the window or the lake has no more."""
+    lake, start = request.lake, request.start_us
+    days = [f.start_us for f in lake.files("trades", request.perp.exchange, request.perp.exchange_symbol, None, first_us)]
+    for day in reversed(days[-_MAX_WARM_UP_DAYS:]):
+        if frame.filter(pl.col("bucket_end") <= start).height >= request.warm_up_bars:
+            break
+        perp = venue_of(lake, request.perp, day, day + DAY_US)
+        spot_files = {f.start_us: f for f in lake.files("trades", request.spot.exchange, request.spot.exchange_symbol, day, day + DAY_US)}
+        if request.spot_rule is not None and not spot_files:
+            break
+        from pointline.research.spines.run import Venue
+
+        earlier, first_us = _stretch(request, perp, Venue(request.spot, spot_files), day, day + DAY_US)
+        frame = pl.concat([earlier, frame])
+    return frame, first_us
+
+
+def _with_closes(frame: pl.DataFrame, request: BarRequest, first_us: int) -> pl.DataFrame:
+    """A quiet bar carries the last price before its end, from before the first bar too; its age says how old it is."""
+    for prefix, instrument in (("perp", request.perp), ("spot", request.spot)):
+        price, last_us = last_trade_before(request.lake, instrument, first_us)
+        close, time = f"{prefix}_close", f"{prefix}_last_us"
+        frame = frame.with_columns(
+            pl.col(close).forward_fill().fill_null(pl.lit(price, dtype=pl.Float64)),
+            pl.col(time).forward_fill().fill_null(pl.lit(last_us, dtype=pl.Int64)),
+        )
+        frame = frame.with_columns((pl.col("bucket_end") - pl.col(time)).alias(f"{prefix}_age_us")).drop(time)
+    return frame
+
+
+def last_trade_before(lake: Lake, instrument: Instrument, us: int) -> tuple[float | None, int | None]:
+    """Price and time of the last trade strictly before `us`; (None, None) where the lake has none."""
+    files = lake.files("trades", instrument.exchange, instrument.exchange_symbol, None, us)
+    for file in reversed(files):
+        totals = file.totals
+        if totals["last_local_us"] < us:
+            return totals["last_price_int"] / 10.0 ** totals["price_decimals"], totals["last_local_us"]
+        rows = pl.scan_parquet(file.path, hive_partitioning=False).filter(pl.col("ts_local_us") < us).select("ts_local_us", "price_int").tail(1).collect()
+        if rows.height:
+            return rows["price_int"][0] / 10.0 ** totals["price_decimals"], rows["ts_local_us"][0]
+    return None, None
+
+
+def missing_days(venue: Venue, start_us: int, end_us: int) -> list[int]:
+    """Days of the window for which a venue has no trades."""
+    return [day for day in range(day_start(start_us), end_us, DAY_US) if day not in venue.files]
+
+
+def spine_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """The spine columns of bars."""
+    return frame.select("symbol_id", "bar_id", "bucket_start", "bucket_end", "ts_local_us", "complete")
+
+

@@ -1,0 +1,133 @@
+"""Rows of the lake as frames: eager or lazy, decoded to base-asset units or as the stored integers.
+
+Every function takes the exchange and symbol, a half-open window ``[start, end)`` on ``ts_local_us`` in any form that
+`pointline.clock.to_us` reads, and returns rows sorted by ``ts_local_us`` (ties in source order). Columns that are not selected and
+partitions outside the window are never read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
+import polars as pl
+
+from pointline import schema
+from pointline.errors import ConfigError
+from pointline.lake.store import open_lake
+from pointline.research.coverage import no_data
+from pointline.research.spines.builder import window
+
+if TYPE_CHECKING:
+    from pointline.clock import TimeLike
+    from pointline.instruments import Instrument
+    from pointline.lake.store import Lake
+
+
+@overload
+def trades(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[False] = ..., lake: Lake | None = ...) -> pl.DataFrame: ...
+@overload
+def trades(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[True], lake: Lake | None = ...) -> pl.LazyFrame: ...
+def trades(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+    """Trades.
+
+    Args:
+        exchange, symbol: the instrument; the exchange's own symbol or the universal market name.
+        start, end: the window, end exclusive.
+        decoded: True gives float64 ``price`` (quote per base) and ``qty`` in base-asset units, contracts converted (inverse:
+            contracts x contract_size / price, with the contracts in ``qty_contracts``); False gives ``price_int`` and ``qty_int``
+            with their ``price_decimals`` and ``qty_decimals``.
+        lazy: True gives a LazyFrame.
+        lake: the default lake if None.
+
+    Returns:
+        ts_local_us, ts_event_us, trade_id, price, qty, side (0 = the buyer was the taker, 1 = the seller was), source_row, source_file.
+
+    Raises:
+        RegistryError: unknown instrument; the error has the nearest names.
+        NoDataError: no partition touches the window; the error has the coverage.
+    """
+    return _query("trades", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+
+
+def quotes(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+    """Best bid and ask; arguments and errors as in `trades`, quantities of inverse contracts stay in contracts."""
+    return _query("quotes", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+
+
+def derivative_ticker(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+    """Mark and index price, the running funding estimate, open interest; arguments and errors as in `trades`.
+
+    ``funding_rate`` is the running estimate of the next payment; what was paid is in `funding`.
+    """
+    return _query("derivative_ticker", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+
+
+def funding(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+    """Settled funding payments, known from ``ts_local_us``; arguments and errors as in `trades`."""
+    return _query("funding", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+
+
+def open_interest(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+    """Open interest and account ratios; arguments and errors as in `trades`."""
+    return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+
+
+def candles(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    interval: str = "1m",
+    price: Literal["trade", "mark", "index", "premium"] = "trade",
+    decoded: bool = True,
+    lazy: bool = False,
+    lake: Lake | None = None,
+) -> pl.DataFrame | pl.LazyFrame:
+    """Candles; a candle is known at its end, ``ts_local_us``, and belongs to the window by that.
+
+    Args:
+        exchange, symbol, start, end, lazy, lake: as in `trades`.
+        interval: ``"1m"``, ``"1h"``, ``"1d"``, …
+        price: which price the candle is of.
+        decoded: True gives float64, False the stored decimals.
+    """
+    kind = schema.candles(interval, price).name
+    return _query(kind, exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+
+
+def _query(kind: str, exchange: str, symbol: str, span: tuple[TimeLike, TimeLike], *, decoded: bool, lazy: bool, lake: Lake | None) -> pl.DataFrame | pl.LazyFrame:
+    start_us, end_us = window(*span)
+    lake = lake or open_lake()
+    instrument = lake.registry().find(exchange, symbol, start_us)
+    if not lake.files(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us):
+        raise no_data(lake, kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)
+    frame = lake.scan(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)
+    side = [pl.col("side").cast(pl.Int8)] if "side" in schema.table(kind).columns else []
+    frame = frame.with_columns(side)
+    if decoded:
+        frame = decode(frame, kind, instrument)
+    return frame if lazy else frame.collect()
+
+
+def decode(frame: pl.LazyFrame, kind: str, instrument: Instrument) -> pl.LazyFrame:
+    """Stored integers and decimals as float64, trade quantities in base-asset units."""
+    table = schema.table(kind)
+    if kind.endswith(tuple("mhdsw")) and "candles_" in kind:
+        return frame.with_columns(pl.col(name).cast(pl.Float64) for name, dtype in table.columns.items() if dtype == schema.PRICE)
+    if not table.amounts:
+        return frame
+    floats = [(pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name) for name, (stored, scale) in table.amounts.items()]
+    order = [_decoded_name(name, table) for name in table.columns if not name.endswith("_decimals")]
+    result = frame.with_columns(floats).select([*order, "source_file"])
+    if kind == "trades" and instrument.contract_type == "inverse":
+        if instrument.contract_size is None:
+            raise ConfigError("the contract size of this inverse contract is unknown", value=instrument.name, hint="ingest the exchange's exchangeInfo JSON")
+        base = pl.col("qty") * instrument.contract_size / pl.col("price")
+        result = result.with_columns(base.alias("qty"), pl.col("qty").alias("qty_contracts"))
+    return result
+
+
+def _decoded_name(stored: str, table: schema.Table) -> str:
+    names = {integer: name for name, (integer, _) in table.amounts.items()}
+    return names.get(stored, stored)

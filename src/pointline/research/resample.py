@@ -1,0 +1,54 @@
+"""Labels events of any instrument with the window of a spine that they fall into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import polars as pl
+
+from pointline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+
+def assign_to_buckets(events: Frame, spine: pl.DataFrame | pl.LazyFrame, ts_col: str = "ts_local_us") -> Frame:
+    """Adds ``bucket_start`` and ``bucket_end`` of the spine window ``[bucket_start, bucket_end)`` that holds each event.
+
+    Nothing is joined on exchange or symbol: any instrument's events can be assigned to any spine. An event outside the spine
+    keeps its row with nulls, so it can be counted: ``events["bucket_start"].null_count()``.
+
+    Args:
+        events: rows with `ts_col`, int64 microseconds; sorted by it, as every query of pointline is.
+        spine: rows with ``bucket_start`` and ``bucket_end`` that do not overlap.
+        ts_col: the clock of the events.
+
+    Returns:
+        The same rows in the same order, lazy where `events` was lazy.
+
+    Raises:
+        ConfigError: a needed column is missing.
+    """
+    _require(events, (ts_col,), "events")
+    _require(spine, ("bucket_start", "bucket_end"), "spine")
+    windows = spine.lazy().select("bucket_start", "bucket_end").sort("bucket_start")
+    clash = [name for name in ("bucket_start", "bucket_end") if name in events.lazy().collect_schema().names()]
+    joined = (
+        events.lazy()
+        .drop(clash)
+        .with_columns(pl.col(ts_col).alias("_event_us"))
+        .set_sorted("_event_us")
+        .join_asof(windows, left_on="_event_us", right_on="bucket_start", strategy="backward", coalesce=False)
+    )
+    inside = pl.col(ts_col) < pl.col("bucket_end")
+    result: Any = joined.with_columns(pl.when(inside).then(pl.col(name)).alias(name) for name in ("bucket_start", "bucket_end")).drop("_event_us")
+    return result if isinstance(events, pl.LazyFrame) else result.collect()  # type: ignore[no-any-return]
+
+
+def _require(frame: pl.DataFrame | pl.LazyFrame, names: tuple[str, ...], what: str) -> None:
+    present = frame.lazy().collect_schema().names()
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise ConfigError(f"the {what} lack a column that is needed", value=missing, expected=f"columns {', '.join(names)}", hint=f"they have {', '.join(present)}")

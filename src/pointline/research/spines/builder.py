@@ -1,0 +1,149 @@
+"""Builds spines from the lake."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from pointline.clock import DAY_US, TimeLike, days_in, to_us
+from pointline.errors import ConfigError
+from pointline.lake.store import open_lake
+from pointline.research.amounts import BATCH_ROWS
+from pointline.research.coverage import no_data
+from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.research.spines.run import Run, Venue, run_spine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pointline.instruments import Instrument
+    from pointline.lake.store import Lake
+
+_RULES: dict[str, type[BarRule]] = {
+    "volume": VolumeBarConfig,
+    "dollar": DollarBarConfig,
+    "trades": TradeBarConfig,
+    "time": TimeBarConfig,
+    "imbalance": ImbalanceBarConfig,
+}
+
+
+@dataclass(frozen=True)
+class SpineBuilder:
+    """Builds one kind of spine.
+
+    Attributes:
+        kind: ``"volume"``, ``"dollar"``, ``"trades"``, ``"time"`` or ``"imbalance"``.
+        rule: the config class that it takes.
+    """
+
+    kind: str
+    rule: type[BarRule]
+
+    def build_spine(
+        self,
+        *,
+        symbol_id: int,
+        start_ts_us: TimeLike,
+        end_ts_us: TimeLike,
+        config: BarRule,
+        lake: Lake | None = None,
+    ) -> pl.DataFrame:
+        """The whole bars inside ``[start_ts_us, end_ts_us)``, the same that any wider request would return.
+
+        Args:
+            symbol_id: the driving instrument.
+            start_ts_us, end_ts_us: the window; any form that `pointline.clock.to_us` reads.
+            config: when a bar closes.
+            lake: where the trades are; the default lake if None.
+
+        Returns:
+            One row per bar: symbol_id, bar_id, bucket_start, bucket_end, ts_local_us (= bucket_start), complete.
+
+        Raises:
+            ConfigError: `config` is for another kind of spine, or the window is empty.
+            RegistryError: no instrument has this symbol_id.
+            NoDataError: the lake has no trades of it in the window; the error says what it has.
+        """
+        if not isinstance(config, self.rule):
+            raise ConfigError(f"a {self.kind} spine takes another config", value=type(config).__name__, expected=self.rule.__name__)
+        start_us, end_us = window(start_ts_us, end_ts_us)
+        lake = lake or open_lake()
+        driver = venue_of(lake, lake.registry().by_id(symbol_id), start_us, end_us)
+        runs = run_stretches(config, driver, (), stretches(config, [driver], start_us, end_us))
+        frame = pl.concat([spine_frame(run, symbol_id) for run in runs])
+        return whole_bars(frame, start_us, end_us)
+
+
+def get_builder(kind: str) -> SpineBuilder:
+    """The builder of a kind of spine.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if kind not in _RULES:
+        raise ConfigError("there is no such spine", value=kind, expected=", ".join(_RULES))
+    return SpineBuilder(kind, _RULES[kind])
+
+
+def window(start: TimeLike, end: TimeLike) -> tuple[int, int]:
+    """Start and end in microseconds.
+
+    Raises:
+        ConfigError: the window is empty or backwards.
+    """
+    start_us, end_us = to_us(start, name="start"), to_us(end, name="end")
+    if end_us <= start_us:
+        raise ConfigError("the window is empty: the end must come after the start", value=f"{start} to {end}", hint="the end is exclusive: one day is start=2024-05-01, end=2024-05-02")
+    return start_us, end_us
+
+
+def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int) -> Venue:
+    """An instrument's trade partitions that touch the window's days.
+
+    Raises:
+        NoDataError: there are none.
+    """
+    days = days_in(start_us, end_us)
+    files = {f.start_us: f for f in lake.files("trades", instrument.exchange, instrument.exchange_symbol, days[0], days[-1] + DAY_US)}
+    if not files:
+        raise no_data(lake, "trades", instrument.exchange, instrument.exchange_symbol, start_us, end_us)
+    return Venue(instrument, files)
+
+
+def stretches(rule: BarRule, drivers: Sequence[Venue], start_us: int, end_us: int) -> list[tuple[int, int]]:
+    """What is counted on its own: each day that a driver has, or the whole window."""
+    if rule.anchor == "start":
+        return [(start_us, end_us)]
+    return [(day, day + DAY_US) for day in days_in(start_us, end_us) if any(day in driver.files for driver in drivers)]
+
+
+def run_stretches(rule: BarRule, driver: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]], *, threads: int | None = None) -> list[Run]:
+    """The runs of all stretches in time order; stretches are independent, so they run side by side and equal a serial run bit for bit."""
+    workers = min(threads or os.cpu_count() or 1, len(parts))
+    if workers <= 1:
+        return [run_spine(rule, driver, venues, start, end, BATCH_ROWS) for start, end in parts]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda part: run_spine(rule, driver, venues, *part, BATCH_ROWS), parts))
+
+
+def spine_frame(run: Run, symbol_id: int) -> pl.DataFrame:
+    """A run's bars as spine rows."""
+    starts = np.concatenate([np.array([run.start_us], dtype=np.int64), run.ends[:-1]])
+    complete = np.ones(len(run.ends), dtype=bool)
+    complete[-1] = not run.tail
+    frame = pl.DataFrame({"bar_id": run.ids, "bucket_start": starts, "bucket_end": run.ends, "ts_local_us": starts, "complete": complete})
+    return frame.select(pl.lit(symbol_id, dtype=pl.Int64).alias("symbol_id"), pl.all())
+
+
+def whole_bars(frame: pl.DataFrame, start_us: int, end_us: int) -> pl.DataFrame:
+    """The bars that lie wholly inside the window."""
+    return frame.filter((pl.col("bucket_start") >= start_us) & (pl.col("bucket_end") <= end_us))
+
+
+__all__ = ["SpineBuilder", "get_builder", "run_stretches", "spine_frame", "stretches", "venue_of", "whole_bars", "window"]

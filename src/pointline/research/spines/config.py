@@ -1,0 +1,158 @@
+"""What defines a spine: immutable values that say when a bar of the driving instrument closes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+from pointline.clock import DAY_US, to_duration_us
+from pointline.errors import ConfigError
+
+Boundary = Literal["carry", "reset"]
+Anchor = Literal["day", "start"]
+
+
+def _positive(value: object, name: str) -> None:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if isinstance(value, bool) or not number.is_finite() or number <= 0:
+        raise ConfigError(f"{name} must be a number above zero", value=value, hint="volume thresholds are in base-asset units, e.g. 100 for 100 BTC")
+
+
+def _decimals(value: object) -> int:
+    return max(0, -int(Decimal(str(value)).normalize().as_tuple().exponent))
+
+
+def _one_of(value: str, allowed: tuple[str, ...], name: str) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} is not a known rule", value=value, expected=" or ".join(repr(a) for a in allowed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarRule:
+    """What every spine has in common.
+
+    Attributes:
+        boundary: ``"carry"``: a timestamp belongs to bar floor(amount before it / threshold), the excess counts for the next
+            bar and ids may skip; ``"reset"``: the count restarts at zero after each close.
+        anchor: ``"day"``: counting restarts at 00:00 UTC, so a day's bars do not depend on the window that was asked for;
+            ``"start"``: counting starts with the window.
+    """
+
+    boundary: Boundary = "carry"
+    anchor: Anchor = "day"
+
+    def __post_init__(self) -> None:
+        _one_of(self.boundary, ("carry", "reset"), "boundary")
+        _one_of(self.anchor, ("day", "start"), "anchor")
+
+    def decimals(self) -> tuple[int, int]:
+        """Price and quantity decimals that the threshold needs beyond those of the data, so that it is a whole number of units."""
+        return 0, 0
+
+
+@dataclass(frozen=True)
+class VolumeBarConfig(BarRule):
+    """A bar closes when the traded volume reaches the threshold.
+
+    Attributes:
+        volume_threshold: base-asset units (for inverse contracts too, which are converted trade by trade).
+        use_absolute_volume: True counts all volume; False counts buys minus sells and closes at either sign, which needs
+            ``boundary="reset"``.
+    """
+
+    volume_threshold: float | Decimal | str
+    use_absolute_volume: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self.volume_threshold, "volume_threshold")
+        if not self.use_absolute_volume and self.boundary != "reset":
+            raise ConfigError("signed volume can fall, so nothing can be carried", value=self.boundary, expected="boundary='reset' with use_absolute_volume=False")
+
+    def decimals(self) -> tuple[int, int]:
+        """The threshold's own decimals, as quantity decimals."""
+        return 0, _decimals(self.volume_threshold)
+
+
+@dataclass(frozen=True)
+class DollarBarConfig(BarRule):
+    """A bar closes when price x quantity reaches the threshold.
+
+    Attributes:
+        dollar_threshold: quote-asset units.
+    """
+
+    dollar_threshold: float | Decimal | str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self.dollar_threshold, "dollar_threshold")
+
+    def decimals(self) -> tuple[int, int]:
+        """The threshold's own decimals, as quantity decimals."""
+        return 0, _decimals(self.dollar_threshold)
+
+
+@dataclass(frozen=True)
+class TradeBarConfig(BarRule):
+    """A bar closes when so many trades were counted.
+
+    Attributes:
+        trade_threshold: number of trades.
+    """
+
+    trade_threshold: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self.trade_threshold, "trade_threshold")
+        if Decimal(str(self.trade_threshold)) % 1:
+            raise ConfigError("trade_threshold must be a whole number", value=self.trade_threshold)
+
+
+@dataclass(frozen=True)
+class TimeBarConfig(BarRule):
+    """A bar closes at every multiple of the interval, counted from 00:00 UTC (or the window's start).
+
+    Attributes:
+        interval: integer microseconds, a timedelta, or text such as ``"1m"``; at most a day with ``anchor="day"``.
+    """
+
+    interval: int | str | dt.timedelta
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.interval_us <= 0 or (self.anchor == "day" and self.interval_us > DAY_US):
+            raise ConfigError("interval must be above zero and, anchored by day, at most a day", value=self.interval)
+
+    @property
+    def interval_us(self) -> int:
+        """The interval in microseconds."""
+        return to_duration_us(self.interval, name="interval")
+
+
+@dataclass(frozen=True)
+class ImbalanceBarConfig(BarRule):
+    """A bar closes when the absolute value of buys minus sells, summed since the last close, reaches the threshold.
+
+    Attributes:
+        imbalance_threshold: base-asset units.
+    """
+
+    imbalance_threshold: float | Decimal | str
+    boundary: Boundary = field(default="reset", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self.imbalance_threshold, "imbalance_threshold")
+        if self.boundary != "reset":
+            raise ConfigError("signed volume can fall, so nothing can be carried", value=self.boundary, expected="boundary='reset'")
+
+    def decimals(self) -> tuple[int, int]:
+        """The threshold's own decimals, as quantity decimals."""
+        return 0, _decimals(self.imbalance_threshold)

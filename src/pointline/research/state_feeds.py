@@ -1,0 +1,68 @@
+"""Which rows of the lake tell the state of a derivative: running ticker, settled funding, open interest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline import schema
+from pointline.clock import DAY_US
+
+if TYPE_CHECKING:
+    from pointline.instruments import Instrument
+    from pointline.lake.store import Lake
+
+# Far enough back that no age limit reaches further, and the same for every window.
+LOOK_BACK_US = 2 * DAY_US
+FUNDING_LOOK_BACK_US = 8 * DAY_US
+
+
+@dataclass(frozen=True)
+class StateFeeds:
+    """Rows for `pointline.research.state.attach_state`; None where the lake has none."""
+
+    ticker: pl.DataFrame | None
+    funding: pl.DataFrame | None
+    open_interest: pl.DataFrame | None
+
+
+def state_feeds(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> StateFeeds:
+    """The state rows of a derivative that bars in ``[start_us, end_us)`` can need.
+
+    Where the lake has no running ticker, one-minute mark and index candles stand in for it: their closes are known at their ends.
+    """
+    ticker = _rows(lake, schema.DERIVATIVE_TICKER.name, perp, start_us - LOOK_BACK_US, end_us)
+    if ticker is None:
+        ticker = _candle_ticker(lake, perp, start_us - LOOK_BACK_US, end_us)
+    return StateFeeds(
+        ticker,
+        _rows(lake, schema.FUNDING.name, perp, start_us - FUNDING_LOOK_BACK_US, end_us),
+        _rows(lake, schema.OPEN_INTEREST.name, perp, start_us - LOOK_BACK_US, end_us),
+    )
+
+
+def _rows(lake: Lake, kind: str, perp: Instrument, start_us: int, end_us: int) -> pl.DataFrame | None:
+    columns = [name for name in schema.table(kind).columns if name != "source_row"]
+    frame = lake.scan(kind, perp.exchange, perp.exchange_symbol, start_us, end_us, columns).collect()
+    return None if frame.is_empty() else frame
+
+
+def _candle_ticker(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> pl.DataFrame | None:
+    parts = []
+    # index candles are filed under the pair's name, which is the symbol itself for USD-M
+    for price, column, symbol in (("mark", "mark_price", perp.exchange_symbol), ("index", "index_price", _index_name(perp))):
+        kind = schema.candles("1m", price).name
+        frame = lake.scan(kind, perp.exchange, symbol, start_us, end_us, ["ts_local_us", "ts_event_us", "close"]).collect()
+        if not frame.is_empty():
+            parts.append(frame.select("ts_local_us", "ts_event_us", pl.col("close").cast(pl.Float64).alias(column)))
+    if not parts:
+        return None
+    joined = pl.concat(parts, how="diagonal").sort("ts_local_us", maintain_order=True)
+    missing = {name: dtype for name, dtype in schema.DERIVATIVE_TICKER.columns.items() if name not in joined.columns and name != "source_row"}
+    return joined.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in missing.items())
+
+
+def _index_name(perp: Instrument) -> str:
+    return perp.exchange_symbol.split("_")[0]

@@ -1,0 +1,89 @@
+"""Chooses a threshold when the user leaves it to us, and says how."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from pointline.clock import DAY_US, date_text
+from pointline.errors import ConfigError
+from pointline.research.spines.builder import venue_of
+from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pointline.instruments import Instrument
+    from pointline.lake.store import Lake, PartitionFile
+
+SHARE = Decimal("0.002")  # inside the 0.1 to 0.5 % band after rounding to 1, 2 or 5
+_IMBALANCE_SHARE = Decimal("0.0005")
+
+_KINDS: dict[str, Callable[[Decimal], BarRule]] = {
+    "volume": lambda size: VolumeBarConfig(size),
+    "dollar": lambda size: DollarBarConfig(size),
+    "trades": lambda size: TradeBarConfig(max(1, int(size))),
+    "time": lambda _: TimeBarConfig("1m"),
+    "imbalance": lambda size: ImbalanceBarConfig(size),
+}
+
+
+def resolve_rule(bars: BarRule | str, lake: Lake, perp: Instrument, start_us: int, end_us: int) -> tuple[BarRule, str]:
+    """The bar rule, and how it was chosen where the user left it open.
+
+    Args:
+        bars: a rule, ``"auto"`` (volume bars), or ``"auto:KIND"`` with a kind of `pointline.research.spines.get_builder`.
+        lake, perp, start_us, end_us: whose daily amounts the choice is made from. The day before the window decides where the lake
+            has it, so that the choice knows nothing of the window; else the window's first day does, and the note says so.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if isinstance(bars, BarRule):
+        return bars, ""
+    auto, _, kind = bars.partition(":")
+    kind = kind or "volume"
+    if auto != "auto" or kind not in _KINDS:
+        raise ConfigError("bars must be a rule or the word auto", value=bars, expected=f"a config such as VolumeBarConfig(100.0), 'auto', or 'auto:' and one of {', '.join(_KINDS)}")
+    day, inside = _reference_day(lake, perp, start_us, end_us)
+    if kind == "time":
+        return _KINDS[kind](Decimal(1)), "auto: one minute"
+    daily = _daily_amount(day, perp, kind)
+    share = _IMBALANCE_SHARE if kind == "imbalance" else SHARE
+    size = round_to_125(daily * share)
+    percent = f"{float(size / daily) * 100:.2g}"
+    where = "the window's first day" if inside else "the day before the window"
+    unit = {"volume": perp.base_asset, "imbalance": perp.base_asset, "dollar": perp.quote_asset, "trades": "trades"}[kind]
+    note = f"auto: {size:f} {unit} = {percent} % of the perp's {daily:,.0f} {unit} on {date_text(day.start_us)}, {where}"
+    return _KINDS[kind](size), note
+
+
+def _reference_day(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> tuple[PartitionFile, bool]:
+    before = lake.files("trades", perp.exchange, perp.exchange_symbol, start_us - DAY_US, start_us - start_us % DAY_US)
+    if before:
+        return before[-1], False
+    venue = venue_of(lake, perp, start_us, end_us)
+    return venue.files[min(venue.files)], True
+
+
+def _daily_amount(day: PartitionFile, perp: Instrument, kind: str) -> Decimal:
+    totals = day.totals
+    if kind == "trades":
+        return Decimal(day.rows)
+    price = Decimal(totals["last_price_int"]).scaleb(-totals["price_decimals"])
+    qty = Decimal(totals["qty_int"]).scaleb(-totals["qty_decimals"])
+    if perp.contract_type == "inverse":
+        quote = qty * Decimal(str(perp.contract_size))
+        return quote if kind == "dollar" else quote / price
+    return qty * price if kind == "dollar" else qty
+
+
+def round_to_125(value: Decimal) -> Decimal:
+    """The number 1, 2 or 5 times a power of ten that is nearest in ratio.
+
+    >>> round_to_125(Decimal("731"))
+    Decimal('5E+2')
+    """
+    exponent = value.adjusted()
+    candidates = [Decimal(digit).scaleb(exponent) for digit in (1, 2, 5, 10)]
+    return min(candidates, key=lambda c: max(c / value, value / c)).normalize()

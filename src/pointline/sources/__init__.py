@@ -1,0 +1,1 @@
+"""One module per archive family; each parses files and does nothing else."""

@@ -1,0 +1,112 @@
+"""What every archive parser delivers, so that ingest needs to know none of them.
+
+A source parses, nothing else: it turns one file into batches of rows in the `parsed` columns of `pointline.schema`, in file order,
+and says for each row that it could not accept the line, the value and the reason. It stores nothing and looks at no other file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REJECT_SCHEMA = {
+    "line": pl.Int64(),  # 1-based line of the file (header counted)
+    "column": pl.String(),
+    "value": pl.String(),
+    "reason": pl.String(),
+    "raw": pl.String(),  # the line as it stood
+    "fatal": pl.Boolean(),  # True: malformed (letters in a price, negative qty); False: set aside by rule (off-book print)
+}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which archive file this is; with the content's sha256 it is the key of an ingest.
+
+    Attributes:
+        source: name of the parser, e.g. ``"binance_vision"``.
+        exchange: pointline's exchange id, e.g. ``"binance-futures"``.
+        market: the archive's own market name, e.g. ``"futures/um"``; empty where it has none.
+        dataset: the archive's own dataset name, e.g. ``"trades"`` or ``"klines-1m"``.
+        symbol: the exchange's own symbol, e.g. ``"BTCUSDT"``; ``"*"`` for a file of many instruments.
+        period: ``"2024-05-01"``, ``"2024-05"`` or a free label (the file's name) where the archive has no period.
+    """
+
+    source: str
+    exchange: str
+    market: str
+    dataset: str
+    symbol: str
+    period: str
+
+    @property
+    def key(self) -> str:
+        """The identity as one string, e.g. ``binance_vision|binance-futures|futures/um|trades|BTCUSDT|2024-05-01``."""
+        return "|".join((self.source, self.exchange, self.market, self.dataset, self.symbol, self.period))
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the user said on the command line; None = read it from the path."""
+
+    exchange: str | None = None
+    dataset: str | None = None
+    symbol: str | None = None
+    period: str | None = None
+    mapping: Path | None = None  # table source only
+    clock: str | None = None  # "event": ignore the recorder's receive time
+    latency_us: int = 0  # assumed latency, added to ts_event_us where there is no receipt time
+    off_book_limit: float = 0.01  # a print further than this from the last accepted price is set aside; 0 turns it off
+
+
+@dataclass
+class Batch:
+    """Rows of one table and instrument, in file order.
+
+    Attributes:
+        kind: table name of `pointline.schema`.
+        exchange, symbol: the instrument.
+        frame: the `parsed` columns of that table, no nulls where the source has a value for every row.
+        rejects: rows that were not accepted, in `REJECT_SCHEMA`.
+        clock: ``"recorded"`` (ts_local_us is a receipt time) or ``"assumed"``.
+        rank: preference among feeds of the same partition, smaller is better (see `RANKS`).
+    """
+
+    kind: str
+    exchange: str
+    symbol: str
+    frame: pl.DataFrame
+    clock: str = "assumed"
+    rank: int = 0
+    rejects: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECT_SCHEMA))
+
+
+# When several feeds hold the same instrument and day, only the best feeds the lake; the others are remembered as shadowed.
+RANKS = {"daily": 10, "monthly": 20, "recorded": 30, "table": 40}
+AGGREGATED = 100  # added for aggregated trades: single trades are the truth where both are at hand
+
+
+class Source(Protocol):
+    """A parser of one archive family."""
+
+    name: str
+
+    def recognise(self, path: Path, hints: Hints) -> Identity | None:
+        """The file's identity from its path and the hints, or None where this source does not know the layout.
+
+        Raises:
+            SourceError: the layout is this source's but something needed is in neither path nor hints (the error says which flag).
+        """
+
+    def read(self, path: Path, identity: Identity, hints: Hints) -> Iterator[Batch]:
+        """The file's rows.
+
+        Raises:
+            SourceError: the file as a whole cannot be trusted.
+        """

@@ -1,0 +1,265 @@
+"""Reads an archive's CSV, from zip, gz or plain file, block by block at bounded memory, and keeps track of lines."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zipfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, cast
+
+import polars as pl
+
+from pointline.errors import SourceError
+from pointline.sources.base import REJECT_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLOCK_BYTES = 48 << 20
+
+# microseconds per unit, by the magnitude of a stamp between 2009 and 2100
+_MILLISECONDS = (10**12, 5 * 10**12, 1000)
+_MICROSECONDS = (10**15, 5 * 10**15, 1)
+
+
+@dataclass(frozen=True)
+class CsvLayout:
+    """What a CSV must look like.
+
+    Attributes:
+        layouts: accepted column lists, told apart by their length.
+        types: the columns that are read, every one of them required in every row.
+        time: the column with the rows' time.
+        positive: columns whose values must be above zero.
+        flags: columns of ``true``/``false`` in any spelling.
+    """
+
+    layouts: tuple[tuple[str, ...], ...]
+    types: dict[str, pl.DataType]
+    time: str
+    positive: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass
+class CsvBlock:
+    """Accepted rows (the layout's read columns and `source_row`) and rejected ones of one block."""
+
+    frame: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[IO[bytes]]:
+    """The one CSV inside a zip, a gz, or the file itself, as a stream of bytes.
+
+    Raises:
+        SourceError: damaged or truncated archive, or a zip that does not hold exactly one file.
+    """
+    try:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                members = [m for m in archive.infolist() if not m.is_dir()]
+                if len(members) != 1:
+                    raise SourceError("the zip should hold exactly one CSV", where=str(path), value=[m.filename for m in members][:5])
+                with archive.open(members[0]) as stream:
+                    yield stream
+        elif path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                yield cast("IO[bytes]", stream)
+        else:
+            with path.open("rb") as stream:
+                yield stream
+    except (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise SourceError(
+            "the archive is truncated or damaged; nothing of it was stored",
+            where=str(path),
+            value=str(error) or type(error).__name__,
+            expected="a whole archive whose sha256 equals its .CHECKSUM",
+            hint="download it again",
+        ) from error
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    """The stream in pieces of whole lines."""
+    rest = b""
+    while piece := stream.read(BLOCK_BYTES):
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            yield rest + piece[:cut] if rest else piece[:cut]
+            rest = piece[cut:]
+        else:
+            rest += piece
+    if rest:
+        yield rest
+
+
+def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
+    """The file's rows, block by block in file order.
+
+    Raises:
+        SourceError: the file is damaged, empty, or has other columns than the layout.
+    """
+    columns: tuple[str, ...] | None = None
+    first_line = 1
+    with open_archive(path) as stream:
+        for block in _blocks(stream):
+            data = block
+            if columns is None:
+                columns, header = _columns(data, layout, path)
+                if header:
+                    data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""
+                    first_line = 2
+            if not data:
+                continue
+            parsed = _parse(data, columns, layout, path, first_line)
+            first_line += data.count(b"\n") + (not data.endswith(b"\n"))
+            yield parsed
+    if columns is None:
+        raise SourceError("the file is empty", where=str(path), hint="download it again")
+
+
+def _columns(data: bytes, layout: CsvLayout, path: Path) -> tuple[tuple[str, ...], bool]:
+    """The column list that fits the first line, and whether that line is a header."""
+    first = data.split(b"\n", 1)[0].strip().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    fields = [field.strip().strip('"') for field in first.split(",")]
+    header = re.search(r"[A-Za-z]", fields[0]) is not None
+    for columns in layout.layouts:
+        if len(columns) == len(fields):
+            break
+    else:
+        counts = " or ".join(f"{len(c)} ({', '.join(c)})" for c in layout.layouts)
+        raise SourceError("the file has another number of columns", where=f"{path}, line 1", value=first[:200], expected=counts)
+    if header:
+        for name, found in zip(columns, fields, strict=True):
+            if name in layout.types and name != found.lower():
+                raise SourceError("a column has another name than this archive gives it", where=f"{path}, line 1, column {found}", value=found, expected=name)
+    return columns, header
+
+
+def _parse(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path, first_line: int) -> CsvBlock:
+    types = {**layout.types, **dict.fromkeys((f for f in layout.flags if f in columns), pl.Boolean())}
+    schema = {f"column_{i}": types.get(name, pl.String()) for i, name in enumerate(columns)}
+    wanted = {f"column_{i}": name for i, name in enumerate(columns) if name in types}
+    try:
+        frame = pl.read_csv(io.BytesIO(data), has_header=False, schema=schema, columns=list(wanted), ignore_errors=True, quote_char=None).rename(wanted)
+    except pl.exceptions.PolarsError as error:
+        raise _ragged(data, columns, path, first_line) from error
+    frame = frame.with_columns(source_row=pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64))
+    return _accept(frame, data, columns, layout, first_line)
+
+
+def _accept(frame: pl.DataFrame, data: bytes, columns: tuple[str, ...], layout: CsvLayout, first_line: int) -> CsvBlock:
+    """Keeps the rows in which every column that is read has a usable value."""
+    required = [name for name in frame.columns if name != "source_row"]
+    floats = [name for name in required if frame.schema[name].is_float()]
+    suspect = sum(frame.null_count().row(0)) > 0 or any(not frame[name].is_finite().all() for name in floats)
+    suspect = suspect or any(cast("float", frame[name].min() or 0) <= 0 for name in layout.positive if frame.height)
+    if not suspect:
+        return CsvBlock(frame, pl.DataFrame(schema=REJECT_SCHEMA))
+    usable = {name: pl.col(name).is_not_null() for name in required}
+    for name in floats:
+        usable[name] &= pl.col(name).is_finite()
+    for name in layout.positive:
+        usable[name] &= pl.col(name) > 0
+    checked = frame.with_columns(pl.all_horizontal([condition.fill_null(value=False) for condition in usable.values()]).alias("_usable"))
+    bad = checked.filter(~pl.col("_usable"))
+    lines = data.split(b"\n")
+    rejects = []
+    for row in bad.iter_rows(named=True):
+        raw = lines[row["source_row"] - first_line].decode("utf-8", "replace").rstrip("\r")
+        if raw.strip():
+            rejects.append(_reject(row, raw, columns, layout))
+    return CsvBlock(checked.filter("_usable").drop("_usable"), pl.DataFrame(rejects, schema=REJECT_SCHEMA, orient="row"))
+
+
+def _reject(row: dict[str, object], raw: str, columns: tuple[str, ...], layout: CsvLayout) -> tuple[object, ...]:
+    fields = dict(zip(columns, raw.split(","), strict=False))
+    for name in columns:
+        value = row.get(name)
+        if name not in row:
+            continue
+        if value is None:
+            if name not in fields:
+                return (row["source_row"], name, None, "the line ends before this column", raw, True)
+            return (row["source_row"], name, fields[name], f"cannot be read as {_noun(layout.types.get(name))}", raw, True)
+        if isinstance(value, float) and not (-1e300 < value < 1e300):
+            return (row["source_row"], name, fields[name], "is not a finite number", raw, True)
+        if name in layout.positive and isinstance(value, int | float) and value <= 0:
+            return (row["source_row"], name, fields[name], "must be above zero", raw, True)
+    return (row["source_row"], None, None, "unusable line", raw, True)
+
+
+def _noun(dtype: pl.DataType | None) -> str:
+    if dtype is None:
+        return "true or false"
+    return "a whole number" if dtype.is_integer() else "a number" if dtype.is_numeric() else "text"
+
+
+def _ragged(data: bytes, columns: tuple[str, ...], path: Path, first_line: int) -> SourceError:
+    for offset, line in enumerate(data.split(b"\n")):
+        if line.count(b",") >= len(columns):
+            return SourceError(
+                "a line has more columns than the file's first line",
+                where=f"{path}, line {first_line + offset}",
+                value=line[:200].decode("utf-8", "replace"),
+                expected=f"{len(columns)} columns: {', '.join(columns)}",
+            )
+    return SourceError("the CSV cannot be parsed", where=str(path), hint="download it again")
+
+
+def time_unit(frame: pl.DataFrame, column: str, unit: int | None, path: Path) -> tuple[pl.DataFrame, int | None]:
+    """Adds ``ts_event_us`` from a column of ms, µs (told by magnitude) or ``YYYY-MM-DD HH:MM:SS`` text.
+
+    Args:
+        frame: rows with `column` and `source_row`.
+        column: the time column.
+        unit: microseconds per unit as found in earlier blocks of the file, None before the first.
+        path: the file, for the error.
+
+    Raises:
+        SourceError: a time is neither ms nor µs of this century, or the unit changes inside the file.
+    """
+    if frame.is_empty():
+        return frame.with_columns(ts_event_us=pl.lit(None, dtype=pl.Int64)).clear(), unit
+    if frame.schema[column] == pl.String:
+        stamps = frame.with_columns(ts_event_us=pl.col(column).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("us"))
+        bad = stamps.filter(pl.col("ts_event_us").is_null())
+        if not bad.is_empty():
+            raise SourceError(
+                "a time cannot be read",
+                where=f"{path}, line {bad['source_row'][0]}, column {column}",
+                value=bad[column][0],
+                expected="YYYY-MM-DD HH:MM:SS",
+            )
+        return stamps, 1
+    values = frame[column]
+    for low, high, scale in (_MILLISECONDS, _MICROSECONDS):
+        if unit in (None, scale) and low <= cast("int", values.min()) and cast("int", values.max()) < high:
+            return frame.with_columns(ts_event_us=pl.col(column) * scale), scale
+    raise _mixed_units(frame, column, unit, path)
+
+
+def _mixed_units(frame: pl.DataFrame, column: str, unit: int | None, path: Path) -> SourceError:
+    scale = pl.lit(None, dtype=pl.Int64)
+    for low, high, found in (_MILLISECONDS, _MICROSECONDS):
+        scale = pl.when(pl.col(column).is_between(low, high, closed="left")).then(found).otherwise(scale)
+    scaled = frame.select("source_row", column, scale=scale)
+    expected = scaled["scale"][0] if unit is None else unit
+    row = scaled.filter(pl.col("scale").is_null() | (pl.col("scale") != expected)).row(0, named=True)
+    where = f"{path}, line {row['source_row']}, column {column}"
+    if row["scale"] is None:
+        return SourceError("a time is neither milliseconds nor microseconds of this century", where=where, value=row[column])
+    names = {1: "microseconds", 1000: "milliseconds"}
+    return SourceError(
+        f"times change from {names[expected]} to {names[row['scale']]} inside the file; nothing of it was stored",
+        where=where,
+        value=row[column],
+        expected=f"{names[expected]}, as in the lines above",
+        hint="the file was put together from two sources: download it again, or split it by unit",
+    )

@@ -1,0 +1,175 @@
+"""Binance exchangeInfo: the instruments of spot, USD-M or COIN-M futures as the exchange listed them at one moment.
+
+Accepted are the JSON answer itself, the same gzipped, and a recorder's line ``https://…/exchangeInfo -> unix time: {json}``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pointline.errors import SourceError
+from pointline.instruments.instrument import OBSERVATION_SCHEMA, Observation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pointline.instruments.instrument import AssetType, ContractType
+
+SNAPSHOT_SCHEMA = {name: kind for name, kind in OBSERVATION_SCHEMA.items() if name != "observed_us"}
+
+_PEEK_BYTES = 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+_RECORDED = re.compile(r"^\s*(https?://\S*exchangeInfo\S*)\s+->\s+[\d.]+:\s*", re.MULTILINE)
+_HOSTS = {"fapi": "binance-futures", "dapi": "binance-delivery", "api": "binance-spot"}
+_NO_DELIVERY_MS = 4_102_444_800_000  # 2100-01-01: perpetuals carry a later date
+
+
+def recognise_exchange_info(path: Path) -> bool:
+    """Whether the file looks like an exchangeInfo answer; reads its first kilobyte only."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_PEEK_BYTES)
+    except OSError:
+        return False
+    if head.startswith(_GZIP_MAGIC):
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, _PEEK_BYTES)
+        except zlib.error:
+            return False
+    text = head.decode("utf-8", errors="replace")
+    recorded = _RECORDED.match(text)
+    body = text[recorded.end() :] if recorded else text
+    return body.lstrip("\ufeff \r\n\t").startswith("{") and '"timezone"' in body and '"serverTime"' in body
+
+
+def read_exchange_info(path: Path) -> tuple[pl.DataFrame, int]:
+    """The instruments of an exchangeInfo file and when the exchange listed them.
+
+    Returns:
+        Rows of `SNAPSHOT_SCHEMA`, and the exchange's server time in microseconds UTC.
+
+    Raises:
+        SourceError: the file is not exchangeInfo of Binance spot, USD-M or COIN-M, or an entry lacks a field.
+    """
+    text = _text(path)
+    recorded = _RECORDED.search(text)
+    try:
+        content = json.JSONDecoder().raw_decode(text, recorded.end() if recorded else len(text) - len(text.lstrip()))[0]
+    except json.JSONDecodeError as error:
+        raise SourceError(f"the file is not JSON: {error.msg}", where=f"{path}, line {error.lineno}") from None
+    entries = content.get("symbols") if isinstance(content, dict) else None
+    server_ms = content.get("serverTime") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries or not isinstance(server_ms, int):
+        raise SourceError(
+            "the file is not exchangeInfo",
+            where=str(path),
+            expected="a JSON object with serverTime and a list of symbols",
+        )
+    exchange = _exchange(content, recorded.group(1) if recorded else None, path)
+    rows = []
+    for entry in entries:
+        try:
+            rows.append(asdict(_instrument(exchange, entry)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _bad_entry(path, entry, error) from None
+    return pl.DataFrame(rows, schema=SNAPSHOT_SCHEMA), server_ms * 1000
+
+
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        return (gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"the gzip file is broken: {error}", where=str(path), hint="download it again") from None
+    except UnicodeDecodeError as error:
+        raise SourceError("the file is not text in UTF-8", where=f"{path}, byte {error.start}") from None
+
+
+def _exchange(content: dict[str, Any], url: str | None, path: Path) -> str:
+    entries = content["symbols"]
+    first = entries[0] if isinstance(entries[0], dict) else {}
+    if content.get("futuresType") == "U_MARGINED":
+        told = "binance-futures"
+    elif "contractSize" in first and "marginAsset" in first:
+        told = "binance-delivery"
+    elif "isSpotTradingAllowed" in first or ("contractType" not in first and "quoteAsset" in first):
+        told = "binance-spot"
+    else:
+        raise SourceError(
+            "the file does not tell its market",
+            where=str(path),
+            value=", ".join(sorted(first)[:8]),
+            expected="exchangeInfo of Binance spot, USD-M or COIN-M futures",
+        )
+    host = re.match(r"https?://([a-z]+)\d*\.binance\.", url) if url else None
+    from_url = _HOSTS.get(host.group(1)) if host else None
+    if from_url not in {None, told}:
+        raise SourceError("address and content disagree on the market", where=str(path), value=url, expected=f"an address of {told}")
+    return told
+
+
+def _bad_entry(path: Path, entry: object, error: Exception) -> SourceError:
+    symbol = entry.get("symbol") if isinstance(entry, dict) else entry
+    what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    return SourceError(
+        f"an entry of symbols cannot be read: {what}", where=f"{path}, symbol {symbol}", hint="nothing of the file was stored"
+    )
+
+
+def _instrument(exchange: str, entry: dict[str, Any]) -> Observation:
+    filters = {one["filterType"]: one for one in entry["filters"]}
+    asset_type, contract_type, contract_size = _contract(exchange, entry)
+    delivery_ms = None if asset_type == "spot" else int(entry["deliveryDate"])
+    listed_ms = entry.get("onboardDate")
+    return Observation(
+        exchange=exchange,
+        exchange_symbol=_name(entry, "symbol"),
+        base_asset=_name(entry, "baseAsset"),
+        quote_asset=_name(entry, "quoteAsset"),
+        settle_asset=None if asset_type == "spot" else _name(entry, "marginAsset"),
+        asset_type=asset_type,
+        contract_type=contract_type,
+        contract_size=contract_size,
+        price_increment=_increment(filters, "PRICE_FILTER", "tickSize"),
+        qty_increment=_increment(filters, "LOT_SIZE", "stepSize"),
+        expiry_us=None if delivery_ms is None or delivery_ms >= _NO_DELIVERY_MS else delivery_ms * 1000,
+        listed_us=int(listed_ms) * 1000 if listed_ms else None,
+        source="exchange_info",
+    )
+
+
+def _name(entry: dict[str, Any], key: str) -> str:
+    value = entry[key]
+    if not isinstance(value, str) or not value:
+        message = f"{key} is {value!r}, not a name"
+        raise ValueError(message)
+    return value
+
+
+def _contract(exchange: str, entry: dict[str, Any]) -> tuple[AssetType, ContractType | None, float]:
+    if exchange == "binance-spot":
+        return "spot", None, 1.0
+    kind = entry["contractType"]
+    if "PERPETUAL" in kind or (not kind and int(entry["deliveryDate"]) >= _NO_DELIVERY_MS):
+        asset_type: AssetType = "perpetual"
+    elif "QUARTER" in kind or "MONTH" in kind:
+        asset_type = "future"
+    else:
+        message = f"contractType {kind!r} is not known"
+        raise ValueError(message)
+    if exchange == "binance-delivery":
+        return asset_type, "inverse", float(entry["contractSize"])
+    return asset_type, "linear", 1.0
+
+
+def _increment(filters: dict[str, dict[str, Any]], name: str, key: str) -> float | None:
+    """The step of a filter; None where the exchange sets none (a missing filter or a step of zero)."""
+    step = float(filters[name][key]) if name in filters else 0.0
+    return step if step > 0 else None

@@ -1,0 +1,330 @@
+"""The shape of the code: which way imports run, how long things are, what a plain import costs, what may be in the repository."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from itertools import chain, pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "pointline"
+
+# Data flows from left to right; a room may import from its own layer and from those to its left. The rooms are the modules and
+# packages directly under pointline. A new room is given its place here before its first import.
+LAYERS: tuple[frozenset[str], ...] = (
+    # the common ground: knows no data flow, everyone may use it
+    frozenset({"errors", "clock", "schema", "venue_rules", "instruments", "kernels", "kernel_slots", "simulate"}),
+    frozenset({"sources"}),
+    frozenset({"lake"}),
+    # sql and scale stand beside research: the same lake through another door, the same work over more processes
+    frozenset({"research", "sql", "scale"}),
+    frozenset({"features"}),
+    frozenset({"evaluation", "trading"}),
+    frozenset({"report"}),
+    # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
+    frozenset({"", "compare", "cli", "demo", "doctor", "__main__"}),
+)
+
+MAX_MODULE_LINES = 600
+MAX_FUNCTION_LINES = 60  # its docstring, which belongs to the reader and not to the code, is not counted
+LONGER_BY_AGREEMENT: dict[str, int] = {}  # "pointline.module" or "pointline.module.function" -> its own limit, with the reason
+
+HEAVY = frozenset({"deltalake", "numba", "plotly", "polars", "pyarrow", "pydantic", "scipy"})
+MAX_FILE_BYTES = 1_000_000
+
+
+def module_name(path: Path) -> str:
+    parts = ("pointline", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    return {module_name(path): ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(name: str, tree: ast.Module, *, is_package: bool, known: frozenset[str]) -> set[str]:
+    """Full names of what a module imports, anywhere in it; ``from a import b`` is a.b where that is a module, else a."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = name.split(".")
+                kept = parents[: len(parents) - node.level + is_package]
+                base = ".".join([*kept, *([base] if base else [])])
+            inner = {f"{base}.{alias.name}" for alias in node.names}
+            found.update(inner & known)
+            if inner - known:
+                found.add(base)
+    return found
+
+
+@cache
+def internal_imports() -> dict[str, frozenset[str]]:
+    known = frozenset(modules())
+    return {
+        name: frozenset(
+            target
+            for target in imported(name, tree, is_package=is_package(name), known=known)
+            if target == "pointline" or target.startswith("pointline.")
+        )
+        - {name}
+        for name, tree in modules().items()
+    }
+
+
+def is_package(name: str) -> bool:
+    return (PACKAGE.joinpath(*name.split(".")[1:]) / "__init__.py").is_file()
+
+
+def room(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
+
+
+def layer(name: str) -> int:
+    return next((rank for rank, rooms in enumerate(LAYERS) if room(name) in rooms), -1)
+
+
+def circle(graph: dict[str, frozenset[str]]) -> list[str]:
+    """One circle of the graph as the way round it, or an empty list."""
+    finished: set[str] = set()
+    way: list[str] = []
+
+    def walk(node: str) -> list[str]:
+        if node in way:
+            return [*way[way.index(node) :], node]
+        if node in finished:
+            return []
+        way.append(node)
+        found = next((found for target in sorted(graph.get(node, ())) if (found := walk(target))), [])
+        way.pop()
+        finished.add(node)
+        return found
+
+    return next((found for node in sorted(graph) if (found := walk(node))), [])
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    lines = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def undocumented(tree: ast.Module, where: str) -> list[str]:
+    """Public functions, classes and methods without a docstring."""
+    found = []
+    for node in tree.body:
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+            continue
+        if ast.get_docstring(node) is None:
+            found.append(f"{where}.{node.name}")
+        if isinstance(node, ast.ClassDef):
+            found += [
+                f"{where}.{node.name}.{method.name}"
+                for method in node.body
+                if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
+                and not method.name.startswith("_")
+                and not exempt(method)
+                and ast.get_docstring(method) is None
+            ]
+    return found
+
+
+def exempt(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether another definition speaks for it: a property's setter, an overload, an override."""
+    last_names = {ast.unparse(decorator).rpartition(".")[2] for decorator in method.decorator_list}
+    return bool(last_names & {"setter", "deleter", "overload", "override"})
+
+
+def test_every_room_has_a_layer() -> None:
+    assert [name for name in modules() if layer(name) < 0] == []
+
+
+def test_no_import_runs_back_against_the_flow_of_data() -> None:
+    backwards = [
+        f"{name} imports {target}"
+        for name, targets in internal_imports().items()
+        for target in sorted(targets)
+        if layer(target) > layer(name)
+    ]
+    assert backwards == []
+
+
+def test_imports_form_no_circle() -> None:
+    assert circle(internal_imports()) == []
+
+
+def test_modules_stay_short() -> None:
+    lengths = {module_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {name: n for name, n in lengths.items() if n > LONGER_BY_AGREEMENT.get(name, MAX_MODULE_LINES)} == {}
+
+
+def test_functions_stay_short() -> None:
+    lengths = {
+        f"{name}.{node.name}": code_lines(node)
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    assert {name: n for name, n in lengths.items() if n > LONGER_BY_AGREEMENT.get(name, MAX_FUNCTION_LINES)} == {}
+
+
+def test_public_names_are_documented() -> None:
+    public = {name: tree for name, tree in modules().items() if not any(part.startswith("_") for part in name.split("."))}
+    assert [missing for name, tree in public.items() for missing in undocumented(tree, name)] == []
+
+
+def test_a_plain_import_loads_nothing_heavy() -> None:
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import pointline, sys; print(*sys.modules)"],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        text=True,
+    )
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert "pointline" in loaded
+    assert loaded & HEAVY == set(), "\n".join(line for line in run.stderr.splitlines() if any(name in line for name in HEAVY))
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [names for extra, names in project["optional-dependencies"].items() if extra != "dev"]
+    requirements = chain(project["dependencies"], *extras)
+    declared = {re.split(r"[^\w.-]", requirement)[0].lower().replace("-", "_") for requirement in requirements}
+    outside = {
+        target.partition(".")[0]: name
+        for name, tree in modules().items()
+        for target in imported(name, tree, is_package=is_package(name), known=frozenset(modules()))
+    }
+    known = declared | sys.stdlib_module_names | {"pointline"}
+    assert {target: name for target, name in outside.items() if target not in known} == {}
+
+
+@cache
+def repository_files() -> tuple[Path, ...]:
+    """What is committed and what would be with the next ``git add``."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        text=True,
+    )
+    return tuple(path for name in sorted(set(listed.stdout.split("\0")) - {""}) if (path := ROOT / name).is_file())
+
+
+def test_no_large_file_is_committed() -> None:
+    assert {str(path.relative_to(ROOT)): size for path in repository_files() if (size := path.stat().st_size) > MAX_FILE_BYTES} == {}
+
+
+# Spelled in pieces, so that this file does not hold what it looks for.
+FORBIDDEN = {
+    "a path of somebody's machine": re.compile(
+        r"(?<![\w.])/(?:" + "|".join(("ho" + "me", "Us" + "ers", "ro" + "ot", "wo" + "rk")) + r")/\w"
+    ),
+    "a host of a package registry": re.compile(r"\b(?:py" + r"pi\.org|python" + r"hosted\.org|registry\.npm" + r"js\.org)\b"),
+    "a mark of unfinished work": re.compile(r"\b(?:TO" + "DO|FIX" + "ME|XX" + r"X)\b"),
+}
+
+
+def forbidden_in(text: str) -> list[str]:
+    return [
+        f"line {n}: {what}" for n, line in enumerate(text.splitlines(), 1) for what, pattern in FORBIDDEN.items() if pattern.search(line)
+    ]
+
+
+def test_no_file_holds_forbidden_words() -> None:
+    found = {}
+    for path in repository_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a binary fixture has no words
+        if lines := forbidden_in(text):
+            found[str(path.relative_to(ROOT))] = lines
+    assert found == {}
+
+
+# The checks above pass on a clean tree; here each is shown something that must not pass.
+
+
+def test_relative_and_nested_imports_are_seen() -> None:
+    source = """
+from . import table
+from ..clock import to_us
+def f():
+    import pointline.report as r
+    from pointline import lake, compare_all
+"""
+    known = frozenset({"pointline", "pointline.clock", "pointline.lake", "pointline.lake.table", "pointline.report"})
+    inside = imported("pointline.lake.read", ast.parse(source), is_package=False, known=known)
+    assert inside == {"pointline.lake.table", "pointline.clock", "pointline.report", "pointline.lake", "pointline"}
+    in_package = imported("pointline.lake", ast.parse("from .table import Table"), is_package=True, known=known)
+    assert in_package == {"pointline.lake.table"}
+
+
+def test_layers_name_each_room_once_and_point_right() -> None:
+    rooms = [name for rooms in LAYERS for name in rooms]
+    assert len(rooms) == len(set(rooms))
+    flow = ["clock", "sources", "lake", "research", "features", "trading", "report", "cli"]
+    assert all(layer(f"pointline.{left}.x") < layer(f"pointline.{right}.x") for left, right in pairwise(flow))
+    assert layer("pointline.nowhere") == -1
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, ["b", "c", "b"]),
+        ({"a": {"a"}}, ["a", "a"]),
+    ],
+)
+def test_circles_are_found(graph: dict[str, set[str]], expected: list[str]) -> None:
+    assert circle({node: frozenset(targets) for node, targets in graph.items()}) == expected
+
+
+def test_missing_docstrings_are_found() -> None:
+    source = """
+def f(): ...
+def _g(): ...
+class C:
+    'documented'
+    def m(self): ...
+    def _p(self): ...
+    @x.setter
+    def x(self, v): ...
+"""
+    assert undocumented(ast.parse(source), "here") == ["here.f", "here.C.m"]
+
+
+def test_a_docstring_does_not_count_as_code() -> None:
+    (function,) = ast.parse('def f(\n    a,\n):\n    """One.\n\n    Two.\n    """\n    return a\n').body
+    assert isinstance(function, ast.FunctionDef)
+    assert code_lines(function) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("see /ho" + "me/someone/data", 1),
+        ("index https://py" + "pi.org/simple", 1),
+        ("# TO" + "DO: later", 1),
+        ("docs/home/page and /homeward", 0),
+    ],
+)
+def test_forbidden_words_are_found(line: str, found: int) -> None:
+    assert len(forbidden_in(f"first\n{line}\n")) == found
