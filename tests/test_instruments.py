@@ -141,6 +141,12 @@ def test_a_symbol_that_cannot_be_split_says_what_would_help(exchange: str, symbo
     assert "exchangeInfo" in str(caught.value)
 
 
+def test_a_delivery_beyond_the_known_dates_is_refused_as_an_instrument() -> None:
+    with pytest.raises(RegistryError, match="delivery rule") as caught:
+        derive("binance-futures", "BTCUSDT_310328")
+    assert "BTCUSDT_310328" in str(caught.value)
+
+
 def test_an_unknown_exchange_shows_the_nearest() -> None:
     with pytest.raises(RegistryError, match="binance-futures"):
         derive("binance-future", "BTCUSDT")
@@ -328,7 +334,7 @@ def test_any_order_of_snapshots_gives_the_same_versions_without_gaps(data: st.Da
     for (row, at), (row_b, at_b) in zip(snapshots, shuffled, strict=True):
         one, other = one.with_snapshot(_snapshot(row), at), other.with_snapshot(_snapshot(row_b), at_b)
     assert one.frame.equals(other.frame)
-    for symbol in {row["exchange_symbol"] for row, _ in snapshots}:
+    for symbol in {str(row["exchange_symbol"]) for row, _ in snapshots}:
         spans = _spans(one, "binance-futures", symbol)
         assert all(start < end for start, end in spans)
         assert all(end == start for (_, end), (start, _) in itertools.pairwise(spans))
@@ -370,6 +376,12 @@ def test_list_filters_by_every_given_value() -> None:
     assert registry.list(exchange="binance")["exchange_symbol"].to_list() == ["BTCUSDT", "ETHUSDT"]
     found = registry.list(exchange="binance-futures", base_asset="BTC", quote_asset="USDT", asset_type="perpetual")
     assert found["symbol_id"].to_list() == [symbol_id_of("binance-futures", "BTCUSDT", 0)]
+
+
+def test_an_asset_type_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigError, match="asset type") as caught:
+        _registry(_row()).list(asset_type="perp")
+    assert caught.value.expected == "spot, perpetual, future"
 
 
 @pytest.mark.parametrize(("drop", "observed"), [("contract_size", NOW), (None, 0)])

@@ -125,7 +125,7 @@ def test_an_impossible_interval_is_refused(hours: float) -> None:
         fair_funding_8h(_rule(), 0.0, interval_hours=hours)
 
 
-def _plain(kind: str, interest: float, band: float, cap: float | None, share: float, premium: float) -> float:
+def _plain(kind: str, premium: float, *, interest: float, band: float, cap: float | None, share: float) -> float:
     """The formulas case by case, without min and max."""
     if kind == "premium_clamp":
         gap = interest * share - premium
@@ -151,11 +151,11 @@ def _plain(kind: str, interest: float, band: float, cap: float | None, share: fl
     per_interval=st.booleans(),
 )
 def test_scalar_and_column_equal_the_case_by_case_formula(
-    kind: str, premiums: list[float], interest: float, band: float, cap: float | None, hours: float, *, per_interval: bool
+    *, kind: str, premiums: list[float], interest: float, band: float, cap: float | None, hours: float, per_interval: bool
 ) -> None:
     rule = _rule(kind=kind, interest_8h=interest, clamp=band, cap=cap, per_interval=per_interval)
     share = hours / 8 if per_interval else 1.0
-    wanted = [_plain(kind, interest, band, cap, share, premium) for premium in premiums]
+    wanted = [_plain(kind, premium, interest=interest, band=band, cap=cap, share=share) for premium in premiums]
     assert [fair_funding_8h(rule, premium, interval_hours=hours) for premium in premiums] == pytest.approx(wanted, abs=1e-12)
     assert _column(rule, list(premiums), interval_hours=hours) == pytest.approx(wanted, abs=1e-12)
 

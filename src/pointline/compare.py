@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,6 +78,13 @@ class Study:
     def spine(self) -> pl.DataFrame:
         """The windows: symbol_id, bar_id, bucket_start, bucket_end, ts_local_us, complete."""
         return spine_of(self.bars)
+
+    @property
+    def rule_text(self) -> str:
+        """When bars close, in words."""
+        values = ", ".join(f"{f.name}={getattr(self.rule, f.name)}" for f in sorted(fields(self.rule), key=lambda f: f.kw_only))
+        text = f"{type(self.rule).__name__}({values})"
+        return f"{text}, {self.rule_note}" if self.rule_note else text
 
     def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[int] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""

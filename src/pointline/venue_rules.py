@@ -428,7 +428,7 @@ def fair_funding_8h_expr(rule: FundingRule, premium: pl.Expr, *, interval_hours:
     interval = hours if isinstance(hours, pl.Expr) else pl.lit(hours)
     share = interval / _FUNDING_HOURS if rule.per_interval else pl.lit(1.0)
     if rule.kind == "premium_clamp":
-        rate = premium + (rule.interest_8h - premium).clip(-rule.clamp, rule.clamp)
+        rate = premium + (rule.interest_8h * share - premium).clip(-rule.clamp, rule.clamp)
     elif rule.kind == "deribit":
         rate = premium.clip(lower_bound=rule.clamp) + premium.clip(upper_bound=-rule.clamp)
     else:

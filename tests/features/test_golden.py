@@ -138,7 +138,7 @@ def bars(**changes: list[Any]) -> pl.DataFrame:
 
 def same(found: object, expected: object) -> bool:
     if isinstance(found, float) and isinstance(expected, float):
-        return math.isclose(found, expected, rel_tol=2e-9, abs_tol=2e-11)
+        return math.isclose(found, expected, rel_tol=2e-9, abs_tol=6e-11)
     return found == expected
 
 
@@ -192,7 +192,9 @@ def test_published_examples() -> None:
     assert features["cash_carry_net_bps"][0] == pytest.approx(-30.6666667)
     assert features["cash_carry_breakeven_hours"][0] == pytest.approx((40 - 8.3333333) * 8)
     # The guide's own formula: 1 - 60/3 = -19 bps per 8 h.
-    sixty = compute_features(bars(perp_close=[60_360.0] * 6, spot_close=[60_000.0] * 6, funding_close=[0.0001] * 6, funding_interval_hours=[8.0] * 6))
+    sixty = compute_features(
+        bars(perp_close=[60_360.0] * 6, spot_close=[60_000.0] * 6, funding_close=[0.0001] * 6, funding_interval_hours=[8.0] * 6)
+    )
     assert sixty["funding_basis_divergence"][0] * 1e4 == pytest.approx(-19.0)
 
 
@@ -203,9 +205,12 @@ def test_breakeven_of_the_negative_side_pays_for_the_borrowed_coin() -> None:
     features = compute_features(bars(**negative, funding_close=[-0.0002] * 6), params)
     assert features["cash_carry_breakeven_hours"][0] == pytest.approx(160.0)
     # 1 bp per 8 h is 0.125 an hour: all goes to the lender.
-    assert compute_features(bars(**negative, funding_close=[-0.0001] * 6), FeatureParams(borrow_bps_per_day=3.1))[
-        "cash_carry_breakeven_hours"
-    ].to_list() == [NO] * 6
+    assert (
+        compute_features(bars(**negative, funding_close=[-0.0001] * 6), FeatureParams(borrow_bps_per_day=3.1))[
+            "cash_carry_breakeven_hours"
+        ].to_list()
+        == [NO] * 6
+    )
 
 
 def test_stale_prices_give_no_basis() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
@@ -13,11 +13,14 @@ from pointline.features import registry as registry_module
 from pointline.features.feature import KEY_COLUMNS, VENUE_COLUMNS
 from pointline.research.state import STATE_COLUMNS
 
-VENUE_NAMES = """
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VENUE_TEXT = """
 open high low close vwap volume quote_volume trade_count buy_volume sell_volume flow_imbalance price_std realized_vol hl_spread age_us
 ret_1bar ret_5bar vwap_reversion
-""".split()
-PAIR_NAMES = """
+"""
+PAIR_TEXT = """
 basis_bps vwap_basis_bps log_basis_bps basis_momentum basis_smooth basis_slope basis_z
 funding_close funding_8h funding_settled funding_age_us seconds_to_funding funding_step funding_carry_annual
 predicted_funding_close funding_surprise oi_close oi_pct_change funding_oi_pressure flow_funding_interaction
@@ -25,7 +28,7 @@ funding_basis_divergence funding_fair funding_fair_divergence
 cash_carry_opportunity cash_carry_profit_bps cash_carry_net_bps cash_carry_breakeven_hours
 momentum_divergence momentum_divergence_fresh volume_ratio flow_divergence volatility_ratio realized_vol_ratio spread_ratio
 flow_basis_interaction bar_duration_us
-""".split()
+"""
 PUBLISHED = {
     "funding_basis_divergence": 0.09,
     "momentum_divergence": 0.08,
@@ -56,7 +59,7 @@ def feature(name: str, *inputs: str) -> Feature:
 
 
 def test_names_are_the_contract() -> None:
-    names = [f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_NAMES] + PAIR_NAMES
+    names = [f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_TEXT.split()] + PAIR_TEXT.split()
     assert len(names) == len(set(names)) == 72
     assert set(FEATURES) == set(names)
     assert set(FEATURES) == BUILT_IN

@@ -272,8 +272,9 @@ def to_funding(ticker: list[dict[str, Any]], instant: int, hours: float | None) 
 
 
 def oracle(
-    start: int, end: int, ticker: list[dict[str, Any]], paid: list[dict[str, Any]], interest: list[dict[str, Any]], params: StateParams
+    bar: tuple[int, int], ticker: list[dict[str, Any]], paid: list[dict[str, Any]], interest: list[dict[str, Any]], params: StateParams
 ) -> dict[str, Any]:
+    start, end = bar
     limit = params.max_ticker_age_us
     row: dict[str, Any] = {}
     row["mark_close"], row["mark_age_us"] = known(ticker, "mark_price", end, limit)
@@ -321,15 +322,13 @@ def test_equals_the_plain_loop(
         open_interest=frame_of(OPEN_INTEREST, interest),
         params=params,
     )
-    expected = [oracle(start, end, ticker, paid, interest, params) for start, end in bars.rows()]
+    expected = [oracle(bar, ticker, paid, interest, params) for bar in bars.rows()]
     assert state.select(list(STATE_COLUMNS)).to_dicts() == [{name: row[name] for name in STATE_COLUMNS} for row in expected]
 
 
 @settings(max_examples=50, deadline=None)
 @given(EDGES, TICKERS, PAYMENTS, st.data())
-def test_later_rows_change_nothing(
-    edges: list[int], ticker: list[dict[str, Any]], paid: list[dict[str, Any]], data: st.DataObject
-) -> None:
+def test_later_rows_change_nothing(edges: list[int], ticker: list[dict[str, Any]], paid: list[dict[str, Any]], data: st.DataObject) -> None:
     kept = data.draw(st.integers(1, len(edges) - 1))
     params = StateParams(max_ticker_age_us=200 * MINUTE_US)
     known_until = edges[kept]

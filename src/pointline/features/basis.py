@@ -8,6 +8,10 @@ from pointline.features.feature import GUIDE, Feature, FeatureParams, fresh, rat
 from pointline.features.rolling import rolling_mean_expr, rolling_z_expr
 
 BPS = 10_000
+PER_BPS = 1e-4
+"""Basis points to a fraction, as a factor: polars divides by a constant as it sees fit (a single row rounds unlike many), while a
+product has the same bits for any number of rows."""
+
 BASIS_LEVELS = ("basis_bps", "vwap_basis_bps", "log_basis_bps")
 """The columns that carry the prefix ``cross_quote_`` where the quotes differ."""
 
@@ -34,7 +38,7 @@ def _returns_apart(_: FeatureParams) -> pl.Expr:
 
 
 def _volume_ratio(params: FeatureParams) -> pl.Expr:
-    return ratio(pl.col("perp_volume"), pl.col("spot_volume") / params.price_factor)
+    return ratio(pl.col("perp_volume") * params.price_factor, pl.col("spot_volume"))
 
 
 def _volatility_ratio(params: FeatureParams) -> pl.Expr:
@@ -95,7 +99,7 @@ BASIS_FEATURES = (
     ),
     Feature(
         name="basis_z",
-        formula="(basis_bps - mean) / sample standard deviation, both over the last 100 bars (z_bars); null where one is null or all are equal",
+        formula="(basis_bps - mean) / sample standard deviation over the last 100 bars (z_bars); null where one is null or all are equal",
         unit="1",
         inputs=("basis_bps",),
         build=lambda params: rolling_z_expr("basis_bps", params.z_bars),

@@ -17,7 +17,7 @@ _BASIS = pl.col("basis_bps")
 
 def _income_bps_per_hour(params: FeatureParams) -> pl.Expr:
     """Funding received less borrowing paid, per hour of holding, on the side that earns the basis."""
-    received = pl.col("funding_8h") * BPS / 8
+    received = pl.col("funding_8h") * (BPS / 8)
     return pl.when(_BASIS >= 0).then(received).otherwise(-received - params.borrow_bps_per_day / 24)
 
 

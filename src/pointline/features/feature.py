@@ -47,7 +47,7 @@ class FeatureParams:
         max_spot_age_us: a spot price older than this at the bar's end gives no basis.
         max_perp_age_us: the same for the perp.
         price_factor: how many spot units one perp unit holds (1000 for 1000SHIB). Spot prices are multiplied by it, and spot
-            quantities divided by it, before they are compared.
+            quantities divided by it, before they are compared; what the features frame shows of spot itself stays as traded.
         cross_quote: the two quotes differ and were not converted: the three basis columns carry the prefix ``cross_quote_``.
         smooth_bars: bars of `basis_smooth` and lag of `basis_slope`.
         z_bars: bars of `basis_z`.
@@ -87,7 +87,8 @@ class FeatureParams:
         for name, bound in least.items():
             value = getattr(self, name)
             if not (_is_finite(value) and value >= bound):
-                raise ConfigError(f"{name} is out of range", where="FeatureParams", value=value, expected=f"a finite number, {bound} or more")
+                expected = f"a finite number, {bound} or more"
+                raise ConfigError(f"{name} is out of range", where="FeatureParams", value=value, expected=expected)
         if not (_is_finite(self.price_factor) and self.price_factor > 0):
             raise ConfigError("price_factor is out of range", where="FeatureParams", value=self.price_factor, expected="more than zero")
         object.__setattr__(self, "funding_rules", tuple(self.funding_rules))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from pointline.features.basis import BPS
+from pointline.features.basis import PER_BPS
 from pointline.features.feature import GUIDE, Feature, FeatureParams, from_bars, ratio
 
 HOURS_PER_YEAR = 8_760
@@ -21,9 +21,9 @@ def _mark_premium() -> pl.Expr:
 
 
 def _fair(params: FeatureParams) -> pl.Expr:
-    from pointline.venue_rules import fair_funding_8h_expr  # noqa: PLC0415 - the rule files are read only where rules are used
+    from pointline.venue_rules import fair_funding_8h_expr
 
-    premium = pl.coalesce(_mark_premium(), pl.col("basis_bps") / BPS)
+    premium = pl.coalesce(_mark_premium(), pl.col("basis_bps") * PER_BPS)
     own_interval = pl.when(pl.col("funding_interval_hours") > 0).then("funding_interval_hours")
     at = pl.col("bucket_end")
     fair = pl.lit(None, dtype=pl.Float64)
@@ -94,7 +94,7 @@ FUNDING_FEATURES = (
         formula="funding_8h - basis_bps / 10^4 / 3; the guide's equilibrium, which no venue's rule has (see funding_fair_divergence)",
         unit="fraction per 8 h",
         inputs=("funding_8h", "basis_bps"),
-        build=lambda _: pl.col("funding_8h") - pl.col("basis_bps") / BPS / 3,
+        build=lambda _: pl.col("funding_8h") - pl.col("basis_bps") * (PER_BPS / 3),
         source=GUIDE,
         published_ic=0.09,
     ),

@@ -60,9 +60,8 @@ def forward_labels(
         ConfigError: a column is missing, the bars are out of order, or a horizon is not a positive whole number or is given twice.
     """
     _check(bars, horizons_bars, horizons_us)
-    closed = ~pl.col("complete")
     last = pl.int_range(pl.len()) == pl.len() - 1
-    trusted = ~(closed & last).fill_null(value=False)
+    trusted = ~(last & ~pl.col("complete"))
     known = bars.select(
         "bucket_start",
         "bucket_end",
@@ -119,7 +118,7 @@ def _check(bars: pl.DataFrame, horizons_bars: Sequence[int], horizons_us: Sequen
     if not bars["bucket_start"].is_sorted():
         raise ConfigError("the bars are not in order of bucket_start", where="forward_labels, bars", hint="sort them by bucket_start first")
     for name, horizons in (("horizons_bars", horizons_bars), ("horizons_us", horizons_us)):
-        whole = all(isinstance(h, int) and not isinstance(h, bool) and h > 0 for h in horizons)
+        whole = all(type(horizon) is int and horizon > 0 for horizon in horizons)
         if not whole or len(set(horizons)) != len(horizons):
             raise ConfigError(
                 f"{name} cannot be used",

@@ -73,8 +73,8 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
         extra: further features for this call alone; each may read bars, features and the extras before it.
 
     Returns:
-        The bars' columns, then the features in the registry's order, then ``funding_fair_source``. With ``params.cross_quote`` the
-        columns ``basis_bps``, ``vwap_basis_bps`` and ``log_basis_bps`` are called ``cross_quote_…``; what is derived from them keeps its name.
+        The bars' columns, then the features in the registry's order, then ``funding_fair_source``. With ``params.cross_quote``
+        ``basis_bps``, ``vwap_basis_bps`` and ``log_basis_bps`` are called ``cross_quote_…``; what is derived from them keeps its name.
         No value is infinite or not a number: such a result is null.
 
     Raises:
@@ -83,7 +83,7 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     """
     features = _with_extra(extra, bars.columns)
     _check_bars(bars, features)
-    query = bars.lazy()
+    query = pl.DataFrame(bars.get_columns()).lazy()  # constant columns as real ones: dividing by a constant rounds differently
     for level in _levels(features):
         query = query.with_columns(feature.expression(params) for feature in level)
         query = query.with_columns(pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64)
@@ -98,9 +98,7 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
 
 def feature_table() -> pl.DataFrame:
     """The registry as a frame: name, formula, unit, inputs, window (bars, with the default parameters), source, published_ic."""
-    rows = [
-        (f.name, f.formula, f.unit, ", ".join(f.inputs), f.bars_needed(_DEFAULTS), f.source, f.published_ic) for f in FEATURES.values()
-    ]
+    rows = [(f.name, f.formula, f.unit, ", ".join(f.inputs), f.bars_needed(_DEFAULTS), f.source, f.published_ic) for f in FEATURES.values()]
     schema = {
         "name": pl.String(),
         "formula": pl.String(),
@@ -155,7 +153,8 @@ def _check_bars(bars: pl.DataFrame, features: Mapping[str, Feature]) -> None:
             hint="attach_state adds the columns of mark, index, funding and open interest" if of_state else None,
         )
     if bars["bucket_start"].null_count() or not bars["bucket_start"].is_sorted():
-        raise ConfigError("the bars are not in order of bucket_start", where="compute_features, bars", hint="sort them by bucket_start first")
+        hint = "sort them by bucket_start first"
+        raise ConfigError("the bars are not in order of bucket_start", where="compute_features, bars", hint=hint)
     if "symbol_id" in bars.columns and bars["symbol_id"].n_unique() > 1:
         raise ConfigError(
             "the bars are of several spines",

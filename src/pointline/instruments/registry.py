@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import get_args
 
 import polars as pl
 
 from pointline.clock import time_text
-from pointline.errors import RegistryError, nearest
-from pointline.instruments.instrument import INSTRUMENT_SCHEMA, OBSERVATION_SCHEMA, Instrument, symbol_id_of
+from pointline.errors import ConfigError, RegistryError, nearest
+from pointline.instruments.instrument import INSTRUMENT_SCHEMA, OBSERVATION_SCHEMA, AssetType, Instrument, symbol_id_of
 from pointline.instruments.symbols import derive
 from pointline.venue_rules import FAR_FUTURE_US, UNKNOWN_START_US, asset_table, exchange_id
 
-if TYPE_CHECKING:
-    from pointline.instruments.instrument import AssetType
-
+_ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
 _KEY = ("exchange", "exchange_symbol")
 _ATTRIBUTES = tuple(name for name in OBSERVATION_SCHEMA if name not in {*_KEY, "observed_us", "source"})
 
@@ -102,9 +100,15 @@ class Registry:
         exchange: str | None = None,
         base_asset: str | None = None,
         quote_asset: str | None = None,
-        asset_type: AssetType | None = None,
+        asset_type: str | None = None,
     ) -> pl.DataFrame:
-        """The versions that have all the given values; without any, all versions."""
+        """The versions that have all the given values; without any, all versions.
+
+        Raises:
+            ConfigError: there is no such asset type.
+        """
+        if asset_type is not None and asset_type not in _ASSET_TYPES:
+            raise ConfigError("there is no such asset type", value=asset_type, expected=", ".join(_ASSET_TYPES))
         wanted = {
             "exchange": None if exchange is None else exchange_id(exchange),
             "base_asset": base_asset,
@@ -141,8 +145,7 @@ class Registry:
         """The registry that also knows an instrument by its archive symbol alone; unchanged where it is known already.
 
         Raises:
-            RegistryError: the exchange is unknown or the symbol cannot be split by its rules.
-            VenueRuleError: the delivery time or contract size is in no venue file.
+            RegistryError: the exchange is unknown, or the venue file does not say enough to read the symbol.
         """
         known = (pl.col("exchange") == exchange_id(exchange)) & (pl.col("exchange_symbol") == exchange_symbol)
         if self.observations.filter(known).height:

@@ -6,13 +6,14 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING
 
-from pointline.errors import RegistryError
+from pointline.errors import RegistryError, VenueRuleError
 from pointline.instruments.instrument import Observation
 from pointline.venue_rules import delivery_us, inverse_contract_size, listed_instrument, market_of
 
 if TYPE_CHECKING:
     from pointline.venue_rules import Market
 
+_HINT = "ingest the exchange's exchangeInfo, which describes its instruments"
 _DELIVERY_SUFFIX = re.compile(r"_(\d{6})$")
 
 
@@ -24,8 +25,8 @@ def derive(exchange: str, exchange_symbol: str) -> Observation:
         exchange_symbol: the exchange's own symbol, e.g. ``BTCUSDT_250328``.
 
     Raises:
-        RegistryError: the exchange is unknown or the symbol cannot be split by its rules.
-        VenueRuleError: the delivery time or contract size is in no venue file.
+        RegistryError: the exchange is unknown, the symbol cannot be split by its rules, or its delivery time or contract size is in
+            no venue file.
 
     >>> derive("binance-futures", "BTCUSDT").base_asset
     'BTC'
@@ -35,7 +36,10 @@ def derive(exchange: str, exchange_symbol: str) -> Observation:
     if listed is not None:
         return Observation(**listed.model_dump(exclude={"source"}), source="venue_file")
     if market.symbols == "joined":
-        return _from_joined(market, exchange_symbol)
+        try:
+            return _from_joined(market, exchange_symbol)
+        except VenueRuleError as error:
+            raise RegistryError(error.what, where=f"{market.exchange}, {exchange_symbol}", value=error.value, hint=_HINT) from error
     if market.symbols == "dashed":
         return _from_dashed(market, exchange_symbol)
     raise _unsplit(market, exchange_symbol, "an instrument that the venue file lists")
@@ -112,5 +116,5 @@ def _unsplit(market: Market, symbol: str, expected: str) -> RegistryError:
         where=market.exchange,
         value=symbol,
         expected=expected,
-        hint="ingest the exchange's exchangeInfo, which names both assets",
+        hint=_HINT,
     )

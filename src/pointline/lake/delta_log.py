@@ -66,17 +66,6 @@ def append_rows(lake: Lake, name: str, frame: pl.DataFrame, file_name: str) -> N
     _commit(lake, name, Schema.from_arrow(frame.clear().to_arrow().schema), [], [NewFile(file_name, {}, frame.height, {})], [])
 
 
-def read_rows(lake: Lake, name: str, columns: dict[str, pl.DataType]) -> pl.DataFrame:
-    """All rows of a table without partitions, files in name order."""
-    table = lake.delta(name)
-    if table is None:
-        return pl.DataFrame(schema=columns)
-    paths = sorted(pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list())
-    if not paths:
-        return pl.DataFrame(schema=columns)
-    return pl.read_parquet([lake.table_path(name) / p for p in paths], hive_partitioning=False)
-
-
 def _commit(lake: Lake, name: str, delta_schema: Schema, partition_by: list[str], added: list[NewFile], removed: list[NewFile]) -> None:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError

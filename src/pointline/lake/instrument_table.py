@@ -1,4 +1,4 @@
-"""The ``instruments`` table: what was observed of each instrument, from which the registry is rebuilt."""
+"""The ``instruments`` table: exchangeInfo snapshots, from which `Lake.registry` rebuilds the registry."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pointline.errors import RegistryError
-from pointline.instruments import OBSERVATION_SCHEMA, Registry
-from pointline.lake.delta_log import append_rows, read_rows
+from pointline.instruments import Registry
+from pointline.lake.delta_log import append_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,17 +37,3 @@ def add_exchange_info(lake: Lake, path: Path) -> int:
 def _is_live(lake: Lake, name: str) -> bool:
     table = lake.delta("instruments")
     return table is not None and name in pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list()
-
-
-def read_registry(lake: Lake) -> Registry:
-    """The registry of all snapshots, and of the instruments that only archive files tell of."""
-    observations = read_rows(lake, "instruments", OBSERVATION_SCHEMA).unique(maintain_order=True)
-    registry = Registry(observations=observations.select(list(OBSERVATION_SCHEMA)))
-    seen = pl.concat([lake.listing(kind).select("exchange", "symbol") for kind in lake.kinds()] or [pl.DataFrame(schema={"exchange": pl.String, "symbol": pl.String})])
-    known = observations.select("exchange", symbol="exchange_symbol")
-    for exchange, symbol in seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol").iter_rows():
-        try:
-            registry = registry.with_derived(exchange, symbol)
-        except RegistryError:
-            continue  # index names such as BTCUSD have candles but are no instrument
-    return registry

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pointline.lake.delta_log import append_rows, read_rows
+from pointline.lake.delta_log import append_rows
 
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
@@ -60,7 +60,7 @@ class Manifest:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        rows = read_rows(lake, "manifest", MANIFEST_SCHEMA).sort("entry")
+        rows = lake.rows("manifest", MANIFEST_SCHEMA).sort("entry")
         self._next = int(rows["entry"].max() or 0) + 1  # type: ignore[arg-type]
         self._current: dict[str, dict[str, Any]] = {row["key"]: row for row in rows.iter_rows(named=True)}
 
@@ -82,6 +82,6 @@ class Manifest:
 
 def read_quarantine(lake: Lake, manifest: Manifest) -> pl.DataFrame:
     """Rows set aside from the files that count now (not from ones that were replaced)."""
-    rows = read_rows(lake, "quarantine", QUARANTINE_SCHEMA)
+    rows = lake.rows("quarantine", QUARANTINE_SCHEMA)
     current = manifest.frame().select("key", "sha256")
     return rows.join(current, on=["key", "sha256"], how="semi").sort("key", "line")

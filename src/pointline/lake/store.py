@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import LakeError, LakeVersionError
+from pointline.errors import LakeError, LakeVersionError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,11 +134,29 @@ class Lake:
         inside = (pl.col("ts_local_us") >= start_us) & (pl.col("ts_local_us") < end_us)
         return pl.scan_parquet([f.path for f in files], hive_partitioning=False).filter(inside).select(names)
 
-    def registry(self) -> Registry:
-        """The instruments that this lake knows."""
-        from pointline.lake.instrument_table import read_registry
+    def rows(self, name: str, columns: dict[str, pl.DataType]) -> pl.DataFrame:
+        """All rows of a table without partitions (manifest, quarantine, instruments), files in name order."""
+        table = self.delta(name)
+        paths = [] if table is None else sorted(pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list())
+        if not paths:
+            return pl.DataFrame(schema=columns)
+        return pl.read_parquet([self.table_path(name) / path for path in paths], hive_partitioning=False)
 
-        return read_registry(self)
+    def registry(self) -> Registry:
+        """The instruments of all exchangeInfo snapshots, and those that only archive files tell of."""
+        from pointline.instruments import OBSERVATION_SCHEMA, Registry
+
+        observations = self.rows("instruments", OBSERVATION_SCHEMA).select(list(OBSERVATION_SCHEMA)).unique(maintain_order=True)
+        registry = Registry(observations=observations)
+        nothing = pl.DataFrame(schema={"exchange": pl.String, "symbol": pl.String})
+        seen = pl.concat([nothing, *(self.listing(kind).select("exchange", "symbol") for kind in self.kinds())])
+        known = observations.select("exchange", symbol="exchange_symbol")
+        for exchange, symbol in seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol").iter_rows():
+            try:
+                registry = registry.with_derived(exchange, symbol)
+            except RegistryError:
+                continue  # the index of a pair, BTCUSD, has candles but is no instrument
+        return registry
 
 
 def stored_columns(kind: str) -> dict[str, pl.DataType]:

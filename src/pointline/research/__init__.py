@@ -75,7 +75,7 @@ def data_coverage(exchange: str, symbol: str, *, lake: Lake | None = None) -> pl
         RegistryError: the instrument is unknown; the error has the nearest names.
     """
     from pointline.lake.store import open_lake
-    from pointline.research.coverage import coverage
+    from pointline.lake.catalog import coverage
     from pointline.venue_rules import FAR_FUTURE_US, UNKNOWN_START_US
 
     lake = lake or open_lake()

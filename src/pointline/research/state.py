@@ -293,4 +293,6 @@ def _seconds_to_funding() -> pl.Expr:
     in_day = end % DAY_US
     waited = (in_day + interval_us - 1) // interval_us * interval_us - in_day
     scheduled = pl.when(interval_us > 0).then(pl.min_horizontal(waited, DAY_US - in_day))
-    return (pl.coalesce(pl.col("next_funding_us") - end, scheduled) / SECOND_US).alias("seconds_to_funding")
+    wait = pl.coalesce(pl.col("next_funding_us") - end, scheduled)
+    # Whole seconds and the rest apart: polars divides by a constant with other bits for one row than for many.
+    return (wait // SECOND_US + wait % SECOND_US * 1e-6).alias("seconds_to_funding")

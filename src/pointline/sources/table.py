@@ -358,8 +358,7 @@ class _Reader:
             lines = lines[1:]
         self._require(names)
         self._require_units()
-        twice = sorted({name for name in self.origins.values() if names.count(name) > 1})
-        if twice:
+        if twice := sorted({name for name in self.origins.values() if names.count(name) > 1}):
             raise ConfigError("the file has this column twice", where=str(self.path), value=", ".join(twice))
         separators = pl.col("raw").str.replace_all('"[^"]*"', "").str.count_matches(self.mapping.separator, literal=True)
         reason = pl.format(f"has {{}} fields, not {len(names)}", pl.col("count"))
@@ -450,11 +449,10 @@ def _with_time(group: pl.DataFrame, name: str, mapping: Mapping, step_us: pl.Exp
     text = _text(name, rule)
     problem = pl.lit(None, dtype=pl.String)
     if rule.unit is None or rule.unit == "text":
-        local, absolute = _moments(text, rule)
+        (local, absolute), zone = _moments(text, rule), mapping.time_zone
         group = group.with_columns(local.alias("_local"), absolute.alias("_absolute"), step_us.alias("_step"))
-        resolved = _resolved(group, mapping.time_zone, ties=mapping.kind in {"trades", "quotes"})
+        resolved = _resolved(group, zone, ties=mapping.kind in {"trades", "quotes"})
         group = group.with_columns(pl.coalesce("_absolute", resolved).alias(name))
-        zone = mapping.time_zone
         problem = (
             pl.when(pl.col("_local").is_null())
             .then(problem)
@@ -550,9 +548,8 @@ def _time_name(mapping: Mapping) -> str:
 
 
 def _no_time(mapping: Mapping, mapping_path: Path, rejects: pl.DataFrame) -> ConfigError:
-    name = _time_name(mapping)
+    name, hint = _time_name(mapping), "correct unit, format or since of this column"
     what = f"no time of column {mapping.columns[name].column!r} can be used: {rejects['reason'][0]}"
-    hint = "correct unit, format or since of this column"
     return ConfigError(what, where=f"{mapping_path}, columns.{name}", value=rejects["value"][0], hint=hint)
 
 
@@ -567,9 +564,8 @@ def _checks(mapping: Mapping, parsed: dict[str, pl.DataType]) -> list[Check]:
         rule = mapping.columns.get(name)
         if rule is None or name in _TIMES:
             continue
-        value, text = pl.col(name), _text(name, rule)
+        value, text, noun = pl.col(name), _text(name, rule), "a number"
         usable = value.is_not_null()
-        noun = "true or false" if dtype == pl.Boolean else "a number"
         if dtype.is_float():
             usable &= value.is_finite()
         if dtype == pl.Boolean:
@@ -583,9 +579,9 @@ def _checks(mapping: Mapping, parsed: dict[str, pl.DataType]) -> list[Check]:
         shown = pl.lit(str(rule.constant)) if rule.column is None else pl.col(_text_of(name))
         checks.append(Check(usable, name, shown, f"must be {noun}"))
     if mapping.interval_us is not None:
-        body = pl.min_horizontal("open", "close"), pl.max_horizontal("open", "close")
-        checks.append(Check(pl.col("low") <= body[0], "low", pl.col("low"), "is above open or close"))
-        checks.append(Check(pl.col("high") >= body[1], "high", pl.col("high"), "is below open or close"))
+        low, high = pl.col("low"), pl.col("high")
+        checks.append(Check(low <= pl.min_horizontal("open", "close"), "low", low, "is above open or close"))
+        checks.append(Check(high >= pl.max_horizontal("open", "close"), "high", high, "is below open or close"))
         time = _time_name(mapping)
         whole = pl.col(time) % SECOND_US == 0
         checks.append(Check(whole, time, pl.col(_text_of(time)), "candles begin and end on a whole second: is this a last millisecond?"))

@@ -1,0 +1,288 @@
+"""The command line: parses, calls, prints. Exit code 0 done, 1 the result says no, 2 cannot run."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pointline.errors import ConfigError, PointlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import RenderableType
+
+    from pointline.lake.ingest import FileReport
+    from pointline.research.spines.config import BarRule
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Compares the same asset across perpetual futures, dated futures and spot, point in time.",
+)
+
+LakeOption = Annotated[Path | None, typer.Option("--lake", help="The lake's folder; else POINTLINE_LAKE, else ./lake.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def main() -> None:
+    """Runs the command line; every error a user can cause is printed without a traceback and exits with 2."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        _fail("interrupted; what was finished is stored, run the same command again to go on")
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is stored, run the same command again to go on")
+    except PointlineError as error:
+        _fail(str(error))
+    except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
+        show = getattr(error, "show", None)
+        if show is None:
+            _fail(f"unexpected {type(error).__name__}: {error}\n  hint:     this is a defect of pointline; please report it with the command that caused it")
+        show()
+        sys.exit(2)
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(2)
+
+
+def _print(view: RenderableType) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    console.print(view)
+
+
+def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
+    lake: LakeOption = None,
+    source: Annotated[str | None, typer.Option(help="binance_vision, recorded or table; else told by path and content.", show_default=False)] = None,
+    exchange: Annotated[str | None, typer.Option(help="e.g. binance-futures, where the path does not say.", show_default=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="e.g. trades or klines-1m, where the path does not say.", show_default=False)] = None,
+    symbol: Annotated[str | None, typer.Option(help="e.g. BTCUSDT, where the path does not say.", show_default=False)] = None,
+    period: Annotated[str | None, typer.Option(help="YYYY-MM-DD or YYYY-MM, where the name does not say.", show_default=False)] = None,
+    mapping: Annotated[Path | None, typer.Option(help="TOML file that describes the columns of any table.", show_default=False)] = None,
+    clock: Annotated[str, typer.Option(help="receipt: use a recording's receive times; event: use the exchange's.")] = "receipt",
+    latency: Annotated[str, typer.Option(help="Assumed delay where there is no receive time, e.g. 20ms.")] = "0us",
+    off_book_limit: Annotated[float, typer.Option(help="Set prints aside that are further than this share from the last trade; 0 keeps all.")] = 0.01,
+    json_output: JsonOption = False,
+) -> None:
+    """Brings archive files into the lake, each whole or not at all, each once.
+
+    Example: pointline ingest ~/vision/data --lake lake
+    """
+    from pointline.clock import to_duration_us
+    from pointline.lake.ingest import ingest as run
+    from pointline.lake.store import open_lake
+    from pointline.report.tables import ingest_view
+    from pointline.sources.base import Hints
+    from pointline.sources.families import all_sources
+
+    if clock not in {"receipt", "event"}:
+        raise ConfigError("there is no such clock", value=clock, expected="receipt or event")
+    hints = Hints(
+        exchange=exchange,
+        dataset=dataset,
+        symbol=symbol,
+        period=period,
+        mapping=mapping,
+        clock="event" if clock == "event" else None,
+        latency_us=to_duration_us(latency, name="--latency"),
+        off_book_limit=off_book_limit,
+    )
+    sources = all_sources(source or ("table" if mapping else None))
+    files = list(_archive_files(paths))
+    if not files:
+        raise ConfigError("no archive file was found", value=[str(p) for p in paths], expected="files ending in " + ", ".join(_ARCHIVE_SUFFIXES))
+    began = time.perf_counter()
+    with _progress(files, quiet=json_output) as advance:
+        reports = run(open_lake(lake, create=True), files, sources=sources, hints=hints, progress=advance)
+    if json_output:
+        _print_json([{name: value for name, value in vars(report).items()} for report in reports])
+    else:
+        _print(ingest_view(reports, elapsed_s=time.perf_counter() - began))
+    problems = [report for report in reports if report.problem is not None and not _is_bystander(report, paths)]
+    if problems:
+        raise_all = "\n".join(f"error: {report.problem}" for report in problems)
+        sys.stderr.write(raise_all + "\n")
+        raise typer.Exit(2)
+
+
+_ARCHIVE_SUFFIXES = (".zip", ".csv", ".gz", ".json", ".jsonl", ".dat", ".parquet", ".feather", ".arrow", ".log", ".txt")
+
+
+def _archive_files(paths: list[Path]) -> Iterator[Path]:
+    """The named files as they are, and what looks like an archive below named folders, in path order."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(_ARCHIVE_SUFFIXES) and not p.name.startswith("."))
+        else:
+            yield path
+
+
+def _is_bystander(report: FileReport, named: list[Path]) -> bool:
+    """A file that no source knows, found while searching a folder: listed, but no error."""
+    return report.outcome == "unknown" and report.path not in named
+
+
+class _progress:  # noqa: N801 - used as a function
+    """A progress bar over the files' bytes where a person is watching."""
+
+    def __init__(self, files: list[Path], *, quiet: bool) -> None:
+        self._sizes = {path: path.stat().st_size if path.is_file() else 0 for path in files}
+        self._quiet = quiet or not sys.stderr.isatty()
+        self._bar: Any = None
+
+    def __enter__(self) -> Callable[[FileReport], None]:
+        if self._quiet:
+            return lambda _: None
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True))
+        task = self._bar.add_task("ingest", total=sum(self._sizes.values()))
+        self._bar.start()
+        return lambda report: self._bar.update(task, advance=self._sizes.get(report.path, 0), description=report.path.name)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@app.command()
+def catalog(
+    lake: LakeOption = None,
+    exchange: Annotated[str | None, typer.Option(help="Only this exchange.", show_default=False)] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only this symbol.", show_default=False)] = None,
+    quarantine: Annotated[bool, typer.Option("--quarantine", help="List the rows that were set aside, with file, line and reason.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Shows exchanges, symbols, days, gaps, duplicate or missing ids and quarantined rows.
+
+    Example: pointline catalog --lake lake --json
+    """
+    import polars as pl
+
+    from pointline.lake.catalog import catalog as read
+    from pointline.lake.manifest import Manifest, read_quarantine
+    from pointline.lake.store import open_lake
+    from pointline.report.tables import catalog_view
+
+    opened = open_lake(lake)
+    if quarantine:
+        rows = read_quarantine(opened, Manifest(opened))
+        rows = rows.filter(pl.lit(value=True), *(pl.col(name) == value for name, value in (("exchange", exchange), ("symbol", symbol)) if value))
+        if json_output:
+            _print_json(rows.to_dicts())
+        else:
+            with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=80):
+                sys.stdout.write(f"{rows.select('file_name', 'line', 'column', 'value', 'reason')}\n")
+        return
+    found = read(opened, exchange, symbol)
+    if json_output:
+        _print_json(found)
+    else:
+        _print(catalog_view(found))
+
+
+@app.command()
+def compare(
+    perp: Annotated[str, typer.Argument(help="exchange:symbol of the derivative, e.g. binance-futures:BTCUSDT.", show_default=False)],
+    spot: Annotated[str, typer.Argument(help="exchange:symbol of its spot market, e.g. binance-spot:BTCUSDT.", show_default=False)],
+    start: Annotated[str, typer.Option(help="Start: a date is its midnight UTC.", show_default=False)],
+    end: Annotated[str, typer.Option(help="End, exclusive.", show_default=False)],
+    threshold: Annotated[str, typer.Option(help="Base units for volume and imbalance, quote units for dollar, a count for trades, e.g. 1m for time; or auto.")] = "auto",
+    bars: Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")] = "volume",
+    boundary: Annotated[str, typer.Option(help="carry: excess counts for the next bar; reset: counting restarts at zero.")] = "carry",
+    anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it starts with the window.")] = "day",
+    join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them, as the guide does.")] = "asof",
+    dual: Annotated[str | None, typer.Option("--dual", help="Gives the spot bars of its own with this threshold (dual spine).", show_default=False)] = None,
+    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the features: .parquet, .csv or .arrow.", show_default=False)] = None,
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Builds perp-driven bars, puts the spot on them, computes every feature and prints a summary.
+
+    Example: pointline compare binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-07 --threshold 100 -o features.parquet
+    """
+    import warnings
+
+    from pointline.compare import compare as run
+    from pointline.report.tables import summary_view
+    from pointline.trading.costs import CostModel
+
+    _check_output(output)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the notes of the study say the same
+        study = run(
+            perp,
+            spot,
+            start=start,
+            end=end,
+            bars=_rule(bars, threshold, boundary, anchor),
+            spot_bars=_rule(bars, dual, boundary, anchor) if dual else None,  # type: ignore[arg-type]
+            join=join,  # type: ignore[arg-type]
+            costs=CostModel.same_exchange() if same_exchange else None,
+            lake=lake,
+        )
+    if output is not None:
+        _write(study.features, output)
+    if json_output:
+        _print_json({"perp": perp, "spot": spot, "rule": study.rule_text, "notes": study.notes, "pair": study.pair.reason, **study.summary})
+    else:
+        title = f"{study.pair.perp.name} against {study.pair.spot.name} ({study.pair.reason})"
+        _print(summary_view(study.summary, title=title, rule=study.rule_text, notes=study.notes))
+        if output is not None:
+            sys.stdout.write(f"wrote {study.features.height:,} bars x {study.features.width} columns to {output}\n")
+
+
+def _rule(kind: str, threshold: str, boundary: str, anchor: str) -> BarRule | str:
+    from pointline.research.spines import DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig, get_builder
+
+    get_builder(kind)
+    if threshold == "auto":
+        return f"auto:{kind}"
+    common: dict[str, Any] = {"boundary": "reset" if kind == "imbalance" else boundary, "anchor": anchor}
+    if kind == "time":
+        return TimeBarConfig(threshold, **common)
+    rules: dict[str, Any] = {"volume": VolumeBarConfig, "dollar": DollarBarConfig, "trades": TradeBarConfig, "imbalance": ImbalanceBarConfig}
+    rule: BarRule = rules[kind](threshold, **common)
+    return rule
+
+
+_WRITERS = {".parquet": "write_parquet", ".csv": "write_csv", ".arrow": "write_ipc"}
+
+
+def _check_output(path: Path | None) -> None:
+    if path is not None and (path.suffix not in _WRITERS or not path.absolute().parent.is_dir()):
+        raise ConfigError("the output cannot be written there", value=str(path), expected=f"a file in an existing folder, ending in {', '.join(_WRITERS)}")
+
+
+def _write(frame: Any, path: Path) -> None:  # noqa: ANN401 - a polars frame, imported late
+    from pointline.lake.durable import write_atomically
+
+    write_atomically(path.absolute(), lambda temporary: getattr(frame, _WRITERS[path.suffix])(temporary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What the lake holds: instruments, days, gaps, ids that are missing or double, rows set aside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pointline import schema
+from pointline.clock import DAY_US, date_text, to_us
+from pointline.lake.manifest import Manifest, read_quarantine
+from pointline.lake.store import next_month
+
+if TYPE_CHECKING:
+    from pointline.lake.store import Lake
+
+COVERAGE_SCHEMA: dict[str, pl.DataType] = {
+    "kind": pl.String(),
+    "exchange": pl.String(),
+    "symbol": pl.String(),
+    "first_date": pl.String(),
+    "last_date": pl.String(),
+    "partitions": pl.Int64(),
+    "missing_partitions": pl.Int64(),
+    "rows": pl.Int64(),
+}
+
+
+def coverage(lake: Lake, exchange: str | None = None, symbol: str | None = None) -> pl.DataFrame:
+    """One row per table and instrument: first and last date, partitions (days or months) present and missing between them, rows."""
+    rows = []
+    for kind in lake.kinds():
+        for (found_exchange, found_symbol), part in _instruments(lake, kind, exchange, symbol):
+            dates = part["date"].sort().to_list()
+            missing = len(gaps(dates, monthly=schema.table(kind).monthly))
+            rows.append((kind, found_exchange, found_symbol, dates[0], dates[-1], len(dates), missing, part["num_records"].sum()))
+    return pl.DataFrame(rows, schema=COVERAGE_SCHEMA, orient="row")
+
+
+def _instruments(lake: Lake, kind: str, exchange: str | None, symbol: str | None) -> list[tuple[tuple[str, str], pl.DataFrame]]:
+    listing = lake.listing(kind)
+    if exchange is not None:
+        listing = listing.filter(pl.col("exchange") == exchange)
+    if symbol is not None:
+        listing = listing.filter(pl.col("symbol") == symbol)
+    return [((str(key[0]), str(key[1])), part) for key, part in listing.group_by(["exchange", "symbol"], maintain_order=True)]
+
+
+def gaps(dates: list[str], *, monthly: bool) -> list[str]:
+    """Dates (or months' firsts) that are missing between the first and the last of `dates`."""
+    present = set(dates)
+    missing = []
+    at, last = to_us(dates[0]), to_us(dates[-1])
+    while at < last:
+        at = next_month(at) if monthly else at + DAY_US
+        if date_text(at) not in present:
+            missing.append(date_text(at))
+    return missing
+
+
+def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) -> dict[str, Any]:
+    """The whole picture, JSON-ready.
+
+    Returns:
+        ``instruments``: one entry per table and instrument with its coverage, the dates of its gaps, files, quarantined rows,
+        duplicates, ids missing inside files and between days, rows out of order, and its clock; ``quarantine``: counts by
+        reason; ``files``: counts by outcome.
+    """
+    manifest = Manifest(lake)
+    files = manifest.frame()
+    aside = read_quarantine(lake, manifest)
+    by_slot = _files_by_instrument(files)
+    aside_counts = {tuple(key): len(part) for key, part in aside.group_by(["kind", "exchange", "symbol"])}
+    entries = []
+    for row in coverage(lake, exchange, symbol).iter_rows(named=True):
+        slot = (row["kind"], row["exchange"], row["symbol"])
+        own = by_slot.get(slot, {})
+        entries.append(
+            {
+                **row,
+                "gaps": _gap_dates(lake, *slot),
+                "files": own.get("files", 0),
+                "quarantined": aside_counts.get(slot, 0),
+                "duplicates": own.get("duplicates", 0),
+                "missing_ids": own.get("missing_ids", 0) + _missing_between(lake, *slot),
+                "out_of_order": own.get("out_of_order", 0),
+                "clock": own.get("clock", ""),
+            }
+        )
+    reasons = aside.group_by("reason").len().sort("len", "reason", descending=[True, False]) if not aside.is_empty() else None
+    return {
+        "lake": str(lake.root),
+        "instruments": entries,
+        "quarantine": [] if reasons is None else [{"reason": reason, "rows": count} for reason, count in reasons.iter_rows()],
+        "files": dict(files.group_by("outcome").len().sort("outcome").iter_rows()),
+    }
+
+
+def _files_by_instrument(files: pl.DataFrame) -> dict[tuple[str, str, str], dict[str, Any]]:
+    slots: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in files.iter_rows(named=True):
+        touched = {tuple(p.split("/")[:3]) for p in row["partitions"]}
+        for slot in touched:
+            entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "missing_ids": 0, "out_of_order": 0, "clock": row["clock"]})  # type: ignore[arg-type]
+            entry["files"] += 1
+            for name in ("duplicates", "missing_ids", "out_of_order"):
+                entry[name] += row[name]
+            if row["clock"] not in entry["clock"].split(","):
+                entry["clock"] += f",{row['clock']}"
+    return slots
+
+
+def _gap_dates(lake: Lake, kind: str, exchange: str, symbol: str) -> list[str]:
+    ((_, part),) = _instruments(lake, kind, exchange, symbol)
+    return gaps(part["date"].sort().to_list(), monthly=schema.table(kind).monthly)
+
+
+def _missing_between(lake: Lake, kind: str, exchange: str, symbol: str) -> int:
+    """Ids missing between the last trade of a day and the first of the next day that is present."""
+    if not schema.table(kind).continuous:
+        return 0
+    spans = [(f.totals["first_id"], f.totals["last_id"]) for f in lake.files(kind, exchange, symbol)]
+    known = [(first, last) for first, last in spans if first is not None]
+    return sum(max(0, after[0] - before[1] - 1) for before, after in zip(known, known[1:], strict=False))
