@@ -71,6 +71,39 @@ def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
 
 
 @app.command()
+def demo(
+    output_folder: Annotated[Path, typer.Option("-o", "--output-folder", help="Where archives, lake, tables and chart go.")] = Path("out/demo"),
+    trades: Annotated[int, typer.Option(help="Perp trades per simulated day.", min=1_000)] = 1_000_000,
+    json_output: JsonOption = False,
+) -> None:
+    """Simulates two days of a market, ingests them, compares perp and spot, and leaves tables and a chart.
+
+    Example: pointline demo -o out/demo
+    """
+    from pointline.demo import run_demo
+    from pointline.report.tables import ingest_view, summary_view
+
+    result = run_demo(output_folder, trades_per_day=trades, say=lambda text: sys.stderr.write(f"{text}\n"))
+    study = result.study
+    if json_output:
+        _print_json({"files": {name: str(path) for name, path in result.files.items()}, **study.summary})
+        return
+    _print(ingest_view(result.reports, elapsed_s=result.ingest_s))
+    _print(summary_view(study.summary, title=f"{study.pair.perp.name} against {study.pair.spot.name}, simulated", rule=study.rule_text, notes=study.notes))
+    _show_bars(study.features)
+    for name, path in result.files.items():
+        sys.stdout.write(f"{name}: {path}\n")
+
+
+def _show_bars(features: Any) -> None:  # noqa: ANN401 - a polars frame, imported late
+    import polars as pl
+
+    columns = ["bucket_end", "perp_close", "spot_close", "spot_age_us", "basis_bps", "funding_8h", "funding_basis_divergence", "volume_ratio", "flow_divergence"]
+    with pl.Config(tbl_rows=8, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=6):
+        sys.stdout.write(f"{features.select(columns).with_columns(pl.from_epoch('bucket_end', time_unit='us'))}\n")
+
+
+@app.command()
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
     lake: LakeOption = None,

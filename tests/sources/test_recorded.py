@@ -96,6 +96,7 @@ MARK = {
 }
 DEPTH = {"e": "depthUpdate", "E": 1680652800003, "T": 1680652800002, "s": "BTCUSDT", "U": 1, "u": 2, "pu": 0, "b": [["1.0", "2"]], "a": []}
 RECEIVED_US = 1680652800004107
+NO_STAMP = "does not begin with a receive time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
 
 
 def line(message: dict[str, Any], stamp: int = RECEIVED_US, *, stream: str = "") -> str:
@@ -270,8 +271,8 @@ def test_off_book_prints_are_set_aside(tmp_path: Path, kind: str) -> None:
         (line(LINEAR_TRADE).replace('"m"', "m"), "line", "{start}", "is not valid JSON with plain values"),
         (line(LINEAR_TRADE)[:-9], "line", "{start}", "is cut: its JSON object does not end"),
         (line(DEPTH)[:60], "line", "{start}", "is cut: its JSON object does not end"),
-        ("hello", "line", "{start}", "does not begin with a receive time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"),
-        (line(LINEAR_TRADE, 1680652800), "line", "{start}", "does not begin with a receive time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"),
+        ("hello", "line", "{start}", NO_STAMP),
+        (line(LINEAR_TRADE, 1680652800), "line", "{start}", NO_STAMP),
         (line(LINEAR_TRADE, 9680652800004107), "ts_local_us", "9680652800004107", "lies outside 2009 to 2100"),
         (line({**LINEAR_BOOK, "b": "x"}), "bid_price", "x", "field b must be a number, not below zero"),
         (line({**LINEAR_BOOK, "A": "-1"}), "ask_qty", "-1", "field A must be a number, not below zero"),
@@ -283,7 +284,7 @@ def test_off_book_prints_are_set_aside(tmp_path: Path, kind: str) -> None:
         (line({**MARK, "T": 5}), "next_funding_us", "5", "field T must be 0 or a time in milliseconds or microseconds"),
         (line({**MARK, "E": None}), "ts_event_us", None, "field E must be a time in milliseconds or microseconds"),
     ],
-)  # fmt: skip
+)
 def test_malformed_rows_are_refused_with_line_column_value_and_reason(
     tmp_path: Path, bad: str, column: str, value: str | None, reason: str
 ) -> None:

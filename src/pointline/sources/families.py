@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pointline.errors import ConfigError
 from pointline.sources.binance_vision import BinanceVision
 from pointline.sources.recorded import Recorded
-from pointline.sources.table import TableSource
+from pointline.sources.table import MappedTable
 
 if TYPE_CHECKING:
     from pointline.sources.base import Source
@@ -19,7 +19,7 @@ def all_sources(name: str | None = None) -> list[Source]:
     Raises:
         ConfigError: there is no parser of that name.
     """
-    sources: list[Source] = [TableSource(), BinanceVision(), Recorded()]
+    sources: list[Source] = [MappedTable(), BinanceVision(), Recorded()]
     if name is None:
         return sources
     chosen = [source for source in sources if source.name == name]

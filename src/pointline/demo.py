@@ -1,0 +1,71 @@
+"""The demo: two simulated days from archive files to features, chart and summary, the way a user would go."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pointline.compare import Study, compare
+from pointline.errors import ConfigError
+from pointline.lake.ingest import FileReport, ingest
+from pointline.lake.store import open_lake
+from pointline.report.charts import basis_and_funding, write_html
+from pointline.simulate import MarketConfig, write_archives, write_exchange_info
+from pointline.sources.base import Hints
+from pointline.sources.families import all_sources
+from pointline.trading.costs import CostModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+START, END = "2024-05-01", "2024-05-03"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made.
+
+    Attributes:
+        study: the comparison.
+        reports: one per ingested file.
+        ingest_s: seconds of the ingest.
+        files: what was left on disk, by purpose.
+    """
+
+    study: Study
+    reports: list[FileReport]
+    ingest_s: float
+    files: dict[str, Path]
+
+
+def run_demo(folder: Path, *, trades_per_day: int, say: Callable[[str], None]) -> Demo:
+    """Simulates two days of a perp and its spot below `folder`, ingests the archives and compares the two.
+
+    Args:
+        folder: new or left by an earlier demo.
+        trades_per_day: perp trades a day; the spot has a tenth.
+        say: told what happens.
+
+    Raises:
+        ConfigError: the folder holds other things.
+    """
+    market = MarketConfig(start=START, days=2, perp_trades_per_day=trades_per_day)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "archives").is_dir():
+        raise ConfigError("the demo wants a folder of its own", value=str(folder), hint="name a new folder with --output-folder")
+    say(f"simulating two days, {trades_per_day:,} perp trades a day, as Binance Vision archives in {folder / 'archives'}")
+    paths = [*write_exchange_info(market, folder / "archives"), *write_archives(market, folder / "archives")]
+    lake = open_lake(folder / "lake", create=True)
+    say(f"ingesting {len(paths)} files into {lake.root}")
+    began = time.perf_counter()
+    reports = ingest(lake, paths, sources=all_sources(), hints=Hints())
+    ingest_s = time.perf_counter() - began
+    perp, spot = f"binance-futures:{market.perp_symbol}", f"binance-spot:{market.spot_symbol}"
+    say(f"comparing {perp} with {spot}")
+    study = compare(perp, spot, start=START, end=END, costs=CostModel.same_exchange(), lake=lake)
+    files = {"features": folder / "features.parquet", "labels": folder / "labels.parquet", "chart": folder / "basis_and_funding.html"}
+    study.features.write_parquet(files["features"])
+    study.labels().write_parquet(files["labels"])
+    write_html(basis_and_funding(study.features, title=f"{perp} against {spot}, simulated"), files["chart"])
+    return Demo(study, reports, ingest_s, files)
