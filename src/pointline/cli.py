@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -38,21 +38,23 @@ def main() -> None:
         app(standalone_mode=False)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
-    except typer.Abort:
-        _fail("interrupted; what was finished is stored, run the same command again to go on")
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; what was finished is stored, run the same command again to go on")
     except PointlineError as error:
         _fail(str(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
-        show = getattr(error, "show", None)
-        if show is None:
-            _fail(f"unexpected {type(error).__name__}: {error}\n  hint:     this is a defect of pointline; please report it with the command that caused it")
-        show()
-        sys.exit(2)
+        show = getattr(error, "show", None)  # a mistake in the command's own options, which typer explains
+        if callable(show):
+            show()
+            sys.exit(2)
+        _fail(f"unexpected {type(error).__name__}: {error}\n  hint:     a defect of pointline: please report it with the command")
 
 
-def _fail(message: str) -> None:
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _fail(message: str) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
     sys.exit(2)
 
@@ -72,7 +74,9 @@ def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
 
 @app.command()
 def demo(
-    output_folder: Annotated[Path, typer.Option("-o", "--output-folder", help="Where archives, lake, tables and chart go.")] = Path("out/demo"),
+    output_folder: Annotated[Path, typer.Option("-o", "--output-folder", help="Where archives, lake, tables and chart go.")] = Path(
+        "out/demo"
+    ),
     trades: Annotated[int, typer.Option(help="Perp trades per simulated day.", min=1_000)] = 1_000_000,
     json_output: JsonOption = False,
 ) -> None:
@@ -83,13 +87,20 @@ def demo(
     from pointline.demo import run_demo
     from pointline.report.tables import ingest_view, summary_view
 
-    result = run_demo(output_folder, trades_per_day=trades, say=lambda text: sys.stderr.write(f"{text}\n"))
+    result = run_demo(output_folder, trades_per_day=trades, say=_say)
     study = result.study
     if json_output:
         _print_json({"files": {name: str(path) for name, path in result.files.items()}, **study.summary})
         return
     _print(ingest_view(result.reports, elapsed_s=result.ingest_s))
-    _print(summary_view(study.summary, title=f"{study.pair.perp.name} against {study.pair.spot.name}, simulated", rule=study.rule_text, notes=study.notes))
+    _print(
+        summary_view(
+            study.summary,
+            title=f"{study.pair.perp.name} against {study.pair.spot.name}, simulated",
+            rule=study.rule_text,
+            notes=study.notes,
+        )
+    )
     _show_bars(study.features)
     for name, path in result.files.items():
         sys.stdout.write(f"{name}: {path}\n")
@@ -98,8 +109,20 @@ def demo(
 def _show_bars(features: Any) -> None:  # noqa: ANN401 - a polars frame, imported late
     import polars as pl
 
-    columns = ["bucket_end", "perp_close", "spot_close", "spot_age_us", "basis_bps", "funding_8h", "funding_basis_divergence", "volume_ratio", "flow_divergence"]
-    with pl.Config(tbl_rows=8, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=6):
+    columns = [
+        "bucket_end",
+        "perp_close",
+        "spot_close",
+        "spot_age_us",
+        "basis_bps",
+        "funding_8h",
+        "funding_basis_divergence",
+        "volume_ratio",
+        "flow_divergence",
+    ]
+    with pl.Config(
+        tbl_rows=8, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=6
+    ):
         sys.stdout.write(f"{features.select(columns).with_columns(pl.from_epoch('bucket_end', time_unit='us'))}\n")
 
 
@@ -107,7 +130,9 @@ def _show_bars(features: Any) -> None:  # noqa: ANN401 - a polars frame, importe
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
     lake: LakeOption = None,
-    source: Annotated[str | None, typer.Option(help="binance_vision, recorded or table; else told by path and content.", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Option(help="binance_vision, recorded or table; else told by path and content.", show_default=False)
+    ] = None,
     exchange: Annotated[str | None, typer.Option(help="e.g. binance-futures, where the path does not say.", show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option(help="e.g. trades or klines-1m, where the path does not say.", show_default=False)] = None,
     symbol: Annotated[str | None, typer.Option(help="e.g. BTCUSDT, where the path does not say.", show_default=False)] = None,
@@ -115,7 +140,9 @@ def ingest(
     mapping: Annotated[Path | None, typer.Option(help="TOML file that describes the columns of any table.", show_default=False)] = None,
     clock: Annotated[str, typer.Option(help="receipt: use a recording's receive times; event: use the exchange's.")] = "receipt",
     latency: Annotated[str, typer.Option(help="Assumed delay where there is no receive time, e.g. 20ms.")] = "0us",
-    off_book_limit: Annotated[float, typer.Option(help="Set prints aside that are further than this share from the last trade; 0 keeps all.")] = 0.01,
+    off_book_limit: Annotated[
+        float, typer.Option(help="Set prints aside that are further than this share from the last trade; 0 keeps all.")
+    ] = 0.01,
     json_output: JsonOption = False,
 ) -> None:
     """Brings archive files into the lake, each whole or not at all, each once.
@@ -144,12 +171,14 @@ def ingest(
     sources = all_sources(source or ("table" if mapping else None))
     files = list(_archive_files(paths))
     if not files:
-        raise ConfigError("no archive file was found", value=[str(p) for p in paths], expected="files ending in " + ", ".join(_ARCHIVE_SUFFIXES))
+        raise ConfigError(
+            "no archive file was found", value=[str(p) for p in paths], expected="files ending in " + ", ".join(_ARCHIVE_SUFFIXES)
+        )
     began = time.perf_counter()
     with _progress(files, quiet=json_output) as advance:
         reports = run(open_lake(lake, create=True), files, sources=sources, hints=hints, progress=advance)
     if json_output:
-        _print_json([{name: value for name, value in vars(report).items()} for report in reports])
+        _print_json([dict(vars(report)) for report in reports])
     else:
         _print(ingest_view(reports, elapsed_s=time.perf_counter() - began))
     problems = [report for report in reports if report.problem is not None and not _is_bystander(report, paths)]
@@ -166,7 +195,9 @@ def _archive_files(paths: list[Path]) -> Iterator[Path]:
     """The named files as they are, and what looks like an archive below named folders, in path order."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(_ARCHIVE_SUFFIXES) and not p.name.startswith("."))
+            yield from sorted(
+                p for p in path.rglob("*") if p.is_file() and p.name.endswith(_ARCHIVE_SUFFIXES) and not p.name.startswith(".")
+            )
         else:
             yield path
 
@@ -206,7 +237,9 @@ def catalog(
     lake: LakeOption = None,
     exchange: Annotated[str | None, typer.Option(help="Only this exchange.", show_default=False)] = None,
     symbol: Annotated[str | None, typer.Option(help="Only this symbol.", show_default=False)] = None,
-    quarantine: Annotated[bool, typer.Option("--quarantine", help="List the rows that were set aside, with file, line and reason.")] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="List the rows that were set aside, with file, line and reason.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Shows exchanges, symbols, days, gaps, duplicate or missing ids and quarantined rows.
@@ -223,7 +256,9 @@ def catalog(
     opened = open_lake(lake)
     if quarantine:
         rows = read_quarantine(opened, Manifest(opened))
-        rows = rows.filter(pl.lit(value=True), *(pl.col(name) == value for name, value in (("exchange", exchange), ("symbol", symbol)) if value))
+        rows = rows.filter(
+            pl.lit(value=True), *(pl.col(name) == value for name, value in (("exchange", exchange), ("symbol", symbol)) if value)
+        )
         if json_output:
             _print_json(rows.to_dicts())
         else:
@@ -243,20 +278,27 @@ def compare(
     spot: Annotated[str, typer.Argument(help="exchange:symbol of its spot market, e.g. binance-spot:BTCUSDT.", show_default=False)],
     start: Annotated[str, typer.Option(help="Start: a date is its midnight UTC.", show_default=False)],
     end: Annotated[str, typer.Option(help="End, exclusive.", show_default=False)],
-    threshold: Annotated[str, typer.Option(help="Base units for volume and imbalance, quote units for dollar, a count for trades, e.g. 1m for time; or auto.")] = "auto",
+    threshold: Annotated[
+        str,
+        typer.Option(help="Base units for volume and imbalance, quote units for dollar, a count for trades, e.g. 1m for time; or auto."),
+    ] = "auto",
     bars: Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")] = "volume",
     boundary: Annotated[str, typer.Option(help="carry: excess counts for the next bar; reset: counting restarts at zero.")] = "carry",
     anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it starts with the window.")] = "day",
     join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them, as the guide does.")] = "asof",
-    dual: Annotated[str | None, typer.Option("--dual", help="Gives the spot bars of its own with this threshold (dual spine).", show_default=False)] = None,
+    dual: Annotated[
+        str | None, typer.Option("--dual", help="Gives the spot bars of its own with this threshold (dual spine).", show_default=False)
+    ] = None,
     same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the features: .parquet, .csv or .arrow.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the features: .parquet, .csv or .arrow.", show_default=False)
+    ] = None,
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Builds perp-driven bars, puts the spot on them, computes every feature and prints a summary.
 
-    Example: pointline compare binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-07 --threshold 100 -o features.parquet
+    Example: pointline compare binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-07 --threshold 100
     """
     import warnings
 
@@ -298,7 +340,12 @@ def _rule(kind: str, threshold: str, boundary: str, anchor: str) -> BarRule | st
     common: dict[str, Any] = {"boundary": "reset" if kind == "imbalance" else boundary, "anchor": anchor}
     if kind == "time":
         return TimeBarConfig(threshold, **common)
-    rules: dict[str, Any] = {"volume": VolumeBarConfig, "dollar": DollarBarConfig, "trades": TradeBarConfig, "imbalance": ImbalanceBarConfig}
+    rules: dict[str, Any] = {
+        "volume": VolumeBarConfig,
+        "dollar": DollarBarConfig,
+        "trades": TradeBarConfig,
+        "imbalance": ImbalanceBarConfig,
+    }
     rule: BarRule = rules[kind](threshold, **common)
     return rule
 
@@ -308,13 +355,15 @@ _WRITERS = {".parquet": "write_parquet", ".csv": "write_csv", ".arrow": "write_i
 
 def _check_output(path: Path | None) -> None:
     if path is not None and (path.suffix not in _WRITERS or not path.absolute().parent.is_dir()):
-        raise ConfigError("the output cannot be written there", value=str(path), expected=f"a file in an existing folder, ending in {', '.join(_WRITERS)}")
+        raise ConfigError(
+            "the output cannot be written there", value=str(path), expected=f"a file in an existing folder, ending in {', '.join(_WRITERS)}"
+        )
 
 
 def _write(frame: Any, path: Path) -> None:  # noqa: ANN401 - a polars frame, imported late
     from pointline.lake.durable import write_atomically
 
-    write_atomically(path.absolute(), lambda temporary: getattr(frame, _WRITERS[path.suffix])(temporary))
+    write_atomically(path.absolute(), getattr(frame, _WRITERS[path.suffix]))
 
 
 if __name__ == "__main__":

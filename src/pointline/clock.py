@@ -96,7 +96,11 @@ def to_duration_us(value: int | str | dt.timedelta, *, name: str = "duration") -
         parts = _DURATION.findall(text)
         if parts and _DURATION.sub("", text).strip() == "":
             return sum(int(count) * _DURATION_US[unit] for count, unit in parts)
-    raise ConfigError(f"{name} cannot be read as a duration", value=value, expected="integer microseconds, a timedelta, or text such as '1m', '90s', '1h30m', '1d'")
+    raise ConfigError(
+        f"{name} cannot be read as a duration",
+        value=value,
+        expected="integer microseconds, a timedelta, or text such as '1m', '90s', '1h30m', '1d'",
+    )
 
 
 def day_start(us: int) -> int:

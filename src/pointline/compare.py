@@ -14,26 +14,28 @@ from pointline import clock
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, compute_features, forward_labels
 from pointline.instruments import check_pair
-from pointline.lake.store import open_lake
+from pointline.lake.store import Lake, open_lake
+from pointline.report.summary import summarise
 from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, spine_of
 from pointline.research.spines.builder import window
 from pointline.research.state import StateParams, attach_state
 from pointline.research.state_feeds import state_feeds
 from pointline.research.threshold import resolve_rule
-from pointline.report.summary import summarise
 from pointline.trading.costs import CostModel
-from pointline.venue_rules import funding_rule
+from pointline.venue_rules import funding_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from pointline.instruments import Instrument, Pair, Registry
-    from pointline.lake.store import Lake
     from pointline.research.spines.config import BarRule
     from pointline.venue_rules import FundingRule
 
 Join = Literal["asof", "inner"]
+
+
+_SHOWN_DAYS = 5
 
 
 class MetadataWarning(UserWarning):
@@ -82,7 +84,7 @@ class Study:
     @property
     def rule_text(self) -> str:
         """When bars close, in words."""
-        values = ", ".join(f"{f.name}={getattr(self.rule, f.name)}" for f in sorted(fields(self.rule), key=lambda f: f.kw_only))
+        values = ", ".join(f"{f.name}={getattr(self.rule, f.name)}" for f in sorted(fields(self.rule), key=lambda f: bool(f.kw_only)))
         text = f"{type(self.rule).__name__}({values})"
         return f"{text}, {self.rule_note}" if self.rule_note else text
 
@@ -93,7 +95,8 @@ class Study:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What the command line prints: counts, volume ratio with advice, stale share, quantiles, null shares, speed."""
-        assert self._built is not None
+        if self._built is None:
+            raise ConfigError("this study was not made by compare()")
         return summarise(
             features=self.features,
             bars=self.bars,
@@ -150,7 +153,7 @@ def compare(
     if join not in ("asof", "inner"):
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
     start_us, end_us = window(start, end)
-    opened = lake if lake is not None and not isinstance(lake, str) and hasattr(lake, "registry") else open_lake(lake)  # type: ignore[arg-type]
+    opened = lake if isinstance(lake, Lake) else open_lake(lake)
     registry = opened.registry()
     pair = check_pair(_find(registry, perp, start_us), _find(registry, spot, start_us))
     rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
@@ -193,7 +196,9 @@ def compare(
 def _find(registry: Registry, name: str, at_us: int) -> Instrument:
     exchange, colon, symbol = name.partition(":")
     if not colon or not exchange or not symbol:
-        raise ConfigError("an instrument is named by exchange and symbol", value=name, expected="exchange:symbol, e.g. binance-futures:BTCUSDT")
+        raise ConfigError(
+            "an instrument is named by exchange and symbol", value=name, expected="exchange:symbol, e.g. binance-futures:BTCUSDT"
+        )
     return registry.find(exchange, symbol, at_us)
 
 
@@ -203,8 +208,10 @@ def _version_notes(registry: Registry, instruments: Sequence[Instrument], start_
         versions = registry.versions(instrument.exchange, instrument.exchange_symbol, start_us, end_us)
         if versions.height > 1:
             spans = "; ".join(
-                f"symbol_id {row['symbol_id']} from {clock.time_text(max(row['valid_from_us'], start_us))}: tick {row['price_increment']}, lot {row['qty_increment']}"
-                for row in versions.iter_rows(named=True)
+                f"symbol_id {symbol_id} from {clock.time_text(max(valid_from, start_us))}: tick {tick}, lot {lot}"
+                for symbol_id, valid_from, tick, lot in versions.select(
+                    "symbol_id", "valid_from_us", "price_increment", "qty_increment"
+                ).iter_rows()
             )
             note = f"the metadata of {instrument.name} changed inside the window: {spans}"
             warnings.warn(note, MetadataWarning, stacklevel=3)
@@ -217,7 +224,8 @@ def _coverage_notes(built: Bars, start_us: int, end_us: int) -> list[str]:
     for side, venue in (("perp", built.perp_venue), ("spot", built.spot_venue)):
         missing = missing_days(venue, start_us, end_us)
         if missing:
-            days = ", ".join(clock.date_text(day) for day in missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            shown, more = missing[:_SHOWN_DAYS], len(missing) - _SHOWN_DAYS
+            days = ", ".join(clock.date_text(day) for day in shown) + (f" and {more} more" if more > 0 else "")
             effect = "no bars there" if side == "perp" else "bars there have no fresh spot"
             note = f"{len(missing)} of the window's days have no {side} trades ({effect}): {days}"
             warnings.warn(note, CoverageWarning, stacklevel=3)
@@ -225,31 +233,33 @@ def _coverage_notes(built: Bars, start_us: int, end_us: int) -> list[str]:
     return notes
 
 
-def _feature_params(given: FeatureParams | None, costs: CostModel | None, pair: Pair, start_us: int, end_us: int, notes: list[str]) -> FeatureParams:
+def _feature_params(
+    given: FeatureParams | None, costs: CostModel | None, pair: Pair, start_us: int, end_us: int, notes: list[str]
+) -> FeatureParams:
     """The parameters with what the pair, the costs and the venue's rules settle."""
     params = given or FeatureParams()
     if costs is not None or given is None:
         model = costs or CostModel()
-        params = replace(params, total_cost_bps=model.total_bps, four_fill_cost_bps=model.four_fill_bps, borrow_bps_per_day=model.borrow_bps_per_day)
+        params = replace(
+            params, total_cost_bps=model.total_bps, four_fill_cost_bps=model.four_fill_bps, borrow_bps_per_day=model.borrow_bps_per_day
+        )
     if not params.funding_rules:
         params = replace(params, funding_rules=_rules(pair.perp, start_us, end_us, notes))
     if not pair.quote_match:
-        notes.append(f"{pair.perp.name} is quoted in {pair.perp.quote_asset}, {pair.spot.name} in {pair.spot.quote_asset}: the basis holds their rate and is named cross_quote_basis_bps")
+        perp, spot = pair.perp, pair.spot
+        quotes = f"{perp.name} is quoted in {perp.quote_asset}, {spot.name} in {spot.quote_asset}"
+        notes.append(f"{quotes}: the basis holds their rate and is named cross_quote_basis_bps")
     return replace(params, price_factor=float(pair.price_factor), cross_quote=not pair.quote_match)
 
 
 def _rules(perp: Instrument, start_us: int, end_us: int, notes: list[str]) -> tuple[FundingRule, ...]:
-    rules = []
-    at_us = start_us
-    while perp.asset_type == "perpetual" and at_us < end_us:
-        try:
-            rule = funding_rule(perp.exchange, at_us, base_asset=perp.base_asset)
-        except VenueRuleError as error:
-            notes.append(f"funding_fair is null from {clock.time_text(at_us)} on: {error.what}")
-            break
-        rules.append(rule)
-        at_us = rule.valid_until_us
-    return tuple(rules)
+    if perp.asset_type != "perpetual":
+        return ()
+    try:
+        return funding_rules(perp.exchange, start_us, end_us, base_asset=perp.base_asset)
+    except VenueRuleError as error:
+        notes.append(f"funding_fair is null: {error.what}")
+        return ()
 
 
 def _with_state(lake: Lake, perp: Instrument, bars: pl.DataFrame, state: StateParams | None) -> pl.DataFrame:

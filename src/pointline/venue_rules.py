@@ -368,6 +368,18 @@ def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None) ->
     )
 
 
+def funding_rules(exchange: str, start_us: int, end_us: int, *, base_asset: str | None = None) -> tuple[FundingRule, ...]:
+    """All funding rules of an exchange that are known somewhere in ``[start_us, end_us)``, oldest first.
+
+    Raises:
+        VenueRuleError: the exchange has no funding rule, or none is known in the window.
+    """
+    wanted = exchange_id(exchange)
+    own = [rule for venue in venues() for rule in venue.funding if wanted in rule.exchanges]
+    starts = sorted(max(rule.valid_from_us, start_us) for rule in own if rule.valid_from_us < end_us and rule.valid_until_us > start_us)
+    return tuple(funding_rule(exchange, at_us, base_asset=base_asset) for at_us in starts or [start_us])
+
+
 def _rule_at(rules: list[_RuleT], exchange: str, at_us: int, name: str) -> _RuleT:
     wanted = exchange_id(exchange)
     own = sorted((rule for rule in rules if wanted in rule.exchanges), key=lambda rule: rule.valid_from_us)

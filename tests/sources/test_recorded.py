@@ -319,6 +319,13 @@ def test_many_broken_lines_are_told_apart_from_the_good_ones(tmp_path: Path) -> 
     assert [row["line"] for row in rejects(batches)] == [number + 1 for number in sorted(broken)]
 
 
+def test_two_messages_on_a_line_do_not_shift_the_others(tmp_path: Path) -> None:
+    double = f"{line(LINEAR_TRADE)},{json.dumps({**LINEAR_TRADE, 't': 82})}"
+    batches = read(written(tmp_path, double, line({**LINEAR_TRADE, "t": 83})), LINEAR)
+    assert [(row["trade_id"], row["source_row"]) for row in rows(batches)] == [(83, 2)]
+    assert [(row["line"], row["reason"]) for row in rejects(batches)] == [(1, "is not valid JSON with plain values")]
+
+
 # ---------------------------------------------------------------- refused files
 
 

@@ -186,7 +186,12 @@ ask_qty = "aq"
 
 
 def test_open_interest(tmp_path: Path) -> None:
-    mapping = 'kind = "open_interest"\nexchange = "a"\nsymbol = "S"\n[columns]\nts_event_us = {column = "t", unit = "s"}\nopen_interest = "oi"\naccount_ratio = "r"\n'
+    mapping = """
+kind = "open_interest"
+exchange = "a"
+symbol = "S"
+columns = {ts_event_us = {column = "t", unit = "s"}, open_interest = "oi", account_ratio = "r"}
+"""
     (batch,) = parse(tmp_path, mapping, "t,oi,r\n1680652800,12.5,\n")
     assert batch.frame.select("ts_event_us", "open_interest", "account_ratio").rows() == [(1680652800_000_000, 12.5, None)]
     assert batch.rejects.is_empty()
@@ -276,7 +281,8 @@ def test_a_side_that_is_neither_is_refused(tmp_path: Path) -> None:
 
 def test_symbols_from_a_column(tmp_path: Path) -> None:
     mapping = TRADES.replace('symbol = "BTCUSDT"', 'symbol = {column = "coin", values = {BTC = "BTCUSDT", ETH = "ETHUSDT"}}')
-    content = "time,price,qty,maker,coin\n1680652800000,1,1,true,BTC\n1680652800001,2,1,true,ETH\n1680652800002,3,1,true,DOGE\n1680652800003,4,1,true,BTC\n"
+    coins = enumerate(["BTC", "ETH", "DOGE", "BTC"])
+    content = "time,price,qty,maker,coin\n" + "".join(f"168065280000{n},{n + 1},1,true,{coin}\n" for n, coin in coins)
     batches = parse(tmp_path, mapping, content)
     assert {batch.symbol: batch.frame["price"].to_list() for batch in batches if not batch.frame.is_empty()} == {
         "BTCUSDT": [1.0, 4.0],
@@ -386,6 +392,12 @@ def test_columns_that_the_file_types_as_times(tmp_path: Path, dtype: pl.Datetime
     assert batch.frame["ts_event_us"].to_list() == [expected]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    for name, content in (("a.csv", CSV), ("a.json", json.dumps(RECORDS))):
+        (batch,) = parse(tmp_path, TRADES, f"\ufeff{content}", name)
+        assert batch.frame.drop("source_row").rows() == EXPECTED
+
+
 def test_floats_become_decimals_by_their_shortest_digits(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     price = 16506.685453
@@ -466,9 +478,13 @@ def test_a_time_that_did_not_exist_is_refused(tmp_path: Path) -> None:
     [
         ("8h", "2024-10-26 17:00|2024-10-27 01:00|2024-10-27 08:00", "2024-10-26 16:00|2024-10-27 00:00|2024-10-27 08:00"),
         ("8h", "2024-10-26 18:00|2024-10-27 01:00|2024-10-27 09:00", "2024-10-26 17:00|2024-10-27 01:00|2024-10-27 09:00"),
-        ("1h", "2024-10-27 00:00|2024-10-27 01:00|2024-10-27 01:00|2024-10-27 02:00", "2024-10-26 23:00|2024-10-27 00:00|2024-10-27 01:00|2024-10-27 02:00"),
+        (
+            "1h",
+            "2024-10-27 00:00|2024-10-27 01:00|2024-10-27 01:00|2024-10-27 02:00",
+            "2024-10-26 23:00|2024-10-27 00:00|2024-10-27 01:00|2024-10-27 02:00",
+        ),
     ],
-)  # fmt: skip
+)
 def test_times_that_happened_twice_are_decided_by_interval_or_order(
     tmp_path: Path, every: str, local: str, utc: str, newest_first: bool
 ) -> None:
@@ -531,7 +547,7 @@ def test_trades_may_share_a_time_so_only_a_step_back_decides(tmp_path: Path) -> 
     zone=st.sampled_from(["Europe/London", "America/New_York", "Asia/Tokyo"]),
 )
 def test_local_times_are_right_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, first_minute: int, count: int, step: int, newest_first: bool, zone: str
+    tmp_path_factory: pytest.TempPathFactory, *, first_minute: int, count: int, step: int, newest_first: bool, zone: str
 ) -> None:
     """Trades every `step` minutes around the night when clocks go back: each accepted one is at its true time."""
     night = {"Europe/London": "2024-10-26 22:00", "America/New_York": "2024-11-03 03:30", "Asia/Tokyo": "2024-10-26 22:00"}[zone]
@@ -679,7 +695,7 @@ def real(shared_data: Path, name: str, mapping: str) -> pl.DataFrame:
         ("BTCUSD_PERP_Binance_futures_CM_day.csv", "candles_daily_coinm", 1449, "61668.6", "28466222"),
     ],
 )
-def test_daily_candles(shared_data: Path, name: str, mapping: str, count: int, close: str, volume: str) -> None:
+def test_daily_candles(shared_data: Path, *, name: str, mapping: str, count: int, close: str, volume: str) -> None:
     frame = real(shared_data, f"klines/{name}", mapping)
     assert frame.height == count
     newest = frame.row(0, named=True)
@@ -742,11 +758,13 @@ def test_london_export_equals_the_settlements(shared_data: Path) -> None:
     assert all(time % (8 * HOUR_US) == 0 for time in ours)
     common = ours.keys() & settled.keys()
     assert len(common) > 2800
-    assert all(round(ours[time] * 100, 6) == round(settled[time] * 100, 6) for time in common)
+    # The export cuts some rates where the settlements are rounded: one unit of its last digit (1e-6 percent) less, never anything else.
+    units = [round((settled[time] - ours[time]) * 1e8, 3) for time in common]
+    assert set(units) == {0.0, 1.0}
+    assert (len(units), sum(units)) == (2855, 158)
     missing = [time for time in settled if min(ours) <= time <= max(ours) and time not in ours]
     assert missing == []
-    for clocks_went_back in ("2022-10-30", "2023-10-29"):
-        assert ours[us(f"{clocks_went_back} 00:00")] == pytest.approx(settled[us(f"{clocks_went_back} 00:00")], abs=5e-9)
+    assert {us("2022-10-30 00:00"), us("2023-10-29 00:00")} < common  # 01:00 of the days when clocks went back
 
 
 def test_coin_margined_export(shared_data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -101,7 +102,7 @@ def _files_by_instrument(files: pl.DataFrame) -> dict[tuple[str, str, str], dict
     for row in files.iter_rows(named=True):
         touched = {tuple(p.split("/")[:3]) for p in row["partitions"]}
         for slot in touched:
-            entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "missing_ids": 0, "out_of_order": 0, "clock": row["clock"]})  # type: ignore[arg-type]
+            entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "missing_ids": 0, "out_of_order": 0, "clock": row["clock"]})
             entry["files"] += 1
             for name in ("duplicates", "missing_ids", "out_of_order"):
                 entry[name] += row[name]
@@ -121,4 +122,4 @@ def _missing_between(lake: Lake, kind: str, exchange: str, symbol: str) -> int:
         return 0
     spans = [(f.totals["first_id"], f.totals["last_id"]) for f in lake.files(kind, exchange, symbol)]
     known = [(first, last) for first, last in spans if first is not None]
-    return sum(max(0, after[0] - before[1] - 1) for before, after in zip(known, known[1:], strict=False))
+    return sum(max(0, after[0] - before[1] - 1) for before, after in pairwise(known))

@@ -106,14 +106,18 @@ def _without_off_book(frame: pl.DataFrame, limit: float) -> tuple[pl.DataFrame, 
         line=pl.col("source_row"),
         column=pl.lit("price"),
         value=pl.col("price").cast(pl.String),
-        reason=pl.format("off-book print: further than {}% from the last trade, trade {}", pl.lit(f"{limit * 100:g}"), pl.col("trade_id").cast(pl.String).fill_null("without id")),
+        reason=pl.format(
+            "off-book print: further than {}% from the last trade, trade {}",
+            pl.lit(f"{limit * 100:g}"),
+            pl.col("trade_id").cast(pl.String).fill_null("without id"),
+        ),
         raw=pl.lit(None, dtype=pl.String),
         fatal=pl.lit(value=False),
     )
     return frame.filter(pl.Series(~mask)), rejects
 
 
-def _walk_jump(prices: np.ndarray, times: np.ndarray, jump: int, limit: float, aside: list[int]) -> int:  # type: ignore[type-arg]
+def _walk_jump(prices: np.ndarray, times: np.ndarray, jump: int, limit: float, aside: list[int]) -> int:
     """Judges rows from `jump` on until one is accepted; returns the first row that was not looked at."""
     accepted = jump - 1
     suspect = -1

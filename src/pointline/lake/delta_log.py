@@ -62,7 +62,7 @@ def append_rows(lake: Lake, name: str, frame: pl.DataFrame, file_name: str) -> N
     from pointline.lake.durable import write_atomically
 
     path = lake.table_path(name) / file_name
-    write_atomically(path, lambda temporary: frame.write_parquet(temporary))
+    write_atomically(path, frame.write_parquet)
     _commit(lake, name, Schema.from_arrow(frame.clear().to_arrow().schema), [], [NewFile(file_name, {}, frame.height, {})], [])
 
 
@@ -78,8 +78,7 @@ def _commit(lake: Lake, name: str, delta_schema: Schema, partition_by: list[str]
             folder.mkdir(parents=True, exist_ok=True)
             DeltaTable.create(str(folder), schema=delta_schema, partition_by=partition_by)
             _sync_log(folder)
-            table = lake.delta(name)
-            assert table is not None
+            table = DeltaTable(str(folder))
         kept = {file.path for file in added}
         actions: list[AddAction | RemoveAction] = [
             AddAction(f.path, (folder / f.path).stat().st_size, dict(f.partition), 0, data_change=True, stats=_stats(f)) for f in added
@@ -88,7 +87,9 @@ def _commit(lake: Lake, name: str, delta_schema: Schema, partition_by: list[str]
         try:
             table.create_write_transaction(actions, mode="append", schema=delta_schema, partition_by=partition_by)
         except DeltaError as error:
-            raise LakeError("the lake refused the change; it is as it was", where=str(folder), value=str(error), hint="run the same command again") from error
+            raise LakeError(
+                "the lake refused the change; it is as it was", where=str(folder), value=str(error), hint="run the same command again"
+            ) from error
         _sync_log(folder)
 
 

@@ -45,7 +45,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if getattr(error, "errno", None) in _NO_SPACE or any(text in str(error).lower() for text in ("no space left", "file too large", "quota exceeded")):
+        if getattr(error, "errno", None) in _NO_SPACE or any(
+            text in str(error).lower() for text in ("no space left", "file too large", "quota exceeded")
+        ):
             raise LakeError(
                 "no disk space is left; the lake is as it was before this file",
                 where=str(path),

@@ -114,15 +114,17 @@ def ingest(
 def _ingest_one(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints) -> FileReport:
     from pointline.sources.exchange_info import recognise_exchange_info
 
-    size = path.stat().st_size if path.is_file() else 0
+    if not path.is_file():
+        return FileReport(path, "failed", problem=str(SourceError("there is no such file", where=str(path))))
+    size = path.stat().st_size
     try:
-        if not path.is_file():
-            raise SourceError("there is no such file", where=str(path))
         if recognise_exchange_info(path):
             from pointline.lake.instrument_table import add_exchange_info
 
             count = add_exchange_info(lake, path)
-            return FileReport(path, "instruments" if count else "unchanged", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+            return FileReport(
+                path, "instruments" if count else "unchanged", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",)
+            )
         for source in sources:
             identity = source.recognise(path, hints)
             if identity is not None:
@@ -220,7 +222,9 @@ def ingest_file(lake: Lake, manifest: Manifest, path: Path, source: Source, iden
 _Changes: TypeAlias = dict[str, tuple[list[NewFile], list[NewFile]]]
 
 
-def _land(lake: Lake, spool: Spool, tally: _Tally, identity: Identity, version: tuple[str, str], hints: Hints, before: set[str]) -> _Changes:
+def _land(
+    lake: Lake, spool: Spool, tally: _Tally, identity: Identity, version: tuple[str, str], hints: Hints, before: set[str]
+) -> _Changes:
     """Writes the partition files that the rows lead to, and says what is to be committed; nothing is live yet."""
     changes: _Changes = {}
     listings: dict[str, dict[Slot, PartitionFile]] = {}
@@ -329,11 +333,18 @@ def _quarantine(lake: Lake, tally: _Tally, identity: Identity, digest: str, file
         return pl.DataFrame(schema=QUARANTINE_SCHEMA)
     frames = [
         rows.select(list(REJECT_SCHEMA)).with_columns(
-            key=pl.lit(identity.key), sha256=pl.lit(digest), exchange=pl.lit(exchange), symbol=pl.lit(symbol), kind=pl.lit(kind), file_name=pl.lit(file_name)
+            key=pl.lit(identity.key),
+            sha256=pl.lit(digest),
+            exchange=pl.lit(exchange),
+            symbol=pl.lit(symbol),
+            kind=pl.lit(kind),
+            file_name=pl.lit(file_name),
         )
         for kind, exchange, symbol, rows in tally.rejects
     ]
-    frame = pl.concat(frames).select([pl.col(name).cast(dtype) for name, dtype in QUARANTINE_SCHEMA.items()]).sort("line", maintain_order=True)
+    frame = (
+        pl.concat(frames).select([pl.col(name).cast(dtype) for name, dtype in QUARANTINE_SCHEMA.items()]).sort("line", maintain_order=True)
+    )
     name = hashlib.sha256(f"{identity.key}|{digest}".encode()).hexdigest()[:32]
     append_rows(lake, "quarantine", frame, f"file-{name}.parquet")
     return frame
@@ -356,7 +367,9 @@ def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
 def _check_names(identity: Identity) -> None:
     for name, value in (("exchange", identity.exchange), ("symbol", identity.symbol)):
         if value != "*" and not re.fullmatch(r"[A-Za-z0-9._-]+", value):
-            raise ConfigError(f"this {name} cannot name a folder of the lake", value=value, expected="letters, digits, dot, dash and underscore")
+            raise ConfigError(
+                f"this {name} cannot name a folder of the lake", value=value, expected="letters, digits, dot, dash and underscore"
+            )
 
 
 def _sha256(path: Path) -> str:
@@ -377,5 +390,3 @@ def _verify_checksum(path: Path, digest: str) -> None:
             expected=words[0] if words else "a sha256",
             hint="download both again: archives are replaced from time to time, and downloads break",
         )
-
-

@@ -55,7 +55,9 @@ def decimals_of(values: pl.Series, at_least: int = 0) -> int:
             decimals += 1
             if decimals > MAX_DECIMALS:
                 worst = next(v for v in part.tolist() if not _fits(np.array([v]), MAX_DECIMALS))
-                raise AmountOverflowError("an amount cannot be stored exactly", value=worst, expected=f"up to {MAX_DECIMALS} decimals and 51 bits")
+                raise AmountOverflowError(
+                    "an amount cannot be stored exactly", value=worst, expected=f"up to {MAX_DECIMALS} decimals and 51 bits"
+                )
     return decimals
 
 
@@ -83,7 +85,10 @@ def to_floats(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     amounts = schema.table(kind).amounts
     if not amounts:
         return frame
-    floats = [(pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name) for name, (stored, scale) in amounts.items()]
+    floats = [
+        (pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name)
+        for name, (stored, scale) in amounts.items()
+    ]
     return frame.with_columns(floats).drop([stored for stored, _ in amounts.values()]).drop("price_decimals", "qty_decimals")
 
 

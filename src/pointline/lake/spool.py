@@ -50,7 +50,9 @@ class Spool:
         if low == high:
             self._frames[Slot(kind, exchange, symbol, low)].append(frame)
         else:
-            for (date,), part in frame.with_columns(_date=_dates(every)).partition_by("_date", as_dict=True, maintain_order=True, include_key=False).items():
+            for (date,), part in (
+                frame.with_columns(_date=_dates(every)).partition_by("_date", as_dict=True, maintain_order=True, include_key=False).items()
+            ):
                 self._frames[Slot(kind, exchange, symbol, str(date))].append(part)
         self._rows += frame.height
         if self._rows > SPILL_ROWS:
@@ -62,7 +64,7 @@ class Spool:
 
     def take(self, slot: Slot) -> pl.DataFrame:
         """The rows of a partition in file order; they are forgotten here."""
-        parts = [pl.read_ipc(path, memory_map=False) for path in self._spilled.pop(slot, [])]
+        parts = [pl.read_ipc(path) for path in self._spilled.pop(slot, [])]
         return pl.concat([*parts, *self._frames.pop(slot, [])])
 
     def close(self) -> None:

@@ -76,11 +76,8 @@ class Lake:
 
     def kinds(self) -> list[str]:
         """Market tables that exist, in name order."""
-        found = []
-        for folder in sorted(self.root.iterdir()) if self.root.is_dir() else []:
-            if (folder / "_delta_log").is_dir() and _is_market(folder.name):
-                found.append(folder.name)
-        return found
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and _is_market(folder.name)]
 
     def delta(self, kind: str) -> DeltaTable | None:
         """The Delta table at its newest version, or None where it does not exist yet."""
@@ -199,7 +196,7 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
     elif create and (not root.exists() or not any(p for p in root.iterdir() if not p.name.startswith("."))):
         from pointline.lake.durable import write_atomically
 
-        write_atomically(version, lambda temporary: _write_version(temporary))
+        write_atomically(version, _write_version)
     else:
         raise LakeError(
             "there is no lake here" if not create else "this folder holds other things and is not a lake",

@@ -73,4 +73,8 @@ def write_html(figure: Any, path: Path) -> None:  # noqa: ANN401 - a plotly figu
     from pointline.lake.durable import write_atomically
 
     html = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
-    write_atomically(path.absolute(), lambda temporary: temporary.write_text(html, encoding="utf-8"))
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(html, encoding="utf-8")
+
+    write_atomically(path.absolute(), write)

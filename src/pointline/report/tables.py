@@ -35,7 +35,12 @@ def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple
     head.add_row("funding from", ", ".join(summary["funding_source"]) or "nothing in the lake: funding features are null")
     speed = summary["rows_per_s"]
     head.add_row("time", f"{summary['elapsed_s']:.2f} s, {summary['rows_in_partitions']:,} rows, {speed / 1e6:.2f} M rows/s")
-    parts: list[RenderableType] = [Text(title, style="bold"), head, _quantile_table(summary["quantiles"]), _null_table(summary["null_share"])]
+    parts: list[RenderableType] = [
+        Text(title, style="bold"),
+        head,
+        _quantile_table(summary["quantiles"]),
+        _null_table(summary["null_share"]),
+    ]
     parts += [Text(f"note: {note}", style="yellow") for note in notes]
     return Group(*parts)
 
@@ -87,10 +92,10 @@ def ingest_view(reports: list[FileReport], *, elapsed_s: float) -> RenderableTyp
     from rich.console import Group
     from rich.text import Text
 
-    table = _table("file", "outcome", "rows", "landed", "quarantined", "duplicates", "missing ids", title=None)
+    table = _table("file", "tables", "outcome", "rows", "landed", "quarantined", "duplicates", "missing ids", title=None)
     for report in reports[:_SHOWN_FILES]:
         counts = (report.rows_read, report.rows_landed, report.rows_quarantined, report.duplicates, report.missing_ids)
-        table.add_row(report.path.name, report.outcome, *(f"{count:,}" for count in counts))
+        table.add_row(report.path.name, ", ".join(report.kinds), report.outcome, *(f"{count:,}" for count in counts))
     rows = sum(r.rows_read for r in reports if r.outcome in {"landed", "shadowed"})
     more = f" (the first {_SHOWN_FILES} of {len(reports)} shown)" if len(reports) > _SHOWN_FILES else ""
     outcomes = ", ".join(f"{sum(r.outcome == name for r in reports)} {name}" for name in dict.fromkeys(r.outcome for r in reports))
@@ -103,7 +108,20 @@ def catalog_view(catalog: dict[str, Any]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = _table("table", "exchange", "symbol", "first", "last", "days or months", "missing", "rows", "quarantined", "duplicates", "missing ids", "clock")
+    table = _table(
+        "table",
+        "exchange",
+        "symbol",
+        "first",
+        "last",
+        "days or months",
+        "missing",
+        "rows",
+        "quarantined",
+        "duplicates",
+        "missing ids",
+        "clock",
+    )
     for row in catalog["instruments"]:
         table.add_row(
             row["kind"],

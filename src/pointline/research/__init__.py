@@ -74,8 +74,8 @@ def data_coverage(exchange: str, symbol: str, *, lake: Lake | None = None) -> pl
     Raises:
         RegistryError: the instrument is unknown; the error has the nearest names.
     """
-    from pointline.lake.store import open_lake
     from pointline.lake.catalog import coverage
+    from pointline.lake.store import open_lake
     from pointline.venue_rules import FAR_FUTURE_US, UNKNOWN_START_US
 
     lake = lake or open_lake()

@@ -117,7 +117,9 @@ def amounts_of(instrument: Instrument, files: Iterable[PartitionFile], *, price_
     if instrument.contract_type != "inverse":
         return Amounts(price_decimals, qty_decimals)
     if instrument.contract_size is None:
-        raise ConfigError("the contract size of this inverse contract is unknown", value=instrument.name, hint="ingest the exchange's exchangeInfo JSON")
+        raise ConfigError(
+            "the contract size of this inverse contract is unknown", value=instrument.name, hint="ingest the exchange's exchangeInfo JSON"
+        )
     return Amounts(price_decimals, qty_decimals, Decimal(str(instrument.contract_size)))
 
 
@@ -137,7 +139,7 @@ def read_trades(file: PartitionFile, amounts: Amounts, instrument: str, *, batch
         side = frame["side"].to_numpy().view(np.int8)
         notional = np.empty(0, dtype=np.int64)
         if amounts.inverse_size is not None:
-            notional, qty = _inverse(price, qty, amounts, instrument)
+            notional, qty = _inverse(price, qty, amounts, amounts.inverse_size, instrument)
         yield TradeRows(frame["ts_local_us"].to_numpy(), price, qty, side, notional, instrument)
 
 
@@ -149,10 +151,9 @@ def _scaled(values: pl.Series, factor: int, instrument: str, what: str) -> Ints:
     return numbers if factor == 1 else numbers * factor
 
 
-def _inverse(price: Ints, contracts: Ints, amounts: Amounts, instrument: str) -> tuple[Ints, Ints]:
+def _inverse(price: Ints, contracts: Ints, amounts: Amounts, contract_size: Decimal, instrument: str) -> tuple[Ints, Ints]:
     """Quote integers and base integers (rounded half up) of inverse contracts."""
-    assert amounts.inverse_size is not None
-    size = int(amounts.inverse_size.scaleb(_decimals(amounts.inverse_size)))
+    size = int(contract_size.scaleb(_decimals(contract_size)))
     notional = contracts * size
     exponent = INVERSE_BASE_DECIMALS + amounts.price_decimals - amounts.quote_decimals
     numerator = 2 * 10 ** max(exponent, 0)

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pointline.clock import DAY_US, day_start
-from pointline.errors import ConfigError
+from pointline.clock import DAY_US, day_start, time_text
+from pointline.errors import ConfigError, NoDataError
 from pointline.research.aggregate import venue_frame
 from pointline.research.spines.builder import run_stretches, spine_frame, stretches, venue_of, whole_bars
+from pointline.research.spines.run import Venue
 
 if TYPE_CHECKING:
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
     from pointline.research.spines.config import BarRule
-    from pointline.research.spines.run import Run, Venue
+    from pointline.research.spines.run import Run
 
 _MAX_WARM_UP_DAYS = 400
 
@@ -70,14 +71,12 @@ def build_bars(request: BarRequest) -> Bars:
     perp = venue_of(request.lake, request.perp, request.start_us, request.end_us)
     spot = venue_of(request.lake, request.spot, request.start_us, request.end_us)
     frame, first_us = _stretch(request, perp, spot, request.start_us, request.end_us)
-    _require_complete(frame, request.rule)
-    window = whole_bars(frame, request.start_us, request.end_us)
+    _require_complete(frame, request)
     if request.rule.anchor == "day" and request.warm_up_bars:
         frame, first_us = _warmed_up(request, frame, first_us)
     frame = _with_closes(frame, request, first_us)
     before = frame.filter(pl.col("bucket_end") <= request.start_us).tail(request.warm_up_bars)
-    inside = frame.filter((pl.col("bucket_start") >= request.start_us) & (pl.col("bucket_end") <= request.end_us))
-    assert inside.height == window.height
+    inside = whole_bars(frame, request.start_us, request.end_us)
     return Bars(pl.concat([before, inside]), perp, spot)
 
 
@@ -91,7 +90,9 @@ def _stretch(request: BarRequest, perp: Venue, spot: Venue, start_us: int, end_u
         own = run_stretches(request.rule, perp, (perp,), parts, threads=request.threads)
         other_parts = stretches(request.spot_rule, [spot], start_us, end_us)
         other = run_stretches(request.spot_rule, spot, (spot,), other_parts, threads=request.threads)
-        frame = _dual(pl.concat([_venue_bars(r, "perp", request.perp.symbol_id) for r in own]), pl.concat([_venue_bars(r, "spot", 0) for r in other]))
+        frame = _dual(
+            pl.concat([_venue_bars(r, "perp", request.perp.symbol_id) for r in own]), pl.concat([_venue_bars(r, "spot", 0) for r in other])
+        )
     return frame, parts[0][0]
 
 
@@ -100,7 +101,9 @@ def _venue_bars(run: Run, prefix: str, symbol_id: int) -> pl.DataFrame:
 
 
 def _primary(run: Run, symbol_id: int) -> pl.DataFrame:
-    perp, spot = (venue_frame(prefix, *sums, amounts) for prefix, sums, amounts in zip(("perp", "spot"), run.sums, run.amounts, strict=True))
+    perp, spot = (
+        venue_frame(prefix, *sums, amounts) for prefix, sums, amounts in zip(("perp", "spot"), run.sums, run.amounts, strict=True)
+    )
     return pl.concat([spine_frame(run, symbol_id), perp, spot], how="horizontal")
 
 
@@ -108,19 +111,27 @@ def _dual(perp: pl.DataFrame, spot: pl.DataFrame) -> pl.DataFrame:
     """Each perp bar with the newest spot bar that was known at its end."""
     columns = [name for name in spot.columns if name.startswith("spot_")]
     known = spot.select(pl.col("bucket_start").alias("spot_bucket_start"), pl.col("bucket_end").alias("spot_bucket_end"), *columns)
-    return perp.join_asof(known, left_on="bucket_end", right_on="spot_bucket_end", strategy="backward", coalesce=False, check_sortedness=False).with_columns(
-        pl.col("spot_trade_count", "spot_volume", "spot_quote_volume", "spot_buy_volume", "spot_sell_volume").fill_null(0)
-    )
+    return perp.join_asof(
+        known, left_on="bucket_end", right_on="spot_bucket_end", strategy="backward", coalesce=False, check_sortedness=False
+    ).with_columns(pl.col("spot_trade_count", "spot_volume", "spot_quote_volume", "spot_buy_volume", "spot_sell_volume").fill_null(0))
 
 
-def _require_complete(frame: pl.DataFrame, rule: BarRule) -> None:
+def _require_complete(frame: pl.DataFrame, request: BarRequest) -> None:
+    """At least one bar closes by its rule, and at least one lies inside the window."""
     if not frame["complete"].any():
-        volume = frame.group_by(pl.col("bucket_start") // DAY_US).agg(pl.col("perp_volume").sum())["perp_volume"].max()
+        daily = frame.group_by(pl.col("bucket_start") // DAY_US).agg(pl.col("perp_volume").sum())["perp_volume"].to_list()
         raise ConfigError(
             "no bar completes in this window: the threshold is larger than what was traded in any stretch that is counted",
-            value=str(rule),
-            expected=f"less than the day's perp volume, at most {volume:g} base units here",
+            value=str(request.rule),
+            expected=f"less than the day's perp volume, at most {max(daily):g} base units here",
             hint="choose a smaller threshold, or let --threshold auto choose one",
+        )
+    if whole_bars(frame, request.start_us, request.end_us).is_empty():
+        raise NoDataError(
+            "no whole bar lies inside the window",
+            value=f"{time_text(request.start_us)} to {time_text(request.end_us)}",
+            expected="a window longer than a bar",
+            hint="widen the window or choose a smaller threshold",
         )
 
 
@@ -135,8 +146,6 @@ def _warmed_up(request: BarRequest, frame: pl.DataFrame, first_us: int) -> tuple
         spot_files = {f.start_us: f for f in lake.files("trades", request.spot.exchange, request.spot.exchange_symbol, day, day + DAY_US)}
         if request.spot_rule is not None and not spot_files:
             break
-        from pointline.research.spines.run import Venue
-
         earlier, first_us = _stretch(request, perp, Venue(request.spot, spot_files), day, day + DAY_US)
         frame = pl.concat([earlier, frame])
     return frame, first_us
@@ -162,7 +171,13 @@ def last_trade_before(lake: Lake, instrument: Instrument, us: int) -> tuple[floa
         totals = file.totals
         if totals["last_local_us"] < us:
             return totals["last_price_int"] / 10.0 ** totals["price_decimals"], totals["last_local_us"]
-        rows = pl.scan_parquet(file.path, hive_partitioning=False).filter(pl.col("ts_local_us") < us).select("ts_local_us", "price_int").tail(1).collect()
+        rows = (
+            pl.scan_parquet(file.path, hive_partitioning=False)
+            .filter(pl.col("ts_local_us") < us)
+            .select("ts_local_us", "price_int")
+            .tail(1)
+            .collect()
+        )
         if rows.height:
             return rows["price_int"][0] / 10.0 ** totals["price_decimals"], rows["ts_local_us"][0]
     return None, None
@@ -176,5 +191,3 @@ def missing_days(venue: Venue, start_us: int, end_us: int) -> list[int]:
 def spine_of(frame: pl.DataFrame) -> pl.DataFrame:
     """The spine columns of bars."""
     return frame.select("symbol_id", "bar_id", "bucket_start", "bucket_end", "ts_local_us", "complete")
-
-

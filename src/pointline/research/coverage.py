@@ -29,4 +29,6 @@ def no_data(lake: Lake, kind: str, exchange: str, symbol: str, start_us: int, en
             hint="`pointline catalog` lists what the lake holds",
         )
     held = "; ".join(f"{row['kind']} {row['first_date']} to {row['last_date']}" for row in own.iter_rows(named=True))
-    return NoDataError(what, value=window, expected=f"a window inside its coverage: {held}", hint="ingest the missing days, or choose another window")
+    return NoDataError(
+        what, value=window, expected=f"a window inside its coverage: {held}", hint="ingest the missing days, or choose another window"
+    )

@@ -24,10 +24,16 @@ if TYPE_CHECKING:
 
 
 @overload
-def trades(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[False] = ..., lake: Lake | None = ...) -> pl.DataFrame: ...
+def trades(
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[False] = ..., lake: Lake | None = ...
+) -> pl.DataFrame: ...
 @overload
-def trades(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[True], lake: Lake | None = ...) -> pl.LazyFrame: ...
-def trades(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+def trades(
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[True], lake: Lake | None = ...
+) -> pl.LazyFrame: ...
+def trades(
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+) -> pl.DataFrame | pl.LazyFrame:
     """Trades.
 
     Args:
@@ -49,12 +55,16 @@ def trades(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decode
     return _query("trades", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
-def quotes(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+def quotes(
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+) -> pl.DataFrame | pl.LazyFrame:
     """Best bid and ask; arguments and errors as in `trades`, quantities of inverse contracts stay in contracts."""
     return _query("quotes", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
-def derivative_ticker(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+def derivative_ticker(
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+) -> pl.DataFrame | pl.LazyFrame:
     """Mark and index price, the running funding estimate, open interest; arguments and errors as in `trades`.
 
     ``funding_rate`` is the running estimate of the next payment; what was paid is in `funding`.
@@ -62,12 +72,16 @@ def derivative_ticker(exchange: str, symbol: str, start: TimeLike, end: TimeLike
     return _query("derivative_ticker", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
-def funding(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+def funding(
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+) -> pl.DataFrame | pl.LazyFrame:
     """Settled funding payments, known from ``ts_local_us``; arguments and errors as in `trades`."""
     return _query("funding", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
-def open_interest(exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None) -> pl.DataFrame | pl.LazyFrame:
+def open_interest(
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+) -> pl.DataFrame | pl.LazyFrame:
     """Open interest and account ratios; arguments and errors as in `trades`."""
     return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
@@ -96,7 +110,9 @@ def candles(
     return _query(kind, exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
-def _query(kind: str, exchange: str, symbol: str, span: tuple[TimeLike, TimeLike], *, decoded: bool, lazy: bool, lake: Lake | None) -> pl.DataFrame | pl.LazyFrame:
+def _query(
+    kind: str, exchange: str, symbol: str, span: tuple[TimeLike, TimeLike], *, decoded: bool, lazy: bool, lake: Lake | None
+) -> pl.DataFrame | pl.LazyFrame:
     start_us, end_us = window(*span)
     lake = lake or open_lake()
     instrument = lake.registry().find(exchange, symbol, start_us)
@@ -117,12 +133,19 @@ def decode(frame: pl.LazyFrame, kind: str, instrument: Instrument) -> pl.LazyFra
         return frame.with_columns(pl.col(name).cast(pl.Float64) for name, dtype in table.columns.items() if dtype == schema.PRICE)
     if not table.amounts:
         return frame
-    floats = [(pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name) for name, (stored, scale) in table.amounts.items()]
+    floats = [
+        (pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name)
+        for name, (stored, scale) in table.amounts.items()
+    ]
     order = [_decoded_name(name, table) for name in table.columns if not name.endswith("_decimals")]
     result = frame.with_columns(floats).select([*order, "source_file"])
     if kind == "trades" and instrument.contract_type == "inverse":
         if instrument.contract_size is None:
-            raise ConfigError("the contract size of this inverse contract is unknown", value=instrument.name, hint="ingest the exchange's exchangeInfo JSON")
+            raise ConfigError(
+                "the contract size of this inverse contract is unknown",
+                value=instrument.name,
+                hint="ingest the exchange's exchangeInfo JSON",
+            )
         base = pl.col("qty") * instrument.contract_size / pl.col("price")
         result = result.with_columns(base.alias("qty"), pl.col("qty").alias("qty_contracts"))
     return result

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import overload
 
 import polars as pl
 
 from pointline.errors import ConfigError
 
-if TYPE_CHECKING:
-    from typing import Any
 
-Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
-
-
-def assign_to_buckets(events: Frame, spine: pl.DataFrame | pl.LazyFrame, ts_col: str = "ts_local_us") -> Frame:
+@overload
+def assign_to_buckets(events: pl.DataFrame, spine: pl.DataFrame | pl.LazyFrame, ts_col: str = ...) -> pl.DataFrame: ...
+@overload
+def assign_to_buckets(events: pl.LazyFrame, spine: pl.DataFrame | pl.LazyFrame, ts_col: str = ...) -> pl.LazyFrame: ...
+def assign_to_buckets(
+    events: pl.DataFrame | pl.LazyFrame, spine: pl.DataFrame | pl.LazyFrame, ts_col: str = "ts_local_us"
+) -> pl.DataFrame | pl.LazyFrame:
     """Adds ``bucket_start`` and ``bucket_end`` of the spine window ``[bucket_start, bucket_end)`` that holds each event.
 
     Nothing is joined on exchange or symbol: any instrument's events can be assigned to any spine. An event outside the spine
@@ -43,12 +44,19 @@ def assign_to_buckets(events: Frame, spine: pl.DataFrame | pl.LazyFrame, ts_col:
         .join_asof(windows, left_on="_event_us", right_on="bucket_start", strategy="backward", coalesce=False)
     )
     inside = pl.col(ts_col) < pl.col("bucket_end")
-    result: Any = joined.with_columns(pl.when(inside).then(pl.col(name)).alias(name) for name in ("bucket_start", "bucket_end")).drop("_event_us")
-    return result if isinstance(events, pl.LazyFrame) else result.collect()  # type: ignore[no-any-return]
+    joined = joined.with_columns(pl.when(inside).then(pl.col(name)).alias(name) for name in ("bucket_start", "bucket_end")).drop(
+        "_event_us"
+    )
+    return joined if isinstance(events, pl.LazyFrame) else joined.collect()
 
 
 def _require(frame: pl.DataFrame | pl.LazyFrame, names: tuple[str, ...], what: str) -> None:
     present = frame.lazy().collect_schema().names()
     missing = [name for name in names if name not in present]
     if missing:
-        raise ConfigError(f"the {what} lack a column that is needed", value=missing, expected=f"columns {', '.join(names)}", hint=f"they have {', '.join(present)}")
+        raise ConfigError(
+            f"the {what} lack a column that is needed",
+            value=missing,
+            expected=f"columns {', '.join(names)}",
+            hint=f"they have {', '.join(present)}",
+        )

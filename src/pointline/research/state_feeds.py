@@ -60,7 +60,9 @@ def _candle_ticker(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> 
     if not parts:
         return None
     joined = pl.concat(parts, how="diagonal").sort("ts_local_us", maintain_order=True)
-    missing = {name: dtype for name, dtype in schema.DERIVATIVE_TICKER.columns.items() if name not in joined.columns and name != "source_row"}
+    missing = {
+        name: dtype for name, dtype in schema.DERIVATIVE_TICKER.columns.items() if name not in joined.columns and name != "source_row"
+    }
     return joined.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in missing.items())
 
 

@@ -20,11 +20,11 @@ SHARE = Decimal("0.002")  # inside the 0.1 to 0.5 % band after rounding to 1, 2 
 _IMBALANCE_SHARE = Decimal("0.0005")
 
 _KINDS: dict[str, Callable[[Decimal], BarRule]] = {
-    "volume": lambda size: VolumeBarConfig(size),
-    "dollar": lambda size: DollarBarConfig(size),
+    "volume": VolumeBarConfig,
+    "dollar": DollarBarConfig,
     "trades": lambda size: TradeBarConfig(max(1, int(size))),
     "time": lambda _: TimeBarConfig("1m"),
-    "imbalance": lambda size: ImbalanceBarConfig(size),
+    "imbalance": ImbalanceBarConfig,
 }
 
 
@@ -44,7 +44,11 @@ def resolve_rule(bars: BarRule | str, lake: Lake, perp: Instrument, start_us: in
     auto, _, kind = bars.partition(":")
     kind = kind or "volume"
     if auto != "auto" or kind not in _KINDS:
-        raise ConfigError("bars must be a rule or the word auto", value=bars, expected=f"a config such as VolumeBarConfig(100.0), 'auto', or 'auto:' and one of {', '.join(_KINDS)}")
+        raise ConfigError(
+            "bars must be a rule or the word auto",
+            value=bars,
+            expected=f"a config such as VolumeBarConfig(100.0), 'auto', or 'auto:' and one of {', '.join(_KINDS)}",
+        )
     day, inside = _reference_day(lake, perp, start_us, end_us)
     if kind == "time":
         return _KINDS[kind](Decimal(1)), "auto: one minute"
@@ -82,8 +86,9 @@ def round_to_125(value: Decimal) -> Decimal:
     """The number 1, 2 or 5 times a power of ten that is nearest in ratio.
 
     >>> round_to_125(Decimal("731"))
-    Decimal('5E+2')
+    Decimal('500')
     """
     exponent = value.adjusted()
     candidates = [Decimal(digit).scaleb(exponent) for digit in (1, 2, 5, 10)]
-    return min(candidates, key=lambda c: max(c / value, value / c)).normalize()
+    nearest = min(candidates, key=lambda c: max(c / value, value / c))
+    return Decimal(f"{nearest.normalize():f}")

@@ -140,7 +140,7 @@ class MarketConfig:
     burst_factor: float = 10.0
     side_autocorrelation: float = 0.2
     perp_median_qty_base: float = 0.012
-    spot_median_qty_base: float = 0.003
+    spot_median_qty_base: float = 0.012
     qty_log_std: float = 1.8
     perp_spread_ticks: int = 1
     spot_spread_ticks: int = 1

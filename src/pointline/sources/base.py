@@ -48,7 +48,7 @@ class Identity:
     @property
     def key(self) -> str:
         """The identity as one string, e.g. ``binance_vision|binance-futures|futures/um|trades|BTCUSDT|2024-05-01``."""
-        return "|".join((self.source, self.exchange, self.market, self.dataset, self.symbol, self.period))
+        return f"{self.source}|{self.exchange}|{self.market}|{self.dataset}|{self.symbol}|{self.period}"
 
 
 @dataclass(frozen=True)

@@ -250,17 +250,14 @@ class BinanceVision:
         period = hints.period or (named["period"] if named else path.name.split(".")[0])
         exchange = hints.exchange or (_MARKETS[folder["market"]] if folder else None)
         dataset = hints.dataset or self._dataset(named, folder)
-        missing = [flag for flag, value in (("--exchange", exchange), ("--dataset", dataset), ("--symbol", symbol)) if value is None]
-        if missing:
+        if exchange is None or dataset is None or symbol is None:
+            missing = [flag for flag, value in (("--exchange", exchange), ("--dataset", dataset), ("--symbol", symbol)) if value is None]
             raise SourceError(
                 "the path does not say everything about this file",
                 where=str(path),
                 expected="…/{spot|futures/um|futures/cm}/{daily|monthly}/{dataset}/{SYMBOL}/…, as the archive lays it out",
                 hint=f"give {' and '.join(missing)} (exchanges: {', '.join(_EXCHANGES)})",
             )
-        assert exchange is not None
-        assert dataset is not None
-        assert symbol is not None
         if exchange == "binance":
             exchange = "binance-spot"
         if exchange not in _EXCHANGES:
@@ -275,7 +272,12 @@ class BinanceVision:
         """
         dataset = self._family(identity.dataset)
         if dataset is None:
-            raise SourceError("this archive has no such dataset", where=str(path), value=identity.dataset, expected=", ".join((*_DATASETS, *_KLINE_DATASETS)))
+            raise SourceError(
+                "this archive has no such dataset",
+                where=str(path),
+                value=identity.dataset,
+                expected=", ".join((*_DATASETS, *_KLINE_DATASETS)),
+            )
         daily = len(identity.period) != len("2024-05")
         rank = RANKS["daily" if daily else "monthly"] + (AGGREGATED if identity.dataset == "aggTrades" else 0)
         layout = CsvLayout(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import re
 import zipfile
 import zlib
@@ -138,7 +139,12 @@ def _columns(data: bytes, layout: CsvLayout, path: Path) -> tuple[tuple[str, ...
     if header:
         for name, found in zip(columns, fields, strict=True):
             if name in layout.types and name != found.lower():
-                raise SourceError("a column has another name than this archive gives it", where=f"{path}, line 1, column {found}", value=found, expected=name)
+                raise SourceError(
+                    "a column has another name than this archive gives it",
+                    where=f"{path}, line 1, column {found}",
+                    value=found,
+                    expected=name,
+                )
     return columns, header
 
 
@@ -147,7 +153,9 @@ def _parse(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path,
     schema = {f"column_{i}": types.get(name, pl.String()) for i, name in enumerate(columns)}
     wanted = {f"column_{i}": name for i, name in enumerate(columns) if name in types}
     try:
-        frame = pl.read_csv(io.BytesIO(data), has_header=False, schema=schema, columns=list(wanted), ignore_errors=True, quote_char=None).rename(wanted)
+        frame = pl.read_csv(
+            io.BytesIO(data), has_header=False, schema=schema, columns=list(wanted), ignore_errors=True, quote_char=None
+        ).rename(wanted)
     except pl.exceptions.PolarsError as error:
         raise _ragged(data, columns, path, first_line) from error
     frame = frame.with_columns(source_row=pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64))
@@ -188,7 +196,7 @@ def _reject(row: dict[str, object], raw: str, columns: tuple[str, ...], layout: 
             if name not in fields:
                 return (row["source_row"], name, None, "the line ends before this column", raw, True)
             return (row["source_row"], name, fields[name], f"cannot be read as {_noun(layout.types.get(name))}", raw, True)
-        if isinstance(value, float) and not (-1e300 < value < 1e300):
+        if isinstance(value, float) and not math.isfinite(value):
             return (row["source_row"], name, fields[name], "is not a finite number", raw, True)
         if name in layout.positive and isinstance(value, int | float) and value <= 0:
             return (row["source_row"], name, fields[name], "must be above zero", raw, True)

@@ -195,7 +195,7 @@ def _parsed(mapping: Mapping, path: Path) -> dict[str, pl.DataType]:
 
 
 def _check_columns(mapping: Mapping, path: Path) -> None:
-    parsed = _parsed(mapping, path)
+    parsed, interval_us = _parsed(mapping, path), mapping.interval_us
     mappable = [name for name in parsed if name not in _COMPUTED]
     for name in mapping.columns:
         where = f"{path}, columns.{name}"
@@ -206,11 +206,11 @@ def _check_columns(mapping: Mapping, path: Path) -> None:
     if mapping.time_zone not in available_timezones():
         raise ConfigError("there is no such time zone", where=f"{path}, time_zone", value=mapping.time_zone, expected="e.g. Europe/London")
     required = ["ts_event_us", *_REQUIRED.get(mapping.kind, ())]
-    if mapping.interval_us is not None:
+    if interval_us is not None:
         required = [*_CANDLE]
         if ("start_us" in mapping.columns) == ("ts_event_us" in mapping.columns):
             raise ConfigError("candles need one time", where=str(path), expected="start_us (when they open) or ts_event_us (when they end)")
-        if mapping.interval_us >= DAY_US and mapping.time_zone != "UTC":
+        if interval_us >= DAY_US and mapping.time_zone != "UTC":
             what = "candles of a day must be UTC days: local days last 23 to 25 hours"
             raise ConfigError(what, where=f"{path}, time_zone", value=mapping.time_zone)
     missing = [name for name in required if name not in mapping.columns]

@@ -99,7 +99,11 @@ def window(start: TimeLike, end: TimeLike) -> tuple[int, int]:
     """
     start_us, end_us = to_us(start, name="start"), to_us(end, name="end")
     if end_us <= start_us:
-        raise ConfigError("the window is empty: the end must come after the start", value=f"{start} to {end}", hint="the end is exclusive: one day is start=2024-05-01, end=2024-05-02")
+        raise ConfigError(
+            "the window is empty: the end must come after the start",
+            value=f"{start} to {end}",
+            hint="the end is exclusive: one day is start=2024-05-01, end=2024-05-02",
+        )
     return start_us, end_us
 
 
@@ -123,13 +127,15 @@ def stretches(rule: BarRule, drivers: Sequence[Venue], start_us: int, end_us: in
     return [(day, day + DAY_US) for day in days_in(start_us, end_us) if any(day in driver.files for driver in drivers)]
 
 
-def run_stretches(rule: BarRule, driver: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]], *, threads: int | None = None) -> list[Run]:
+def run_stretches(
+    rule: BarRule, driver: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]], *, threads: int | None = None
+) -> list[Run]:
     """The runs of all stretches in time order; stretches are independent, so they run side by side and equal a serial run bit for bit."""
     workers = min(threads or os.cpu_count() or 1, len(parts))
     if workers <= 1:
         return [run_spine(rule, driver, venues, start, end, BATCH_ROWS) for start, end in parts]
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda part: run_spine(rule, driver, venues, *part, BATCH_ROWS), parts))
+        return list(pool.map(lambda part: run_spine(rule, driver, venues, part[0], part[1], BATCH_ROWS), parts))
 
 
 def spine_frame(run: Run, symbol_id: int) -> pl.DataFrame:

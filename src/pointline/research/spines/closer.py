@@ -46,7 +46,11 @@ class Closer:
         amount = self._amount(rows)
         total = float(np.abs(amount).sum(dtype=np.float64)) + abs(float(self._state[_SLOT["accumulated"]]))
         if total >= _LIMIT:
-            raise AmountOverflowError("the amounts that drive this spine do not fit 62 bits", value=total, hint=f"instrument {rows.instrument}; use a coarser unit")
+            raise AmountOverflowError(
+                "the amounts that drive this spine do not fit 62 bits",
+                value=total,
+                hint=f"instrument {rows.instrument}; use a coarser unit",
+            )
         ends = np.empty(len(amount) + 1, dtype=np.int64)
         ids = np.empty(len(amount) + 1, dtype=np.int64)
         if _signed(self._rule):
@@ -116,7 +120,11 @@ def threshold_int(rule: BarRule, amounts: Amounts) -> int:
         unit, what = amounts.base_unit, "base"
     count = Decimal(str(value)) / unit
     if count != count.to_integral_value():
-        raise ConfigError("the threshold is finer than this instrument's amounts can be counted", value=str(value), expected=f"a multiple of {unit:f} {what} units")
+        raise ConfigError(
+            "the threshold is finer than this instrument's amounts can be counted",
+            value=str(value),
+            expected=f"a multiple of {unit:f} {what} units",
+        )
     if count >= 1 << 62:
         raise ConfigError("the threshold is too large", value=str(value))
     return int(count)

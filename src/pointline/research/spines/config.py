@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pointline.clock import DAY_US, to_duration_us
 from pointline.errors import ConfigError
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 Boundary = Literal["carry", "reset"]
 Anchor = Literal["day", "start"]
@@ -20,7 +22,9 @@ def _positive(value: object, name: str) -> None:
     except InvalidOperation:
         number = Decimal("NaN")
     if isinstance(value, bool) or not number.is_finite() or number <= 0:
-        raise ConfigError(f"{name} must be a number above zero", value=value, hint="volume thresholds are in base-asset units, e.g. 100 for 100 BTC")
+        raise ConfigError(
+            f"{name} must be a number above zero", value=value, hint="volume thresholds are in base-asset units, e.g. 100 for 100 BTC"
+        )
 
 
 def _decimals(value: object) -> int:
@@ -72,7 +76,11 @@ class VolumeBarConfig(BarRule):
         super().__post_init__()
         _positive(self.volume_threshold, "volume_threshold")
         if not self.use_absolute_volume and self.boundary != "reset":
-            raise ConfigError("signed volume can fall, so nothing can be carried", value=self.boundary, expected="boundary='reset' with use_absolute_volume=False")
+            raise ConfigError(
+                "signed volume can fall, so nothing can be carried",
+                value=self.boundary,
+                expected="boundary='reset' with use_absolute_volume=False",
+            )
 
     def decimals(self) -> tuple[int, int]:
         """The threshold's own decimals, as quantity decimals."""

@@ -58,7 +58,9 @@ class Sums:
         from pointline import kernels
 
         last = int(np.searchsorted(ends, rows.ts[-1], side="right"))
-        starts = np.concatenate([np.zeros(1, dtype=np.int64), np.searchsorted(rows.ts, ends[self.row : last], side="left").astype(np.int64)])
+        starts = np.concatenate(
+            [np.zeros(1, dtype=np.int64), np.searchsorted(rows.ts, ends[self.row : last], side="left").astype(np.int64)]
+        )
         self._grow(last + 1)
         added = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, starts, self.row, self.ints, self.variances)
         if added < 0:
@@ -71,8 +73,7 @@ class Sums:
         self.row = last
 
     def finish(self, count: int) -> tuple[Ints, np.ndarray[Any, np.dtype[np.float64]]]:
-        """Counts the last open timestamp and cuts the accumulators to `count` bars.
-        """
+        """Counts the last open timestamp and cuts the accumulators to `count` bars."""
         from pointline import kernels
 
         self._grow(count)
