@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointline.compare import Study, compare
+    from pointline.comparison import Study, compare
     from pointline.lake.store import Lake, open_lake
     from pointline.trading.costs import CostModel
 
@@ -23,8 +23,8 @@ except PackageNotFoundError:  # a source tree that was never installed
 _HOMES = {
     "CostModel": "pointline.trading.costs",
     "Lake": "pointline.lake.store",
-    "Study": "pointline.compare",
-    "compare": "pointline.compare",
+    "Study": "pointline.comparison",
+    "compare": "pointline.comparison",
     "open_lake": "pointline.lake.store",
 }
 

@@ -302,7 +302,7 @@ def compare(
     """
     import warnings
 
-    from pointline.compare import compare as run
+    from pointline.comparison import compare as run
     from pointline.report.tables import summary_view
     from pointline.trading.costs import CostModel
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pointline.compare import Study, compare
+from pointline.comparison import Study, compare
 from pointline.errors import ConfigError
 from pointline.lake.ingest import FileReport, ingest
 from pointline.lake.store import open_lake

@@ -214,6 +214,17 @@ def _walk_times(ts, price, a, b, ints, variances, row):  # type: ignore[no-untyp
     variances[row] = variance
 
 
+@njit(cache=True, nogil=True)
+def _sums_fit(price, qty, a, b, ints, row):  # type: ignore[no-untyped-def]
+    """Whether quantity and deviations of bar `row` stay below 2**62 with rows [a, b) added."""
+    quantity = np.float64(ints[row, QTY])
+    deviation = abs(np.float64(ints[row, DEV]))
+    for i in range(a, b):
+        quantity += qty[i]
+        deviation += abs(np.float64(price[i] - ints[row, OPEN]))
+    return quantity < _SAFE and deviation < _SAFE
+
+
 @njit(cache=True, nogil=True, boundscheck=False)
 def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances):  # type: ignore[no-untyped-def]
     """Adds sorted rows to bars: rows ``[starts[k], starts[k + 1])`` go to bar ``first_row + k``, the last segment to the end.
@@ -227,7 +238,7 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
         ints, variances: accumulators, one row per bar, zeroed when fresh.
 
     Returns:
-        The number of rows added, or -1 - row of a bar whose sum of deviations might pass 2**62.
+        The number of rows added, or -1 - row of a bar whose quantity or sum of deviations passes 2**62.
     """
     rows = len(ts)
     highest = np.int64(0)
@@ -248,7 +259,8 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
                 ints[row, LOW] = price[a]
             origin = ints[row, OPEN]
             reach = np.float64(max(highest - origin, origin - lowest))
-            if reach * (b - a + ints[row, COUNT]) >= _SAFE:
+            certain = abs(np.float64(ints[row, DEV])) + reach * (b - a) < _SAFE and ints[row, QTY] + np.float64(largest) * (b - a) < _SAFE
+            if not certain and not _sums_fit(price, qty, a, b, ints, row):
                 return -1 - row
             small_square = reach * reach * (b - a) < _SAFE
             small_quote = np.float64(highest) * np.float64(largest) * (b - a) < _SAFE

@@ -396,6 +396,9 @@ def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
     for name, content in (("a.csv", CSV), ("a.json", json.dumps(RECORDS))):
         (batch,) = parse(tmp_path, TRADES, f"\ufeff{content}", name)
         assert batch.frame.drop("source_row").rows() == EXPECTED
+    headless = 'column_names = ["time", "price", "qty", "maker"]\n' + TRADES
+    batches = parse(tmp_path, headless, "\ufeff1680652800000,7\n1680652800001,8,1,true\n")
+    assert rejects(batches) == [(1, "line", "1680652800000,7", "has 2 fields, not 4")]
 
 
 def test_floats_become_decimals_by_their_shortest_digits(tmp_path: Path) -> None:

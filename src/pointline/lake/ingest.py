@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
@@ -161,9 +161,47 @@ def ingest_file(lake: Lake, manifest: Manifest, path: Path, source: Source, iden
     size = path.stat().st_size
     if before is not None and before["sha256"] == digest and before["options"] == options:
         return FileReport(path, "unchanged", rows_read=before["rows_read"], rows_landed=before["rows_landed"], file_bytes=size)
+    held = set(before["partitions"]) if before else set()
+    rows_read, tally, changes = _stage(lake, path, source, identity, hints, (digest, options), held)
+    quarantined = _quarantine(lake, tally, identity, digest, path.name)
+    for kind, (added, removed) in changes.items():
+        commit(lake, kind, added, removed)
+    tally.missing_ids = max(0, sum(_missing(spans) for spans in tally.ids.values()) - tally.set_aside)
+    counts = {
+        "outcome": "shadowed" if tally.shadowed and not tally.landed else "landed",
+        "rows_read": rows_read,
+        "rows_landed": tally.landed,
+        "rows_quarantined": quarantined.height,
+        "duplicates": tally.duplicates,
+        "missing_ids": tally.missing_ids,
+        "out_of_order": tally.out_of_order,
+        "file_bytes": size,
+    }
+    manifest.append(
+        {
+            "key": identity.key,
+            **asdict(identity),
+            **counts,
+            "sha256": digest,
+            "file_name": path.name,
+            "partitions": sorted(tally.partitions),
+            "clock": ",".join(sorted(set(tally.clocks.values()))) or "assumed",
+            "options": options,
+        }
+    )
+    return FileReport(path, **counts, kinds=tuple(sorted(changes)), problem=_first_problem(quarantined, path))  # type: ignore[arg-type]
+
+
+_Changes: TypeAlias = dict[str, tuple[list[NewFile], list[NewFile]]]
+
+
+def _stage(
+    lake: Lake, path: Path, source: Source, identity: Identity, hints: Hints, version: tuple[str, str], before: set[str]
+) -> tuple[int, _Tally, _Changes]:
+    """Reads the whole file and writes its partitions' files; nothing is live yet."""
     spool = Spool(lake.root / STAGING / str(os.getpid()))
+    tally = _Tally()
     try:
-        tally = _Tally()
         for batch in source.read(path, identity, hints):
             tally.ranks[batch.kind] = batch.rank
             tally.clocks[batch.kind] = batch.clock
@@ -172,54 +210,9 @@ def ingest_file(lake: Lake, manifest: Manifest, path: Path, source: Source, iden
                 tally.set_aside += int((~batch.rejects["fatal"]).sum())
             spool.add(batch.kind, batch.exchange, batch.symbol, batch.frame)
         rows_read = spool.rows_read + sum(rows.height for *_, rows in tally.rejects)
-        changes = _land(lake, spool, tally, identity, (digest, options), hints, set(before["partitions"]) if before else set())
+        return rows_read, tally, _land(lake, spool, tally, identity, version, hints, before)
     finally:
         spool.close()
-    quarantined = _quarantine(lake, tally, identity, digest, path.name)
-    for kind, (added, removed) in changes.items():
-        commit(lake, kind, added, removed)
-    tally.missing_ids = max(0, sum(_missing(spans) for spans in tally.ids.values()) - tally.set_aside)
-    outcome = "shadowed" if tally.shadowed and not tally.landed else "landed"
-    manifest.append(
-        {
-            "key": identity.key,
-            "source": identity.source,
-            "exchange": identity.exchange,
-            "market": identity.market,
-            "dataset": identity.dataset,
-            "symbol": identity.symbol,
-            "period": identity.period,
-            "sha256": digest,
-            "file_name": path.name,
-            "file_bytes": size,
-            "outcome": outcome,
-            "partitions": sorted(tally.partitions),
-            "rows_read": rows_read,
-            "rows_landed": tally.landed,
-            "rows_quarantined": quarantined.height,
-            "duplicates": tally.duplicates,
-            "missing_ids": tally.missing_ids,
-            "out_of_order": tally.out_of_order,
-            "clock": ",".join(sorted(set(tally.clocks.values()))) or "assumed",
-            "options": options,
-        }
-    )
-    return FileReport(
-        path,
-        outcome,
-        rows_read=rows_read,
-        rows_landed=tally.landed,
-        rows_quarantined=quarantined.height,
-        duplicates=tally.duplicates,
-        missing_ids=tally.missing_ids,
-        out_of_order=tally.out_of_order,
-        file_bytes=size,
-        kinds=tuple(sorted(changes)),
-        problem=_first_problem(quarantined, path),
-    )
-
-
-_Changes: TypeAlias = dict[str, tuple[list[NewFile], list[NewFile]]]
 
 
 def _land(

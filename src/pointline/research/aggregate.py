@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 _COLUMN = {name: i for i, name in enumerate(BAR_INTS)}
-_LIMB = 1 << 62
+_EXACT = 1 << 53  # a whole number below it is a double
+_EXACT_POWER = 22  # the largest power of ten that is a double
 
 
 def venue_frame(prefix: str, ints: Ints, variances: Floats, amounts: Amounts) -> pl.DataFrame:
@@ -32,25 +33,21 @@ def venue_frame(prefix: str, ints: Ints, variances: Floats, amounts: Amounts) ->
     """
     count = ints[:, _COLUMN["count"]]
     traded = count > 0
-    price_scale = 10.0**amounts.price_decimals
     qty = ints[:, _COLUMN["qty"]]
     buy = ints[:, _COLUMN["buy"]]
-    quote = _wide(ints, "quote_high", "quote_low") / 10.0**amounts.quote_decimals
-    volume = qty / 10.0**amounts.base_decimals
+    quote = _nearest(ints[:, _COLUMN["quote_low"]], amounts.quote_decimals, ints[:, _COLUMN["quote_high"]])
+    volume = _nearest(qty, amounts.base_decimals)
     with np.errstate(divide="ignore", invalid="ignore"):
         vwap = quote / volume
-        deviation = np.sqrt(_variance(ints)) / price_scale
+    deviation = np.sqrt(_variance(ints, amounts.price_decimals))
     columns: dict[str, tuple[Any, Any]] = {
-        "open": (ints[:, _COLUMN["open"]] / price_scale, traded),
-        "high": (ints[:, _COLUMN["high"]] / price_scale, traded),
-        "low": (ints[:, _COLUMN["low"]] / price_scale, traded),
-        "close": (ints[:, _COLUMN["close"]] / price_scale, traded),
+        **{name: (_nearest(ints[:, _COLUMN[name]], amounts.price_decimals), traded) for name in ("open", "high", "low", "close")},
         "vwap": (vwap, traded),
         "volume": (volume, None),
         "quote_volume": (quote, None),
         "trade_count": (count, None),
-        "buy_volume": (buy / 10.0**amounts.base_decimals, None),
-        "sell_volume": ((qty - buy) / 10.0**amounts.base_decimals, None),
+        "buy_volume": (_nearest(buy, amounts.base_decimals), None),
+        "sell_volume": (_nearest(qty - buy, amounts.base_decimals), None),
         "price_std": (deviation, count > 1),
         "realized_vol": (np.sqrt(variances), ints[:, _COLUMN["distinct_times"]] > 1),
         "last_us": (ints[:, _COLUMN["last_us"]], traded),
@@ -68,24 +65,43 @@ def _masked(column: pl.Series, valid: np.ndarray[Any, np.dtype[np.bool_]]) -> pl
     return pl.select(pl.when(pl.Series(valid)).then(column).alias(column.name)).to_series()
 
 
-def _wide(ints: Ints, high: str, low: str) -> Floats:
-    return ints[:, _COLUMN[high]].astype(np.float64) * float(_LIMB) + ints[:, _COLUMN[low]].astype(np.float64)
+def _nearest(low: Ints, decimals: int, high: Ints | None = None) -> Floats:
+    """The double nearest to ``(high * 2**62 + low) / 10**decimals``.
+
+    One rounding only, so the result does not depend on the scale of the integers, which trades later in the day can refine.
+    """
+    result: Floats = low / float(10**decimals)
+    inexact = low >= _EXACT
+    if high is not None:
+        inexact |= high != 0
+    if decimals > _EXACT_POWER:
+        inexact[:] = True
+    for row in np.flatnonzero(inexact).tolist():
+        whole = int(low[row]) + (0 if high is None else int(high[row]) << 62)
+        result[row] = whole / 10**decimals
+    return result
 
 
-def _variance(ints: Ints) -> Floats:
-    """Sample variance of prices from exact sums: (n * sum d^2 - (sum d)^2) / (n * (n - 1)), d = price - first price of the bar."""
+def _variance(ints: Ints, price_decimals: int) -> Floats:
+    """Sample variance of prices from exact sums: (n * sum d^2 - (sum d)^2) / (n * (n - 1)), d = price - first price of the bar.
+
+    Rounded once, as in `_nearest`.
+    """
     count = ints[:, _COLUMN["count"]]
     deviation = ints[:, _COLUMN["deviation"]]
     squares = ints[:, _COLUMN["square_low"]]
-    narrow = (
+    n = count.astype(np.float64)
+    divisor = n * (n - 1.0) * float(10 ** (2 * price_decimals))
+    fits = (
         (ints[:, _COLUMN["square_high"]] == 0)
-        & (count.astype(np.float64) * squares.astype(np.float64) < _LIMB)
+        & (n * squares.astype(np.float64) < float(1 << 62))
         & (np.abs(deviation.astype(np.float64)) < float(1 << 31))
     )
-    top = np.where(narrow, count * squares - deviation * deviation, 0).astype(np.float64)
-    for row in np.flatnonzero(~narrow).tolist():
-        exact = (int(ints[row, _COLUMN["square_high"]]) << 62) + int(squares[row])
-        top[row] = float(int(count[row]) * exact - int(deviation[row]) ** 2)
-    n = count.astype(np.float64)
+    top = np.where(fits, count * squares - deviation * deviation, 0)
+    exact = fits & (top < _EXACT) & (divisor < _EXACT)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return top / (n * (n - 1.0))
+        result: Floats = top / divisor
+    for row in np.flatnonzero(~exact & (count > 1)).tolist():
+        rows, total = int(count[row]), (int(ints[row, _COLUMN["square_high"]]) << 62) + int(squares[row])
+        result[row] = (rows * total - int(deviation[row]) ** 2) / (rows * (rows - 1) * 10 ** (2 * price_decimals))
+    return result

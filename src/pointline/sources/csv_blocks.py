@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import IO, TYPE_CHECKING, cast
 
 import polars as pl
@@ -67,7 +68,7 @@ def open_archive(path: Path) -> Iterator[IO[bytes]]:
             with zipfile.ZipFile(path) as archive:
                 members = [m for m in archive.infolist() if not m.is_dir()]
                 if len(members) != 1:
-                    raise SourceError("the zip should hold exactly one CSV", where=str(path), value=[m.filename for m in members][:5])
+                    raise SourceError("the zip should hold exactly one CSV", where=str(path), value=[m.filename for m in members][:5], expected="one CSV", hint="unpack it and ingest the CSV that you mean")
                 with archive.open(members[0]) as stream:
                     yield stream
         elif path.suffix == ".gz":
@@ -149,40 +150,77 @@ def _columns(data: bytes, layout: CsvLayout, path: Path) -> tuple[tuple[str, ...
 
 
 def _parse(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path, first_line: int) -> CsvBlock:
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    if data.count(b",") == lines * (len(columns) - 1):
+        frame = _read(data, columns, layout, path)
+        if not _has_nulls(frame):
+            frame = frame.with_columns(source_row=pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64))
+            return _accept(frame, data.split(b"\n") if _is_suspect(frame, layout) else [], columns, layout, first_line)
+    return _parse_line_by_line(data.split(b"\n"), columns, layout, path, first_line)
+
+
+def _parse_line_by_line(lines: list[bytes], columns: tuple[str, ...], layout: CsvLayout, path: Path, first_line: int) -> CsvBlock:
+    """For a block with an oddity: only lines with the right number of fields are parsed, blank ones are passed over."""
+    counts = [line.count(b",") + 1 for line in lines]
+    whole = [at for at, count in enumerate(counts) if count == len(columns)]
+    odd = [(at, count) for at, count in enumerate(counts) if count != len(columns) and lines[at].strip()]
+    frame = _read(b"\n".join(lines[at] for at in whole) + b"\n", columns, layout, path) if whole else _read(b"", columns, layout, path)
+    frame = frame.with_columns(source_row=pl.Series([first_line + at for at in whole], dtype=pl.Int64))
+    block = _accept(frame, lines, columns, layout, first_line)
+    rejects = pl.DataFrame(
+        [(first_line + at, None, None, f"has {count} fields, not {len(columns)}", _text(lines[at]), True) for at, count in odd],
+        schema=REJECT_SCHEMA,
+        orient="row",
+    )
+    return CsvBlock(block.frame, pl.concat([block.rejects, rejects]).sort("line"))
+
+
+def _read(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path) -> pl.DataFrame:
+    """The columns that are read; null where a value cannot be."""
     types = {**layout.types, **dict.fromkeys((f for f in layout.flags if f in columns), pl.Boolean())}
     schema = {f"column_{i}": types.get(name, pl.String()) for i, name in enumerate(columns)}
     wanted = {f"column_{i}": name for i, name in enumerate(columns) if name in types}
+    if not data:
+        return pl.DataFrame(schema={name: schema[column] for column, name in wanted.items()})
     try:
-        frame = pl.read_csv(
+        return pl.read_csv(
             io.BytesIO(data), has_header=False, schema=schema, columns=list(wanted), ignore_errors=True, quote_char=None
         ).rename(wanted)
     except pl.exceptions.PolarsError as error:
-        raise _ragged(data, columns, path, first_line) from error
-    frame = frame.with_columns(source_row=pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64))
-    return _accept(frame, data, columns, layout, first_line)
+        raise SourceError("the CSV cannot be parsed", where=str(path), value=str(error)[:200], hint="download it again") from error
 
 
-def _accept(frame: pl.DataFrame, data: bytes, columns: tuple[str, ...], layout: CsvLayout, first_line: int) -> CsvBlock:
+def _has_nulls(frame: pl.DataFrame) -> bool:
+    return sum(frame.null_count().row(0)) > 0
+
+
+def _is_suspect(frame: pl.DataFrame, layout: CsvLayout) -> bool:
+    """Whether some row has a value that is missing, not finite, or not above zero where it must be."""
+    if _has_nulls(frame) or any(not frame[name].is_finite().all() for name in frame.columns if frame.schema[name].is_float()):
+        return True
+    return any(cast("float", frame[name].min() or 0) <= 0 for name in layout.positive if frame.height)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r")
+
+
+def _accept(frame: pl.DataFrame, lines: list[bytes], columns: tuple[str, ...], layout: CsvLayout, first_line: int) -> CsvBlock:
     """Keeps the rows in which every column that is read has a usable value."""
-    required = [name for name in frame.columns if name != "source_row"]
-    floats = [name for name in required if frame.schema[name].is_float()]
-    suspect = sum(frame.null_count().row(0)) > 0 or any(not frame[name].is_finite().all() for name in floats)
-    suspect = suspect or any(cast("float", frame[name].min() or 0) <= 0 for name in layout.positive if frame.height)
-    if not suspect:
+    if not _is_suspect(frame, layout):
         return CsvBlock(frame, pl.DataFrame(schema=REJECT_SCHEMA))
+    required = [name for name in frame.columns if name != "source_row"]
     usable = {name: pl.col(name).is_not_null() for name in required}
-    for name in floats:
-        usable[name] &= pl.col(name).is_finite()
+    for name in required:
+        if frame.schema[name].is_float():
+            usable[name] &= pl.col(name).is_finite()
     for name in layout.positive:
         usable[name] &= pl.col(name) > 0
     checked = frame.with_columns(pl.all_horizontal([condition.fill_null(value=False) for condition in usable.values()]).alias("_usable"))
-    bad = checked.filter(~pl.col("_usable"))
-    lines = data.split(b"\n")
-    rejects = []
-    for row in bad.iter_rows(named=True):
-        raw = lines[row["source_row"] - first_line].decode("utf-8", "replace").rstrip("\r")
-        if raw.strip():
-            rejects.append(_reject(row, raw, columns, layout))
+    rejects = [
+        _reject(row, _text(lines[row["source_row"] - first_line]), columns, layout)
+        for row in checked.filter(~pl.col("_usable")).iter_rows(named=True)
+    ]
     return CsvBlock(checked.filter("_usable").drop("_usable"), pl.DataFrame(rejects, schema=REJECT_SCHEMA, orient="row"))
 
 
@@ -193,12 +231,10 @@ def _reject(row: dict[str, object], raw: str, columns: tuple[str, ...], layout: 
         if name not in row:
             continue
         if value is None:
-            if name not in fields:
-                return (row["source_row"], name, None, "the line ends before this column", raw, True)
             return (row["source_row"], name, fields[name], f"cannot be read as {_noun(layout.types.get(name))}", raw, True)
         if isinstance(value, float) and not math.isfinite(value):
             return (row["source_row"], name, fields[name], "is not a finite number", raw, True)
-        if name in layout.positive and isinstance(value, int | float) and value <= 0:
+        if name in layout.positive and isinstance(value, int | float | Decimal) and value <= 0:
             return (row["source_row"], name, fields[name], "must be above zero", raw, True)
     return (row["source_row"], None, None, "unusable line", raw, True)
 
@@ -207,18 +243,6 @@ def _noun(dtype: pl.DataType | None) -> str:
     if dtype is None:
         return "true or false"
     return "a whole number" if dtype.is_integer() else "a number" if dtype.is_numeric() else "text"
-
-
-def _ragged(data: bytes, columns: tuple[str, ...], path: Path, first_line: int) -> SourceError:
-    for offset, line in enumerate(data.split(b"\n")):
-        if line.count(b",") >= len(columns):
-            return SourceError(
-                "a line has more columns than the file's first line",
-                where=f"{path}, line {first_line + offset}",
-                value=line[:200].decode("utf-8", "replace"),
-                expected=f"{len(columns)} columns: {', '.join(columns)}",
-            )
-    return SourceError("the CSV cannot be parsed", where=str(path), hint="download it again")
 
 
 def time_unit(frame: pl.DataFrame, column: str, unit: int | None, path: Path) -> tuple[pl.DataFrame, int | None]:
@@ -259,7 +283,7 @@ def _mixed_units(frame: pl.DataFrame, column: str, unit: int | None, path: Path)
         scale = pl.when(pl.col(column).is_between(low, high, closed="left")).then(found).otherwise(scale)
     scaled = frame.select("source_row", column, scale=scale)
     expected = scaled["scale"][0] if unit is None else unit
-    row = scaled.filter(pl.col("scale").is_null() | (pl.col("scale") != expected)).row(0, named=True)
+    row = scaled.filter(pl.col("scale").is_null() | pl.col("scale").ne_missing(expected)).row(0, named=True)
     where = f"{path}, line {row['source_row']}, column {column}"
     if row["scale"] is None:
         return SourceError("a time is neither milliseconds nor microseconds of this century", where=where, value=row[column])

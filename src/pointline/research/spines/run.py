@@ -65,9 +65,9 @@ class Sums:
         added = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, starts, self.row, self.ints, self.variances)
         if added < 0:
             raise AmountOverflowError(
-                "the price range of a bar does not fit 62 bits in its smallest unit",
+                "the sums of a bar do not fit 62 bits in the instrument's smallest units",
                 where=f"{rows.instrument}, {date_text(int(rows.ts[0]))}",
-                value=int(rows.price.max()),
+                value=f"prices up to {int(rows.price.max())}, quantities up to {int(rows.qty.max())}",
                 hint="use a smaller threshold",
             )
         self.row = last
