@@ -14,14 +14,14 @@ import zipfile
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 import pytest
 
 from pointline import research
-from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, to_us
+from pointline.clock import DAY_US, HOUR_US, SECOND_US, to_us
 from pointline.comparison import CoverageWarning, compare
 from pointline.instruments import find_pairs
 from pointline.lake import open_lake
@@ -35,18 +35,19 @@ from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pointline.comparison import Study
     from pointline.lake.ingest import FileReport
     from pointline.lake.store import Lake
+
+    Aggregated: TypeAlias = list[tuple[int, int, Decimal, Decimal]]
 
 MAPPINGS = Path(__file__).resolve().parent.parent / "examples" / "mappings"
 PERP, SPOT, COIN = "binance-futures", "binance-spot", "binance-delivery"
 PERP_BTC, SPOT_BTC, COIN_BTC = f"{PERP}:BTCUSDT", f"{SPOT}:BTCUSDT", f"{COIN}:BTCUSD_PERP"
 
 SETTLEMENT = to_us("2023-04-05")
-PRINT_ID, PRINT_PRICE, PRINT_LINE_TIME_MS = 3_535_191_080, 28_722.5, 1_680_652_874_400
+PAID_BEFORE = -0.00001276  # at 16:00 of the day before
+PRINT_ID, PRINT_PRICE, PRINT_TIME_US = 3_535_191_080, 28_722.5, 1_680_652_874_400_000
 RECORDED_2023 = ("binance_usdm_btcusdt_20230404.dat.gz", "binance_usdm_btcusdt_20230405.dat.gz", "binance_spot_btcusdt_20230405.dat.gz")
 RECORDED_2024 = {
     PERP: "binance_usdm_btcusdt_20240808.gz",
@@ -153,10 +154,12 @@ def lake_2024(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> La
 @pytest.fixture(scope="module")
 def vision_lake(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = open_lake(tmp_path_factory.mktemp("vision") / "lake", create=True)
+    vision = shared_data / "vision"
     for exchange, file in ((PERP, "futures-um-klines"), (SPOT, "spot-klines")):
-        report = add(lake, shared_data / "vision" / f"{file}-BTCUSDT-1h-2024-10-28.zip", "binance_vision", exchange=exchange, dataset="klines-1h")
+        path = vision / f"{file}-BTCUSDT-1h-2024-10-28.zip"
+        report = add(lake, path, "binance_vision", exchange=exchange, dataset="klines-1h")
         assert (report.outcome, report.rows_landed) == ("landed", 24)
-    report = add(lake, shared_data / "vision" / "futures-APEUSDT-aggTrades-2024-10-18.zip", "binance_vision", exchange=PERP)
+    report = add(lake, vision / "futures-APEUSDT-aggTrades-2024-10-18.zip", "binance_vision", exchange=PERP)
     assert (report.outcome, report.rows_read, report.rows_landed, report.missing_ids) == ("landed", 45_342, 45_342, 0)
     return lake
 
@@ -189,20 +192,19 @@ def meta_lake(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> La
 
 def test_the_off_book_print_reaches_no_feature(way: Recorded2023) -> None:
     study = compare(PERP_BTC, SPOT_BTC, start="2023-04-05", end="2023-04-06", bars=VolumeBarConfig(10.0), lake=way.lake)
-    print_time = PRINT_LINE_TIME_MS * 1000
-    around = study.features.filter((pl.col("bucket_start") <= print_time) & (pl.col("bucket_end") > print_time))
+    around = study.features.filter((pl.col("bucket_start") <= PRINT_TIME_US) & (pl.col("bucket_end") > PRINT_TIME_US))
     assert around.height == 1
     highest = study.features.select(pl.col("perp_open", "perp_high", "perp_low", "perp_close", "perp_vwap").max()).row(0)
     assert max(highest) < 28_200
-    assert float(study.features["basis_bps"].abs().max()) < 10  # type: ignore[arg-type] - 28722.5 would be 200
+    assert float(study.features["basis_bps"].abs().max()) < 10  # 28722.5 would be 200
 
 
 def test_the_off_book_print_is_in_quarantine_with_line_and_reason(way: Recorded2023, shared_data: Path) -> None:
     aside = read_quarantine(way.lake, Manifest(way.lake)).filter(pl.col("kind") == "trades")
     assert aside.height == 1
     row = aside.row(0, named=True)
-    path = shared_data / ("demo_btc_20230405_csv/usdm_BTCUSDT_trades.csv.gz" if way.name == "csv" else f"ticks_btc_20230405/{RECORDED_2023[1]}")
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
+    file = "demo_btc_20230405_csv/usdm_BTCUSDT_trades.csv.gz" if way.name == "csv" else f"ticks_btc_20230405/{RECORDED_2023[1]}"
+    with gzip.open(shared_data / file, "rt", encoding="utf-8") as lines:
         (line,) = [number for number, text in enumerate(lines, 1) if str(PRINT_ID) in text]
     assert (row["exchange"], row["symbol"], row["line"], row["fatal"]) == (PERP, "BTCUSDT", line, False)
     assert row["reason"].startswith("off-book print")
@@ -217,7 +219,9 @@ def test_no_trade_but_the_print_is_missing(way: Recorded2023, shared_data: Path)
     for exchange, file in ((PERP, "usdm"), (SPOT, "spot")):
         rows = csv_rows(shared_data / f"demo_btc_20230405_csv/{file}_BTCUSDT_trades.csv.gz", header=file == "usdm")
         expected = [
-            (int(row[4]) * 1000, int(row[0]), float(row[1]), float(row[2]), int(row[5].lower() == "true")) for row in rows if int(row[0]) != PRINT_ID
+            (int(row[4]) * 1000, int(row[0]), float(row[1]), float(row[2]), int(row[5].lower() == "true"))
+            for row in rows
+            if int(row[0]) != PRINT_ID
         ]
         found = query.trades(exchange, "BTCUSDT", "2023-04-04", "2023-04-06", lake=way.lake)
         assert found.select("ts_event_us", "trade_id", "price", "qty", "side").rows() == expected
@@ -251,7 +255,7 @@ def test_quotes_are_those_of_the_stream(all_2023: dict[str, Recorded2023], share
             for received, message in messages(shared_data / "ticks_btc_20230405" / file, "bookTicker")
         ]
         found = query.quotes(exchange, "BTCUSDT", "2023-04-04", "2023-04-06", lake=all_2023["receipt"].lake)
-        assert found.select("ts_local_us", "update_id", "bid_price", "bid_qty", "ask_price", "ask_qty").rows() == expected  # type: ignore[union-attr]
+        assert found.select("ts_local_us", "update_id", "bid_price", "bid_qty", "ask_price", "ask_qty").rows() == expected
 
 
 def test_spot_quotes_without_exchange_time_are_counted_not_lost(all_2023: dict[str, Recorded2023], shared_data: Path) -> None:
@@ -265,10 +269,9 @@ def test_funding_is_read_as_of_around_the_settlement(way: Recorded2023) -> None:
     bars = seconds_2023(way.lake, "2023-04-04 23:59:58", "2023-04-05 00:00:03").features
     rows = bars.select("bucket_end", "funding_close", "funding_source", "seconds_to_funding", "funding_settled", "funding_8h").rows()
     before, after = 0.00002754, 0.0000276
-    paid_before = -0.00000178
     assert rows == [
-        (SETTLEMENT - SECOND_US, before, "estimate", 1.0, paid_before, before),
-        (SETTLEMENT, before, "estimate", 0.0, paid_before, before),
+        (SETTLEMENT - SECOND_US, before, "estimate", 1.0, PAID_BEFORE, before),
+        (SETTLEMENT, before, "estimate", 0.0, PAID_BEFORE, before),
         (SETTLEMENT + SECOND_US, after, "settled", 28_799.0, after, after),
         (SETTLEMENT + 2 * SECOND_US, after, "estimate", 28_798.0, after, after),
         (SETTLEMENT + 3 * SECOND_US, after, "estimate", 28_797.0, after, after),
@@ -277,7 +280,7 @@ def test_funding_is_read_as_of_around_the_settlement(way: Recorded2023) -> None:
 
 def test_the_settled_rate_is_the_last_estimate_that_was_streamed_for_it(way: Recorded2023) -> None:
     ticker = query.derivative_ticker(PERP, "BTCUSDT", "2023-04-04", "2023-04-06", lake=way.lake)
-    last = ticker.filter(pl.col("next_funding_us") == SETTLEMENT).tail(1)  # type: ignore[union-attr]
+    last = ticker.filter(pl.col("next_funding_us") == SETTLEMENT).tail(1)
     paid = query.funding(PERP, "BTCUSDT", SETTLEMENT, SETTLEMENT + SECOND_US, lake=way.lake)
     assert last["ts_event_us"].to_list() == [SETTLEMENT + 10_000]
     assert last["funding_rate"].to_list() == paid["funding_rate"].to_list() == [0.0000276]
@@ -290,7 +293,8 @@ def ticks(way: Recorded2023, data: Path) -> list[tuple[int, float, float, float,
         return [(int(r[0]) * 1000, float(r[2]), float(r[3]), float(r[5]), int(r[6]) * 1000) for r in rows]
     found = [pair for file in RECORDED_2023[:2] for pair in messages(data / "ticks_btc_20230405" / file, "markPrice")]
     return [
-        (received if way.receipt_clock else m["E"] * 1000, float(m["p"]), float(m["i"]), float(m["r"]), m["T"] * 1000) for received, m in found
+        (received if way.receipt_clock else m["E"] * 1000, float(m["p"]), float(m["i"]), float(m["r"]), m["T"] * 1000)
+        for received, m in found
     ]
 
 
@@ -302,11 +306,10 @@ def test_state_of_every_second_equals_a_plain_loop(way: Recorded2023, shared_dat
     for end in range(bars["bucket_end"][0], bars["bucket_end"][-1] + 1, SECOND_US):
         known = [row for row in rows if row[0] < end]
         if not known:
-            expected.append((end, None, None, -0.00000178 if end <= SETTLEMENT else 0.0000276))
+            expected.append((end, None, None, PAID_BEFORE))
             continue
         _, mark, index, estimate, settles = known[-1]
-        paid = -0.00000178 if end <= SETTLEMENT else 0.0000276
-        expected.append((end, mark, index, estimate if settles >= end else paid))
+        expected.append((end, mark, index, estimate if settles >= end else 0.0000276))
     assert bars.select("bucket_end", "mark_close", "index_close", "funding_close").rows() == expected
 
 
@@ -319,14 +322,14 @@ def test_a_quiet_perp_carries_its_price_and_its_age(all_2023: dict[str, Recorded
         time, price = [trade for trade in trades if trade[0] < end][-1]
         expected.append((end, price, end - time, sum(end - SECOND_US <= trade[0] < end for trade in trades)))
     assert bars.select("bucket_end", "perp_close", "perp_age_us", "perp_trade_count").rows() == expected
-    assert bars["perp_age_us"].max() > 4 * SECOND_US  # type: ignore[operator] - five seconds of silence
+    assert bars["perp_age_us"].max() > 4 * SECOND_US  # five seconds of silence
 
 
 def test_the_perp_trades_four_and_a_half_bps_below_spot(way: Recorded2023) -> None:
     basis = seconds_2023(way.lake, "2023-04-05", "2023-04-05 00:06:54").features["basis_bps"]
     assert basis.null_count() == 0
-    assert float(basis.mean()) == pytest.approx(-4.5, abs=0.1)  # type: ignore[arg-type]
-    assert [round(float(value), 1) for value in (basis.min(), basis.max())] == [-6.0, -3.0]  # type: ignore[arg-type]
+    assert float(basis.mean()) == pytest.approx(-4.5, abs=0.1)
+    assert [round(float(value), 1) for value in (basis.min(), basis.max())] == [-6.0, -3.0]
 
 
 def test_the_perp_leads_by_100_ms(way: Recorded2023) -> None:
@@ -360,7 +363,9 @@ def test_a_clock_that_is_behind_is_refused_with_the_way_out(shared_data: Path, t
     assert lake.kinds() == []
 
 
-@pytest.mark.parametrize(("exchange", "symbol", "count"), [(SPOT, "BTCUSDT", 9_757), (PERP, "BTCUSDT", 21_313), (COIN, "BTCUSD_PERP", 2_286)])
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "count"), [(SPOT, "BTCUSDT", 9_757), (PERP, "BTCUSDT", 21_313), (COIN, "BTCUSD_PERP", 2_286)]
+)
 def test_trades_of_three_markets(lake_2024: Lake, shared_data: Path, exchange: str, symbol: str, count: int) -> None:
     expected = [
         (m["T"] * 1000, m["t"], float(m["p"]), Decimal(m["q"]), int(m["m"]))
@@ -368,7 +373,8 @@ def test_trades_of_three_markets(lake_2024: Lake, shared_data: Path, exchange: s
     ]
     found = query.trades(exchange, symbol, "2024-08-08", "2024-08-10", lake=lake_2024)
     assert found.height == len(expected) == count
-    assert found.select("ts_local_us", "trade_id", "price", "side").rows() == [(at, key, price, side) for at, key, price, _, side in expected]
+    plain = [(at, key, price, side) for at, key, price, _, side in expected]
+    assert found.select("ts_local_us", "trade_id", "price", "side").rows() == plain
     if exchange == COIN:
         assert found["qty_contracts"].to_list() == [float(qty) for *_, qty, _ in expected]
         assert found["qty"].to_list() == pytest.approx([float(qty) * 100 / price for _, _, price, qty, _ in expected], rel=1e-15)
@@ -381,17 +387,17 @@ def test_the_last_trades_before_midnight_are_the_daily_closes(lake_2024: Lake, d
         trades = query.trades(exchange, symbol, "2024-08-08", MIDNIGHT_2024, lake=lake_2024)
         candle = query.candles(exchange, symbol, MIDNIGHT_2024, MIDNIGHT_2024 + 1, interval="1d", lake=daily_lake)
         assert trades["price"][-1] == close
-        assert candle["close"].to_list() == [close]  # type: ignore[union-attr]
-        assert candle["start_us"].to_list() == [MIDNIGHT_2024 - DAY_US]  # type: ignore[union-attr]
+        assert candle["close"].to_list() == [close]
+        assert candle["start_us"].to_list() == [MIDNIGHT_2024 - DAY_US]
 
 
 def test_mean_basis_of_both_perps(lake_2024: Lake) -> None:
     linear = compare(PERP_BTC, SPOT_BTC, start="2024-08-08", end="2024-08-09", bars=TimeBarConfig("1s"), lake=lake_2024)
     assert linear.pair.quote_match
-    assert round(float(linear.features["basis_bps"].mean()), 1) == -3.7  # type: ignore[arg-type]
+    assert round(float(linear.features["basis_bps"].mean()), 1) == -3.7
     inverse = compare(COIN_BTC, SPOT_BTC, start="2024-08-08", end="2024-08-09", bars=TimeBarConfig("1s"), lake=lake_2024)
     assert "basis_bps" not in inverse.features.columns
-    assert round(float(inverse.features["cross_quote_basis_bps"].mean()), 1) == -2.7  # type: ignore[arg-type]
+    assert round(float(inverse.features["cross_quote_basis_bps"].mean()), 1) == -2.7
     assert any("quoted in USD" in note and "USDT" in note for note in inverse.notes)
 
 
@@ -421,20 +427,21 @@ def test_volumes_of_the_bars_equal_exact_sums_over_the_messages(lake_2024: Lake,
 
 
 @pytest.fixture(scope="module")
-def ape_rows(shared_data: Path) -> list[tuple[int, int, Decimal, Decimal]]:
-    """Time, id, price and quantity of the day's aggregated trades."""
+def ape_rows(shared_data: Path) -> Aggregated:
+    """Time, id, price and quantity of each aggregated trade of the day."""
     rows = zip_rows(shared_data / "vision" / "futures-APEUSDT-aggTrades-2024-10-18.zip", header=True)
     return [(int(row[5]) * 1000, int(row[0]), Decimal(row[1]), Decimal(row[2])) for row in rows]
 
 
 def ape_spine(lake: Lake, threshold: int) -> pl.DataFrame:
-    (symbol_id,) = research.list_symbols(exchange=PERP, base_asset="APE", quote_asset="USDT", asset_type="perpetual", lake=lake)["symbol_id"]
+    listed = research.list_symbols(exchange=PERP, base_asset="APE", quote_asset="USDT", asset_type="perpetual", lake=lake)
+    (symbol_id,) = listed["symbol_id"]
     return get_builder("volume").build_spine(
         symbol_id=symbol_id, start_ts_us="2024-10-18", end_ts_us="2024-10-19", config=VolumeBarConfig(threshold), lake=lake
     )
 
 
-def test_ape_ids_are_continuous_and_its_day_has_the_file_s_prices(vision_lake: Lake, ape_rows: list[tuple[int, int, Decimal, Decimal]]) -> None:
+def test_ape_ids_are_continuous_and_its_day_has_the_file_s_prices(vision_lake: Lake, ape_rows: Aggregated) -> None:
     trades = query.trades(PERP, "APEUSDT", "2024-10-18", "2024-10-19", lake=vision_lake)
     assert trades["trade_id"].to_list() == list(range(ape_rows[0][1], ape_rows[0][1] + 45_342))
     prices = [price for _, _, price, _ in ape_rows]
@@ -443,7 +450,7 @@ def test_ape_ids_are_continuous_and_its_day_has_the_file_s_prices(vision_lake: L
     assert [price[0], price.max(), price.min(), price[-1]] == expected == [0.7097, 0.7386, 0.7075, 0.7365]
 
 
-def test_ape_bars_are_those_of_a_plain_loop_and_conserve_volume(vision_lake: Lake, ape_rows: list[tuple[int, int, Decimal, Decimal]]) -> None:
+def test_ape_bars_are_those_of_a_plain_loop_and_conserve_volume(vision_lake: Lake, ape_rows: Aggregated) -> None:
     threshold = 100_000
     by_time: dict[int, Decimal] = {}
     for time, _, _, qty in ape_rows:
@@ -481,17 +488,18 @@ def test_hourly_klines_land_exactly(vision_lake: Lake, shared_data: Path, exchan
     expected = [
         (int(r[0]) * 1000, int(r[0]) * 1000 + HOUR_US, int(r[8]), *(Decimal(r[at]) for at in (1, 2, 3, 4, 5, 7, 9, 10))) for r in rows
     ]
-    assert found.select("start_us", "ts_local_us", "trade_count", *names).rows() == expected  # type: ignore[union-attr]
+    assert found.select("start_us", "ts_local_us", "trade_count", *names).rows() == expected
 
 
 def test_daily_candles_are_those_of_the_file(daily_lake: Lake, shared_data: Path) -> None:
     rows = plain_rows(shared_data / "klines" / "BTCUSD_PERP_Binance_futures_CM_day.csv")
     expected = [
-        (int(r["Unix"]) * 1000, *(Decimal(r[name]) for name in ("Open", "High", "Low", "Close", "Volume", "Volume Base Asset"))) for r in reversed(rows)
+        (int(r["Unix"]) * 1000, *(Decimal(r[name]) for name in ("Open", "High", "Low", "Close", "Volume", "Volume Base Asset")))
+        for r in reversed(rows)
     ]
     found = query.candles(COIN, "BTCUSD_PERP", "2020-01-01", "2024-08-10", interval="1d", decoded=False, lake=daily_lake)
     names = ("open", "high", "low", "close", "volume", "base_volume")
-    assert found.select("start_us", *names).rows() == expected  # type: ignore[union-attr]
+    assert found.select("start_us", *names).rows() == expected
 
 
 def test_spreads_of_july_2024(daily_lake: Lake) -> None:
@@ -499,7 +507,7 @@ def test_spreads_of_july_2024(daily_lake: Lake) -> None:
     close = {}
     for exchange, symbol in ((SPOT, "BTCUSDT"), (PERP, "BTCUSDT"), (COIN, "BTCUSD_PERP")):
         candles = query.candles(exchange, symbol, "2024-07-02", "2024-08-01 00:00:01", interval="1d", decoded=False, lake=daily_lake)
-        close[exchange] = dict(candles.select("start_us", "close").iter_rows())  # type: ignore[union-attr]
+        close[exchange] = dict(candles.select("start_us", "close").iter_rows())
         assert list(close[exchange]) == [to_us("2024-07-01") + day * DAY_US for day in range(31)]
     statistics = {}
     for exchange in (PERP, COIN):
@@ -518,8 +526,8 @@ def test_funding_exports_and_json_agree_where_they_overlap(daily_lake: Lake, all
     settlements = list(range(to_us("2022-01-01"), to_us("2024-08-09 08:00") + 1, 8 * HOUR_US))
     assert export["funding_us"].to_list() == exact["funding_us"].to_list() == settlements
     assert export["ts_event_us"].to_list() == settlements
-    assert 0 <= (exact["ts_event_us"] - exact["funding_us"]).min() <= (exact["ts_event_us"] - exact["funding_us"]).max() == 31_000  # type: ignore[operator]
-    assert float((export["funding_rate"] - exact["funding_rate"]).abs().max()) < 1.01e-8  # type: ignore[arg-type] - the last digit of the export
+    assert 0 <= (exact["ts_event_us"] - exact["funding_us"]).min() <= (exact["ts_event_us"] - exact["funding_us"]).max() == 31_000
+    assert float((export["funding_rate"] - exact["funding_rate"]).abs().max()) < 1.01e-8  # the last digit of the export
     assert set(export["interval_hours"]) == {8.0}
 
 
@@ -556,7 +564,7 @@ def test_every_listed_instrument_is_in_the_registry(meta_lake: Lake, shared_data
         text = gzip.decompress((shared_data / "meta" / f"cryptofeed_{file}.0.gz").read_bytes()).decode()
         listed = json.JSONDecoder().raw_decode(text[text.index("{") :])[0]["symbols"]
         found = research.list_symbols(exchange=exchange, lake=meta_lake)
-        assert sorted(found["exchange_symbol"]) == sorted(entry["symbol"] for entry in listed)
+        assert set(found["exchange_symbol"]) == {entry["symbol"] for entry in listed}
         if exchange == COIN:
             sizes = dict(found.select("exchange_symbol", "contract_size").iter_rows())
             assert sizes == {entry["symbol"]: float(entry["contractSize"]) for entry in listed}

@@ -14,7 +14,10 @@ from numba import njit
 
 from pointline.kernel_slots import BAR_INTS, CLOSER_STATE
 
+# Slices instead of bounds, and NumPy's division, are what lets the compiler use vector instructions.
+_JIT = {"cache": True, "nogil": True, "boundscheck": False, "error_model": "numpy"}
 _BLOCK = 128
+_SMALL_STEP = 1e-6  # squared; below it four terms of the series are exact to the last bit or two
 _LIMB = 62
 _MASK = (1 << _LIMB) - 1
 _SAFE = float(1 << _LIMB)
@@ -29,7 +32,15 @@ DEV, SQUARE_HIGH, SQUARE_LOW = (BAR_INTS.index(name) for name in ("deviation", "
 LAST_US, BEFORE, TIMES = (BAR_INTS.index(name) for name in ("last_us", "price_before", "distinct_times"))
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
+@njit(**_JIT)
+def _total(amounts):  # type: ignore[no-untyped-def]
+    total = np.int64(0)
+    for i in range(len(amounts)):
+        total += amounts[i]
+    return total
+
+
+@njit(**_JIT)
 def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ignore[no-untyped-def]
     """Closes bars when the accumulated amount reaches the threshold; a timestamp is never split.
 
@@ -67,9 +78,7 @@ def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ign
                 bar += 1
                 acc = 0
         while i + _BLOCK <= rows:
-            block = np.int64(0)
-            for j in range(i, i + _BLOCK):
-                block += amount[j]
+            block = _total(amount[i : i + _BLOCK])
             if acc + block >= threshold:
                 break
             acc += block
@@ -85,7 +94,7 @@ def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ign
     return closed
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
+@njit(**_JIT)
 def close_on_imbalance(ts, amount, threshold, state, ends, ids):  # type: ignore[no-untyped-def]
     """Closes bars when the signed amount, summed over whole timestamps, reaches the threshold in absolute value.
 
@@ -107,17 +116,35 @@ def close_on_imbalance(ts, amount, threshold, state, ends, ids):  # type: ignore
     return closed
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _log_ratio(later, earlier):  # type: ignore[no-untyped-def]
-    """ln(later / earlier), by its atanh series where the step is small (relative error below 1e-16)."""
-    z = (later - earlier) / (np.float64(later) + np.float64(earlier))
-    if abs(z) < 1e-3:
+@njit(**_JIT)
+def _squared_log_ratio(later, earlier):  # type: ignore[no-untyped-def]
+    """ln(later / earlier) squared, by the atanh series where the step is small (relative error below 1e-16)."""
+    z = (later - earlier) / (later + earlier)
+    square = z * z
+    if square < _SMALL_STEP:
+        step = 2.0 * z * (1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0))))
+    else:
+        step = math.log(later / earlier)
+    return step * step
+
+
+@njit(**_JIT)
+def _squared_log_ratios(later, earlier, out):  # type: ignore[no-untyped-def]
+    """`_squared_log_ratio` of two slices; the series is tried on all at once, and the rare large step sends all to the slow way."""
+    largest = 0.0
+    for i in range(len(later)):
+        x, y = np.float64(later[i]), np.float64(earlier[i])
+        z = (x - y) / (x + y)
         square = z * z
-        return 2.0 * z * (1.0 + square * (1.0 / 3.0 + square * (1.0 / 5.0 + square / 7.0)))
-    return math.log(np.float64(later) / np.float64(earlier))
+        largest = max(largest, square)
+        step = 2.0 * z * (1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0))))
+        out[i] = step * step
+    if largest >= _SMALL_STEP:
+        for i in range(len(later)):
+            out[i] = _squared_log_ratio(np.float64(later[i]), np.float64(earlier[i]))
 
 
-@njit(cache=True, nogil=True)
+@njit(**_JIT)
 def _product_limbs(a, b):  # type: ignore[no-untyped-def]
     """The product of two int64 in [0, 2**62) as limbs of 62 bits."""
     half = np.uint64(32)
@@ -133,25 +160,34 @@ def _product_limbs(a, b):  # type: ignore[no-untyped-def]
     return np.int64((high << np.uint64(2)) | (low >> np.uint64(_LIMB))), np.int64(low & np.uint64(_MASK))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(**_JIT)
 def _add_limbs(ints, row, high_column, low_column, high, low):  # type: ignore[no-untyped-def]
     total = ints[row, low_column] + low
     ints[row, high_column] += high + (total >> _LIMB)
     ints[row, low_column] = total & _MASK
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
-def _add_amounts(price, qty, side, notional, a, b, small_quote, small_square, ints, row):  # type: ignore[no-untyped-def]
-    """Adds the order-free sums of rows [a, b) to bar `row`; the fast path needs the caller's proof that int64 suffices."""
+@njit(**_JIT)
+def _bounds(values):  # type: ignore[no-untyped-def]
+    """Smallest and largest of a slice that is not empty."""
+    low = high = values[0]
+    for i in range(len(values)):
+        low = min(low, values[i])
+        high = max(high, values[i])
+    return low, high
+
+
+@njit(**_JIT)
+def _add_amounts(price, qty, side, ints, row, small_square):  # type: ignore[no-untyped-def]
+    """Adds the order-free sums of a slice of rows to bar `row`; `small_square` is the caller's proof that the squares fit int64."""
     origin = ints[row, OPEN]
     total = np.int64(0)
     bought = np.int64(0)
-    high = ints[row, HIGH]
-    low = ints[row, LOW]
     deviation = np.int64(0)
-    for i in range(a, b):
+    high, low = ints[row, HIGH], ints[row, LOW]
+    for i in range(len(price)):
         total += qty[i]
-        bought += qty[i] * (1 - side[i])
+        bought += qty[i] & (np.int64(side[i]) - 1)
         high = max(high, price[i])
         low = min(low, price[i])
         deviation += price[i] - origin
@@ -162,70 +198,75 @@ def _add_amounts(price, qty, side, notional, a, b, small_quote, small_square, in
     ints[row, DEV] += deviation
     if small_square:
         squares = np.int64(0)
-        for i in range(a, b):
+        for i in range(len(price)):
             squares += (price[i] - origin) * (price[i] - origin)
         _add_limbs(ints, row, SQUARE_HIGH, SQUARE_LOW, 0, squares)
     else:
-        for i in range(a, b):
+        for i in range(len(price)):
             step = abs(price[i] - origin)
             upper, lower = _product_limbs(step, step)
             _add_limbs(ints, row, SQUARE_HIGH, SQUARE_LOW, upper, lower)
-    if len(notional) > 0:
-        for i in range(a, b):
-            _add_limbs(ints, row, QUOTE_HIGH, QUOTE_LOW, 0, notional[i])
-    elif small_quote:
+
+
+@njit(**_JIT)
+def _add_quote(price, qty, ints, row, small_quote):  # type: ignore[no-untyped-def]
+    """Adds price x quantity of a slice of rows to bar `row`."""
+    if small_quote:
         quote = np.int64(0)
-        for i in range(a, b):
+        for i in range(len(price)):
             quote += price[i] * qty[i]
         _add_limbs(ints, row, QUOTE_HIGH, QUOTE_LOW, 0, quote)
     else:
-        for i in range(a, b):
+        for i in range(len(price)):
             upper, lower = _product_limbs(price[i], qty[i])
             _add_limbs(ints, row, QUOTE_HIGH, QUOTE_LOW, upper, lower)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(**_JIT)
+def _add_notional(notional, ints, row):  # type: ignore[no-untyped-def]
+    """Adds the quote amounts of a slice of rows to bar `row`."""
+    for i in range(len(notional)):
+        _add_limbs(ints, row, QUOTE_HIGH, QUOTE_LOW, 0, notional[i])
+
+
+@njit(**_JIT)
 def _close_time(ints, variances, row):  # type: ignore[no-untyped-def]
     """The open timestamp of the bar is over: its last price becomes an observation of the realised variance."""
-    if ints[row, TIMES] > 0 and ints[row, CLOSE] != ints[row, BEFORE]:
-        step = _log_ratio(ints[row, CLOSE], ints[row, BEFORE])
-        variances[row] += step * step
+    if ints[row, TIMES] > 0:
+        variances[row] += _squared_log_ratio(np.float64(ints[row, CLOSE]), np.float64(ints[row, BEFORE]))
     ints[row, BEFORE] = ints[row, CLOSE]
     ints[row, TIMES] += 1
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
-def _walk_times(ts, price, a, b, ints, variances, row):  # type: ignore[no-untyped-def]
-    """Realised variance over rows [a, b): the last price of each distinct time against that of the time before."""
-    if ints[row, COUNT] > 0 and ts[a] != ints[row, LAST_US]:
+@njit(**_JIT)
+def _walk_times(ts, price, ints, variances, row, last_prices, squares):  # type: ignore[no-untyped-def]
+    """Realised variance over a slice of rows: the last price of each distinct time against that of the time before.
+
+    The slice's last timestamp stays open. `last_prices` and `squares` are scratch, longer than the slice by one.
+    """
+    if ints[row, COUNT] > 0 and ts[0] != ints[row, LAST_US]:
         _close_time(ints, variances, row)
-    before = ints[row, BEFORE]
-    times = ints[row, TIMES]
-    variance = variances[row]
-    for i in range(a, b - 1):
-        if ts[i] != ts[i + 1]:
-            if times > 0 and price[i] != before:
-                step = _log_ratio(price[i], before)
-                variance += step * step
-            before = price[i]
-            times += 1
-    ints[row, BEFORE] = before
-    ints[row, TIMES] = times
-    variances[row] = variance
+    first = np.int64(0)
+    if ints[row, TIMES] > 0:
+        last_prices[0] = ints[row, BEFORE]
+        first = np.int64(1)
+    found = first
+    for i in range(len(ts) - 1):
+        last_prices[found] = price[i]
+        found += ts[i] != ts[i + 1]
+    if found == first:
+        return
+    if found > 1:
+        _squared_log_ratios(last_prices[1:found], last_prices[: found - 1], squares)
+        variance = variances[row]
+        for i in range(found - 1):
+            variance += squares[i]
+        variances[row] = variance
+    ints[row, BEFORE] = last_prices[found - 1]
+    ints[row, TIMES] += found - first
 
 
-@njit(cache=True, nogil=True)
-def _sums_fit(price, qty, a, b, ints, row):  # type: ignore[no-untyped-def]
-    """Whether quantity and deviations of bar `row` stay below 2**62 with rows [a, b) added."""
-    quantity = np.float64(ints[row, QTY])
-    deviation = abs(np.float64(ints[row, DEV]))
-    for i in range(a, b):
-        quantity += qty[i]
-        deviation += abs(np.float64(price[i] - ints[row, OPEN]))
-    return quantity < _SAFE and deviation < _SAFE
-
-
-@njit(cache=True, nogil=True, boundscheck=False)
+@njit(**_JIT)
 def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances):  # type: ignore[no-untyped-def]
     """Adds sorted rows to bars: rows ``[starts[k], starts[k + 1])`` go to bar ``first_row + k``, the last segment to the end.
 
@@ -238,16 +279,15 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
         ints, variances: accumulators, one row per bar, zeroed when fresh.
 
     Returns:
-        The number of rows added, or -1 - row of a bar whose quantity or sum of deviations passes 2**62.
+        The number of rows added, or -1 - row of a bar whose sums might pass 2**62.
     """
     rows = len(ts)
-    highest = np.int64(0)
-    lowest = np.int64(np.iinfo(np.int64).max)
-    largest = np.int64(0)
-    for i in range(rows):
-        highest = max(highest, price[i])
-        lowest = min(lowest, price[i])
-        largest = max(largest, qty[i])
+    if rows == 0:
+        return 0
+    lowest, highest = _bounds(price)
+    largest = np.float64(_bounds(qty)[1])
+    last_prices = np.empty(rows + 1, dtype=np.int64)
+    squares = np.empty(rows + 1, dtype=np.float64)
     for k in range(len(starts)):
         a = starts[k]
         b = starts[k + 1] if k + 1 < len(starts) else rows
@@ -257,15 +297,16 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
                 ints[row, OPEN] = price[a]
                 ints[row, HIGH] = price[a]
                 ints[row, LOW] = price[a]
-            origin = ints[row, OPEN]
-            reach = np.float64(max(highest - origin, origin - lowest))
-            certain = abs(np.float64(ints[row, DEV])) + reach * (b - a) < _SAFE and ints[row, QTY] + np.float64(largest) * (b - a) < _SAFE
-            if not certain and not _sums_fit(price, qty, a, b, ints, row):
+            count = np.float64(b - a)
+            reach = np.float64(max(highest - ints[row, OPEN], ints[row, OPEN] - lowest))
+            if reach * (count + ints[row, COUNT]) >= _SAFE or largest * count + np.float64(ints[row, QTY]) >= _SAFE:
                 return -1 - row
-            small_square = reach * reach * (b - a) < _SAFE
-            small_quote = np.float64(highest) * np.float64(largest) * (b - a) < _SAFE
-            _walk_times(ts, price, a, b, ints, variances, row)
-            _add_amounts(price, qty, side, notional, a, b, small_quote, small_square, ints, row)
+            _walk_times(ts[a:b], price[a:b], ints, variances, row, last_prices, squares)
+            _add_amounts(price[a:b], qty[a:b], side[a:b], ints, row, reach * reach * count < _SAFE)
+            if len(notional) > 0:
+                _add_notional(notional[a:b], ints, row)
+            else:
+                _add_quote(price[a:b], qty[a:b], ints, row, np.float64(highest) * largest * count < _SAFE)
             ints[row, COUNT] += b - a
             ints[row, CLOSE] = price[b - 1]
             ints[row, LAST_US] = ts[b - 1]
@@ -274,7 +315,7 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
     return rows
 
 
-@njit(cache=True, nogil=True)
+@njit(**_JIT)
 def close_last(ints, variances, row):  # type: ignore[no-untyped-def]
     """No more rows come for bar `row`: counts its open timestamp."""
     if ints[row, COUNT] > 0:

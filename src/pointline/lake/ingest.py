@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import ConfigError, SourceError
+from pointline.errors import ConfigError, PointlineError, SourceError
 from pointline.lake.checks import check_rows
 from pointline.lake.delta_log import NewFile, append_rows, commit
 from pointline.lake.durable import single_writer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pointline.lake.store import Lake
-    from pointline.sources.base import Hints, Identity, Source
+    from pointline.sources.base import Batch, Hints, Identity, Source
 
 STAGING = ".staging"
 
@@ -62,7 +62,7 @@ class FileReport:
 class _Tally:
     """Counts and rejects while a file is being read."""
 
-    ranks: dict[str, int] = field(default_factory=dict)
+    ranks: dict[tuple[str, str, str], int] = field(default_factory=dict)
     clocks: dict[str, str] = field(default_factory=dict)
     rejects: list[tuple[str, str, str, pl.DataFrame]] = field(default_factory=list)
     landed: int = 0
@@ -130,8 +130,9 @@ def _ingest_one(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[So
             if identity is not None:
                 return ingest_file(lake, manifest, path, source, identity, hints)
     except (SourceError, ConfigError, ArithmeticError) as error:
-        if not hasattr(error, "what"):
+        if not isinstance(error, PointlineError):
             raise
+        error.where = error.where or str(path)
         return FileReport(path, "failed", file_bytes=size, problem=str(error))
     return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
 
@@ -203,16 +204,30 @@ def _stage(
     tally = _Tally()
     try:
         for batch in source.read(path, identity, hints):
-            tally.ranks[batch.kind] = batch.rank
             tally.clocks[batch.kind] = batch.clock
             tally.reject(batch.kind, batch.exchange, batch.symbol, batch.rejects)
             if schema.table(batch.kind).continuous:
                 tally.set_aside += int((~batch.rejects["fatal"]).sum())
-            spool.add(batch.kind, batch.exchange, batch.symbol, batch.frame)
+            _hold(spool, tally, batch)
         rows_read = spool.rows_read + sum(rows.height for *_, rows in tally.rejects)
         return rows_read, tally, _land(lake, spool, tally, identity, version, hints, before)
     finally:
         spool.close()
+
+
+def _hold(spool: Spool, tally: _Tally, batch: Batch) -> None:
+    """Keeps a batch's rows, but of a recording that holds trades and aggregated trades only the former."""
+    instrument = (batch.kind, batch.exchange, batch.symbol)
+    best = tally.ranks.get(instrument, batch.rank)
+    if batch.frame.is_empty():
+        return
+    if batch.rank > best:
+        spool.rows_read += batch.frame.height
+        return
+    if batch.rank < best:
+        spool.forget(*instrument)
+    tally.ranks[instrument] = batch.rank
+    spool.add(*instrument, batch.frame)
 
 
 def _land(
@@ -231,7 +246,7 @@ def _land(
         frame = checked.frame
         if frame.is_empty():
             continue
-        feed = Feed(identity.key, *version, tally.ranks[slot.kind], frame.height, tally.clocks[slot.kind])
+        feed = Feed(identity.key, *version, tally.ranks[slot[:3]], frame.height, tally.clocks[slot.kind])
         live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
         frame = frame.with_columns(source_file=pl.lit(file_id(identity.key), dtype=pl.Int64))
         merged = _merge(live, frame, feed, slot)
@@ -260,9 +275,10 @@ def _live(lake: Lake, kind: str) -> dict[Slot, PartitionFile]:
 def _merge(live: PartitionFile | None, frame: pl.DataFrame, feed: Feed, slot: Slot) -> tuple[pl.DataFrame, list[Feed]] | None:
     """The partition's rows with this feed in it, or None where a better feed already holds it."""
     others = [Feed(**f) for f in live.footer["feeds"] if f["key"] != feed.key] if live is not None else []
-    if any(other.rank < feed.rank for other in others):
-        return None
-    others = [other for other in others if other.rank == feed.rank]
+    if not schema.table(slot.kind).monthly:
+        if any(other.rank < feed.rank for other in others):
+            return None
+        others = [other for other in others if other.rank == feed.rank]
     if not others or live is None:
         return frame, [feed]
     return _union([(other, _rows_of(live, slot.kind, other)) for other in others] + [(feed, frame)], slot.kind)
@@ -274,14 +290,21 @@ def _rows_of(live: PartitionFile, kind: str, feed: Feed) -> pl.DataFrame:
 
 
 def _union(parts: list[tuple[Feed, pl.DataFrame]], kind: str) -> tuple[pl.DataFrame, list[Feed]]:
-    """Several files of equal standing: rows in time order, ties by file key and line, repeats of an id dropped."""
+    """Several files in one partition: rows in time order, ties by file key and line; of a repeated id the best feed's row stays.
+
+    Only months hold feeds of several ranks: a daily file there must not drive out the other days of a monthly one.
+    """
     parts = sorted(parts, key=lambda part: part[0].key)
     names = [*schema.table(kind).parsed, "source_file"]
-    frame = pl.concat([rows.select(names).with_columns(_feed=pl.lit(i)) for i, (_, rows) in enumerate(parts)])
-    frame = frame.sort("ts_local_us", "_feed", "source_row", maintain_order=True)
+    frame = pl.concat([rows.select(names).with_columns(_feed=pl.lit(i), _rank=pl.lit(feed.rank)) for i, (feed, rows) in enumerate(parts)])
+    order = ["ts_local_us", "_feed", "source_row"]
+    frame = frame.sort("_rank", *order, maintain_order=True)
     identity = list(schema.table(kind).identity)
     keep = pl.struct(identity).is_first_distinct() | pl.any_horizontal(pl.col(identity).is_null())
-    return frame.filter(keep).drop("_feed"), [feed for feed, _ in parts]
+    frame = frame.filter(keep)
+    if len({feed.rank for feed, _ in parts}) > 1:
+        frame = frame.sort(order, maintain_order=True)
+    return frame.drop("_feed", "_rank"), [feed for feed, _ in parts]
 
 
 def _replace(lake: Lake, slot: Slot, live: PartitionFile | None, frame: pl.DataFrame, feeds: list[Feed], changes: _Changes) -> None:
@@ -322,7 +345,8 @@ def _missing(spans: list[tuple[int, int, int]]) -> int:
 
 
 def _quarantine(lake: Lake, tally: _Tally, identity: Identity, digest: str, file_name: str) -> pl.DataFrame:
-    if not tally.rejects:
+    name = f"file-{hashlib.sha256(f'{identity.key}|{digest}'.encode()).hexdigest()[:32]}.parquet"
+    if not tally.rejects and not (lake.table_path("quarantine") / name).is_file():  # other options may have set rows aside before
         return pl.DataFrame(schema=QUARANTINE_SCHEMA)
     frames = [
         rows.select(list(REJECT_SCHEMA)).with_columns(
@@ -336,10 +360,11 @@ def _quarantine(lake: Lake, tally: _Tally, identity: Identity, digest: str, file
         for kind, exchange, symbol, rows in tally.rejects
     ]
     frame = (
-        pl.concat(frames).select([pl.col(name).cast(dtype) for name, dtype in QUARANTINE_SCHEMA.items()]).sort("line", maintain_order=True)
+        pl.concat([pl.DataFrame(schema=QUARANTINE_SCHEMA), *frames], how="diagonal")
+        .select([pl.col(name).cast(dtype) for name, dtype in QUARANTINE_SCHEMA.items()])
+        .sort("line", maintain_order=True)
     )
-    name = hashlib.sha256(f"{identity.key}|{digest}".encode()).hexdigest()[:32]
-    append_rows(lake, "quarantine", frame, f"file-{name}.parquet")
+    append_rows(lake, "quarantine", frame, name)
     return frame
 
 

@@ -67,6 +67,12 @@ class Spool:
         parts = [pl.read_ipc(path) for path in self._spilled.pop(slot, [])]
         return pl.concat([*parts, *self._frames.pop(slot, [])])
 
+    def forget(self, kind: str, exchange: str, symbol: str) -> None:
+        """Drops an instrument's rows; they still count as read."""
+        for held in (self._frames, self._spilled):
+            for slot in [slot for slot in held if slot[:3] == (kind, exchange, symbol)]:
+                held.pop(slot)
+
     def close(self) -> None:
         """Forgets everything, on disk too."""
         self._frames.clear()

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pointline.errors import AmountOverflowError, ConfigError
+from pointline.lake.partition import ROW_GROUP_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from pointline.lake.store import PartitionFile
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-BATCH_ROWS = 1 << 20
+BATCH_ROWS = ROW_GROUP_ROWS  # one decoded row group is one contiguous batch
 INVERSE_BASE_DECIMALS = 8
+DECODE_ROWS = 24 * ROW_GROUP_ROWS  # bounds the memory of a day of any size
 _MAX_AMOUNT = 1 << 53
 
 
@@ -132,8 +134,7 @@ def read_trades(file: PartitionFile, amounts: Amounts, instrument: str, *, batch
     price_factor = 10 ** (amounts.price_decimals - file.totals["price_decimals"])
     qty_factor = 10 ** (amounts.qty_decimals - file.totals["qty_decimals"])
     scan = pl.scan_parquet(file.path, hive_partitioning=False).select("ts_local_us", "price_int", "qty_int", "side")
-    for offset in range(0, file.rows, batch_rows):
-        frame = scan.slice(offset, batch_rows).collect()
+    for frame in _frames(scan, file.rows, batch_rows):
         price = _scaled(frame["price_int"], price_factor, instrument, "price")
         qty = _scaled(frame["qty_int"], qty_factor, instrument, "quantity")
         side = frame["side"].to_numpy().view(np.int8)
@@ -141,6 +142,13 @@ def read_trades(file: PartitionFile, amounts: Amounts, instrument: str, *, batch
         if amounts.inverse_size is not None:
             notional, qty = _inverse(price, qty, amounts, amounts.inverse_size, instrument)
         yield TradeRows(frame["ts_local_us"].to_numpy(), price, qty, side, notional, instrument)
+
+
+def _frames(scan: pl.LazyFrame, rows: int, batch_rows: int) -> Iterator[pl.DataFrame]:
+    """The rows in batches; a day is decoded in one go on all cores while it is of ordinary size."""
+    for offset in range(0, rows, DECODE_ROWS):
+        decoded = scan.slice(offset, DECODE_ROWS).collect() if rows > DECODE_ROWS else scan.collect()
+        yield from decoded.iter_slices(batch_rows)
 
 
 def _scaled(values: pl.Series, factor: int, instrument: str, what: str) -> Ints:

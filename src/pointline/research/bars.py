@@ -83,34 +83,29 @@ def build_bars(request: BarRequest) -> Bars:
 def _stretch(request: BarRequest, perp: Venue, spot: Venue, start_us: int, end_us: int) -> tuple[pl.DataFrame, int]:
     """Bars of all stretches of a span, and where the first of them starts."""
     parts = stretches(request.rule, [perp], start_us, end_us)
-    if request.spot_rule is None:
-        runs = run_stretches(request.rule, perp, (perp, spot), parts, threads=request.threads)
-        frame = pl.concat([_primary(run, request.perp.symbol_id) for run in runs])
-    else:
-        own = run_stretches(request.rule, perp, (perp,), parts, threads=request.threads)
-        other_parts = stretches(request.spot_rule, [spot], start_us, end_us)
-        other = run_stretches(request.spot_rule, spot, (spot,), other_parts, threads=request.threads)
-        frame = _dual(
-            pl.concat([_venue_bars(r, "perp", request.perp.symbol_id) for r in own]), pl.concat([_venue_bars(r, "spot", 0) for r in other])
-        )
-    return frame, parts[0][0]
+    venues = (perp, spot) if request.spot_rule is None else (perp,)
+    runs = run_stretches(request.rule, perp, venues, parts, threads=request.threads)
+    return pl.concat([_venue_bars(run, ("perp", "spot"), request.perp.symbol_id) for run in runs]), parts[0][0]
 
 
-def _venue_bars(run: Run, prefix: str, symbol_id: int) -> pl.DataFrame:
-    return pl.concat([spine_frame(run, symbol_id), venue_frame(prefix, *run.sums[0], run.amounts[0])], how="horizontal")
+def _venue_bars(run: Run, prefixes: tuple[str, ...], symbol_id: int) -> pl.DataFrame:
+    frames = [venue_frame(prefix, *sums, amounts) for prefix, sums, amounts in zip(prefixes, run.sums, run.amounts, strict=False)]
+    return pl.concat([spine_frame(run, symbol_id), *frames], how="horizontal")
 
 
-def _primary(run: Run, symbol_id: int) -> pl.DataFrame:
-    perp, spot = (
-        venue_frame(prefix, *sums, amounts) for prefix, sums, amounts in zip(("perp", "spot"), run.sums, run.amounts, strict=True)
-    )
-    return pl.concat([spine_frame(run, symbol_id), perp, spot], how="horizontal")
+def _with_spot_spine(perp: pl.DataFrame, request: BarRequest, rule: BarRule, first_us: int) -> pl.DataFrame:
+    """Each perp bar with the newest spot bar that was known at its end.
 
-
-def _dual(perp: pl.DataFrame, spot: pl.DataFrame) -> pl.DataFrame:
-    """Each perp bar with the newest spot bar that was known at its end."""
-    columns = [name for name in spot.columns if name.startswith("spot_")]
-    known = spot.select(pl.col("bucket_start").alias("spot_bucket_start"), pl.col("bucket_end").alias("spot_bucket_end"), *columns)
+    Counting starts with the last day of spot trades before the first perp bar, so that the bars known at midnight do not depend on
+    the window that was asked for.
+    """
+    lake, exchange, symbol = request.lake, request.spot.exchange, request.spot.exchange_symbol
+    files = {f.start_us: f for f in lake.files("trades", exchange, symbol, None, day_start(request.end_us - 1) + DAY_US)}
+    start_us = request.start_us if rule.anchor == "start" else max((day for day in files if day < first_us), default=first_us)
+    venue = Venue(request.spot, {day: file for day, file in files.items() if day >= day_start(start_us)})
+    runs = run_stretches(rule, venue, (venue,), stretches(rule, [venue], start_us, request.end_us), threads=request.threads)
+    spot = _carried(pl.concat([_venue_bars(run, ("spot",), request.spot.symbol_id) for run in runs]), "spot", request)
+    known = spot.select(pl.col("bucket_start", "bucket_end").name.prefix("spot_"), pl.col("^spot_.*$"))
     return perp.join_asof(
         known, left_on="bucket_end", right_on="spot_bucket_end", strategy="backward", coalesce=False, check_sortedness=False
     ).with_columns(pl.col("spot_trade_count", "spot_volume", "spot_quote_volume", "spot_buy_volume", "spot_sell_volume").fill_null(0))
@@ -144,24 +139,33 @@ def _warmed_up(request: BarRequest, frame: pl.DataFrame, first_us: int) -> tuple
             break
         perp = venue_of(lake, request.perp, day, day + DAY_US)
         spot_files = {f.start_us: f for f in lake.files("trades", request.spot.exchange, request.spot.exchange_symbol, day, day + DAY_US)}
-        if request.spot_rule is not None and not spot_files:
-            break
         earlier, first_us = _stretch(request, perp, Venue(request.spot, spot_files), day, day + DAY_US)
         frame = pl.concat([earlier, frame])
     return frame, first_us
 
 
 def _with_closes(frame: pl.DataFrame, request: BarRequest, first_us: int) -> pl.DataFrame:
-    """A quiet bar carries the last price before its end, from before the first bar too; its age says how old it is."""
-    for prefix, instrument in (("perp", request.perp), ("spot", request.spot)):
-        price, last_us = last_trade_before(request.lake, instrument, first_us)
-        close, time = f"{prefix}_close", f"{prefix}_last_us"
-        frame = frame.with_columns(
-            pl.col(close).forward_fill().fill_null(pl.lit(price, dtype=pl.Float64)),
-            pl.col(time).forward_fill().fill_null(pl.lit(last_us, dtype=pl.Int64)),
-        )
-        frame = frame.with_columns((pl.col("bucket_end") - pl.col(time)).alias(f"{prefix}_age_us")).drop(time)
-    return frame
+    """As-of closes of both venues and their ages at ``bucket_end``."""
+    frame = _carried(frame, "perp", request)
+    rule = request.spot_rule
+    frame = _carried(frame, "spot", request) if rule is None else _with_spot_spine(frame, request, rule, first_us)
+    ages = [(pl.col("bucket_end") - pl.col(f"{prefix}_last_us")).alias(f"{prefix}_age_us") for prefix in ("perp", "spot")]
+    return frame.with_columns(ages).drop("perp_last_us", "spot_last_us")
+
+
+def _carried(frame: pl.DataFrame, prefix: str, request: BarRequest) -> pl.DataFrame:
+    """A quiet bar carries the last price before its end, also one from before the first bar or from a day without windows."""
+    instrument = request.perp if prefix == "perp" else request.spot
+    close, time = f"{prefix}_close", f"{prefix}_last_us"
+    behind_gap = (pl.col("bucket_start") != pl.col("bucket_end").shift(1)).fill_null(value=True)
+    openings = frame.filter(behind_gap & pl.col(close).is_null())["bucket_start"].to_list()
+    found = [(start, *last_trade_before(request.lake, instrument, start)) for start in openings]
+    earlier = pl.DataFrame(found, schema={"bucket_start": pl.Int64, "_price": pl.Float64, "_time": pl.Int64}, orient="row")
+    return (
+        frame.join(earlier, on="bucket_start", how="left", maintain_order="left")
+        .with_columns(pl.coalesce(close, "_price").forward_fill().alias(close), pl.coalesce(time, "_time").forward_fill().alias(time))
+        .drop("_price", "_time")
+    )
 
 
 def last_trade_before(lake: Lake, instrument: Instrument, us: int) -> tuple[float | None, int | None]:

@@ -30,20 +30,22 @@ def assign_to_buckets(
         The same rows in the same order, lazy where `events` was lazy.
 
     Raises:
-        ConfigError: a needed column is missing.
+        ConfigError: a needed column is missing, or the events are not sorted (where they are lazy: polars says so when they are
+            collected).
     """
     _require(events, (ts_col,), "events")
     _require(spine, ("bucket_start", "bucket_end"), "spine")
+    if isinstance(events, pl.DataFrame) and not events[ts_col].is_sorted():
+        raise ConfigError("the events are not sorted by their clock", value=ts_col, hint=f"events.sort({ts_col!r})")
     windows = spine.lazy().select("bucket_start", "bucket_end").sort("bucket_start")
     clash = [name for name in ("bucket_start", "bucket_end") if name in events.lazy().collect_schema().names()]
     joined = (
         events.lazy()
-        .drop(clash)
         .with_columns(pl.col(ts_col).alias("_event_us"))
-        .set_sorted("_event_us")
+        .drop(clash)
         .join_asof(windows, left_on="_event_us", right_on="bucket_start", strategy="backward", coalesce=False)
     )
-    inside = pl.col(ts_col) < pl.col("bucket_end")
+    inside = pl.col("_event_us") < pl.col("bucket_end")
     joined = joined.with_columns(pl.when(inside).then(pl.col(name)).alias(name) for name in ("bucket_start", "bucket_end")).drop(
         "_event_us"
     )

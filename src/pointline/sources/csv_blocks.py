@@ -11,7 +11,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -68,7 +68,13 @@ def open_archive(path: Path) -> Iterator[IO[bytes]]:
             with zipfile.ZipFile(path) as archive:
                 members = [m for m in archive.infolist() if not m.is_dir()]
                 if len(members) != 1:
-                    raise SourceError("the zip should hold exactly one CSV", where=str(path), value=[m.filename for m in members][:5], expected="one CSV", hint="unpack it and ingest the CSV that you mean")
+                    raise SourceError(
+                        "the zip should hold exactly one CSV",
+                        where=str(path),
+                        value=[m.filename for m in members][:5],
+                        expected="one CSV",
+                        hint="unpack it and ingest the CSV that you mean",
+                    )
                 with archive.open(members[0]) as stream:
                     yield stream
         elif path.suffix == ".gz":
@@ -109,6 +115,8 @@ def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
     """
     columns: tuple[str, ...] | None = None
     first_line = 1
+    rows = 0
+    odd: dict[str, Any] | None = None
     with open_archive(path) as stream:
         for block in _blocks(stream):
             data = block
@@ -121,9 +129,16 @@ def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
                 continue
             parsed = _parse(data, columns, layout, path, first_line)
             first_line += data.count(b"\n") + (not data.endswith(b"\n"))
+            rows += parsed.frame.height
+            odd = odd or next(parsed.rejects.filter(pl.col("column").is_null()).iter_rows(named=True), None)
             yield parsed
     if columns is None:
-        raise SourceError("the file is empty", where=str(path), hint="download it again")
+        raise SourceError("the file is empty", where=str(path), expected="at least one row", hint="download it again")
+    if odd is not None and rows == 0:
+        expected = f"{len(columns)} fields ({', '.join(columns)})"
+        raise SourceError(
+            f"a line {odd['reason']}, and no line fits", where=f"{path}, line {odd['line']}", value=odd["raw"][:200], expected=expected
+        )
 
 
 def _columns(data: bytes, layout: CsvLayout, path: Path) -> tuple[tuple[str, ...], bool]:
@@ -191,14 +206,14 @@ def _read(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path) 
 
 
 def _has_nulls(frame: pl.DataFrame) -> bool:
-    return sum(frame.null_count().row(0)) > 0
+    return bool(sum(frame.null_count().row(0)))
 
 
 def _is_suspect(frame: pl.DataFrame, layout: CsvLayout) -> bool:
     """Whether some row has a value that is missing, not finite, or not above zero where it must be."""
     if _has_nulls(frame) or any(not frame[name].is_finite().all() for name in frame.columns if frame.schema[name].is_float()):
         return True
-    return any(cast("float", frame[name].min() or 0) <= 0 for name in layout.positive if frame.height)
+    return frame.height > 0 and any(cast("float", frame[name].min() or 0) <= 0 for name in layout.positive)
 
 
 def _text(line: bytes) -> str:
@@ -231,7 +246,7 @@ def _reject(row: dict[str, object], raw: str, columns: tuple[str, ...], layout: 
         if name not in row:
             continue
         if value is None:
-            return (row["source_row"], name, fields[name], f"cannot be read as {_noun(layout.types.get(name))}", raw, True)
+            return (row["source_row"], name, fields[name], f"cannot be read as {_noun(name, layout)}", raw, True)
         if isinstance(value, float) and not math.isfinite(value):
             return (row["source_row"], name, fields[name], "is not a finite number", raw, True)
         if name in layout.positive and isinstance(value, int | float | Decimal) and value <= 0:
@@ -239,8 +254,9 @@ def _reject(row: dict[str, object], raw: str, columns: tuple[str, ...], layout: 
     return (row["source_row"], None, None, "unusable line", raw, True)
 
 
-def _noun(dtype: pl.DataType | None) -> str:
-    if dtype is None:
+def _noun(name: str, layout: CsvLayout) -> str:
+    dtype = layout.types[name]
+    if name in layout.flags:
         return "true or false"
     return "a whole number" if dtype.is_integer() else "a number" if dtype.is_numeric() else "text"
 

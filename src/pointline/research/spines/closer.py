@@ -33,9 +33,10 @@ class Closer:
         self._rule = rule
         self._threshold = threshold_int(rule, amounts)
         self._state = np.zeros(len(CLOSER_STATE), dtype=np.int64)
+        self._ends = np.empty(0, dtype=np.int64)
+        self._ids = np.empty(0, dtype=np.int64)
         self._start_us = start_us
         self._end_us = end_us
-        self._emitted = 0
 
     def feed(self, rows: TradeRows) -> tuple[Ints, Ints]:
         """The ``bucket_end`` and ``bar_id`` of every bar that these rows close."""
@@ -44,15 +45,11 @@ class Closer:
         from pointline import kernels
 
         amount = self._amount(rows)
-        total = float(np.abs(amount).sum(dtype=np.float64)) + abs(float(self._state[_SLOT["accumulated"]]))
-        if total >= _LIMIT:
-            raise AmountOverflowError(
-                "the amounts that drive this spine do not fit 62 bits",
-                value=total,
-                hint=f"instrument {rows.instrument}; use a coarser unit",
-            )
-        ends = np.empty(len(amount) + 1, dtype=np.int64)
-        ids = np.empty(len(amount) + 1, dtype=np.int64)
+        self._check(amount, rows.instrument)
+        if len(self._ends) <= len(amount):
+            self._ends = np.empty(len(amount) + 1, dtype=np.int64)
+            self._ids = np.empty(len(amount) + 1, dtype=np.int64)
+        ends, ids = self._ends, self._ids
         if _signed(self._rule):
             closed = kernels.close_on_imbalance(rows.ts, amount, self._threshold, self._state, ends, ids)
         else:
@@ -84,6 +81,16 @@ class Closer:
     def open_bar_id(self) -> int:
         """The id of the bar that is open."""
         return int(self._state[_SLOT["bar_id"]])
+
+    def _check(self, amount: Ints, instrument: str) -> None:
+        """Proves that the count cannot pass 62 bits, first by a cheap bound, then by the sum itself."""
+        counted = abs(float(self._state[_SLOT["accumulated"]]))
+        largest = max(abs(float(amount.max())), abs(float(amount.min()))) if _signed(self._rule) else float(amount.max())
+        if largest * len(amount) + counted < _LIMIT:
+            return
+        total = float(np.abs(amount).sum(dtype=np.float64)) + counted
+        if total >= _LIMIT:
+            raise AmountOverflowError("the amounts that drive this spine do not fit 62 bits", where=instrument, value=total)
 
     def _amount(self, rows: TradeRows) -> Ints:
         if isinstance(self._rule, TradeBarConfig):

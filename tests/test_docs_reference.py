@@ -1,0 +1,103 @@
+"""Reference pages say what the code says: the columns of the lake, the list of features."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from pointline import schema
+from pointline.features import BUILT_IN, FEATURES
+from pointline.features import registry as registry_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+TABLES = {
+    "trades": schema.TRADES,
+    "quotes": schema.QUOTES,
+    "derivative_ticker": schema.DERIVATIVE_TICKER,
+    "funding": schema.FUNDING,
+    "open_interest": schema.OPEN_INTEREST,
+    "candles": schema.candles("1m"),
+}
+
+
+def lake_sections() -> dict[str, str]:
+    """The text under each third-level heading of the lake's page."""
+    _, *parts = re.split(r"^### ", (DOCS / "lake.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {part.partition("\n")[0].strip(): re.split(r"^## ", part, flags=re.MULTILINE)[0] for part in parts}
+
+
+def documented_columns(section: str) -> list[tuple[str, str]]:
+    return re.findall(r"^\| `(\w+)` \| ([\w(), ]+?) \|", section, flags=re.MULTILINE)
+
+
+def type_text(dtype: pl.DataType) -> str:
+    return f"Decimal({dtype.precision}, {dtype.scale})" if isinstance(dtype, pl.Decimal) else str(dtype)
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_fixed_table_has_its_section() -> None:
+    constants = {table.name for table in vars(schema).values() if isinstance(table, schema.Table)}
+    assert set(TABLES) == constants | {"candles"}
+    assert set(lake_sections()) == set(TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_columns_of_the_lake_page(name: str) -> None:
+    table = TABLES[name]
+    section = lake_sections()[name]
+    assert documented_columns(section) == [(column, type_text(dtype)) for column, dtype in table.columns.items()]
+    assert ("By month." in section) == table.monthly
+
+
+def test_the_features_page_is_up_to_date() -> None:
+    page = (DOCS / "features.md").read_text(encoding="utf-8")
+    assert script("make_features").updated(page) == page, "run python docs/make_features.py"
+
+
+def test_the_features_page_has_every_feature_once() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "features.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(rows) == sorted(BUILT_IN)
+
+
+def test_the_script_puts_the_tables_between_its_marks() -> None:
+    make_features = script("make_features")
+    page = f"Before.\n\n{make_features.BEGIN}\nold\n{make_features.END}\n\nAfter.\n"
+    made = make_features.updated(page)
+    assert made.startswith(f"Before.\n\n{make_features.BEGIN}\n\n### ")
+    assert made.endswith(f"|\n\n{make_features.END}\n\nAfter.\n")
+    assert "old" not in made
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    before = dict(FEATURES)
+    yield
+    registry_module._BY_NAME.clear()
+    registry_module._BY_NAME.update(before)
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_features_page_registers_a_feature() -> None:
+    page = (DOCS / "features.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"<!-- not-run[^\n]*-->\n```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(block, "features.md", "exec"), {})  # noqa: S102 -- our own documentation
+    added = FEATURES["basis_per_spread"]
+    one_bar = pl.DataFrame({"basis_bps": [4.0], "perp_hl_spread": [0.0002]})
+    assert one_bar.select(added.expression(registry_module._DEFAULTS)).item() == 2.0
