@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from pointline import research
 from pointline.clock import DAY_US, HOUR_US, SECOND_US, to_us
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pointline.comparison import Study
     from pointline.lake.ingest import FileReport
     from pointline.lake.store import Lake
+    from pointline.research.spines import BarRule
 
     Aggregated: TypeAlias = list[tuple[int, int, Decimal, Decimal]]
 
@@ -346,6 +348,49 @@ def test_the_perp_leads_by_100_ms(way: Recorded2023) -> None:
         correlation[lag] = float(np.corrcoef(earlier, later)[0, 1])
     assert max(correlation, key=lambda lag: correlation[lag]) == 1
     assert correlation[1] == pytest.approx(0.32, abs=0.005)
+
+
+@pytest.mark.parametrize("rule", [VolumeBarConfig(10.0), VolumeBarConfig(3, boundary="reset"), TimeBarConfig("7s")], ids=str)
+@pytest.mark.parametrize("spot_rule", [None, VolumeBarConfig(1)], ids=["primary", "dual"])
+def test_a_narrow_window_gives_the_bars_and_features_of_a_wide_one(
+    all_2023: dict[str, Recorded2023], rule: BarRule, spot_rule: BarRule | None
+) -> None:
+    """The window opens in the middle of a bar; that bar is left out of the answer, not out of what later bars look back on."""
+    narrow, wide = (
+        compare(PERP_BTC, SPOT_BTC, start=start, end=end, bars=rule, spot_bars=spot_rule, lake=all_2023["csv"].lake).features
+        for start, end in (("2023-04-05 00:01:00", "2023-04-05 00:04:00"), ("2023-04-05", "2023-04-06"))
+    )
+    inside = (pl.col("bucket_start") >= SETTLEMENT + 60 * SECOND_US) & (pl.col("bucket_end") <= SETTLEMENT + 240 * SECOND_US)
+    assert narrow.height > 20
+    assert_frame_equal(narrow, wide.filter(inside), check_exact=True)
+
+
+def test_what_comes_later_changes_nothing(all_2023: dict[str, Recorded2023], shared_data: Path, tmp_path: Path) -> None:
+    """The files are cut at a moment: every bar that had ended by then keeps every value."""
+    cut_us = SETTLEMENT + 200 * SECOND_US + 123_456
+    lake = open_lake(tmp_path / "lake", create=True)
+    demo = shared_data / "demo_btc_20230405_csv"
+    for exchange, file, header in ((PERP, "usdm_BTCUSDT_trades.csv.gz", True), (SPOT, "spot_BTCUSDT_trades.csv.gz", False)):
+        rows = csv_rows(demo / file, header=False)
+        kept = [row for row in rows[header:] if int(row[4]) * 1000 < cut_us]
+        (tmp_path / file).write_bytes(gzip.compress("\n".join(map(",".join, rows[:header] + kept)).encode()))
+        assert add(lake, tmp_path / file, "binance_vision", exchange=exchange, dataset="trades", symbol="BTCUSDT").outcome == "landed"
+    state = [
+        row
+        for row in csv_rows(demo / "usdm_BTCUSDT_markprice_1s.csv.gz", header=False)
+        if not row[0].isdigit() or int(row[0]) * 1000 < cut_us
+    ]
+    (tmp_path / "markprice.csv").write_text("\n".join(map(",".join, state)), encoding="utf-8")
+    add_mapped(lake, tmp_path / "markprice.csv", "mark_price_1s")
+    add_mapped(lake, shared_data / "funding" / "binance_usdm_BTC_funding_rates.json", "funding_json")
+    known, later = (
+        compare(PERP_BTC, SPOT_BTC, start="2023-04-05", end="2023-04-06", bars=VolumeBarConfig(5.0), lake=one).features.filter(
+            pl.col("bucket_end") <= cut_us
+        )
+        for one in (lake, all_2023["csv"].lake)
+    )
+    assert known.height > 50
+    assert_frame_equal(known, later, check_exact=True)
 
 
 # --- 2024-08-08: three markets, a recorder's clock that is behind -------------------------------------------------------------------

@@ -17,6 +17,7 @@ from pointline.instruments import check_pair
 from pointline.lake.store import Lake, open_lake
 from pointline.report.summary import summarise
 from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, spine_of
+from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import window
 from pointline.research.state import StateParams, attach_state
 from pointline.research.state_feeds import state_feeds
@@ -36,10 +37,6 @@ Join = Literal["asof", "inner"]
 
 
 _SHOWN_DAYS = 5
-
-
-class MetadataWarning(UserWarning):
-    """An instrument's metadata changed inside the window."""
 
 
 class CoverageWarning(UserWarning):
@@ -157,7 +154,8 @@ def compare(
     registry = opened.registry()
     pair = check_pair(_find(registry, perp, start_us), _find(registry, spot, start_us))
     rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
-    notes = [*_version_notes(registry, (pair.perp, pair.spot), start_us, end_us)]
+    changes = [warn_of_versions(registry, instrument, start_us, end_us) for instrument in (pair.perp, pair.spot)]
+    notes = [text for text in changes if text is not None]
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
     built = build_bars(
         BarRequest(
@@ -200,23 +198,6 @@ def _find(registry: Registry, name: str, at_us: int) -> Instrument:
             "an instrument is named by exchange and symbol", value=name, expected="exchange:symbol, e.g. binance-futures:BTCUSDT"
         )
     return registry.find(exchange, symbol, at_us)
-
-
-def _version_notes(registry: Registry, instruments: Sequence[Instrument], start_us: int, end_us: int) -> list[str]:
-    notes = []
-    for instrument in instruments:
-        versions = registry.versions(instrument.exchange, instrument.exchange_symbol, start_us, end_us)
-        if versions.height > 1:
-            spans = "; ".join(
-                f"symbol_id {symbol_id} from {clock.time_text(max(valid_from, start_us))}: tick {tick}, lot {lot}"
-                for symbol_id, valid_from, tick, lot in versions.select(
-                    "symbol_id", "valid_from_us", "price_increment", "qty_increment"
-                ).iter_rows()
-            )
-            note = f"the metadata of {instrument.name} changed inside the window: {spans}"
-            warnings.warn(note, MetadataWarning, stacklevel=3)
-            notes.append(note)
-    return notes
 
 
 def _coverage_notes(built: Bars, start_us: int, end_us: int) -> list[str]:

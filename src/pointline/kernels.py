@@ -15,7 +15,7 @@ from numba import njit
 from pointline.kernel_slots import BAR_INTS, CLOSER_STATE
 
 # Slices instead of bounds, and NumPy's division, are what lets the compiler use vector instructions.
-_JIT = {"cache": True, "nogil": True, "boundscheck": False, "error_model": "numpy"}
+_compiled = njit(cache=True, nogil=True, boundscheck=False, error_model="numpy")
 _BLOCK = 128
 _SMALL_STEP = 1e-6  # squared; below it four terms of the series are exact to the last bit or two
 _LIMB = 62
@@ -32,7 +32,7 @@ DEV, SQUARE_HIGH, SQUARE_LOW = (BAR_INTS.index(name) for name in ("deviation", "
 LAST_US, BEFORE, TIMES = (BAR_INTS.index(name) for name in ("last_us", "price_before", "distinct_times"))
 
 
-@njit(**_JIT)
+@_compiled
 def _total(amounts):  # type: ignore[no-untyped-def]
     total = np.int64(0)
     for i in range(len(amounts)):
@@ -40,7 +40,7 @@ def _total(amounts):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**_JIT)
+@_compiled
 def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ignore[no-untyped-def]
     """Closes bars when the accumulated amount reaches the threshold; a timestamp is never split.
 
@@ -94,7 +94,7 @@ def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ign
     return closed
 
 
-@njit(**_JIT)
+@_compiled
 def close_on_imbalance(ts, amount, threshold, state, ends, ids):  # type: ignore[no-untyped-def]
     """Closes bars when the signed amount, summed over whole timestamps, reaches the threshold in absolute value.
 
@@ -116,7 +116,7 @@ def close_on_imbalance(ts, amount, threshold, state, ends, ids):  # type: ignore
     return closed
 
 
-@njit(**_JIT)
+@_compiled
 def _squared_log_ratio(later, earlier):  # type: ignore[no-untyped-def]
     """ln(later / earlier) squared, by the atanh series where the step is small (relative error below 1e-16)."""
     z = (later - earlier) / (later + earlier)
@@ -128,7 +128,7 @@ def _squared_log_ratio(later, earlier):  # type: ignore[no-untyped-def]
     return step * step
 
 
-@njit(**_JIT)
+@_compiled
 def _squared_log_ratios(later, earlier, out):  # type: ignore[no-untyped-def]
     """`_squared_log_ratio` of two slices; the series is tried on all at once, and the rare large step sends all to the slow way."""
     largest = 0.0
@@ -144,7 +144,7 @@ def _squared_log_ratios(later, earlier, out):  # type: ignore[no-untyped-def]
             out[i] = _squared_log_ratio(np.float64(later[i]), np.float64(earlier[i]))
 
 
-@njit(**_JIT)
+@_compiled
 def _product_limbs(a, b):  # type: ignore[no-untyped-def]
     """The product of two int64 in [0, 2**62) as limbs of 62 bits."""
     half = np.uint64(32)
@@ -160,14 +160,14 @@ def _product_limbs(a, b):  # type: ignore[no-untyped-def]
     return np.int64((high << np.uint64(2)) | (low >> np.uint64(_LIMB))), np.int64(low & np.uint64(_MASK))
 
 
-@njit(**_JIT)
+@_compiled
 def _add_limbs(ints, row, high_column, low_column, high, low):  # type: ignore[no-untyped-def]
     total = ints[row, low_column] + low
     ints[row, high_column] += high + (total >> _LIMB)
     ints[row, low_column] = total & _MASK
 
 
-@njit(**_JIT)
+@_compiled
 def _bounds(values):  # type: ignore[no-untyped-def]
     """Smallest and largest of a slice that is not empty."""
     low = high = values[0]
@@ -177,7 +177,7 @@ def _bounds(values):  # type: ignore[no-untyped-def]
     return low, high
 
 
-@njit(**_JIT)
+@_compiled
 def _add_amounts(price, qty, side, ints, row, small_square):  # type: ignore[no-untyped-def]
     """Adds the order-free sums of a slice of rows to bar `row`; `small_square` is the caller's proof that the squares fit int64."""
     origin = ints[row, OPEN]
@@ -208,7 +208,7 @@ def _add_amounts(price, qty, side, ints, row, small_square):  # type: ignore[no-
             _add_limbs(ints, row, SQUARE_HIGH, SQUARE_LOW, upper, lower)
 
 
-@njit(**_JIT)
+@_compiled
 def _add_quote(price, qty, ints, row, small_quote):  # type: ignore[no-untyped-def]
     """Adds price x quantity of a slice of rows to bar `row`."""
     if small_quote:
@@ -222,14 +222,14 @@ def _add_quote(price, qty, ints, row, small_quote):  # type: ignore[no-untyped-d
             _add_limbs(ints, row, QUOTE_HIGH, QUOTE_LOW, upper, lower)
 
 
-@njit(**_JIT)
+@_compiled
 def _add_notional(notional, ints, row):  # type: ignore[no-untyped-def]
     """Adds the quote amounts of a slice of rows to bar `row`."""
     for i in range(len(notional)):
         _add_limbs(ints, row, QUOTE_HIGH, QUOTE_LOW, 0, notional[i])
 
 
-@njit(**_JIT)
+@_compiled
 def _close_time(ints, variances, row):  # type: ignore[no-untyped-def]
     """The open timestamp of the bar is over: its last price becomes an observation of the realised variance."""
     if ints[row, TIMES] > 0:
@@ -238,7 +238,7 @@ def _close_time(ints, variances, row):  # type: ignore[no-untyped-def]
     ints[row, TIMES] += 1
 
 
-@njit(**_JIT)
+@_compiled
 def _walk_times(ts, price, ints, variances, row, last_prices, squares):  # type: ignore[no-untyped-def]
     """Realised variance over a slice of rows: the last price of each distinct time against that of the time before.
 
@@ -266,7 +266,7 @@ def _walk_times(ts, price, ints, variances, row, last_prices, squares):  # type:
     ints[row, TIMES] += found - first
 
 
-@njit(**_JIT)
+@_compiled
 def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances):  # type: ignore[no-untyped-def]
     """Adds sorted rows to bars: rows ``[starts[k], starts[k + 1])`` go to bar ``first_row + k``, the last segment to the end.
 
@@ -315,7 +315,7 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
     return rows
 
 
-@njit(**_JIT)
+@_compiled
 def close_last(ints, variances, row):  # type: ignore[no-untyped-def]
     """No more rows come for bar `row`: counts its open timestamp."""
     if ints[row, COUNT] > 0:

@@ -78,9 +78,7 @@ def land(root: Path, *paths: Path, hints: Hints | None = None) -> list[FileRepor
 def contents(root: Path) -> dict[str, bytes]:
     """All live data files of the market tables, by path, with their bytes."""
     lake = open_lake(root)
-    return {
-        f"{kind}/{path}": (lake.table_path(kind) / path).read_bytes() for kind in lake.kinds() for path in lake.listing(kind)["path"]
-    }
+    return {f"{kind}/{path}": (lake.table_path(kind) / path).read_bytes() for kind in lake.kinds() for path in lake.listing(kind)["path"]}
 
 
 def rows(root: Path, kind: str = "trades", exchange: str = "binance-futures", symbol: str = "BTCUSDT") -> pl.DataFrame:

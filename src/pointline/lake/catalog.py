@@ -9,6 +9,8 @@ import polars as pl
 
 from pointline import schema
 from pointline.clock import DAY_US, date_text, to_us
+from pointline.errors import RegistryError
+from pointline.instruments import Instrument, pair_spot
 from pointline.lake.manifest import Manifest, read_quarantine
 from pointline.lake.store import next_month
 
@@ -64,8 +66,8 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
 
     Returns:
         ``instruments``: one entry per table and instrument with its coverage, the dates of its gaps, files, quarantined rows,
-        duplicates, ids missing inside files and between days, rows out of order, and its clock; ``quarantine``: counts by
-        reason; ``files``: counts by outcome.
+        duplicates, ids missing inside files and between days, rows out of order, and its clock; ``pairs``: each derivative that
+        the lake holds with its spot market and the reason; ``quarantine``: counts by reason; ``files``: counts by outcome.
     """
     manifest = Manifest(lake)
     files = manifest.frame()
@@ -88,13 +90,35 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
                 "clock": own.get("clock", ""),
             }
         )
-    reasons = aside.group_by("reason").len().sort("len", "reason", descending=[True, False]) if not aside.is_empty() else None
+    pairs = _pairs(lake, {(row["exchange"], row["symbol"]) for row in entries})
+    without_id = pl.col("reason").str.split(", trade ").list.first()
+    reasons = aside.group_by(without_id).len().sort("len", "reason", descending=[True, False]) if not aside.is_empty() else None
     return {
         "lake": str(lake.root),
         "instruments": entries,
+        "pairs": pairs,
         "quarantine": [] if reasons is None else [{"reason": reason, "rows": count} for reason, count in reasons.iter_rows()],
         "files": dict(files.group_by("outcome").len().sort("outcome").iter_rows()),
     }
+
+
+def _pairs(lake: Lake, held: set[tuple[str, str]]) -> list[dict[str, str]]:
+    """The derivatives among the held instruments with the spot market that fits each best, as of its newest version."""
+    registry = lake.registry()
+    found = []
+    for exchange, symbol in sorted(held):
+        own = (pl.col("exchange") == exchange) & (pl.col("exchange_symbol") == symbol)
+        versions = registry.frame.filter(own & (pl.col("asset_type") != "spot"))
+        if versions.is_empty():
+            continue
+        perp = Instrument.from_row(versions.row(-1, named=True))
+        try:
+            pair = pair_spot(registry, perp, perp.valid_from_us or perp.valid_until_us - 1)
+        except RegistryError as error:
+            found.append({"perp": perp.name, "spot": "", "reason": error.what})
+        else:
+            found.append({"perp": perp.name, "spot": pair.spot.name, "reason": pair.reason})
+    return found
 
 
 def _files_by_instrument(files: pl.DataFrame) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -137,5 +137,6 @@ def catalog_view(catalog: dict[str, Any]) -> RenderableType:
         if row["gaps"]:
             shown = ", ".join(row["gaps"][:10]) + (f" and {len(row['gaps']) - 10} more" if len(row["gaps"]) > 10 else "")  # noqa: PLR2004 - a line's worth
             parts.append(Text(f"gap in {row['kind']} of {row['exchange']}:{row['symbol']}: {shown}", style="yellow"))
+    parts += [Text(f"pair {pair['perp']} with {pair['spot'] or 'no spot'}: {pair['reason']}") for pair in catalog["pairs"]]
     parts += [Text(f"quarantined {entry['rows']:,} x {entry['reason']}", style="yellow") for entry in catalog["quarantine"]]
     return Group(*parts)

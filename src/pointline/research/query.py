@@ -15,6 +15,7 @@ from pointline import schema
 from pointline.errors import ConfigError
 from pointline.lake.store import open_lake
 from pointline.research.coverage import no_data
+from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import window
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def trades(
     Raises:
         RegistryError: unknown instrument; the error has the nearest names.
         NoDataError: no partition touches the window; the error has the coverage.
+
+    Warns:
+        MetadataWarning: the instrument has several versions inside the window.
     """
     return _query("trades", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
@@ -115,7 +119,9 @@ def _query(
 ) -> pl.DataFrame | pl.LazyFrame:
     start_us, end_us = window(*span)
     lake = lake or open_lake()
-    instrument = lake.registry().find(exchange, symbol, start_us)
+    registry = lake.registry()
+    instrument = registry.find(exchange, symbol, start_us)
+    warn_of_versions(registry, instrument, start_us, end_us)
     if not lake.files(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us):
         raise no_data(lake, kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)
     frame = lake.scan(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)

@@ -1,0 +1,694 @@
+"""One suite over all parsers: what every source owes to ingest, whatever the archive.
+
+A case is a small file written by hand and the rows that a reader of the exchange's documentation expects from it. All cases
+go through the same tests.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+from pointline import schema
+from pointline.errors import SourceError
+from pointline.sources import csv_blocks, recorded
+from pointline.sources.base import AGGREGATED, RANKS, REJECT_SCHEMA, Hints
+from pointline.sources.binance_vision import BinanceVision
+from pointline.sources.recorded import Recorded
+from pointline.sources.table import MappedTable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pointline.sources.base import Batch, Identity
+
+DAY_US = 1_714_521_600_000_000  # 2024-05-01 00:00 UTC
+DAY_MS = DAY_US // 1000
+MICROSECOND_DAY_US = 1_735_689_600_000_000  # 2025-01-01: the spot archive counts microseconds from here on
+SOURCES = {source.name: source for source in (BinanceVision(), Recorded(), MappedTable())}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file and what it says.
+
+    Attributes:
+        source: name of the parser.
+        place: where the file lies.
+        lines: its lines without header.
+        bad: a malformed line, and the column and value that its reject must name.
+        kind, exchange, symbol, period: what the file is.
+        expected: parsed columns of each line but the last column, `source_row`.
+        header: its header, None where the archive has none.
+        rank: standing among feeds of the same partition.
+        clock: what is said of the receive time.
+        mapping: mapping file of a table.
+        packings: endings under which the same file may come.
+    """
+
+    source: str
+    place: str
+    lines: tuple[str, ...]
+    bad: tuple[str, str | None, str | None]
+    kind: str
+    exchange: str
+    symbol: str
+    period: str
+    expected: tuple[dict[str, Any], ...]
+    header: str | None = None
+    rank: int = RANKS["daily"]
+    clock: str = "assumed"
+    mapping: str | None = None
+    packings: tuple[str, ...] = (".zip", ".csv.gz", ".csv")
+
+
+def same(us: int) -> dict[str, int]:
+    """Both clocks of a row without receipt time."""
+    return {"ts_local_us": us, "ts_event_us": us}
+
+
+def vision(market: str, dataset: str, symbol: str, *, span: str = "daily", interval: str | None = None, period: str = "2024-05-01") -> str:
+    folder = f"data/{market}/{span}/{dataset}/{symbol}"
+    return f"{folder}/{interval}/{symbol}-{interval}-{period}" if interval else f"{folder}/{symbol}-{dataset}-{period}"
+
+
+EXCHANGES = {"spot": "binance-spot", "futures/um": "binance-futures", "futures/cm": "binance-delivery"}
+SYMBOLS = {"spot": "BTCUSDT", "futures/um": "BTCUSDT", "futures/cm": "BTCUSD_PERP"}
+HEADERS = {
+    ("trades", "futures/um"): "id,price,qty,quote_qty,time,is_buyer_maker",
+    ("trades", "futures/cm"): "id,price,qty,base_qty,time,is_buyer_maker",
+    ("aggTrades", "futures/um"): "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker",
+    ("aggTrades", "futures/cm"): "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker",
+}
+KLINES_HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
+
+
+def vision_trades(market: str, dataset: str, *, header: bool, unit: int = 1000, day_us: int = DAY_US, span: str = "daily") -> Case:
+    """Trades or aggregated trades; `unit` is how many microseconds the file counts by."""
+    spot = market == "spot"
+    symbol = SYMBOLS[market]
+    true, false = ("True", "False") if spot else ("true", "false")
+    tail = ",True" if spot else ""
+    middle = "{n}60,{n}63," if dataset == "aggTrades" else ""
+    amount = "" if dataset == "aggTrades" else "3000.025,"
+    moments = (day_us, day_us + 7_000, day_us + 7_000)
+    values = (("60000.5", "0.05", true), ("60000.25", "12", false), ("59999.10", "0.00100000", true))
+    lines = tuple(
+        f"{n},{price},{qty},{middle.format(n=n)}{amount}{at // unit},{maker}{tail}"
+        for n, (at, (price, qty, maker)) in enumerate(zip(moments, values, strict=True), start=41)
+    )
+    period = ("2024-05-01" if day_us == DAY_US else "2025-01-01")[: 10 if span == "daily" else 7]
+    return Case(
+        source="binance_vision",
+        place=vision(market, dataset, symbol, period=period, span=span),
+        lines=lines,
+        bad=(lines[0].replace("60000.5", "6o000.5"), "price", "6o000.5"),
+        kind="trades",
+        exchange=EXCHANGES[market],
+        symbol=symbol,
+        period=period,
+        header=HEADERS[dataset, market] if header else None,
+        rank=RANKS[span] + (AGGREGATED if dataset == "aggTrades" else 0),
+        expected=tuple(
+            {**same(at), "trade_id": n, "price": float(price), "qty": float(qty), "side": maker == true}
+            for n, (at, (price, qty, maker)) in enumerate(zip(moments, values, strict=True), start=41)
+        ),
+    )
+
+
+def vision_klines(market: str, dataset: str, *, header: bool, unit: int = 1000, day_us: int = DAY_US) -> Case:
+    spot, inverse = market == "spot", market == "futures/cm"
+    symbol = "BTCUSD" if inverse and dataset == "indexPriceKlines" else SYMBOLS[market]
+    kind = {"klines": "", "markPriceKlines": "mark_", "indexPriceKlines": "index_", "premiumIndexKlines": "premium_"}[dataset]
+    prices = ("-0.00012", "0.00034", "-0.0005", "0.00001") if kind == "premium_" else ("60000.10", "60010", "59990.5", "60005.25")
+    starts = (day_us, day_us + 60_000_000)
+    volumes = ("12.5", "750000.125", "7", "6.25", "375000.0625") if dataset == "klines" else ("0", "0", "60", "0", "0")
+    volume, quote, count, bought, bought_quote = volumes
+    lines = tuple(
+        f"{at // unit},{','.join(prices)},{volume},{(at + 60_000_000) // unit - 1},{quote},{count},{bought},{bought_quote},0"
+        for at in starts
+    )
+    values: dict[str, Any] = {name: Decimal(text) for name, text in zip(("open", "high", "low", "close"), prices, strict=True)}
+    values |= dict.fromkeys(("volume", "quote_volume", "base_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume"))
+    if dataset == "klines":
+        values |= {"volume": Decimal(volume), "trade_count": 7, "taker_buy_volume": Decimal(bought)}
+        values |= (
+            {"base_volume": Decimal(quote)}
+            if inverse
+            else {"quote_volume": Decimal(quote), "taker_buy_quote_volume": Decimal(bought_quote)}
+        )
+    period = "2024-05-01" if day_us == DAY_US else "2025-01-01"
+    return Case(
+        source="binance_vision",
+        place=vision(market, dataset, symbol, interval="1m", period=period),
+        lines=lines,
+        bad=(lines[0].replace(prices[2], "?"), "low", "?"),
+        kind=f"{kind}candles_1m",
+        exchange="binance-spot" if spot else EXCHANGES[market],
+        symbol=symbol,
+        period=period,
+        header=KLINES_HEADER if header else None,
+        expected=tuple({**same(at + 60_000_000), "start_us": at, **values} for at in starts),
+    )
+
+
+def vision_funding(market: str) -> Case:
+    return Case(
+        source="binance_vision",
+        place=vision(market, "fundingRate", SYMBOLS[market], span="monthly", period="2024-05"),
+        lines=(f"{DAY_MS + 4},8,0.00010000", f"{DAY_MS + 4 * 3_600_000},4,-0.00002760"),
+        bad=(f"{DAY_MS + 1},8,none", "last_funding_rate", "none"),
+        kind="funding",
+        exchange=EXCHANGES[market],
+        symbol=SYMBOLS[market],
+        period="2024-05",
+        header="calc_time,funding_interval_hours,last_funding_rate",
+        rank=RANKS["monthly"],
+        expected=(
+            {**same(DAY_US + 4_000), "funding_us": DAY_US, "funding_rate": 0.0001, "interval_hours": 8.0, "mark_price": None},
+            {
+                **same(DAY_US + 4 * 3_600_000_000),
+                "funding_us": DAY_US + 4 * 3_600_000_000,
+                "funding_rate": -0.0000276,
+                "interval_hours": 4.0,
+                "mark_price": None,
+            },
+        ),
+    )
+
+
+def vision_metrics(market: str) -> Case:
+    symbol = SYMBOLS[market]
+    columns = (
+        "open_interest",
+        "open_interest_value",
+        "top_trader_account_ratio",
+        "top_trader_position_ratio",
+        "account_ratio",
+        "taker_volume_ratio",
+    )
+    texts = (("80000.5", "4.8e9", "1.5", "1.25", "1.75", "0.9"), ("80001", "4800000001", "1.5", "1.25", "1.75", "1.1"))
+    stamps = ("2024-05-01 00:05:00", "2024-05-01 00:10:00")
+    lines = tuple(f"{stamp},{symbol},{','.join(text)}" for stamp, text in zip(stamps, texts, strict=True))
+    return Case(
+        source="binance_vision",
+        place=vision(market, "metrics", symbol),
+        lines=lines,
+        bad=(lines[0].replace("80000.5", "many"), "sum_open_interest", "many"),
+        kind="open_interest",
+        exchange=EXCHANGES[market],
+        symbol=symbol,
+        period="2024-05-01",
+        header=(
+            "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
+            "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
+        ),
+        expected=tuple(
+            {**same(DAY_US + minute * 60_000_000), **dict(zip(columns, map(float, text), strict=True))}
+            for minute, text in zip((5, 10), texts, strict=True)
+        ),
+    )
+
+
+def vision_quotes(market: str) -> Case:
+    lines = (f"5,60000,1.5,60000.1,0.125,{DAY_MS},{DAY_MS + 3}", f"6,60000.05,2,60000.1,7,{DAY_MS + 1},{DAY_MS + 4}")
+    names = ("update_id", "bid_price", "bid_qty", "ask_price", "ask_qty")
+    return Case(
+        source="binance_vision",
+        place=vision(market, "bookTicker", SYMBOLS[market]),
+        lines=lines,
+        bad=(lines[0].replace("0.125", "0.125x"), "best_ask_qty", "0.125x"),
+        kind="quotes",
+        exchange=EXCHANGES[market],
+        symbol=SYMBOLS[market],
+        period="2024-05-01",
+        header="update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,event_time",
+        expected=(
+            {**same(DAY_US), **dict(zip(names, (5, 60000.0, 1.5, 60000.1, 0.125), strict=True))},
+            {**same(DAY_US + 1000), **dict(zip(names, (6, 60000.05, 2.0, 60000.1, 7.0), strict=True))},
+        ),
+    )
+
+
+def recording(
+    market: str,
+    symbol: str,
+    kind: str,
+    messages: tuple[str, str],
+    expected: tuple[dict[str, Any], ...],
+    bad: tuple[str, str, str],
+    *,
+    rank: int = 0,
+    digits: int = 16,
+) -> Case:
+    """Two messages received 50 ms and 60 ms after midnight; `bad` is what to replace by what, and the column."""
+    tail = "0" * (digits - 16)
+    lines = tuple(f"{DAY_US + late}{tail} {message}" for late, message in zip((50_001, 60_002), messages, strict=True))
+    old, new, column = bad
+    return Case(
+        source="recorded",
+        place=f"binance_{market}_{symbol.lower()}",
+        lines=lines,
+        bad=(lines[0].replace(old, new), column, new.strip('"').split('"')[-1]),
+        kind=kind,
+        exchange={"spot": "binance-spot", "usdm": "binance-futures", "coinm": "binance-delivery"}[market],
+        symbol=symbol,
+        period=f"binance_{market}_{symbol.lower()}",
+        expected=tuple({"ts_local_us": DAY_US + late, **row} for late, row in zip((50_001, 60_002), expected, strict=True)),
+        rank=RANKS["recorded"] + rank,
+        clock="recorded",
+        packings=(".dat.gz", ".dat"),
+    )
+
+
+def recorded_trade(market: str, symbol: str, *, digits: int = 16) -> Case:
+    tail = '"M":true' if market == "spot" else '"X":"MARKET"'
+    message = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"0.5","m":%s,%s}'
+    values = ((DAY_MS + 40, 7, "60000.5", "true"), (DAY_MS + 41, 8, "60000.25", "false"))
+    messages = tuple(message % (t, t, symbol, n, p, m, tail) for t, n, p, m in values)
+    expected = tuple({"ts_event_us": t * 1000, "trade_id": n, "price": float(p), "qty": 0.5, "side": m == "true"} for t, n, p, m in values)
+    return recording(market, symbol, "trades", messages, expected, ('"60000.5"', '"6o"', "price"), digits=digits)  # type: ignore[arg-type]
+
+
+def recorded_agg_trade() -> Case:
+    message = '{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":%d,"s":"BTCUSDT","a":%d,"p":"%s","q":"3","f":1,"l":4,"T":%d,"m":%s}}'
+    values = ((DAY_MS + 40, 7, "60000.5", "true"), (DAY_MS + 41, 8, "60000.25", "false"))
+    messages = tuple(message % (t, n, p, t, m) for t, n, p, m in values)
+    expected = tuple({"ts_event_us": t * 1000, "trade_id": n, "price": float(p), "qty": 3.0, "side": m == "true"} for t, n, p, m in values)
+    bad = ('"60000.5"', '"6o"', "price")
+    return recording("usdm", "BTCUSDT", "trades", messages, expected, bad, rank=AGGREGATED)  # type: ignore[arg-type]
+
+
+def recorded_quote(market: str) -> Case:
+    times = {"spot": "", "usdm": f',"T":{DAY_MS + 40},"E":{DAY_MS + 41}'}[market]
+    event = "" if market == "spot" else '"e":"bookTicker",'
+    message = '{%s"u":%d,"s":"BTCUSDT","b":"60000","B":"1.5","a":"60000.5","A":"0.125"%s}'
+    names = {"bid_price": 60000.0, "bid_qty": 1.5, "ask_price": 60000.5, "ask_qty": 0.125}
+    stamps = (DAY_US + 50_001, DAY_US + 60_002) if market == "spot" else (DAY_US + 40_000,) * 2
+    return recording(
+        market,
+        "BTCUSDT",
+        "quotes",
+        (message % (event, 5, times), message % (event, 6, times)),
+        tuple({"ts_event_us": at, "update_id": n, **names} for n, at in zip((5, 6), stamps, strict=True)),
+        ('"60000"', '"low"', "bid_price"),
+    )
+
+
+def recorded_mark() -> Case:
+    message = '{"stream":"btcusdt@markPrice@1s","data":{"e":"markPriceUpdate","E":%d,"s":"BTCUSDT","p":"60000.5","i":"60001","r":"0.0001","T":%d}}'
+    settlement = DAY_MS + 8 * 3_600_000
+    values = {"mark_price": 60000.5, "index_price": 60001.0, "last_price": None, "funding_rate": 0.0001}
+    values |= {"next_funding_us": settlement * 1000, "predicted_funding_rate": None, "open_interest": None}
+    return recording(
+        "usdm",
+        "BTCUSDT",
+        "derivative_ticker",
+        (message % (DAY_MS, settlement), message % (DAY_MS + 1000 - 990, settlement)),
+        ({"ts_event_us": DAY_US, **values}, {"ts_event_us": DAY_US + 10_000, **values}),
+        ('"60000.5"', '"?"', "mark_price"),
+    )
+
+
+def mapped(
+    kind: str, columns: str, header: str, lines: tuple[str, ...], expected: tuple[dict[str, Any], ...], bad: tuple[str, str, str]
+) -> Case:
+    return Case(
+        source="table",
+        place="export",
+        lines=lines,
+        bad=(lines[0].replace(bad[0], bad[1]), bad[2], bad[1]),
+        kind=kind,
+        exchange="bybit",
+        symbol="BTCUSDT",
+        period="export",
+        header=header,
+        expected=expected,
+        rank=RANKS["table"],
+        mapping=f'kind = "{kind}"\nexchange = "bybit"\nsymbol = "BTCUSDT"\n[columns]\n{columns}',
+    )
+
+
+def mapped_trades() -> Case:
+    columns = (
+        'ts_event_us = {column = "time", unit = "s"}\ntrade_id = "id"\nprice = "price"\nqty = "size"\n'
+        'side = {column = "side", seller_taker = ["Sell"]}\n'
+    )
+    return mapped(
+        "trades",
+        columns,
+        "time,side,size,price,id",
+        (f"{DAY_MS // 1000}.25,Sell,0.5,60000.5,41", f"{DAY_MS // 1000}.250001,Buy,12,60000.25,42"),
+        (
+            {**same(DAY_US + 250_000), "trade_id": 41, "price": 60000.5, "qty": 0.5, "side": True},
+            {**same(DAY_US + 250_001), "trade_id": 42, "price": 60000.25, "qty": 12.0, "side": False},
+        ),
+        ("60000.5", "6o", "price"),
+    )
+
+
+def mapped_candles() -> Case:
+    columns = 'start_us = {column = "t", unit = "ms"}\nopen = "o"\nhigh = "h"\nlow = "l"\nclose = "c"\nvolume = "v"\n'
+    nothing = dict.fromkeys(("quote_volume", "base_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume"))
+    prices = {"open": Decimal("1.25"), "high": Decimal(3), "low": Decimal("0.5"), "close": Decimal("0.123456789012") * 10}
+    return mapped(
+        "candles_1h",
+        columns,
+        "t,o,h,l,c,v",
+        tuple(f"{DAY_MS + hour * 3_600_000},1.25,3,0.5,1.23456789012,7.5" for hour in range(2)),
+        tuple(
+            {
+                **same(DAY_US + (hour + 1) * 3_600_000_000),
+                "start_us": DAY_US + hour * 3_600_000_000,
+                **prices,
+                "volume": Decimal("7.5"),
+                **nothing,
+            }
+            for hour in range(2)
+        ),
+        ("0.5", "x", "low"),
+    )
+
+
+def mapped_funding() -> Case:
+    columns = (
+        'ts_event_us = {column = "when", unit = "text"}\nfunding_rate = {column = "rate", percent = true}\n'
+        'interval_hours = {column = "every", suffix = "h"}\n'
+    )
+    return mapped(
+        "funding",
+        columns,
+        "when,every,rate",
+        ("2024-05-01 00:00:00.004,8h,0.010000%", "2024-05-01 08:00:00,8h,-0.00276%"),
+        tuple(
+            {**same(at), "funding_us": at // 60_000_000 * 60_000_000, "funding_rate": rate, "interval_hours": 8.0, "mark_price": None}
+            for at, rate in ((DAY_US + 4_000, 0.0001), (DAY_US + 8 * 3_600_000_000, -0.0000276))
+        ),
+        ("0.010000%", "?", "funding_rate"),
+    )
+
+
+CASES = {
+    "spot trades ms": vision_trades("spot", "trades", header=False),
+    "spot trades us": vision_trades("spot", "trades", header=False, unit=1, day_us=MICROSECOND_DAY_US),
+    "spot trades monthly": vision_trades("spot", "trades", header=False, span="monthly"),
+    "um trades without header": vision_trades("futures/um", "trades", header=False),
+    "um trades with header": vision_trades("futures/um", "trades", header=True),
+    "um trades us": vision_trades("futures/um", "trades", header=True, unit=1),
+    "cm trades without header": vision_trades("futures/cm", "trades", header=False),
+    "cm trades with header": vision_trades("futures/cm", "trades", header=True),
+    "spot aggTrades ms": vision_trades("spot", "aggTrades", header=False),
+    "spot aggTrades us": vision_trades("spot", "aggTrades", header=False, unit=1, day_us=MICROSECOND_DAY_US),
+    "um aggTrades without header": vision_trades("futures/um", "aggTrades", header=False),
+    "um aggTrades with header": vision_trades("futures/um", "aggTrades", header=True),
+    "um aggTrades monthly": vision_trades("futures/um", "aggTrades", header=True, span="monthly"),
+    "cm aggTrades with header": vision_trades("futures/cm", "aggTrades", header=True),
+    "spot klines ms": vision_klines("spot", "klines", header=False),
+    "spot klines us": vision_klines("spot", "klines", header=False, unit=1, day_us=MICROSECOND_DAY_US),
+    **{
+        f"{market} {dataset} {'with' if header else 'without'} header": vision_klines(f"futures/{market}", dataset, header=header)
+        for market in ("um", "cm")
+        for dataset in ("klines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines")
+        for header in (True, False)
+    },
+    "um fundingRate": vision_funding("futures/um"),
+    "cm fundingRate": vision_funding("futures/cm"),
+    "um metrics": vision_metrics("futures/um"),
+    "cm metrics": vision_metrics("futures/cm"),
+    "um bookTicker": vision_quotes("futures/um"),
+    "cm bookTicker": vision_quotes("futures/cm"),
+    "recorded spot trade": recorded_trade("spot", "BTCUSDT"),
+    "recorded um trade": recorded_trade("usdm", "BTCUSDT"),
+    "recorded um trade, nanoseconds": recorded_trade("usdm", "BTCUSDT", digits=19),
+    "recorded cm trade": recorded_trade("coinm", "BTCUSD_PERP"),
+    "recorded um aggTrade": recorded_agg_trade(),
+    "recorded spot bookTicker": recorded_quote("spot"),
+    "recorded um bookTicker": recorded_quote("usdm"),
+    "recorded um markPrice": recorded_mark(),
+    "table trades": mapped_trades(),
+    "table candles": mapped_candles(),
+    "table funding": mapped_funding(),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+def text_of(case: Case, *lines: str) -> bytes:
+    return "".join(f"{line}\n" for line in ([case.header] if case.header else []) + list(lines)).encode()
+
+
+def write(folder: Path, case: Case, content: bytes, packing: str) -> Path:
+    path = folder / f"{case.place}{packing}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if packing == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{path.stem}.csv", content)
+    else:
+        path.write_bytes(gzip.compress(content) if packing.endswith(".gz") else content)
+    return path
+
+
+def hints_of(folder: Path, case: Case) -> Hints:
+    if case.mapping is None:
+        return Hints()
+    path = folder / "mapping.toml"
+    path.write_text(case.mapping, encoding="utf-8")
+    return Hints(mapping=path)
+
+
+def identity_of(path: Path, case: Case, hints: Hints) -> Identity:
+    found = SOURCES[case.source].recognise(path, hints)
+    assert found is not None
+    return found
+
+
+def read(folder: Path, case: Case, content: bytes, packing: str | None = None, hints: Hints | None = None) -> list[Batch]:
+    path = write(folder, case, content, packing or case.packings[-1])
+    hints = hints or hints_of(folder, case)
+    return list(SOURCES[case.source].read(path, identity_of(path, case, hints), hints))
+
+
+def rows_of(batches: list[Batch]) -> list[dict[str, Any]]:
+    return [row for batch in batches for row in batch.frame.iter_rows(named=True)]
+
+
+def rejects_of(batches: list[Batch]) -> list[dict[str, Any]]:
+    return [row for batch in batches for row in batch.rejects.iter_rows(named=True)]
+
+
+def numbered(case: Case, *, first: int = 1) -> list[dict[str, Any]]:
+    """The expected rows with their lines; the header is a line."""
+    offset = first + (case.header is not None)
+    return [{**row, "source_row": offset + at} for at, row in enumerate(case.expected)]
+
+
+def test_exactly_one_source_recognises_the_file(tmp_path: Path, case: Case) -> None:
+    hints = hints_of(tmp_path, case)
+    path = write(tmp_path, case, text_of(case, *case.lines), case.packings[0])
+    found = [identity for source in SOURCES.values() if (identity := source.recognise(path, hints)) is not None]
+    if case.mapping is None:
+        assert len(found) == 1
+    identity = identity_of(path, case, hints)
+    assert (identity.source, identity.exchange, identity.symbol, identity.period) == (case.source, case.exchange, case.symbol, case.period)
+
+
+def test_values_units_order_and_side(tmp_path: Path, case: Case) -> None:
+    for packing in case.packings:
+        batches = read(tmp_path, case, text_of(case, *case.lines), packing)
+        assert rows_of(batches) == numbered(case)
+        assert rejects_of(batches) == []
+
+
+def test_file_order_is_kept(tmp_path: Path, case: Case) -> None:
+    """A source does not sort; ingest does."""
+    found = rows_of(read(tmp_path, case, text_of(case, *reversed(case.lines))))
+    offset = 1 + (case.header is not None)
+    assert [row["source_row"] for row in found] == [offset + at for at in range(len(case.lines))]
+    assert [{**row, "source_row": 0} for row in found] == [{**row, "source_row": 0} for row in reversed(case.expected)]
+
+
+def test_batches_follow_the_schema(tmp_path: Path, case: Case) -> None:
+    (batch,) = read(tmp_path, case, text_of(case, *case.lines))
+    assert (batch.kind, batch.exchange, batch.symbol) == (case.kind, case.exchange, case.symbol)
+    assert (batch.rank, batch.clock) == (case.rank, case.clock)
+    assert dict(batch.frame.schema) == schema.table(case.kind).parsed
+    assert dict(batch.rejects.schema) == REJECT_SCHEMA
+
+
+def test_a_malformed_line_is_named_and_the_rest_is_read(tmp_path: Path, case: Case) -> None:
+    line, column, value = case.bad
+    assert line not in case.lines
+    batches = read(tmp_path, case, text_of(case, case.lines[0], line, *case.lines[1:]))
+    offset = 1 + (case.header is not None)
+    expected = [row if at == 0 else {**row, "source_row": row["source_row"] + 1} for at, row in enumerate(numbered(case))]
+    assert rows_of(batches) == expected
+    (reject,) = rejects_of(batches)
+    assert (reject["line"], reject["column"], reject["value"], reject["raw"], reject["fatal"]) == (offset + 1, column, value, line, True)
+    assert reject["reason"]
+
+
+def test_a_cut_last_line_is_set_aside(tmp_path: Path, case: Case) -> None:
+    """A plain file may end anywhere; half a row is not a row."""
+    content = text_of(case, *case.lines)
+    cut = content[: content.rindex(case.lines[-1].encode()) + len(case.lines[-1]) // 2]
+    batches = read(tmp_path, case, cut)
+    assert rows_of(batches) == numbered(case)[:-1]
+    (reject,) = rejects_of(batches)
+    assert reject["line"] == len(case.lines) + (case.header is not None)
+
+
+def test_windows_line_ends_and_blank_lines_change_only_the_line_numbers(tmp_path: Path, case: Case) -> None:
+    content = text_of(case, case.lines[0], "", *case.lines[1:]).replace(b"\n", b"\r\n")
+    batches = read(tmp_path, case, content)
+    expected = [row if at == 0 else {**row, "source_row": row["source_row"] + 1} for at, row in enumerate(numbered(case))]
+    assert rows_of(batches) == expected
+    assert rejects_of(batches) == []
+
+
+def test_a_missing_last_line_end_changes_nothing(tmp_path: Path, case: Case) -> None:
+    assert rows_of(read(tmp_path, case, text_of(case, *case.lines)[:-1])) == numbered(case)
+
+
+@pytest.mark.parametrize("size", [1, 50])
+def test_block_size_changes_nothing(tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", size)
+    monkeypatch.setattr(recorded, "BLOCK_BYTES", size)
+    content = text_of(case, case.lines[0], case.bad[0], *case.lines[1:])
+    small = read(tmp_path, case, content, case.packings[0])
+    monkeypatch.undo()
+    whole = read(tmp_path, case, content, case.packings[0])
+    assert rows_of(small) == rows_of(whole)
+    assert rejects_of(small) == rejects_of(whole)
+
+
+def test_latency_moves_the_receive_time_where_there_is_none(tmp_path: Path, case: Case) -> None:
+    hints = replace(hints_of(tmp_path, case), latency_us=1_500)
+    found = rows_of(read(tmp_path, case, text_of(case, *case.lines), hints=hints))
+    moved = case.clock == "assumed" and not (case.source == "table" and "candles" in case.kind)
+    assert found == [{**row, "ts_local_us": row["ts_local_us"] + (1_500 if moved else 0)} for row in numbered(case)]
+
+
+def test_a_truncated_archive_is_refused(tmp_path: Path, case: Case) -> None:
+    many = text_of(case, *case.lines * 200)
+    for packing in case.packings:
+        if packing in {".csv", ".dat"}:
+            continue
+        path = write(tmp_path, case, many, packing)
+        hints = hints_of(tmp_path, case)
+        identity = identity_of(path, case, hints)
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(SourceError) as caught:
+            list(SOURCES[case.source].read(path, identity, hints))
+        assert str(path) in str(caught.value.where)
+        assert "truncated or damaged" in caught.value.what
+        assert caught.value.hint is not None
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path, case: Case) -> None:
+    """One byte in the middle differs, the length is right."""
+    path = write(tmp_path, case, text_of(case, *case.lines * 200), case.packings[0])
+    hints = hints_of(tmp_path, case)
+    identity = identity_of(path, case, hints)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(SourceError):
+        list(SOURCES[case.source].read(path, identity, hints))
+
+
+def test_an_empty_file_is_refused_or_left_alone(tmp_path: Path, case: Case) -> None:
+    path = write(tmp_path, case, b"", case.packings[-1])
+    hints = hints_of(tmp_path, case)
+    identity = SOURCES[case.source].recognise(path, hints)
+    if case.source == "recorded":
+        assert identity is None
+        return
+    assert identity is not None
+    with pytest.raises(SourceError, match="empty"):
+        list(SOURCES[case.source].read(path, identity, hints))
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if ".zip" in case.packings])
+def test_a_zip_of_two_files_is_refused(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    path = write(tmp_path, case, b"", ".zip")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in ("a.csv", "b.csv"):
+            archive.writestr(name, text_of(case, *case.lines))
+    path.write_bytes(buffer.getvalue())
+    hints = hints_of(tmp_path, case)
+    with pytest.raises(SourceError, match="exactly one CSV") as caught:
+        list(SOURCES[case.source].read(path, identity_of(path, case, hints), hints))
+    assert caught.value.value == ["a.csv", "b.csv"]
+
+
+CSV_CASES = {name: case for name, case in CASES.items() if case.source == "binance_vision"}
+
+
+@pytest.mark.parametrize("name", CSV_CASES)
+def test_a_column_more_in_every_line_is_refused(tmp_path: Path, name: str) -> None:
+    case = CSV_CASES[name]
+    wide = replace(case, lines=tuple(f"{line},1,2" for line in case.lines), header=f"{case.header},rpi,more" if case.header else None)
+    with pytest.raises(SourceError, match="another number of columns") as caught:
+        read(tmp_path, wide, text_of(wide, *wide.lines))
+    assert "line 1" in str(caught.value.where)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CSV_CASES.items() if case.header])
+def test_rows_that_do_not_fit_their_header_are_refused(tmp_path: Path, name: str) -> None:
+    case = CSV_CASES[name]
+    with pytest.raises(SourceError, match="no line fits") as caught:
+        read(tmp_path, case, text_of(case, *(f"{line},1" for line in case.lines)))
+    assert "line 2" in str(caught.value.where)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CSV_CASES.items() if "metrics" not in name])
+def test_times_in_two_units_are_refused(tmp_path: Path, name: str) -> None:
+    """Milliseconds and microseconds take turns in one file."""
+    case = CSV_CASES[name]
+    stamp = str(DAY_MS)[:5] if case.period != "2025-01-01" else str(MICROSECOND_DAY_US)[:5]
+    fields = case.lines[-1].split(",")
+    at = next(number for number, text in enumerate(fields) if text.startswith(stamp))
+    fields[at] = fields[at] + "000" if len(fields[at]) == len(str(DAY_MS)) else fields[at][:-3]
+    with pytest.raises(SourceError, match="inside the file") as caught:
+        read(tmp_path, case, text_of(case, *case.lines, ",".join(fields)))
+    assert f"line {len(case.lines) + 1 + (case.header is not None)}" in str(caught.value.where)
+    assert caught.value.value == int(fields[at])
+
+
+def test_sources_agree_on_one_trade(tmp_path: Path) -> None:
+    """The same trade from the archive, its aggregate, a recording and a table means the same."""
+    for name in ("um trades with header", "um aggTrades with header", "recorded um trade", "table trades"):
+        case = CASES[name]
+        (row,) = rows_of(read(tmp_path, case, text_of(case, case.lines[0])))
+        assert (row["price"], row["side"]) == (60000.5, True)
+
+
+def test_no_case_is_left_out() -> None:
+    """Every table that a parser can fill has a case."""
+    kinds = {case.kind for case in CASES.values()}
+    assert kinds == {
+        "trades",
+        "quotes",
+        "derivative_ticker",
+        "funding",
+        "open_interest",
+        "candles_1m",
+        "candles_1h",
+        "mark_candles_1m",
+        "index_candles_1m",
+        "premium_candles_1m",
+    }
+    assert pl.DataFrame(schema=REJECT_SCHEMA).columns == ["line", "column", "value", "reason", "raw", "fatal"]
