@@ -303,7 +303,8 @@ def recorded_quote(market: str) -> Case:
 
 
 def recorded_mark() -> Case:
-    message = '{"stream":"btcusdt@markPrice@1s","data":{"e":"markPriceUpdate","E":%d,"s":"BTCUSDT","p":"60000.5","i":"60001","r":"0.0001","T":%d}}'
+    data = '{"e":"markPriceUpdate","E":%d,"s":"BTCUSDT","p":"60000.5","i":"60001","r":"0.0001","T":%d}'
+    message = f'{{"stream":"btcusdt@markPrice@1s","data":{data}}}'
     settlement = DAY_MS + 8 * 3_600_000
     values = {"mark_price": 60000.5, "index_price": 60001.0, "last_price": None, "funding_rate": 0.0001}
     values |= {"next_funding_us": settlement * 1000, "predicted_funding_rate": None, "open_interest": None}
@@ -311,7 +312,7 @@ def recorded_mark() -> Case:
         "usdm",
         "BTCUSDT",
         "derivative_ticker",
-        (message % (DAY_MS, settlement), message % (DAY_MS + 1000 - 990, settlement)),
+        (message % (DAY_MS, settlement), message % (DAY_MS + 10, settlement)),
         ({"ts_event_us": DAY_US, **values}, {"ts_event_us": DAY_US + 10_000, **values}),
         ('"60000.5"', '"?"', "mark_price"),
     )
@@ -625,8 +626,8 @@ def test_a_zip_of_two_files_is_refused(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, case, b"", ".zip")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name in ("a.csv", "b.csv"):
-            archive.writestr(name, text_of(case, *case.lines))
+        for member in ("a.csv", "b.csv"):
+            archive.writestr(member, text_of(case, *case.lines))
     path.write_bytes(buffer.getvalue())
     hints = hints_of(tmp_path, case)
     with pytest.raises(SourceError, match="exactly one CSV") as caught:

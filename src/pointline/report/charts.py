@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_POINTS = 4_000
-_INK, _PERP, _SPOT, _ACCENT = "#1f2933", "#2f6fde", "#e08a1e", "#0f9d76"
+_INK, _PERP, _SPOT, _ACCENT, _FAINT = "#1f2933", "#2f6fde", "#e08a1e", "#0f9d76", "#b9c2cc"
 
 
 def basis_and_funding(features: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401 - plotly is imported where it is used
@@ -43,7 +43,7 @@ def basis_and_funding(features: pl.DataFrame, *, title: str) -> Any:  # noqa: AN
         shared_xaxes=True,
         vertical_spacing=0.06,
         row_heights=[0.4, 0.35, 0.25],
-        subplot_titles=("Price at bar close", f"{basis.replace('_', ' ')}", "Funding, bps per 8 h"),
+        subplot_titles=("Price at bar close", "Basis, bps" if basis == "basis_bps" else "Basis across quotes, bps", "Funding, bps per 8 h"),
     )
 
     def line(row: int, values: pl.Series, name: str, color: str, **options: Any) -> None:  # noqa: ANN401 - plotly's own options
@@ -53,15 +53,15 @@ def basis_and_funding(features: pl.DataFrame, *, title: str) -> Any:  # noqa: AN
     line(1, thinned["perp_close"], "perp", _PERP)
     line(1, thinned["spot_close"], "spot", _SPOT)
     line(2, thinned[basis], "basis", _ACCENT)
+    line(3, thinned["funding_fair"] * 1e4, "the venue's rule on the bar's premium", _FAINT, shape="hv")
     line(3, thinned["funding_8h"] * 1e4, "funding", _PERP, shape="hv")
-    line(3, thinned["funding_fair"] * 1e4, "rule on the bar's premium", _SPOT, shape="hv")
     figure.update_layout(
         title={"text": title, "x": 0.01},
         template="plotly_white",
         font={"family": "system-ui, sans-serif", "color": _INK, "size": 13},
         height=820,
-        margin={"l": 60, "r": 20, "t": 90, "b": 60},
-        legend={"orientation": "h", "y": -0.08},
+        margin={"l": 60, "r": 20, "t": 100, "b": 50},
+        legend={"orientation": "h", "y": 1.06, "x": 1.0, "xanchor": "right", "yanchor": "bottom"},
         hovermode="x unified",
     )
     figure.update_xaxes(title_text="bar end, UTC", row=3, col=1)

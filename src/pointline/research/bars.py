@@ -75,7 +75,7 @@ def build_bars(request: BarRequest) -> Bars:
     if request.rule.anchor == "day" and request.warm_up_bars:
         frame, first_us = _warmed_up(request, frame, first_us)
     frame = _with_closes(frame, request, first_us)
-    before = frame.filter(pl.col("bucket_end") <= request.start_us).tail(request.warm_up_bars)
+    before = frame.filter(pl.col("bucket_start") < request.start_us).tail(request.warm_up_bars)
     inside = whole_bars(frame, request.start_us, request.end_us)
     return Bars(pl.concat([before, inside]), perp, spot)
 
@@ -135,7 +135,7 @@ def _warmed_up(request: BarRequest, frame: pl.DataFrame, first_us: int) -> tuple
     lake, start = request.lake, request.start_us
     days = [f.start_us for f in lake.files("trades", request.perp.exchange, request.perp.exchange_symbol, None, first_us)]
     for day in reversed(days[-_MAX_WARM_UP_DAYS:]):
-        if frame.filter(pl.col("bucket_end") <= start).height >= request.warm_up_bars:
+        if frame.filter(pl.col("bucket_start") < start).height >= request.warm_up_bars:
             break
         perp = venue_of(lake, request.perp, day, day + DAY_US)
         spot_files = {f.start_us: f for f in lake.files("trades", request.spot.exchange, request.spot.exchange_symbol, day, day + DAY_US)}

@@ -1,0 +1,387 @@
+"""Wrong files, wrong folders, no space: the lake reads as before, the error says what to do, and the next run completes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pointline.errors import LakeError, LakeVersionError, PointlineError
+from pointline.lake import open_lake
+from pointline.lake.durable import single_writer
+from tests.lake.archives import (
+    FUTURES,
+    TRADES_HEADER,
+    contents,
+    futures_trades,
+    land,
+    ms,
+    quarantine,
+    rows,
+    take,
+    trade,
+    versions,
+    write,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DAY_1 = [trade(number, f"2024-05-01 12:00:0{number}") for number in range(1, 6)]
+DAY_2 = [trade(number, f"2024-05-02 12:00:0{number}") for number in range(6, 9)]
+NAME = "BTCUSDT-trades-2024-05-02"
+
+
+def second_day(folder: Path, *lines: str, ending: str = ".zip") -> Path:
+    return write(folder, f"{FUTURES}/daily/trades/BTCUSDT/{NAME}{ending}", *lines, header=TRADES_HEADER)
+
+
+def truncated(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2)
+    path.write_bytes(path.read_bytes()[:-30])
+    return path
+
+
+def damaged(folder: Path) -> Path:
+    """The CSV inside differs from the checksum that the zip itself holds."""
+    path = second_day(folder, *DAY_2)
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0xFF
+    path.write_bytes(content)
+    return path
+
+
+def truncated_gz(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2, ending=".csv.gz")
+    path.write_bytes(path.read_bytes()[:-9])
+    return path
+
+
+def other_checksum(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2)
+    path.with_name(f"{path.name}.CHECKSUM").write_text(f"{'0' * 64}  {path.name}", encoding="ascii")
+    return path
+
+
+def empty_checksum(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2)
+    path.with_name(f"{path.name}.CHECKSUM").touch()
+    return path
+
+
+def wide(folder: Path) -> Path:
+    lines = [f"{line},0,1" for line in DAY_2]
+    return write(folder, f"{FUTURES}/daily/trades/BTCUSDT/{NAME}.zip", *lines, header=f"{TRADES_HEADER},rpi,source")
+
+
+def renamed(folder: Path) -> Path:
+    header = TRADES_HEADER.replace("price", "amount")
+    return write(folder, f"{FUTURES}/daily/trades/BTCUSDT/{NAME}.zip", *DAY_2, header=header)
+
+
+def unlike_header(folder: Path) -> Path:
+    return second_day(folder, *(f"{line},0" for line in DAY_2))
+
+
+def two_units(folder: Path) -> Path:
+    stamp = str(ms("2024-05-02 12:00:07"))
+    return second_day(folder, DAY_2[0], DAY_2[1].replace(stamp, f"{stamp}000"), DAY_2[2])
+
+
+def seconds(folder: Path) -> Path:
+    stamp = str(ms("2024-05-02 12:00:06"))
+    return second_day(folder, DAY_2[0].replace(stamp, stamp[:-3]))
+
+
+def empty_zip(folder: Path) -> Path:
+    path = second_day(folder)
+    path.write_bytes(b"")
+    return path
+
+
+def empty_member(folder: Path) -> Path:
+    return write(folder, f"{FUTURES}/daily/trades/BTCUSDT/{NAME}.zip")
+
+
+def empty_csv(folder: Path) -> Path:
+    return write(folder, f"{FUTURES}/daily/trades/BTCUSDT/{NAME}.csv")
+
+
+def two_members(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("notes.txt", "hello")
+    return path
+
+
+def no_market(folder: Path) -> Path:
+    return write(folder, f"downloads/{NAME}.zip", *DAY_2, header=TRADES_HEADER)
+
+
+def absent(folder: Path) -> Path:
+    return folder / f"{FUTURES}/daily/trades/BTCUSDT/{NAME}.zip"
+
+
+def too_many_digits(folder: Path) -> Path:
+    return second_day(folder, trade(6, "2024-05-02 12:00:06", qty="0.12345678901234"))
+
+
+FAILURES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
+    "truncated zip": (
+        truncated,
+        ("the archive is truncated or damaged", "where:", "expected: a whole archive", "hint:     download it again"),
+    ),
+    "damaged zip": (damaged, ("the archive is truncated or damaged", "value:", "hint:     download it again")),
+    "truncated gz": (
+        truncated_gz,
+        ("the archive is truncated or damaged", "value:    'Compressed file ended", "hint:     download it again"),
+    ),
+    "wrong checksum": (other_checksum, ("sha256 differs from its .CHECKSUM", "value:", f"expected: {'0' * 64}", "hint:     download both")),
+    "empty checksum": (empty_checksum, ("sha256 differs from its .CHECKSUM", "expected: a sha256", "hint:     download both")),
+    "columns more in all lines": (wide, ("another number of columns", "line 1", "value:    'id,price", "expected: 6 (id, price, qty")),
+    "column of another name": (renamed, ("a column has another name", "line 1, column amount", "value:    'amount'", "expected: price")),
+    "rows unlike their header": (
+        unlike_header,
+        ("has 7 fields, not 6, and no line fits", "line 2", "value:", "expected: 6 fields (id, price"),
+    ),
+    "ms and us interleaved": (
+        two_units,
+        (
+            "times change from milliseconds to microseconds inside the file",
+            "line 3, column time",
+            f"value:    {ms('2024-05-02 12:00:07')}000",
+            "expected: milliseconds, as in the lines above",
+            "hint:     the file was put together from two sources",
+        ),
+    ),
+    "seconds": (
+        seconds,
+        ("neither milliseconds nor microseconds", "line 2, column time", f"value:    {ms('2024-05-02 12:00:06') // 1000}"),
+    ),
+    "empty zip": (empty_zip, ("the archive is truncated or damaged", "value:", "hint:     download it again")),
+    "zip of an empty file": (empty_member, ("the file is empty", "where:", "expected: at least one row", "hint:     download it again")),
+    "empty csv": (empty_csv, ("the file is empty", "where:", "expected: at least one row", "hint:     download it again")),
+    "zip of two files": (two_members, ("should hold exactly one CSV", "'notes.txt'", "expected: one CSV", "hint:     unpack it")),
+    "market unknown": (no_market, ("does not say everything", "expected: …/{spot|futures/um|futures/cm}", "hint:     give --exchange")),
+    "absent": (absent, ("there is no such file", "where:")),
+    "too many digits": (too_many_digits, ("cannot be stored exactly", "value:    0.12345678901234", "expected: up to 12 decimals")),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_file_that_cannot_be_trusted_changes_nothing(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "lake"
+    land(root, futures_trades(tmp_path, "2024-05-01", *DAY_1))
+    before, commits = contents(root), versions(root)
+    make, parts = FAILURES[name]
+    path = make(tmp_path)
+    (report,) = take(root, path)
+    assert report.outcome == "failed"
+    assert report.problem is not None
+    assert f"where:    {path}" in report.problem
+    for part in parts:
+        assert part in report.problem
+    assert contents(root) == before
+    assert versions(root) == commits
+    assert quarantine(root) == []
+    for other in (path, path.with_name(f"{path.name}.CHECKSUM")):
+        other.unlink(missing_ok=True)
+    land(root, second_day(tmp_path, *DAY_2))
+    assert rows(root)["trade_id"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_file_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    first, third = (futures_trades(tmp_path, date, trade(n, f"{date} 12:00:00")) for n, date in ((1, "2024-05-01"), (3, "2024-05-03")))
+    reports = take(tmp_path / "lake", first, truncated(tmp_path), third)
+    assert [report.outcome for report in reports] == ["landed", "failed", "landed"]
+    assert rows(tmp_path / "lake")["trade_id"].to_list() == [1, 3]
+
+
+BAD_ROWS = {
+    "one line with a column more": (f"{DAY_2[1]},9", "has 7 fields, not 6", None),
+    "one line cut short": (DAY_2[1][:20], "has 3 fields, not 6", None),
+    "thousands separator": (DAY_2[1].replace("60000.1", "60,000.1"), "has 7 fields, not 6", None),
+    "letters in a price": (DAY_2[1].replace("60000.1", "6OOOO.1"), "cannot be read as a number", "price"),
+    "empty price": (DAY_2[1].replace("60000.1", ""), "cannot be read as a number", "price"),
+    "negative qty": (DAY_2[1].replace("0.001", "-0.001"), "must be above zero", "qty"),
+    "zero qty": (DAY_2[1].replace("0.001", "0.000"), "must be above zero", "qty"),
+    "negative price": (DAY_2[1].replace("60000.1", "-60000.1"), "must be above zero", "price"),
+    "infinite price": (DAY_2[1].replace("60000.1", "1e999"), "is not a finite number", "price"),
+    "no number for qty": (DAY_2[1].replace("0.001", "NaN"), "is not a finite number", "qty"),
+    "id with decimals": (f"7.5{DAY_2[1][1:]}", "cannot be read as a whole number", "id"),
+    "id beyond 64 bits": (f"{2**63}{DAY_2[1][1:]}", "cannot be read as a whole number", "id"),
+    "flag in another spelling": (DAY_2[1].replace("true", "yes"), "cannot be read as true or false", "is_buyer_maker"),
+    "text for a time": (DAY_2[1].replace(str(ms("2024-05-02 12:00:07")), "noon"), "cannot be read as a whole number", "time"),
+    "not text": ("\x00\x01\x02", "has 1 fields, not 6", None),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_a_malformed_row_is_set_aside_and_the_rest_lands(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "lake"
+    bad, reason, column = BAD_ROWS[name]
+    (report,) = land(root, second_day(tmp_path, DAY_2[0], bad, DAY_2[2]))
+    assert (report.outcome, report.rows_read, report.rows_landed, report.rows_quarantined) == ("landed", 3, 2, 1)
+    assert rows(root).select("trade_id", "source_row").rows() == [(6, 2), (8, 4)]
+    (row,) = quarantine(root)
+    assert (row["file_name"], row["line"], row["column"], row["reason"], row["raw"]) == (f"{NAME}.zip", 3, column, reason, bad)
+    assert report.problem is not None
+    for part in ("1 malformed row went to quarantine", reason, f"{NAME}.zip, line 3", "hint:"):
+        assert part in report.problem
+
+
+def test_an_unknown_file_says_how_to_name_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "holiday.csv", "a,b,c")
+    (report,) = take(tmp_path / "lake", path)
+    assert report.outcome == "unknown"
+    assert report.problem is not None
+    for part in ("no source recognises this file", str(path), "binance_vision, recorded, table", "--mapping FILE.toml"):
+        assert part in report.problem
+
+
+def test_a_lake_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    land(root, futures_trades(tmp_path, "2024-05-01", *DAY_1))
+    before = contents(root)
+    (root / "pointline.json").write_text('{"format_version": 999}', encoding="utf-8")
+    with pytest.raises(LakeVersionError) as caught:
+        take(root, second_day(tmp_path, *DAY_2))
+    error = caught.value
+    assert (error.what, error.value, error.expected) == ("this lake was written by a newer pointline", 999, "format version up to 1")
+    assert error.where == str(root / "pointline.json")
+    assert "pip install --upgrade pointline" in str(error.hint)
+    (root / "pointline.json").write_text('{"format_version": 1}', encoding="utf-8")
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[]", "{}", '{"format_version": null}'])
+def test_an_unreadable_version_file_is_refused(tmp_path: Path, text: str) -> None:
+    root = tmp_path / "lake"
+    open_lake(root, create=True)
+    (root / "pointline.json").write_text(text, encoding="utf-8")
+    with pytest.raises(LakeError, match="version file cannot be read") as caught:
+        open_lake(root)
+    assert (caught.value.where, caught.value.expected) == (str(root / "pointline.json"), '{"format_version": 1}')
+
+
+def test_a_folder_with_other_things_is_not_taken_for_a_lake(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    write(folder, "holiday.csv", "a,b,c")
+    with pytest.raises(LakeError, match="holds other things") as caught:
+        take(folder, futures_trades(tmp_path, "2024-05-01", *DAY_1))
+    assert caught.value.where == str(folder)
+    assert "--lake" in str(caught.value.hint)
+    assert [path.name for path in folder.iterdir()] == ["holiday.csv"]
+    with pytest.raises(LakeError, match="there is no lake here"):
+        open_lake(folder)
+
+
+def test_a_place_that_does_not_exist_is_no_lake(tmp_path: Path) -> None:
+    with pytest.raises(LakeError, match="there is no lake here") as caught:
+        open_lake(tmp_path / "nowhere")
+    assert caught.value.where == str(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_second_writer_waits_its_turn(tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    land(root, futures_trades(tmp_path, "2024-05-01", *DAY_1))
+    before, path = contents(root), second_day(tmp_path, *DAY_2)
+    with single_writer(root):
+        with pytest.raises(LakeError) as caught:
+            take(root, path)
+        assert contents(root) == before
+    assert caught.value.what == "another process is writing to this lake"
+    assert (caught.value.where, caught.value.value) == (str(root), f"process {os.getpid()}")
+    assert "wait until it has finished" in str(caught.value.hint)
+    land(root, path)
+    assert rows(root)["trade_id"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_second_writer_in_another_process_is_refused_and_a_dead_one_is_forgotten(tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    open_lake(root, create=True)
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom pointline.lake.durable import single_writer\n"
+        "with single_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LakeError, match="another process is writing") as caught:
+            take(root, second_day(tmp_path, *DAY_2))
+        assert caught.value.value == f"process {holder.pid}"
+        holder.kill()
+    land(root, second_day(tmp_path, *DAY_2))
+    assert rows(root)["trade_id"].to_list() == [6, 7, 8]
+
+
+FULL_DISK = """
+import json, resource, signal, sys
+from pathlib import Path
+from pointline.errors import LakeError
+from tests.lake.archives import take
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+root, limit, path = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+try:
+    (report,) = take(root, path)
+    print(json.dumps({"outcome": report.outcome, "problem": report.problem}))
+except LakeError as error:
+    print(json.dumps({"outcome": "stopped", "problem": str(error)}))
+"""
+
+
+def on_a_full_disk(root: Path, limit: int, path: Path) -> dict[str, str]:
+    """Ingests in a process whose files may not grow beyond `limit` bytes; what it said."""
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(root), str(limit), str(path)], capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    said: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+@pytest.mark.parametrize("limit", [10, 300, 1_500, 4_000])
+def test_no_space_leaves_the_lake_as_it_was(tmp_path: Path, limit: int) -> None:
+    """A small limit stops the Delta log, a larger one the data file."""
+    root = tmp_path / "lake"
+    land(root, futures_trades(tmp_path, "2024-05-01", *DAY_1))
+    before = contents(root)
+    many = [
+        trade(n, f"2024-05-02 12:{n // 60 % 60:02d}:{n % 60:02d}", f"{60000 + n * 7919 % 97}.{n % 10}", f"0.{n:03d}1")
+        for n in range(1, 999)
+    ]
+    path = second_day(tmp_path, *many)
+    said = on_a_full_disk(root, limit, path)
+    assert said["outcome"] == "stopped"
+    for part in ("no disk space is left; the lake is as it was before this file", "where:", str(root), "free some space and run the same"):
+        assert part in said["problem"]
+    assert contents(root) == before
+    assert rows(root)["trade_id"].to_list() == [1, 2, 3, 4, 5]
+    land(root, path)
+    land(tmp_path / "reference", futures_trades(tmp_path, "2024-05-01", *DAY_1), path)
+    assert contents(root) == contents(tmp_path / "reference")
+
+
+def test_no_space_for_rows_put_aside_on_disk(tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    open_lake(root, create=True)
+    path = second_day(tmp_path, *(trade(n, "2024-05-02 12:00:00") for n in range(1, 2_000)))
+    script = FULL_DISK.replace("signal.signal", "import pointline.lake.spool as spool\nspool.SPILL_ROWS = 100\nsignal.signal", 1)
+    done = subprocess.run([sys.executable, "-c", script, str(root), "20000", str(path)], capture_output=True, text=True, check=False)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["outcome"] == "stopped"
+    assert "no disk space is left" in said["problem"]
+    assert contents(root) == {}
+    land(root, path)
+    assert rows(root).height == 1_999
+
+
+def test_errors_of_the_lake_are_errors_of_pointline() -> None:
+    assert issubclass(LakeError, PointlineError)
+    assert issubclass(LakeVersionError, LakeError)
