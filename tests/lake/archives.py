@@ -8,8 +8,6 @@ import json
 import zipfile
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from pointline.clock import to_us
 from pointline.lake import open_lake
 from pointline.lake.ingest import ingest
@@ -21,6 +19,8 @@ from pointline.sources.table import MappedTable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import polars as pl
 
     from pointline.lake import Lake
     from pointline.lake.ingest import FileReport

@@ -10,12 +10,6 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from pointline.clock import to_us
-from pointline.lake import open_lake, spool
-from pointline.lake.partition import file_id
-from pointline.sources import csv_blocks
-from pointline.sources.base import Hints
 from tests.lake.archives import (
     FUTURES,
     TRADES_HEADER,
@@ -32,6 +26,12 @@ from tests.lake.archives import (
     versions,
     write,
 )
+
+from pointline.clock import to_us
+from pointline.lake import open_lake, spool
+from pointline.lake.partition import file_id
+from pointline.sources import csv_blocks
+from pointline.sources.base import Hints
 
 if TYPE_CHECKING:
     from pathlib import Path

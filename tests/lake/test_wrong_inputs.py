@@ -10,10 +10,6 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-
-from pointline.errors import LakeError, LakeVersionError, PointlineError
-from pointline.lake import open_lake
-from pointline.lake.durable import single_writer
 from tests.lake.archives import (
     FUTURES,
     TRADES_HEADER,
@@ -28,6 +24,10 @@ from tests.lake.archives import (
     versions,
     write,
 )
+
+from pointline.errors import LakeError, LakeVersionError, PointlineError
+from pointline.lake import open_lake
+from pointline.lake.durable import single_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +205,7 @@ def test_a_file_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
 
 BAD_ROWS = {
     "one line with a column more": (f"{DAY_2[1]},9", "has 7 fields, not 6", None),
-    "one line cut short": (DAY_2[1][:20], "has 3 fields, not 6", None),
+    "one line cut short": ("7,60000.1,0.00", "has 3 fields, not 6", None),
     "thousands separator": (DAY_2[1].replace("60000.1", "60,000.1"), "has 7 fields, not 6", None),
     "letters in a price": (DAY_2[1].replace("60000.1", "6OOOO.1"), "cannot be read as a number", "price"),
     "empty price": (DAY_2[1].replace("60000.1", ""), "cannot be read as a number", "price"),
@@ -366,6 +366,22 @@ def test_no_space_leaves_the_lake_as_it_was(tmp_path: Path, limit: int) -> None:
     land(root, path)
     land(tmp_path / "reference", futures_trades(tmp_path, "2024-05-01", *DAY_1), path)
     assert contents(root) == contents(tmp_path / "reference")
+
+
+def test_no_space_for_the_log_leaves_the_lake_as_it_was(tmp_path: Path) -> None:
+    """Many small data files are written, then the one commit that would make them live does not fit."""
+    root = tmp_path / "lake"
+    land(root, futures_trades(tmp_path, "2024-05-01", *DAY_1))
+    before = contents(root)
+    path = futures_trades(tmp_path, "2024-05", *(trade(day, f"2024-05-{day:02d} 12:00:00") for day in range(2, 32)))
+    said = on_a_full_disk(root, 9_000, path)
+    written = [file for file in root.glob("trades/*/*/*/*.parquet") if file.stat().st_size < 9_000]
+    assert len(written) == 31
+    assert said["outcome"] == "stopped"
+    assert "no disk space is left; the lake is as it was before this file" in said["problem"]
+    assert contents(root) == before
+    land(root, path)
+    assert rows(root)["trade_id"].to_list() == [1, 2, 3, 4, 5, *range(2, 32)]
 
 
 def test_no_space_for_rows_put_aside_on_disk(tmp_path: Path) -> None:

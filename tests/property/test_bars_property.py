@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -156,18 +157,19 @@ def rules(draw: st.DrawFn, trades: list[Trade]) -> BarRule:
     boundary = draw(st.sampled_from(["carry", "reset"]))
     anchor = draw(st.sampled_from(["day", "start"]))
     volume = max(1, sum(t.qty for t in trades) // parts)
-    quote = max(1, sum(t.quote for t in trades) // parts)
+    quote = max(1, sum(t.quote for t in trades) // parts // 10**PRICE_DECIMALS)
     base = f"{volume}e-{QTY_DECIMALS}"
     kinds: dict[str, Callable[[], BarRule]] = {
         "volume": lambda: VolumeBarConfig(base, boundary=boundary, anchor=anchor),
-        "dollar": lambda: DollarBarConfig(f"{quote}e-{PRICE_DECIMALS + QTY_DECIMALS}", boundary=boundary, anchor=anchor),
+        "dollar": lambda: DollarBarConfig(f"{quote}e-{QTY_DECIMALS}", boundary=boundary, anchor=anchor),
         "trades": lambda: TradeBarConfig(max(1, len(trades) // parts), boundary=boundary, anchor=anchor),
         "time": lambda: TimeBarConfig(draw(st.sampled_from(["1h", "7h", "1d", "86399999999us"])), anchor=anchor),
         "imbalance": lambda: ImbalanceBarConfig(base, anchor=anchor),
         "signed": lambda: VolumeBarConfig(base, use_absolute_volume=False, boundary="reset", anchor=anchor),
     }
-    names = [name for name in kinds if name != "dollar" or all(2 * quote + t.quote < 1 << 62 for t in trades)]
-    return kinds[draw(st.sampled_from(names))]()
+    if max(t.price for t in trades) * max(t.qty for t in trades) >= 1 << 56:
+        del kinds["dollar"]  # refused, see the tests of overflow
+    return kinds[draw(st.sampled_from(list(kinds)))]()
 
 
 # --- expected windows
@@ -179,20 +181,20 @@ def expected_windows(rule: BarRule, trades: list[Trade], start: int, end: int) -
     if isinstance(rule, TimeBarConfig):
         return oracle.time_windows(rule.interval_us, start, end)
     if isinstance(rule, ImbalanceBarConfig):
-        return oracle.reset_windows(trades, oracle.bought_less_sold, units(rule.imbalance_threshold), start, end)
+        return oracle.reset_windows(trades, oracle.bought_less_sold, units(rule.imbalance_threshold, QTY_DECIMALS), start, end)
     if isinstance(rule, VolumeBarConfig) and not rule.use_absolute_volume:
-        return oracle.reset_windows(trades, oracle.bought_less_sold, units(rule.volume_threshold), start, end)
+        return oracle.reset_windows(trades, oracle.bought_less_sold, units(rule.volume_threshold, QTY_DECIMALS), start, end)
     count = oracle.carry_windows if rule.boundary == "carry" else oracle.reset_windows
     threshold = {
-        VolumeBarConfig: lambda r: units(r.volume_threshold),
-        DollarBarConfig: lambda r: units(r.dollar_threshold),
+        VolumeBarConfig: lambda r: units(r.volume_threshold, QTY_DECIMALS),
+        DollarBarConfig: lambda r: units(r.dollar_threshold, PRICE_DECIMALS + QTY_DECIMALS),
         TradeBarConfig: lambda r: r.trade_threshold,
     }[type(rule)](rule)
     return count(trades, AMOUNTS[type(rule)], threshold, start, end)
 
 
-def units(threshold: Any) -> int:  # noqa: ANN401
-    return int(str(threshold).split("e")[0])
+def units(threshold: float | Decimal | str, decimals: int) -> int:
+    return int(Decimal(str(threshold)).scaleb(decimals))
 
 
 def stretches_of(rule: BarRule, trades: list[Trade]) -> list[tuple[int, int]]:
@@ -302,8 +304,7 @@ def test_a_spine_tiles_its_stretch_and_loses_nothing(data: st.DataObject) -> Non
         assert frame["bucket_start"][0] == start
         assert frame["bucket_end"][-1] == end
         assert frame["bucket_start"][1:].to_list() == frame["bucket_end"][:-1].to_list()
-        assert frame["bar_id"].diff().drop_nulls().min() in (None, *range(1, 1 << 20)) or frame["bar_id"].is_sorted()
-        assert frame["bar_id"].is_unique().all()
+        assert (frame["bar_id"].diff().drop_nulls() > 0).all()
         assert frame["complete"][:-1].all()
         for (ints, _), trades in zip(run.sums, (perp, spot), strict=True):
             inside = [t for t in trades if start <= t.us < end]

@@ -43,7 +43,7 @@ def basis_and_funding(features: pl.DataFrame, *, title: str) -> Any:  # noqa: AN
         shared_xaxes=True,
         vertical_spacing=0.06,
         row_heights=[0.4, 0.35, 0.25],
-        subplot_titles=("Price at bar close", "Basis, bps" if basis == "basis_bps" else "Basis across quotes, bps", "Funding, bps per 8 h"),
+        subplot_titles=("Price at the end of each bar (UTC)", "Basis, bps" if basis == "basis_bps" else "Basis across quotes, bps", "Funding, bps per 8 h"),
     )
 
     def line(row: int, values: pl.Series, name: str, color: str, **options: Any) -> None:  # noqa: ANN401 - plotly's own options
@@ -60,11 +60,10 @@ def basis_and_funding(features: pl.DataFrame, *, title: str) -> Any:  # noqa: AN
         template="plotly_white",
         font={"family": "system-ui, sans-serif", "color": _INK, "size": 13},
         height=820,
-        margin={"l": 60, "r": 20, "t": 100, "b": 50},
-        legend={"orientation": "h", "y": 1.06, "x": 1.0, "xanchor": "right", "yanchor": "bottom"},
+        margin={"l": 60, "r": 20, "t": 90, "b": 40},
+        legend={"orientation": "h", "y": -0.07, "x": 0},
         hovermode="x unified",
     )
-    figure.update_xaxes(title_text="bar end, UTC", row=3, col=1)
     return figure
 
 
