@@ -75,7 +75,9 @@ def commands(block: Block) -> list[tuple[int, list[str]]]:
             line = line[2:]
         elif block.language == "console":
             continue
-        words = list(shlex.shlex(line, posix=True, punctuation_chars=True)) if not line.startswith("#") else []
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True  # a colon belongs to its word
+        words = list(lexer) if not line.startswith("#") else []
         while words:
             end = next((k for k, word in enumerate(words) if word in ENDS_OF_A_COMMAND), len(words))
             command = words[:end]

@@ -267,6 +267,16 @@ def _walk_times(ts, price, ints, variances, row, last_prices, squares):  # type:
 
 
 @_compiled
+def _sums_fit(price, qty, ints, row):  # type: ignore[no-untyped-def]
+    """Whether quantity and deviations of bar `row` stay below 2**62 with a slice of rows added."""
+    deviation, quantity = abs(np.float64(ints[row, DEV])), np.float64(ints[row, QTY])
+    for i in range(len(price)):
+        deviation += abs(np.float64(price[i] - ints[row, OPEN]))
+        quantity += qty[i]
+    return deviation < _SAFE and quantity < _SAFE
+
+
+@_compiled
 def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances):  # type: ignore[no-untyped-def]
     """Adds sorted rows to bars: rows ``[starts[k], starts[k + 1])`` go to bar ``first_row + k``, the last segment to the end.
 
@@ -279,7 +289,7 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
         ints, variances: accumulators, one row per bar, zeroed when fresh.
 
     Returns:
-        The number of rows added, or -1 - row of a bar whose sums might pass 2**62.
+        The number of rows added, or -1 - row of a bar whose sums pass 2**62.
     """
     rows = len(ts)
     if rows == 0:
@@ -299,7 +309,8 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
                 ints[row, LOW] = price[a]
             count = np.float64(b - a)
             reach = np.float64(max(highest - ints[row, OPEN], ints[row, OPEN] - lowest))
-            if reach * (count + ints[row, COUNT]) >= _SAFE or largest * count + np.float64(ints[row, QTY]) >= _SAFE:
+            small = reach * count + abs(np.float64(ints[row, DEV])) < _SAFE and largest * count + np.float64(ints[row, QTY]) < _SAFE
+            if not small and not _sums_fit(price[a:b], qty[a:b], ints, row):
                 return -1 - row
             _walk_times(ts[a:b], price[a:b], ints, variances, row, last_prices, squares)
             _add_amounts(price[a:b], qty[a:b], side[a:b], ints, row, reach * reach * count < _SAFE)

@@ -59,7 +59,11 @@ def number(text: str) -> float | None:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    markets = {PERP: prints_of("perp_trades.csv"), SPOT: prints_of("spot_trades.csv"), INVERSE: prints_of("inverse_trades.csv", "contracts")}
+    markets = {
+        PERP: prints_of("perp_trades.csv"),
+        SPOT: prints_of("spot_trades.csv"),
+        INVERSE: prints_of("inverse_trades.csv", "contracts"),
+    }
     return lake_of(tmp_path_factory.mktemp("golden"), markets)
 
 

@@ -106,7 +106,9 @@ def trades_are_read_from_memory() -> Iterator[None]:
 
 # --- random markets
 
-PRICES = st.one_of(st.just((1, 3)), st.just((10**9, 10**6)), st.just((6 * 10**13, 10**10)), st.just((1 << 50, 1 << 45)), st.just((1, 1 << 50)))
+PRICES = st.one_of(
+    st.just((1, 3)), st.just((10**9, 10**6)), st.just((6 * 10**13, 10**10)), st.just((1 << 50, 1 << 45)), st.just((1, 1 << 50))
+)
 QUANTITIES = st.one_of(st.just(9), st.just(5_000), st.just(10**6), st.just(1 << 53))
 
 
@@ -174,7 +176,11 @@ def rules(draw: st.DrawFn, trades: list[Trade]) -> BarRule:
 
 # --- expected windows
 
-AMOUNTS: Mapping[type[BarRule], oracle.Amount] = {VolumeBarConfig: oracle.volume, DollarBarConfig: oracle.dollars, TradeBarConfig: oracle.one}
+AMOUNTS: Mapping[type[BarRule], oracle.Amount] = {
+    VolumeBarConfig: oracle.volume,
+    DollarBarConfig: oracle.dollars,
+    TradeBarConfig: oracle.one,
+}
 
 
 def expected_windows(rule: BarRule, trades: list[Trade], start: int, end: int) -> list[Window]:
@@ -263,16 +269,20 @@ def test_windows_and_sums_equal_the_plain_loops(data: st.DataObject) -> None:
         check_sums(run, 1, spot, windows)
 
 
-@pytest.mark.parametrize("rule", [
-    VolumeBarConfig("1.3"),
-    VolumeBarConfig("0.04", boundary="reset"),
-    VolumeBarConfig("6", boundary="reset"),
-    DollarBarConfig("0.001"),
-    TradeBarConfig(2),
-    TradeBarConfig(700),
-    ImbalanceBarConfig("0.2"),
-    TimeBarConfig("1s", anchor="start"),
-], ids=str)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        VolumeBarConfig("1.3"),
+        VolumeBarConfig("0.04", boundary="reset"),
+        VolumeBarConfig("6", boundary="reset"),
+        DollarBarConfig("0.001"),
+        TradeBarConfig(2),
+        TradeBarConfig(700),
+        ImbalanceBarConfig("0.2"),
+        TimeBarConfig("1s", anchor="start"),
+    ],
+    ids=str,
+)
 def test_long_markets_equal_the_plain_loops(rule: BarRule) -> None:
     perp, spot = long_market(1, 3_000), long_market(2, 700)
     driver, other = venue(PERP, perp), venue(SPOT, spot)
@@ -487,6 +497,16 @@ def test_a_price_range_that_does_not_fit_is_refused(batch_rows: int) -> None:
     driver = venue(PERP, trades)
     with pytest.raises(AmountOverflowError, match=r"binance-futures:BTCUSDT"):
         run_spine(TradeBarConfig(5_000), driver, (driver,), FIRST_DAY, FIRST_DAY + DAY_US, batch_rows)
+
+
+def test_a_price_range_that_shrinks_as_the_bar_grows_is_refused_too() -> None:
+    """Each distance alone, times the trades so far, stays below 2**62; their sum does not."""
+    steps = [0, *[HUGE - 1] * 510, *[((1 << 62) - (1 << 12)) // (k + 1) for k in range(511, 3_000)]]
+    trades = [Trade(FIRST_DAY + k, HUGE - step, 1, seller=False, quote=0) for k, step in enumerate(steps)]
+    assert sum(steps) > 1 << 63
+    driver = venue(PERP, trades)
+    with pytest.raises(AmountOverflowError, match=r"binance-futures:BTCUSDT"):
+        run_spine(TradeBarConfig(5_000), driver, (driver,), FIRST_DAY, FIRST_DAY + DAY_US, 1)
 
 
 def test_one_huge_trade_among_many_small_ones_is_no_overflow() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,9 @@ def _commit(lake: Lake, name: str, delta_schema: Schema, partition_by: list[str]
         actions: list[AddAction | RemoveAction] = [
             AddAction(f.path, (folder / f.path).stat().st_size, dict(f.partition), 0, data_change=True, stats=_stats(f)) for f in added
         ]
-        actions += [RemoveAction(f.path, True, 0, partition_values=dict(f.partition)) for f in removed if f.path not in kept]  # noqa: FBT003
+        now_ms = time.time_ns() // 1_000_000  # vacuum keeps replaced files for its retention from here on
+        dead = [f for f in removed if f.path not in kept]
+        actions += [RemoveAction(f.path, True, now_ms, partition_values=dict(f.partition)) for f in dead]  # noqa: FBT003
         try:
             table.create_write_transaction(actions, mode="append", schema=delta_schema, partition_by=partition_by)
         except DeltaError as error:

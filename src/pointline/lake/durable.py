@@ -14,17 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+STAGING = ".staging"  # folder of a lake for what is not finished; emptied when the next writer begins
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], *, through: Path | None = None) -> None:
     """Lets `write` make a file, then puts it at `path` whole, durably, or not at all.
+
+    Args:
+        path: where the file shall be.
+        write: makes the file at the path that it is given.
+        through: folder on the same disk in which the file grows; beside `path` if not given.
 
     Raises:
         LakeError: the disk is full; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    folder = through if through is not None else path.parent
+    for needed in (path.parent, folder):
+        needed.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
         with disk_errors(path):
             write(temporary)

@@ -16,7 +16,7 @@ from pointline import clock, schema
 from pointline.errors import ConfigError, PointlineError, SourceError
 from pointline.lake.checks import check_rows
 from pointline.lake.delta_log import NewFile, append_rows, commit
-from pointline.lake.durable import single_writer
+from pointline.lake.durable import STAGING, single_writer
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
 from pointline.lake.partition import Feed, encode, file_id, partition_path, to_floats, write_partition
 from pointline.lake.spool import Slot, Spool
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake
     from pointline.sources.base import Batch, Hints, Identity, Source
 
-STAGING = ".staging"
 
 
 @dataclass
@@ -157,7 +156,7 @@ def ingest_file(lake: Lake, manifest: Manifest, path: Path, source: Source, iden
     _check_names(identity)
     digest = _sha256(path)
     _verify_checksum(path, digest)
-    options = json.dumps({"clock": hints.clock, "latency_us": hints.latency_us, "off_book_limit": hints.off_book_limit}, sort_keys=True)
+    options = _options(hints)
     before = manifest.current(identity.key)
     size = path.stat().st_size
     if before is not None and before["sha256"] == digest and before["options"] == options:
@@ -310,7 +309,7 @@ def _union(parts: list[tuple[Feed, pl.DataFrame]], kind: str) -> tuple[pl.DataFr
 def _replace(lake: Lake, slot: Slot, live: PartitionFile | None, frame: pl.DataFrame, feeds: list[Feed], changes: _Changes) -> None:
     stored = encode(frame, slot.kind)
     path = partition_path(slot.kind, slot.exchange, slot.symbol, slot.date, feeds)
-    write_partition(lake.table_path(slot.kind) / path, stored, slot.kind, feeds)
+    write_partition(lake.table_path(slot.kind) / path, stored, slot.kind, feeds, through=lake.root / STAGING)
     added, removed = changes.setdefault(slot.kind, ([], []))
     bounds = {name: (stored[name].min(), stored[name].max()) for name in ("ts_local_us", "ts_event_us")}
     added.append(NewFile(path, _partition(slot), stored.height, bounds))  # type: ignore[arg-type]
@@ -380,6 +379,14 @@ def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
         hint="`pointline catalog --quarantine` shows them all; a corrected file of the same name replaces this one when ingested",
     )
     return str(error)
+
+
+def _options(hints: Hints) -> str:
+    """What the user chose that changes what lands: with other choices, the same file is another version."""
+    chosen = {"clock": hints.clock, "latency_us": hints.latency_us, "off_book_limit": hints.off_book_limit}
+    if hints.mapping is not None:
+        chosen["mapping"] = _sha256(hints.mapping)
+    return json.dumps(chosen, sort_keys=True)
 
 
 def _check_names(identity: Identity) -> None:

@@ -122,8 +122,8 @@ def totals_of(frame: pl.DataFrame, kind: str) -> dict[str, Any]:
     return totals
 
 
-def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Feed]) -> dict[str, Any]:
-    """Writes a partition's Parquet file durably and returns its totals."""
+def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Feed], *, through: Path | None = None) -> dict[str, Any]:
+    """Writes a partition's Parquet file durably, see `write_atomically`, and returns its totals."""
     import pyarrow.parquet as pq
 
     totals = totals_of(stored, kind)
@@ -145,7 +145,7 @@ def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Fee
             data_page_size=1 << 20,
         )
 
-    write_atomically(path, write)
+    write_atomically(path, write, through=through)
     return totals
 
 

@@ -43,7 +43,11 @@ def basis_and_funding(features: pl.DataFrame, *, title: str) -> Any:  # noqa: AN
         shared_xaxes=True,
         vertical_spacing=0.06,
         row_heights=[0.4, 0.35, 0.25],
-        subplot_titles=("Price at the end of each bar (UTC)", "Basis, bps" if basis == "basis_bps" else "Basis across quotes, bps", "Funding, bps per 8 h"),
+        subplot_titles=(
+            "Price at the end of each bar (UTC)",
+            "Basis, bps" if basis == "basis_bps" else "Basis across quotes, bps",
+            "Funding, bps per 8 h",
+        ),
     )
 
     def line(row: int, values: pl.Series, name: str, color: str, **options: Any) -> None:  # noqa: ANN401 - plotly's own options

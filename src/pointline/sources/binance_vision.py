@@ -70,6 +70,7 @@ class _Dataset:
     kind: Callable[[str], str]
     convert: Callable[[pl.DataFrame, Identity], pl.DataFrame]
     positive: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 _INT, _FLOAT, _TEXT = pl.Int64(), pl.Float64(), pl.String()
@@ -185,6 +186,7 @@ _DATASETS = {
         layouts=(_METRICS,),
         types={"create_time": _TEXT, **dict.fromkeys(_METRICS[2:], _FLOAT)},
         time="create_time",
+        optional=_METRICS[4:],
         kind=lambda _: "open_interest",
         convert=_convert_metrics,
     ),
@@ -285,13 +287,15 @@ class BinanceVision:
             types=dataset.types,
             time=dataset.time,
             positive=dataset.positive,
+            optional=dataset.optional,
             flags=("is_buyer_maker",) if "is_buyer_maker" in dataset.types else (),
         )
         unit: int | None = None
         for block in read_csv_blocks(path, layout):
             frame, unit = time_unit(block.frame, dataset.time, unit, path)
-            parsed = dataset.convert(frame, identity).with_columns(ts_local_us=pl.col("ts_event_us") + hints.latency_us)
             kind = dataset.kind(identity.dataset)
+            latency_us = 0 if "candles_" in kind else hints.latency_us  # a candle is stamped with its end
+            parsed = dataset.convert(frame, identity).with_columns(ts_local_us=pl.col("ts_event_us") + latency_us)
             columns = schema.table(kind).parsed
             yield Batch(
                 kind=kind,

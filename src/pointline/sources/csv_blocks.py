@@ -35,10 +35,11 @@ class CsvLayout:
 
     Attributes:
         layouts: accepted column lists, told apart by their length.
-        types: the columns that are read, every one of them required in every row.
+        types: the columns that are read, required in every row unless `optional`.
         time: the column with the rows' time.
         positive: columns whose values must be above zero.
         flags: columns of ``true``/``false`` in any spelling.
+        optional: columns that may be empty.
     """
 
     layouts: tuple[tuple[str, ...], ...]
@@ -46,6 +47,7 @@ class CsvLayout:
     time: str
     positive: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass
@@ -232,26 +234,31 @@ def _accept(frame: pl.DataFrame, lines: list[bytes], columns: tuple[str, ...], l
     for name in layout.positive:
         usable[name] &= pl.col(name) > 0
     checked = frame.with_columns(pl.all_horizontal([condition.fill_null(value=False) for condition in usable.values()]).alias("_usable"))
-    rejects = [
+    found = [
         _reject(row, _text(lines[row["source_row"] - first_line]), columns, layout)
         for row in checked.filter(~pl.col("_usable")).iter_rows(named=True)
     ]
-    return CsvBlock(checked.filter("_usable").drop("_usable"), pl.DataFrame(rejects, schema=REJECT_SCHEMA, orient="row"))
+    rejects = pl.DataFrame([reject for reject in found if reject is not None], schema=REJECT_SCHEMA, orient="row")
+    accepted = checked.filter(pl.col("_usable") | ~pl.col("source_row").is_in(rejects["line"].implode()))
+    return CsvBlock(accepted.drop("_usable"), rejects)
 
 
-def _reject(row: dict[str, object], raw: str, columns: tuple[str, ...], layout: CsvLayout) -> tuple[object, ...]:
+def _reject(row: dict[str, object], raw: str, columns: tuple[str, ...], layout: CsvLayout) -> tuple[object, ...] | None:
+    """What is wrong with a line, in the order of `REJECT_SCHEMA`; None where only optional values are empty."""
     fields = dict(zip(columns, raw.split(","), strict=False))
     for name in columns:
         value = row.get(name)
         if name not in row:
             continue
         if value is None:
+            if name in layout.optional and not fields[name].strip(' "'):
+                continue
             return (row["source_row"], name, fields[name], f"cannot be read as {_noun(name, layout)}", raw, True)
         if isinstance(value, float) and not math.isfinite(value):
             return (row["source_row"], name, fields[name], "is not a finite number", raw, True)
         if name in layout.positive and isinstance(value, int | float | Decimal) and value <= 0:
             return (row["source_row"], name, fields[name], "must be above zero", raw, True)
-    return (row["source_row"], None, None, "unusable line", raw, True)
+    return None
 
 
 def _noun(name: str, layout: CsvLayout) -> str:
