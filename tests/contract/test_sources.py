@@ -576,7 +576,7 @@ def test_block_size_changes_nothing(tmp_path: Path, case: Case, monkeypatch: pyt
 def test_latency_moves_the_receive_time_where_there_is_none(tmp_path: Path, case: Case) -> None:
     hints = replace(hints_of(tmp_path, case), latency_us=1_500)
     found = rows_of(read(tmp_path, case, text_of(case, *case.lines), hints=hints))
-    moved = case.clock == "assumed" and not (case.source == "table" and "candles" in case.kind)
+    moved = case.clock == "assumed" and "candles" not in case.kind
     assert found == [{**row, "ts_local_us": row["ts_local_us"] + (1_500 if moved else 0)} for row in numbered(case)]
 
 

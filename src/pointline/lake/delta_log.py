@@ -11,7 +11,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import LakeError
-from pointline.lake.durable import disk_errors, sync
+from pointline.lake.durable import disk_errors, make_folder, sync
 from pointline.lake.store import stored_columns
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def append_rows(lake: Lake, name: str, frame: pl.DataFrame, file_name: str) -> N
     """Adds one small Parquet file to a table without partitions; adding the same file name again changes nothing."""
     from deltalake import Schema
 
-    from pointline.lake.durable import write_atomically
+    from pointline.lake.durable import STAGING, write_atomically
 
     path = lake.table_path(name) / file_name
-    write_atomically(path, frame.write_parquet)
+    write_atomically(path, frame.write_parquet, through=lake.root / STAGING)
     _commit(lake, name, Schema.from_arrow(frame.clear().to_arrow().schema), [], [NewFile(file_name, {}, frame.height, {})], [])
 
 
@@ -76,7 +76,7 @@ def _commit(lake: Lake, name: str, delta_schema: Schema, partition_by: list[str]
     with disk_errors(folder):
         table = lake.delta(name)
         if table is None:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             DeltaTable.create(str(folder), schema=delta_schema, partition_by=partition_by)
             _sync_log(folder)
             table = DeltaTable(str(folder))

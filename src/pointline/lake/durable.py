@@ -31,7 +31,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, through: Path
     """
     folder = through if through is not None else path.parent
     for needed in (path.parent, folder):
-        needed.mkdir(parents=True, exist_ok=True)
+        make_folder(needed)
     temporary = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
         with disk_errors(path):
@@ -62,6 +62,14 @@ def disk_errors(path: Path) -> Iterator[None]:
                 hint="free some space and run the same command again: it goes on where it stopped",
             ) from error
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, durably."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync(made.parent)
 
 
 def sync(path: Path) -> None:
