@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from pointline.errors import ConfigError, PointlineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from pointline.lake.ingest import FileReport
     from pointline.research.spines.config import BarRule
@@ -35,19 +36,25 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 def main() -> None:
     """Runs the command line; every error a user can cause is printed without a traceback and exits with 2."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; what was finished is stored, run the same command again to go on")
     except PointlineError as error:
         _fail(str(error))
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    except OSError as error:
+        where = f"\n  where:    {error.filename}" if error.filename else ""
+        _fail(f"the system refused: {error.strerror or error}{where}\n  hint:     check that the place exists and that you may use it")
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         show = getattr(error, "show", None)  # a mistake in the command's own options, which typer explains
         if callable(show):
             show()
             sys.exit(2)
         _fail(f"unexpected {type(error).__name__}: {error}\n  hint:     a defect of pointline: please report it with the command")
+    if code:
+        sys.exit(code)
 
 
 def _say(text: str) -> None:
@@ -59,13 +66,16 @@ def _fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def _print(view: RenderableType) -> None:
+def _console() -> Console:
+    """Standard output; what is piped gets lines of 160 characters unless COLUMNS says otherwise."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)
-    console.print(view)
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 160
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def _print(view: RenderableType) -> None:
+    _console().print(view)
 
 
 def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
@@ -85,14 +95,14 @@ def demo(
     Example: pointline demo -o out/demo
     """
     from pointline.demo import run_demo
-    from pointline.report.tables import ingest_view, summary_view
+    from pointline.report.tables import bars_view, ingest_view, summary_view
 
     result = run_demo(output_folder, trades_per_day=trades, say=_say)
     study = result.study
     if json_output:
         _print_json({"files": {name: str(path) for name, path in result.files.items()}, **study.summary})
         return
-    _print(ingest_view(result.reports, elapsed_s=result.ingest_s))
+    _print(ingest_view(result.reports, elapsed_s=result.ingest_s, width=_console().width))
     _print(
         summary_view(
             study.summary,
@@ -101,29 +111,10 @@ def demo(
             notes=study.notes,
         )
     )
-    _show_bars(study.features)
+    sys.stdout.write("\n")
+    _print(bars_view(study.features, width=_console().width))
     for name, path in result.files.items():
         sys.stdout.write(f"{name}: {path}\n")
-
-
-def _show_bars(features: Any) -> None:  # noqa: ANN401 - a polars frame, imported late
-    import polars as pl
-
-    columns = [
-        "bucket_end",
-        "perp_close",
-        "spot_close",
-        "spot_age_us",
-        "basis_bps",
-        "funding_8h",
-        "funding_basis_divergence",
-        "volume_ratio",
-        "flow_divergence",
-    ]
-    with pl.Config(
-        tbl_rows=8, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=6
-    ):
-        sys.stdout.write(f"{features.select(columns).with_columns(pl.from_epoch('bucket_end', time_unit='us'))}\n")
 
 
 @app.command()
@@ -141,7 +132,7 @@ def ingest(
     clock: Annotated[str, typer.Option(help="receipt: use a recording's receive times; event: use the exchange's.")] = "receipt",
     latency: Annotated[str, typer.Option(help="Assumed delay where there is no receive time, e.g. 20ms.")] = "0us",
     off_book_limit: Annotated[
-        float, typer.Option(help="Set prints aside that are further than this share from the last trade; 0 keeps all.")
+        float, typer.Option(help="Set prints aside that are further than this share from the last trade; 0 keeps all.", min=0.0)
     ] = 0.01,
     json_output: JsonOption = False,
 ) -> None:
@@ -180,7 +171,7 @@ def ingest(
     if json_output:
         _print_json([dict(vars(report)) for report in reports])
     else:
-        _print(ingest_view(reports, elapsed_s=time.perf_counter() - began))
+        _print(ingest_view(reports, elapsed_s=time.perf_counter() - began, width=_console().width))
     problems = [report for report in reports if report.problem is not None and not _is_bystander(report, paths)]
     if problems:
         raise_all = "\n".join(f"error: {report.problem}" for report in problems)
@@ -251,7 +242,7 @@ def catalog(
     from pointline.lake.catalog import catalog as read
     from pointline.lake.manifest import Manifest, read_quarantine
     from pointline.lake.store import open_lake
-    from pointline.report.tables import catalog_view
+    from pointline.report.tables import catalog_view, quarantine_view
 
     opened = open_lake(lake)
     if quarantine:
@@ -262,8 +253,7 @@ def catalog(
         if json_output:
             _print_json(rows.to_dicts())
         else:
-            with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=80):
-                sys.stdout.write(f"{rows.select('file_name', 'line', 'column', 'value', 'reason')}\n")
+            _print(quarantine_view(rows))
         return
     found = read(opened, exchange, symbol)
     if json_output:
@@ -315,7 +305,7 @@ def compare(
             start=start,
             end=end,
             bars=_rule(bars, threshold, boundary, anchor),
-            spot_bars=_rule(bars, dual, boundary, anchor) if dual else None,  # type: ignore[arg-type]
+            spot_bars=_spot_rule(bars, dual, boundary, anchor),
             join=join,  # type: ignore[arg-type]
             costs=CostModel.same_exchange() if same_exchange else None,
             lake=lake,
@@ -336,6 +326,13 @@ def _rule(kind: str, threshold: str, boundary: str, anchor: str) -> BarRule | st
 
     get_builder(kind)
     if threshold == "auto":
+        if (boundary, anchor) != ("carry", "day"):
+            raise ConfigError(
+                "--threshold auto goes with --boundary carry and --anchor day only",
+                value=f"--boundary {boundary} --anchor {anchor}",
+                expected="a number for --threshold",
+                hint="run it with --threshold auto alone and use the threshold that it prints",
+            )
         return f"auto:{kind}"
     common: dict[str, Any] = {"boundary": "reset" if kind == "imbalance" else boundary, "anchor": anchor}
     if kind == "time":
@@ -350,11 +347,23 @@ def _rule(kind: str, threshold: str, boundary: str, anchor: str) -> BarRule | st
     return rule
 
 
+def _spot_rule(kind: str, threshold: str | None, boundary: str, anchor: str) -> BarRule | None:
+    rule = None if threshold is None else _rule(kind, threshold, boundary, anchor)
+    if isinstance(rule, str):
+        raise ConfigError(
+            "--dual needs a threshold of its own",
+            value=threshold,
+            expected="a number, in the units of --threshold",
+            hint="auto is for --threshold only",
+        )
+    return rule
+
+
 _WRITERS = {".parquet": "write_parquet", ".csv": "write_csv", ".arrow": "write_ipc"}
 
 
 def _check_output(path: Path | None) -> None:
-    if path is not None and (path.suffix not in _WRITERS or not path.absolute().parent.is_dir()):
+    if path is not None and (path.suffix not in _WRITERS or not path.absolute().parent.is_dir() or path.is_dir()):
         raise ConfigError(
             "the output cannot be written there", value=str(path), expected=f"a file in an existing folder, ending in {', '.join(_WRITERS)}"
         )

@@ -526,6 +526,22 @@ def test_metrics_are_open_interest(tmp_path: Path) -> None:
     ]
 
 
+def test_an_empty_ratio_does_not_cost_the_open_interest(tmp_path: Path) -> None:
+    lines = [
+        "2024-05-01 00:05:00,BTCUSDT,80000.5,4800000000.25,1.5,1.25,1.75,",
+        "2024-05-01 00:10:00,BTCUSDT,80001,4800000001,,,,1.1",
+        "2024-05-01 00:15:00,BTCUSDT,80002,4800000002,1.5,1.25,1.75,none",
+        "2024-05-01 00:20:00,BTCUSDT,,4800000002,1.5,1.25,1.75,1",
+    ]
+    root = tmp_path / "lake"
+    (report,) = land(root, write(tmp_path, f"{FUTURES}/daily/metrics/BTCUSDT/BTCUSDT-metrics-2024-05-01.zip", *lines))
+    assert (report.rows_landed, report.rows_quarantined) == (2, 2)
+    found = rows(root, "open_interest").select("open_interest", "account_ratio", "taker_volume_ratio").rows()
+    assert found == [(80000.5, 1.75, None), (80001.0, None, 1.1)]
+    aside = [(row["line"], row["column"], row["value"]) for row in quarantine(root)]
+    assert aside == [(3, "sum_taker_long_short_vol_ratio", "none"), (4, "sum_open_interest", "")]
+
+
 def test_quotes_share_one_scale_for_both_sides(tmp_path: Path) -> None:
     header = "update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,event_time"
     at = ms("2024-05-01 12:00:00")

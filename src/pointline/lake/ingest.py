@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pointline.sources.base import Batch, Hints, Identity, Source
 
 
-
 @dataclass
 class FileReport:
     """What became of one archive file.

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from pointline import schema
 from pointline.clock import time_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
 
     from pointline.lake.ingest import FileReport
 
 _SHOWN_FILES = 20
+_SHOWN_GAPS = 10
+_SHOWN_BARS = 4
+_WIDE, _FEW = 130, 5
+_BAR_COLUMNS = (
+    "perp_close",
+    "spot_close",
+    "basis_bps",
+    "cross_quote_basis_bps",
+    "funding_8h",
+    "spot_age_us",
+    "volume_ratio",
+    "flow_divergence",
+    "funding_basis_divergence",
+)
+_FLAWS = {"rows_quarantined": "quarantined", "duplicates": "duplicates", "missing_ids": "missing ids"}
 
 
 def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple[str, ...]) -> RenderableType:
@@ -38,7 +60,9 @@ def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple
     parts: list[RenderableType] = [
         Text(title, style="bold"),
         head,
+        Text(),
         _quantile_table(summary["quantiles"]),
+        Text(),
         _null_table(summary["null_share"]),
     ]
     parts += [Text(f"note: {note}", style="yellow") for note in notes]
@@ -54,19 +78,21 @@ def _grid() -> Any:  # noqa: ANN401 - rich is imported where it is used
     return grid
 
 
-def _table(*columns: str, title: str | None = None) -> Any:  # noqa: ANN401 - rich is imported where it is used
+def _table(*columns: str, words: tuple[str, ...]) -> Any:  # noqa: ANN401 - rich is imported where it is used
+    """A table with numbers on the right and the columns of `words` on the left; what is too wide is folded, never cut."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", header_style="cyan", pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    table = Table(box=SIMPLE_HEAD, header_style="cyan", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column in words else "right", overflow="fold")
     return table
 
 
 def _quantile_table(quantiles: dict[str, dict[str, float | None]]) -> Any:  # noqa: ANN401
     levels = list(next(iter(quantiles.values())))
     names = {"0": "min", "1": "max", "0.5": "median"}
-    table = _table("quantiles", *(names.get(level, f"{float(level):.0%}") for level in levels))
+    table = _table("quantiles", *(names.get(level, f"{float(level):.0%}") for level in levels), words=("quantiles",))
     for name, values in quantiles.items():
         table.add_row(name, *("-" if value is None else f"{value:,.4g}" for value in values.values()))
     return table
@@ -87,56 +113,107 @@ def _null_table(shares: dict[str, float]) -> RenderableType:
     return text
 
 
-def ingest_view(reports: list[FileReport], *, elapsed_s: float) -> RenderableType:
-    """What became of the files of an ingest."""
+def bars_view(features: pl.DataFrame, *, width: int) -> RenderableType:
+    """The first and last bars of a comparison; a narrow terminal gets fewer columns."""
     from rich.console import Group
     from rich.text import Text
 
-    table = _table("file", "tables", "outcome", "rows", "landed", "quarantined", "duplicates", "missing ids", title=None)
-    for report in reports[:_SHOWN_FILES]:
-        counts = (report.rows_read, report.rows_landed, report.rows_quarantined, report.duplicates, report.missing_ids)
-        table.add_row(report.path.name, ", ".join(report.kinds), report.outcome, *(f"{count:,}" for count in counts))
+    names = [name for name in (_BAR_COLUMNS if width >= _WIDE else _BAR_COLUMNS[:_FEW]) if name in features.columns]
+    table = _table("bar end, UTC", *names, words=("bar end, UTC",))
+    shown = features if features.height <= 2 * _SHOWN_BARS else pl.concat([features.head(_SHOWN_BARS), features.tail(_SHOWN_BARS)])
+    for number, row in enumerate(shown.select("bucket_end", *names).iter_rows()):
+        if number == _SHOWN_BARS and shown.height < features.height:
+            table.add_row("...")
+        table.add_row(time_text(row[0]), *map(_cell, row[1:]))
+    more = f"{shown.height} of {features.height:,} bars and {len(names) + 1} of {features.width} columns"
+    return Group(table, Text(more))
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.8g}" if abs(value) >= 1_000 else f"{value:.4g}"  # noqa: PLR2004 - a price
+
+
+def ingest_view(reports: list[FileReport], *, elapsed_s: float, width: int) -> RenderableType:
+    """What became of the files of an ingest, those with a problem first; a narrow terminal gets no names of tables."""
+    from rich.console import Group
+    from rich.text import Text
+
+    shown = sorted(reports, key=lambda report: report.problem is None)[:_SHOWN_FILES]
+    flaws = [name for name in _FLAWS if any(getattr(report, name) for report in shown)]
+    tables = ["tables"] if width >= _WIDE and any(report.kinds for report in shown) else []
+    table = _table("outcome", *tables, "rows", "landed", *(_FLAWS[name] for name in flaws), "file", words=("outcome", "tables", "file"))
+    names = _short_names([report.path for report in reports])
+    for report in shown:
+        counts = (report.rows_read, report.rows_landed, *(getattr(report, name) for name in flaws))
+        kinds = [", ".join(report.kinds)] if tables else []
+        table.add_row(report.outcome, *kinds, *(f"{count:,}" for count in counts), names[report.path])
     rows = sum(r.rows_read for r in reports if r.outcome in {"landed", "shadowed"})
-    more = f" (the first {_SHOWN_FILES} of {len(reports)} shown)" if len(reports) > _SHOWN_FILES else ""
+    more = f" ({len(shown)} shown)" if len(shown) < len(reports) else ""
     outcomes = ", ".join(f"{sum(r.outcome == name for r in reports)} {name}" for name in dict.fromkeys(r.outcome for r in reports))
+    totals = ", ".join(f"{sum(getattr(r, name) for r in reports):,} {title}" for name, title in _FLAWS.items())
     speed = f", {rows / elapsed_s / 1e6:.2f} M rows/s" if rows else ""
-    return Group(table, Text(f"{len(reports)} files{more}: {outcomes}; {rows:,} rows in {elapsed_s:.1f} s{speed}"))
+    return Group(table, Text(f"{_count(len(reports), 'file')}{more}: {outcomes}; {rows:,} rows read in {elapsed_s:.1f} s{speed}; {totals}"))
+
+
+def _short_names(paths: list[Path]) -> dict[Path, str]:
+    """The paths below the folder that all of them share."""
+    absolute = {path: path.absolute() for path in paths}
+    folder = os.path.commonpath([path.parent for path in absolute.values()])
+    return {path: whole.relative_to(folder).as_posix() for path, whole in absolute.items()}
 
 
 def catalog_view(catalog: dict[str, Any]) -> RenderableType:
-    """The lake's instruments, gaps and rows set aside."""
+    """The lake's tables by instrument, then what is wrong with them, the pairs and the rows set aside."""
     from rich.console import Group
     from rich.text import Text
 
-    table = _table(
-        "table",
-        "exchange",
-        "symbol",
-        "first",
-        "last",
-        "days or months",
-        "missing",
-        "rows",
-        "quarantined",
-        "duplicates",
-        "missing ids",
-        "clock",
-    )
-    for row in catalog["instruments"]:
-        table.add_row(
-            row["kind"],
-            row["exchange"],
-            row["symbol"],
-            row["first_date"],
-            row["last_date"],
-            *(f"{row[name]:,}" for name in ("partitions", "missing_partitions", "rows", "quarantined", "duplicates", "missing_ids")),
-            row["clock"],
-        )
+    table = _table("instrument and table", "first", "last", "present", "rows", "clock", words=("instrument and table",))
+    rows = sorted(catalog["instruments"], key=lambda row: (row["exchange"], row["symbol"], row["kind"]))
+    for name, own in groupby(rows, key=lambda row: f"{row['exchange']}:{row['symbol']}"):
+        table.add_row(name, style="bold")
+        for row in own:
+            present = _count(row["partitions"], _unit(row))
+            table.add_row(f"  {row['kind']}", row["first_date"], row["last_date"], present, f"{row['rows']:,}", row["clock"])
     parts: list[RenderableType] = [Text(f"lake {catalog['lake']}"), table]
-    for row in catalog["instruments"]:
-        if row["gaps"]:
-            shown = ", ".join(row["gaps"][:10]) + (f" and {len(row['gaps']) - 10} more" if len(row["gaps"]) > 10 else "")  # noqa: PLR2004 - a line's worth
-            parts.append(Text(f"gap in {row['kind']} of {row['exchange']}:{row['symbol']}: {shown}", style="yellow"))
-    parts += [Text(f"pair {pair['perp']} with {pair['spot'] or 'no spot'}: {pair['reason']}") for pair in catalog["pairs"]]
+    flaws = [Text(text, style="yellow") for row in rows for text in _flaws_of(row)]
+    parts += flaws or [Text("no gaps, no missing ids, no duplicates, nothing out of order, nothing quarantined")]
     parts += [Text(f"quarantined {entry['rows']:,} x {entry['reason']}", style="yellow") for entry in catalog["quarantine"]]
+    parts += [Text(f"pair {pair['perp']} with {pair['spot'] or 'no spot'}: {pair['reason']}") for pair in catalog["pairs"]]
     return Group(*parts)
+
+
+def _unit(row: dict[str, Any]) -> str:
+    return "month" if schema.table(row["kind"]).monthly else "day"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def _flaws_of(row: dict[str, Any]) -> list[str]:
+    """What is missing or odd in one table of one instrument, a line for the gaps and a line for the counts."""
+    place = f"{row['kind']} of {row['exchange']}:{row['symbol']}"
+    counts = {"missing ids": "missing_ids", "duplicates": "duplicates", "out of order": "out_of_order", "quarantined": "quarantined"}
+    found = ", ".join(f"{row[name]:,} {title}" for title, name in counts.items() if row[name])
+    lines = []
+    if row["gaps"]:
+        shown, more = ", ".join(row["gaps"][:_SHOWN_GAPS]), len(row["gaps"]) - _SHOWN_GAPS
+        lines.append(f"{place}: {_count(len(row['gaps']), _unit(row))} missing: {shown}" + (f" and {more} more" if more > 0 else ""))
+    return [*lines, f"{place}: {found}"] if found else lines
+
+
+def quarantine_view(rows: pl.DataFrame) -> RenderableType:
+    """The rows set aside, by file."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    keys = ["key", "file_name", "kind", "exchange", "symbol"]
+    for (_, file_name, kind, exchange, symbol), own in rows.group_by(keys, maintain_order=True):
+        table = _table("line", "column", "value", "reason", words=("column", "value", "reason"))
+        for line, column, value, reason in own.select("line", "column", "value", "reason").iter_rows():
+            table.add_row("-" if line is None else f"{line}", column or "-", value or "-", reason)
+        parts += [Text(f"{file_name} ({kind} of {exchange}:{symbol})", style="bold"), table]
+    return Group(*parts, Text(f"{_count(rows.height, 'row')} set aside"))

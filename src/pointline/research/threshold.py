@@ -86,7 +86,7 @@ def round_to_125(value: Decimal) -> Decimal:
     """The number 1, 2 or 5 times a power of ten that is nearest in ratio.
 
     >>> round_to_125(Decimal("731"))
-    Decimal('500')
+    Decimal('1000')
     """
     exponent = value.adjusted()
     candidates = [Decimal(digit).scaleb(exponent) for digit in (1, 2, 5, 10)]
