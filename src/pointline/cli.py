@@ -29,14 +29,14 @@ app = typer.Typer(
     help="Compares the same asset across perpetual futures, dated futures and spot, point in time.",
 )
 
-LakeOption = Annotated[Path | None, typer.Option("--lake", help="The lake's folder; else POINTLINE_LAKE, else ./lake.", show_default=False)]
+LakeOption = Annotated[str | None, typer.Option("--lake", help="The lake's folder; else POINTLINE_LAKE, else ./lake.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def main() -> None:
     """Runs the command line; every error a user can cause is printed without a traceback and exits with 2."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="pointline")
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; what was finished is stored, run the same command again to go on")
     except PointlineError as error:
@@ -45,8 +45,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     except OSError as error:
-        where = f"\n  where:    {error.filename}" if error.filename else ""
-        _fail(f"the system refused: {error.strerror or error}{where}\n  hint:     check that the place exists and that you may use it")
+        what = "the system refused to read or write"
+        _fail(str(PointlineError(what, where=error.filename, value=error.strerror or str(error), hint="check the place and your rights to it")))
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         show = getattr(error, "show", None)  # a mistake in the command's own options, which typer explains
         if callable(show):
@@ -256,6 +256,9 @@ def catalog(
             _print(quarantine_view(rows))
         return
     found = read(opened, exchange, symbol)
+    if not found["instruments"] and (exchange or symbol):
+        held = sorted({f"{row['exchange']}:{row['symbol']}" for row in read(opened)["instruments"]})
+        raise ConfigError("the lake holds nothing of this", value=f"{exchange or '*'}:{symbol or '*'}", expected=", ".join(held) or "nothing yet")
     if json_output:
         _print_json(found)
     else:

@@ -20,4 +20,7 @@ BAR_INTS = (
     "last_us",
     "price_before",
     "distinct_times",
+    "first_time_price",
+    "return_square_high",
+    "return_square_low",
 )

@@ -1,8 +1,9 @@
 """The compiled loops: where bars close, and what each bar sums to. Every one has a plain oracle in ``tests/oracle.py``.
 
 All amounts are int64. Sums of price x quantity and of squares are kept as two limbs ``high * 2**62 + low``, so they are exact and
-do not depend on how the rows were cut into batches. The realised variance is a float sum, always taken in row order.
-A batch may end anywhere, even between two trades of one timestamp: what is still open waits in the state arrays.
+do not depend on how the rows were cut into batches, days or finer bars. The realised variance is a sum of such integers too: each
+squared return counts 2**-100. A batch may end anywhere, even between two trades of one timestamp: what is still open waits in the
+state arrays.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ COUNT, OPEN, HIGH, LOW, CLOSE = (BAR_INTS.index(name) for name in ("count", "ope
 QTY, BUY, QUOTE_HIGH, QUOTE_LOW = (BAR_INTS.index(name) for name in ("qty", "buy", "quote_high", "quote_low"))
 DEV, SQUARE_HIGH, SQUARE_LOW = (BAR_INTS.index(name) for name in ("deviation", "square_high", "square_low"))
 LAST_US, BEFORE, TIMES = (BAR_INTS.index(name) for name in ("last_us", "price_before", "distinct_times"))
+FIRST, RETURN_HIGH, RETURN_LOW = (BAR_INTS.index(name) for name in ("first_time_price", "return_square_high", "return_square_low"))
+
+_RETURN_SCALE = 2.0**100
+_PIECE = 1 << 20
 
 
 @_compiled
@@ -230,22 +235,53 @@ def _add_notional(notional, ints, row):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _close_time(ints, variances, row):  # type: ignore[no-untyped-def]
+def _add_square(ints, row, square):  # type: ignore[no-untyped-def]
+    """Adds one squared return to bar `row`."""
+    scaled = square * _RETURN_SCALE
+    upper = np.int64(scaled * 2.0**-_LIMB)
+    _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, upper, np.int64(scaled - np.float64(upper) * 2.0**_LIMB))
+
+
+@_compiled
+def _add_squares(ints, row, squares):  # type: ignore[no-untyped-def]
+    """Adds squared returns to bar `row`, as `_add_square` would one by one."""
+    largest = 0.0
+    for i in range(len(squares)):
+        largest = max(largest, squares[i])
+    if largest * len(squares) >= 1.0:
+        for i in range(len(squares)):
+            _add_square(ints, row, squares[i])
+        return
+    upper_sum = np.int64(0)
+    lower_sum = np.int64(0)
+    for i in range(len(squares)):
+        scaled = squares[i] * _RETURN_SCALE
+        upper = np.int64(scaled * 2.0**-40)
+        upper_sum += upper
+        lower_sum += np.int64(scaled - np.float64(upper) * 2.0**40)
+    _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, upper_sum >> 22, (upper_sum & ((1 << 22) - 1)) << 40)
+    _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, 0, lower_sum)
+
+
+@_compiled
+def _close_time(ints, row):  # type: ignore[no-untyped-def]
     """The open timestamp of the bar is over: its last price becomes an observation of the realised variance."""
     if ints[row, TIMES] > 0:
-        variances[row] += _squared_log_ratio(np.float64(ints[row, CLOSE]), np.float64(ints[row, BEFORE]))
+        _add_square(ints, row, _squared_log_ratio(np.float64(ints[row, CLOSE]), np.float64(ints[row, BEFORE])))
+    else:
+        ints[row, FIRST] = ints[row, CLOSE]
     ints[row, BEFORE] = ints[row, CLOSE]
     ints[row, TIMES] += 1
 
 
 @_compiled
-def _walk_times(ts, price, ints, variances, row, last_prices, squares):  # type: ignore[no-untyped-def]
+def _walk_times(ts, price, ints, row, last_prices, squares):  # type: ignore[no-untyped-def]
     """Realised variance over a slice of rows: the last price of each distinct time against that of the time before.
 
     The slice's last timestamp stays open. `last_prices` and `squares` are scratch, longer than the slice by one.
     """
     if ints[row, COUNT] > 0 and ts[0] != ints[row, LAST_US]:
-        _close_time(ints, variances, row)
+        _close_time(ints, row)
     first = np.int64(0)
     if ints[row, TIMES] > 0:
         last_prices[0] = ints[row, BEFORE]
@@ -256,12 +292,12 @@ def _walk_times(ts, price, ints, variances, row, last_prices, squares):  # type:
         found += ts[i] != ts[i + 1]
     if found == first:
         return
+    if first == 0:
+        ints[row, FIRST] = last_prices[0]
     if found > 1:
         _squared_log_ratios(last_prices[1:found], last_prices[: found - 1], squares)
-        variance = variances[row]
-        for i in range(found - 1):
-            variance += squares[i]
-        variances[row] = variance
+        for a in range(0, found - 1, _PIECE):
+            _add_squares(ints, row, squares[a : min(a + _PIECE, found - 1)])
     ints[row, BEFORE] = last_prices[found - 1]
     ints[row, TIMES] += found - first
 
@@ -277,7 +313,7 @@ def _sums_fit(price, qty, ints, row):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances):  # type: ignore[no-untyped-def]
+def add_rows(ts, price, qty, side, notional, starts, first_row, ints):  # type: ignore[no-untyped-def]
     """Adds sorted rows to bars: rows ``[starts[k], starts[k + 1])`` go to bar ``first_row + k``, the last segment to the end.
 
     Args:
@@ -286,7 +322,7 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
         notional: int64 quote amounts, or empty where the quote amount is price x qty.
         starts: row offsets, the first is 0.
         first_row: the bar that is open; all earlier ones are complete.
-        ints, variances: accumulators, one row per bar, zeroed when fresh.
+        ints: accumulators in the columns of `BAR_INTS`, one row per bar, zeroed when fresh.
 
     Returns:
         The number of rows added, or -1 - row of a bar whose sums pass 2**62.
@@ -312,7 +348,7 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
             small = reach * count + abs(np.float64(ints[row, DEV])) < _SAFE and largest * count + np.float64(ints[row, QTY]) < _SAFE
             if not small and not _sums_fit(price[a:b], qty[a:b], ints, row):
                 return -1 - row
-            _walk_times(ts[a:b], price[a:b], ints, variances, row, last_prices, squares)
+            _walk_times(ts[a:b], price[a:b], ints, row, last_prices, squares)
             _add_amounts(price[a:b], qty[a:b], side[a:b], ints, row, reach * reach * count < _SAFE)
             if len(notional) > 0:
                 _add_notional(notional[a:b], ints, row)
@@ -322,12 +358,63 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints, variances)
             ints[row, CLOSE] = price[b - 1]
             ints[row, LAST_US] = ts[b - 1]
         if k + 1 < len(starts) and ints[row, COUNT] > 0:
-            _close_time(ints, variances, row)
+            _close_time(ints, row)
     return rows
 
 
 @_compiled
-def close_last(ints, variances, row):  # type: ignore[no-untyped-def]
+def close_last(ints, row):  # type: ignore[no-untyped-def]
     """No more rows come for bar `row`: counts its open timestamp."""
     if ints[row, COUNT] > 0:
-        _close_time(ints, variances, row)
+        _close_time(ints, row)
+
+
+@_compiled
+def _merge(ints, row, more, k):  # type: ignore[no-untyped-def]
+    """Adds a finished bar to the finished bar before it; False where the sums would pass 2**62."""
+    count, shift = more[k, COUNT], more[k, OPEN] - ints[row, OPEN]
+    moved = np.float64(more[k, DEV]) + np.float64(count) * np.float64(shift)
+    if abs(np.float64(ints[row, DEV])) + abs(moved) + abs(np.float64(more[k, DEV])) >= _SAFE:
+        return False
+    if np.float64(ints[row, QTY]) + np.float64(more[k, QTY]) >= _SAFE:
+        return False
+    # sum (p - o)^2 about the earlier open o: squares + shift * (2 * deviation + count * shift)
+    factor = 2 * more[k, DEV] + count * shift
+    upper, lower = _product_limbs(abs(shift), abs(factor))
+    if (shift < 0) != (factor < 0):
+        upper, lower = -upper, -lower
+    _add_limbs(ints, row, SQUARE_HIGH, SQUARE_LOW, upper, lower)
+    _add_limbs(ints, row, SQUARE_HIGH, SQUARE_LOW, more[k, SQUARE_HIGH], more[k, SQUARE_LOW])
+    _add_limbs(ints, row, QUOTE_HIGH, QUOTE_LOW, more[k, QUOTE_HIGH], more[k, QUOTE_LOW])
+    _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, more[k, RETURN_HIGH], more[k, RETURN_LOW])
+    _add_square(ints, row, _squared_log_ratio(np.float64(more[k, FIRST]), np.float64(ints[row, CLOSE])))
+    ints[row, DEV] += more[k, DEV] + count * shift
+    for column in (COUNT, QTY, BUY, TIMES):
+        ints[row, column] += more[k, column]
+    ints[row, HIGH] = max(ints[row, HIGH], more[k, HIGH])
+    ints[row, LOW] = min(ints[row, LOW], more[k, LOW])
+    for column in (CLOSE, LAST_US, BEFORE):
+        ints[row, column] = more[k, column]
+    return True
+
+
+@_compiled
+def merge_rows(fine, target, coarse):  # type: ignore[no-untyped-def]
+    """Adds finished bars up to coarser ones; the result is what the coarser bars would have summed to themselves.
+
+    Args:
+        fine: accumulators of bars in time order, all finished.
+        target: the row of `coarse` for each, not decreasing.
+        coarse: zeroed accumulators.
+
+    Returns:
+        The number of bars added, or -1 - k where bar k would take a sum past 2**62.
+    """
+    for k in range(len(fine)):
+        if fine[k, COUNT] == 0:
+            continue
+        if coarse[target[k], COUNT] == 0:
+            coarse[target[k], :] = fine[k, :]
+        elif not _merge(coarse, target[k], fine, k):
+            return -1 - k
+    return len(fine)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.lake.archives import contents, land, manifest, quarantine, rows
+from tests.lake.archives import contents, land, manifest, ms, quarantine, rows, write
 
 from pointline.lake import open_lake
 from pointline.simulate import MarketConfig, write_archives
@@ -77,6 +77,19 @@ def last_line(path: Path) -> str:
         return archive.read(f"{path.stem}.csv").decode().splitlines()[-1]
 
 
+def recording(folder: Path) -> Path:
+    """One file that feeds three tables, each of them in a commit of its own."""
+    at = ms("2024-05-01 12:00:00")
+    common = f'"E":{at},"T":{at},"s":"ETHUSDT"'
+    return write(
+        folder,
+        "binance_usdm_ethusdt.dat.gz",
+        f'{at}001 {{"e":"trade",{common},"t":7,"p":"3000.5","q":"0.5","X":"MARKET","m":true}}',
+        f'{at}002 {{"e":"bookTicker",{common},"u":9,"b":"3000","B":"1","a":"3000.5","A":"2"}}',
+        f'{at}003 {{"e":"markPriceUpdate",{common},"p":"3000.1","i":"3000.2","r":"0.0001"}}',
+    )
+
+
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
     folder = tmp_path_factory.mktemp("market")
@@ -88,7 +101,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
     stray = changed(perp[1], folder / "stray", add=(last_line(perp[0]).replace("4000", "4999", 1),))
     base = folder / "base"
     land(base, old, others[0])
-    paths = (stray, *others[1:6], perp[0], perp[2], *others[6:])
+    paths = (stray, *others[1:6], recording(folder), perp[0], perp[2], *others[6:])
     reference = folder / "reference"
     shutil.copytree(base, reference)
     states, quarantines = [contents(reference)], [quarantine(reference)]

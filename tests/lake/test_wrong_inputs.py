@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,11 +32,11 @@ from pointline.lake.durable import single_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 DAY_1 = [trade(number, f"2024-05-01 12:00:0{number}") for number in range(1, 6)]
 DAY_2 = [trade(number, f"2024-05-02 12:00:0{number}") for number in range(6, 9)]
 NAME = "BTCUSDT-trades-2024-05-02"
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def second_day(folder: Path, *lines: str, ending: str = ".zip") -> Path:
@@ -340,7 +341,9 @@ except LakeError as error:
 
 def on_a_full_disk(root: Path, limit: int, path: Path) -> dict[str, str]:
     """Ingests in a process whose files may not grow beyond `limit` bytes; what it said."""
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(root), str(limit), str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(root), str(limit), str(path)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.stdout, done.stderr
     said: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     return said
@@ -389,7 +392,9 @@ def test_no_space_for_rows_put_aside_on_disk(tmp_path: Path) -> None:
     open_lake(root, create=True)
     path = second_day(tmp_path, *(trade(n, "2024-05-02 12:00:00") for n in range(1, 2_000)))
     script = FULL_DISK.replace("signal.signal", "import pointline.lake.spool as spool\nspool.SPILL_ROWS = 100\nsignal.signal", 1)
-    done = subprocess.run([sys.executable, "-c", script, str(root), "20000", str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(root), "20000", str(path)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["outcome"] == "stopped"
     assert "no disk space is left" in said["problem"]

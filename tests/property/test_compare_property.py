@@ -198,7 +198,9 @@ def prints(days: tuple[int, ...], price: int, places: range) -> list[Print]:
     return [(FIRST + day * DAY_US + k * STEP, f"{price + day + k / 10:.1f}", f"{1 + k % 3}", k % 2 == 0) for day in days for k in places]
 
 
-@pytest.mark.parametrize("options", [{}, {"spot_bars": VolumeBarConfig(5)}, {"spot_bars": TimeBarConfig("1h")}], ids=["one", "dual", "time"])
+@pytest.mark.parametrize(
+    "options", [{}, {"spot_bars": VolumeBarConfig(5)}, {"spot_bars": TimeBarConfig("1h")}], ids=["one", "dual", "time"]
+)
 @pytest.mark.parametrize(
     ("perp_days", "spot_days"), [((0, 2), (0, 1, 2)), ((0, 1, 2), (0, 2)), ((0, 2), (0, 2)), ((1, 2), (0, 1, 2)), ((0, 1, 2), (1, 2))]
 )

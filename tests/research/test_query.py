@@ -279,7 +279,12 @@ def test_candles_are_floats_when_decoded_and_known_at_their_end(full_lake: Lake)
 def test_coverage_of_an_instrument(full_lake: Lake) -> None:
     found = research.data_coverage(*PERP, lake=full_lake)
     trades = found.filter(pl.col("kind") == "trades").row(0, named=True)
-    assert (trades["first_date"], trades["last_date"], trades["partitions"], trades["missing_partitions"]) == ("2024-05-01", "2024-05-02", 2, 0)
+    assert (trades["first_date"], trades["last_date"], trades["partitions"], trades["missing_partitions"]) == (
+        "2024-05-01",
+        "2024-05-02",
+        2,
+        0,
+    )
     assert trades["rows"] == 800
     with pytest.raises(RegistryError):
         research.data_coverage("binance-futures", "NOPE", lake=full_lake)

@@ -19,7 +19,7 @@ _EXACT = 1 << 53  # a whole number below it is a double
 _EXACT_POWER = 22  # the largest power of ten that is a double
 
 
-def venue_frame(prefix: str, ints: Ints, variances: Floats, amounts: Amounts) -> pl.DataFrame:
+def venue_frame(prefix: str, ints: Ints, amounts: Amounts) -> pl.DataFrame:
     """Per-venue columns of one row per bar.
 
     Prices in quote per base unit, volumes in base and quote units; a bar without trades has null prices and zero volumes;
@@ -28,7 +28,7 @@ def venue_frame(prefix: str, ints: Ints, variances: Floats, amounts: Amounts) ->
 
     Args:
         prefix: ``"perp"`` or ``"spot"``.
-        ints, variances: accumulators of `pointline.kernels.add_rows`.
+        ints: accumulators of `pointline.kernels.add_rows`.
         amounts: the scale of the integers.
     """
     count = ints[:, _COLUMN["count"]]
@@ -49,7 +49,7 @@ def venue_frame(prefix: str, ints: Ints, variances: Floats, amounts: Amounts) ->
         "buy_volume": (_nearest(buy, amounts.base_decimals), None),
         "sell_volume": (_nearest(qty - buy, amounts.base_decimals), None),
         "price_std": (deviation, count > 1),
-        "realized_vol": (np.sqrt(variances), ints[:, _COLUMN["distinct_times"]] > 1),
+        "realized_vol": (_realized_vol(ints), ints[:, _COLUMN["distinct_times"]] > 1),
         "last_us": (ints[:, _COLUMN["last_us"]], traded),
     }
     series = []
@@ -79,6 +79,14 @@ def _nearest(low: Ints, decimals: int, high: Ints | None = None) -> Floats:
     for row in np.flatnonzero(inexact).tolist():
         whole = int(low[row]) + (0 if high is None else int(high[row]) << 62)
         result[row] = whole / 10**decimals
+    return result
+
+
+def _realized_vol(ints: Ints) -> Floats:
+    """Square root of the sum of squared returns, which is counted in 2**-100."""
+    high = ints[:, _COLUMN["return_square_high"]].astype(np.float64)
+    low = ints[:, _COLUMN["return_square_low"]].astype(np.float64)
+    result: Floats = np.sqrt(high * 2.0**-38 + low * 2.0**-100)
     return result
 
 

@@ -89,7 +89,7 @@ def _stretch(request: BarRequest, perp: Venue, spot: Venue, start_us: int, end_u
 
 
 def _venue_bars(run: Run, prefixes: tuple[str, ...], symbol_id: int) -> pl.DataFrame:
-    frames = [venue_frame(prefix, *sums, amounts) for prefix, sums, amounts in zip(prefixes, run.sums, run.amounts, strict=False)]
+    frames = [venue_frame(prefix, sums, amounts) for prefix, sums, amounts in zip(prefixes, run.sums, run.amounts, strict=False)]
     return pl.concat([spine_frame(run, symbol_id), *frames], how="horizontal")
 
 

@@ -129,8 +129,9 @@ def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
                     first_line = 2
             if not data:
                 continue
-            parsed = _parse(data, columns, layout, path, first_line)
-            first_line += data.count(b"\n") + (not data.endswith(b"\n"))
+            lines = data.count(b"\n") + (not data.endswith(b"\n"))
+            parsed = _parse(data, columns, layout, path, range(first_line, first_line + lines))
+            first_line += lines
             rows += parsed.frame.height
             odd = odd or next(parsed.rejects.filter(pl.col("column").is_null()).iter_rows(named=True), None)
             yield parsed
@@ -166,14 +167,14 @@ def _columns(data: bytes, layout: CsvLayout, path: Path) -> tuple[tuple[str, ...
     return columns, header
 
 
-def _parse(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path, first_line: int) -> CsvBlock:
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    if data.count(b",") == lines * (len(columns) - 1):
+def _parse(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path, lines: range) -> CsvBlock:
+    """The rows of a block that holds these lines of the file."""
+    if data.count(b",") == len(lines) * (len(columns) - 1):
         frame = _read(data, columns, layout, path)
         if not _has_nulls(frame):
-            frame = frame.with_columns(source_row=pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64))
-            return _accept(frame, data.split(b"\n") if _is_suspect(frame, layout) else [], columns, layout, first_line)
-    return _parse_line_by_line(data.split(b"\n"), columns, layout, path, first_line)
+            frame = frame.with_columns(source_row=pl.int_range(lines.start, lines.start + pl.len(), dtype=pl.Int64))
+            return _accept(frame, data.split(b"\n") if _is_suspect(frame, layout) else [], columns, layout, lines.start)
+    return _parse_line_by_line(data.split(b"\n"), columns, layout, path, lines.start)
 
 
 def _parse_line_by_line(lines: list[bytes], columns: tuple[str, ...], layout: CsvLayout, path: Path, first_line: int) -> CsvBlock:

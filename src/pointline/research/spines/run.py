@@ -48,7 +48,6 @@ class Sums:
     """A venue's accumulators, one row per bar (see `pointline.kernels.add_rows`)."""
 
     ints: Ints = field(default_factory=lambda: np.zeros((1024, len(BAR_INTS)), dtype=np.int64))
-    variances: np.ndarray[Any, np.dtype[np.float64]] = field(default_factory=lambda: np.zeros(1024))
     row: int = 0
 
     def add(self, rows: TradeRows, ends: Ints) -> None:
@@ -62,7 +61,7 @@ class Sums:
             [np.zeros(1, dtype=np.int64), np.searchsorted(rows.ts, ends[self.row : last], side="left").astype(np.int64)]
         )
         self._grow(last + 1)
-        added = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, starts, self.row, self.ints, self.variances)
+        added = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, starts, self.row, self.ints)
         if added < 0:
             raise AmountOverflowError(
                 "the sums of a bar do not fit 62 bits in the instrument's smallest units",
@@ -72,19 +71,18 @@ class Sums:
             )
         self.row = last
 
-    def finish(self, count: int) -> tuple[Ints, np.ndarray[Any, np.dtype[np.float64]]]:
+    def finish(self, count: int) -> Ints:
         """Counts the last open timestamp and cuts the accumulators to `count` bars."""
         from pointline import kernels
 
         self._grow(count)
-        kernels.close_last(self.ints, self.variances, self.row)
-        return self.ints[:count], self.variances[:count]
+        kernels.close_last(self.ints, self.row)
+        return self.ints[:count]
 
     def _grow(self, needed: int) -> None:
         if needed > len(self.ints):
             extra = max(needed, 2 * len(self.ints)) - len(self.ints)
             self.ints = np.concatenate([self.ints, np.zeros((extra, self.ints.shape[1]), dtype=np.int64)])
-            self.variances = np.concatenate([self.variances, np.zeros(extra)])
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Run:
         ends: ``bucket_end`` per bar, the last equals `end_us`.
         ids: ``bar_id`` per bar.
         tail: True where the last bar was cut by the end of the stretch.
-        sums: per venue, integer and variance accumulators.
+        sums: per venue, the accumulators of its bars (`pointline.kernel_slots.BAR_INTS`).
         amounts: per venue, the scale of its integers.
     """
 
@@ -105,7 +103,7 @@ class Run:
     ends: Ints
     ids: Ints
     tail: bool
-    sums: tuple[tuple[Ints, np.ndarray[Any, np.dtype[np.float64]]], ...]
+    sums: tuple[Ints, ...]
     amounts: tuple[Amounts, ...]
 
 

@@ -1,0 +1,931 @@
+"""The command line through its entry point: what it prints, writes and returns, and that a wrong input changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
+
+import polars as pl
+import pytest
+
+import pointline
+from pointline import cli
+from pointline.research.metadata import MetadataWarning
+from pointline.research.spines import (
+    DollarBarConfig,
+    ImbalanceBarConfig,
+    TimeBarConfig,
+    TradeBarConfig,
+    VolumeBarConfig,
+)
+from tests import oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+PERP, SPOT = "binance-futures:BTCUSDT", "binance-spot:BTCUSDT"
+MAY_1 = 1_714_521_600_000_000  # 2024-05-01 00:00 UTC
+DAY, HOUR = oracle.DAY_US, oracle.DAY_US // 24
+DAYS = (0, 1, 3)  # the lake has no 2024-05-03
+PERP_TRADES, SPOT_TRADES = 400, 120
+OFF_BOOK_LINE = 204
+PERP_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker"
+WINDOW = ("--start", "2024-05-01", "--end", "2024-05-03")
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 -- any JSON
+        return json.loads(self.out)
+
+
+def run(*arguments: str | Path) -> Result:
+    """The command in this process, as the entry point runs it."""
+    out, err = io.StringIO(), io.StringIO()
+    argv = ["pointline", *map(str, arguments)]
+    code: object = 0
+    with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+    assert isinstance(code, int)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def run_process(*arguments: str | Path, env: dict[str, str] | None = None, max_file_bytes: int | None = None) -> Result:
+    """The command as a process of its own, where wanted one whose files may not grow beyond a size."""
+
+    def limit() -> None:
+        if max_file_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+
+    command = [sys.executable, "-m", "pointline.cli", *map(str, arguments)]
+    done = subprocess.run(  # noqa: PLW1509 -- nothing else runs in this process when it forks
+        command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}, preexec_fn=limit
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def done(*arguments: str | Path) -> Result:
+    """As `run`, and the command must have succeeded without a word on standard error."""
+    result = run(*arguments)
+    assert (result.code, result.err) == (0, "")
+    return result
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a trades file; price in 0.01, quantity in 0.001."""
+
+    number: int
+    price: int
+    qty: int
+    us: int
+    seller: bool
+
+    def line(self, *, spot: bool) -> str:
+        price, qty = Decimal(self.price).scaleb(-2), Decimal(self.qty).scaleb(-3)
+        return f"{self.number},{price},{qty},{price * qty},{self.us // 1000},{str(self.seller).lower()}" + (",true" if spot else "")
+
+    @property
+    def trade(self) -> oracle.Trade:
+        return oracle.Trade(self.us, self.price, self.qty, self.seller, self.price * self.qty)
+
+
+def day_of_rows(day: int, count: int, first_number: int, seed: int) -> list[Row]:
+    """A day of trades in milliseconds, many of them at the same time."""
+    dice = random.Random(seed)  # noqa: S311 -- prices, not secrets
+    times = sorted(MAY_1 + day * DAY + 1_000 * dice.randrange(DAY // 1_000) for _ in range(count))
+    for at in range(1, count):
+        if dice.random() < 0.3:
+            times[at] = times[at - 1]
+    times.sort()
+    rows, price = [], 6_000_000 + 100 * seed
+    for at, us in enumerate(times):
+        price += 10 * dice.randrange(-5, 6)
+        rows.append(Row(first_number + at, price, dice.randrange(1, 3_000), us, dice.random() < 0.5))
+    return rows
+
+
+class Market(NamedTuple):
+    """The files of a market, and the trades in them that a lake should hold."""
+
+    folder: Path
+    perp: list[oracle.Trade]
+    spot: list[oracle.Trade]
+
+
+def write_zip(path: Path, lines: Sequence[str], *, checksum: bool = True) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{path.stem}.csv", "".join(f"{line}\n" for line in lines))
+    if checksum:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        path.with_name(f"{path.name}.CHECKSUM").write_text(f"{digest}  {path.name}", encoding="ascii")
+    return path
+
+
+def date(day: int) -> str:
+    return f"2024-05-{day + 1:02d}"
+
+
+def archive(folder: Path, market: str, day: int) -> Path:
+    return folder / f"data/{market}/daily/trades/BTCUSDT/BTCUSDT-trades-{date(day)}.zip"
+
+
+def exchange_info(path: Path, *, market: str, server_us: int, tick: str) -> Path:
+    """An exchange's answer with the one instrument."""
+    symbol: dict[str, object] = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
+    if market == "spot":
+        symbol |= {"isSpotTradingAllowed": True}
+    else:
+        symbol |= {"contractType": "PERPETUAL", "marginAsset": "USDT", "deliveryDate": 4_133_404_800_000, "onboardDate": 1_569_398_400_000}
+    symbol["filters"] = [{"filterType": "PRICE_FILTER", "tickSize": tick}, {"filterType": "LOT_SIZE", "stepSize": "0.001"}]
+    head = {"timezone": "UTC", "serverTime": server_us // 1000}
+    if market != "spot":
+        head |= {"futuresType": "U_MARGINED"}
+    path.write_text(json.dumps({**head, "symbols": [symbol]}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
+    """Three days of both markets. The first perp file lacks three ids, repeats a line and has a print 5 % off the market."""
+    folder = tmp_path_factory.mktemp("market")
+    perp: list[oracle.Trade] = []
+    spot: list[oracle.Trade] = []
+    for day in DAYS:
+        rows = day_of_rows(day, PERP_TRADES, 1_000 * (day + 1), seed=day)
+        lines = [row.line(spot=False) for row in rows]
+        if day == 0:
+            off_book = next(at for at in range(200, 300) if rows[at].us == rows[at - 1].us)
+            assert off_book == OFF_BOOK_LINE - 3  # lines count from one, after a header and a line that stands twice
+            lines[off_book] = replace(rows[off_book], price=rows[off_book].price * 105 // 100).line(spot=False)
+            lines.insert(50, lines[49])
+            del lines[301:304], rows[300:303], rows[off_book]
+        perp += [row.trade for row in rows]
+        write_zip(archive(folder, "futures/um", day), [PERP_HEADER, *lines])
+        rows = day_of_rows(day, SPOT_TRADES, 500 * (day + 1), seed=day)
+        spot += [row.trade for row in rows]
+        write_zip(archive(folder, "spot", day), [row.line(spot=True) for row in rows])
+    exchange_info(folder / "spot.json", market="spot", server_us=MAY_1 - DAY, tick="0.01")
+    exchange_info(folder / "usdm.json", market="futures", server_us=MAY_1 - DAY, tick="0.10")
+    return Market(folder, perp, spot)
+
+
+@pytest.fixture(scope="session")
+def first_ingest(market: Market, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    lake = tmp_path_factory.mktemp("lakes") / "lake"
+    return lake, done("ingest", market.folder, "--lake", lake, "--json")
+
+
+@pytest.fixture(scope="session")
+def lake(first_ingest: tuple[Path, Result]) -> Path:
+    """The lake of that market; tests that write to it take `copy`."""
+    return first_ingest[0]
+
+
+@pytest.fixture
+def copy(lake: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(lake, tmp_path / "lake")
+
+
+@pytest.fixture(autouse=True)
+def _no_default_lake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POINTLINE_LAKE", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below a folder with its hash; the lock file holds a process number and does not count."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def assert_refused(result: Result, *fragments: str, advice: bool = True) -> None:
+    """Exit code 2 and an error that says what, where or which value, and what would do or what to do next."""
+    assert result.code == 2, result
+    assert result.err.startswith("error: ")
+    assert "Traceback" not in result.err + result.out
+    assert "unexpected" not in result.err
+    assert re.search(r"^  (where|value): ", result.err, re.MULTILINE), result.err
+    assert re.search(r"^  (expected|hint): ", result.err, re.MULTILINE) or not advice, result.err
+    for fragment in fragments:
+        assert fragment in result.err
+
+
+# ---- demo ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    return folder, run_process("demo", "-o", folder, "--trades", "2000")
+
+
+def test_the_demo_leaves_tables_and_a_chart_that_needs_no_network(demo: tuple[Path, Result]) -> None:
+    folder, result = demo
+    assert result.code == 0, result.err
+    features, labels = pl.read_parquet(folder / "features.parquet"), pl.read_parquet(folder / "labels.parquet")
+    assert features.height == labels.height > 100
+    assert {"bucket_end", "basis_bps", "funding_8h", "spot_age_us"} <= set(features.columns)
+    html = (folder / "basis_and_funding.html").read_text(encoding="utf-8")
+    assert "plotly" in html
+    assert len(html) > 1_000_000  # the library itself is inside
+    assert not re.search(r"<script[^>]*\ssrc\s*=", html)
+    assert not re.search(r"<link[^>]*\shref\s*=\s*[\"']https?:", html)
+
+
+def test_the_demo_prints_a_summary_and_where_everything_is(demo: tuple[Path, Result]) -> None:
+    folder, result = demo
+    features = pl.read_parquet(folder / "features.parquet")
+    assert "binance-futures:BTCUSDT against binance-spot:BTCUSDT" in result.out
+    assert f"trades              perp {features['perp_trade_count'].sum():,}   spot {features['spot_trade_count'].sum():,}" in result.out
+    assert f"of {features.height:,} bars" in result.out
+    for name in ("features.parquet", "labels.parquet", "basis_and_funding.html"):
+        assert str(folder / name) in result.out
+    assert "2,000 perp trades a day" in result.err
+
+
+def test_the_demo_as_json(tmp_path: Path) -> None:
+    result = run("demo", "-o", tmp_path / "out", "--trades", "1000", "--json")
+    assert result.code == 0
+    features = pl.read_parquet(result.json["files"]["features"])
+    assert result.json["bars"] == features.height
+    assert result.json["perp_trades"] == features["perp_trade_count"].sum() == 2 * 1000 - 2  # one print a day is off the market
+
+
+def test_the_demo_wants_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
+    assert_refused(run("demo", "-o", tmp_path), "a folder of its own", "--output-folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_demo_does_not_take_a_file_for_a_folder(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.write_text("precious", encoding="utf-8")
+    assert_refused(run("demo", "-o", place), str(place))
+    assert place.read_text(encoding="utf-8") == "precious"
+
+
+# ---- ingest ----------------------------------------------------------------------------------------------------------------
+
+
+def test_ingest_counts_every_file(first_ingest: tuple[Path, Result], market: Market) -> None:
+    reports = {report["path"]: report for report in first_ingest[1].json}
+    assert len(reports) == 8
+    counts = ("outcome", "rows_read", "rows_landed", "rows_quarantined", "duplicates", "missing_ids", "problem")
+
+    def found(path: Path) -> tuple[object, ...]:
+        return tuple(reports[str(path)][name] for name in counts)
+
+    # 400 lines and one twice, less three; one off-book print
+    assert found(archive(market.folder, "futures/um", 0)) == ("landed", 398, 396, 1, 1, 3, None)
+    assert found(archive(market.folder, "futures/um", 1)) == ("landed", 400, 400, 0, 0, 0, None)
+    assert found(archive(market.folder, "spot", 3)) == ("landed", 120, 120, 0, 0, 0, None)
+    assert found(market.folder / "usdm.json") == ("instruments", 1, 1, 0, 0, 0, None)
+    for path, report in reports.items():
+        assert report["file_bytes"] == Path(path).stat().st_size
+
+
+def test_ingest_again_changes_nothing(copy: Path, market: Market) -> None:
+    before = contents(copy)
+    result = done("ingest", market.folder, "--lake", copy)
+    assert "8 files: 8 unchanged; 0 rows read" in result.out
+    assert contents(copy) == before
+
+
+def test_the_lake_can_come_from_the_environment(market: Market, tmp_path: Path) -> None:
+    path = archive(market.folder, "spot", 0)
+    result = run_process("ingest", path, env={"POINTLINE_LAKE": str(tmp_path / "mine")})
+    assert (result.code, result.err) == (0, "")
+    assert re.search(r"^landed +trades +120 +120 +BTCUSDT-trades-2024-05-01\.zip$", result.out, re.MULTILINE)
+    assert "1 file: 1 landed; 120 rows read" in result.out
+    assert done("catalog", "--lake", tmp_path / "mine", "--json").json["instruments"][0]["rows"] == 120
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_two_files_of_one_name_can_be_told_apart_at_every_width(
+    market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = done("ingest", market.folder, "--lake", tmp_path / "lake").out
+    assert max(map(len, out.splitlines())) <= width
+    assert "…" not in out
+    at = out.splitlines()[0].index("file")
+    names = "".join(line[at:].strip() for line in out.splitlines()[2:-1])
+    for day in DAYS:
+        for kind in ("futures/um", "spot"):
+            assert f"data/{kind}/daily/trades/BTCUSDT/BTCUSDT-trades-{date(day)}.zip" in names
+    counts = [line[:at].split() for line in out.splitlines() if " trades " in line[:at] or line.startswith("landed")]
+    assert sorted(int(words[-4]) for words in counts) == [120, 120, 120, 398, 400, 400]
+    ends = {match.end() for line in out.splitlines()[2:-1] if (match := re.match(r"(?:landed|instruments)(?: +[a-z]+)? +\d+", line))}
+    assert len(ends) == 1  # the numbers end in one column
+
+
+def test_a_file_with_a_problem_is_shown_although_many_others_are_fine(market: Market, copy: Path, tmp_path: Path) -> None:
+    path = archive(market.folder, "spot", 0)
+    broken = tmp_path / "zzz.csv"
+    broken.write_text("nothing\n", encoding="utf-8")
+    result = run("ingest", *[path] * 25, broken, "--lake", copy)
+    assert result.code == 2
+    assert "26 files (20 shown): 25 unchanged, 1 unknown" in result.out
+    assert result.out.splitlines()[2].startswith("unknown")
+    assert result.out.splitlines()[2].endswith("zzz.csv")
+
+
+def test_a_foreign_file_in_a_folder_is_listed_but_no_error(market: Market, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    shutil.copy(archive(market.folder, "spot", 0), folder)
+    shutil.copy(archive(market.folder, "spot", 0).with_name("BTCUSDT-trades-2024-05-01.zip.CHECKSUM"), folder)
+    (folder / "notes.txt").write_text("buy low\n", encoding="utf-8")
+    result = done("ingest", folder, "--lake", tmp_path / "lake", "--exchange", "binance-spot")
+    assert "2 files: 1 unknown, 1 landed" in result.out or "2 files: 1 landed, 1 unknown" in result.out
+
+
+def truncated(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    path = write_zip(archive(folder, "futures/um", 4), good_lines(), checksum=False)
+    path.write_bytes(path.read_bytes()[:-40])
+    return path, ("truncated or damaged", str(path), "download it again")
+
+
+def wrong_checksum(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    path = write_zip(archive(folder, "futures/um", 4), good_lines())
+    wanted = "0" * 64
+    path.with_name(f"{path.name}.CHECKSUM").write_text(f"{wanted}  {path.name}", encoding="ascii")
+    return path, ("differs from its .CHECKSUM", str(path), hashlib.sha256(path.read_bytes()).hexdigest(), wanted)
+
+
+def one_column_more(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    lines = [f"{PERP_HEADER},is_best_match,source", *(f"{line},true,0" for line in good_lines()[1:])]
+    return write_zip(archive(folder, "futures/um", 4), lines), (
+        "another number of columns",
+        "line 1",
+        "is_best_match,source",
+        "is_buyer_maker",
+    )
+
+
+def mixed_units(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    lines = [PERP_HEADER]
+    for row in day_of_rows(4, 10, 1, seed=9):
+        fields = row.line(spot=False).split(",")
+        if row.number % 2 == 0:
+            fields[4] = str(row.us)
+        lines.append(",".join(fields))
+    return write_zip(archive(folder, "futures/um", 4), lines), ("milliseconds", "microseconds", "line 3, column time")
+
+
+def without_exchange(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    path = write_zip(folder / "BTCUSDT-trades-2024-05-05.zip", good_lines())
+    return path, ("does not say everything", str(path), "give --exchange", "binance-futures")
+
+
+def unreadable(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    path = archive(folder, "futures/um", 4).with_suffix(".csv")
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/proc/self/mem")  # opens, but cannot be read, whoever the reader is
+    return path, ("Input/output error",)
+
+
+def empty(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    path = archive(folder, "futures/um", 4).with_suffix(".csv")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    return path, ("the file is empty", str(path))
+
+
+def unknown(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    path = folder / "prices.csv"
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+    return path, ("no source recognises this file", str(path), "--mapping")
+
+
+def absent(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    return folder / "absent.zip", ("there is no such file", "absent.zip")
+
+
+def empty_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    (folder / "empty").mkdir()
+    return folder / "empty", ("no archive file was found", ".zip")
+
+
+def good_lines() -> list[str]:
+    return [PERP_HEADER, *(row.line(spot=False) for row in day_of_rows(4, 50, 5_000, seed=4))]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [truncated, wrong_checksum, one_column_more, mixed_units, without_exchange, unreadable, empty, unknown, absent, empty_folder],
+)
+def test_ingest_refuses_a_file_and_leaves_the_lake(
+    spoil: Callable[[Path], tuple[Path, tuple[str, ...]]], lake: Path, tmp_path: Path
+) -> None:
+    path, fragments = spoil(tmp_path)
+    before = contents(lake)
+    assert_refused(run("ingest", path, "--lake", lake), *fragments, advice=spoil is not absent)
+    assert contents(lake) == before
+
+
+def test_a_refused_file_does_not_stop_the_others(copy: Path, tmp_path: Path) -> None:
+    path, _ = truncated(tmp_path / "bad")
+    good = write_zip(archive(tmp_path / "good", "futures/um", 5), [PERP_HEADER, *(r.line(spot=False) for r in day_of_rows(5, 7, 6_000, 5))])
+    result = run("ingest", path, good, "--lake", copy, "--json")
+    assert_refused(result, "truncated or damaged")
+    assert [(report["outcome"], report["rows_landed"]) for report in result.json] == [("failed", 0), ("landed", 7)]
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (("--source", "tardis"), ("no such source", "'tardis'", "binance_vision")),
+        (("--mapping", "absent.toml"), ("absent.toml",)),
+        (("--clock", "wall"), ("no such clock", "'wall'", "receipt or event")),
+        (("--latency", "soon"), ("--latency", "'soon'", "'1m'")),
+        (("--symbol", "BTC/USDT"), ("symbol", "'BTC/USDT'", "letters, digits")),
+        (("--exchange", "kraken"), ("no such exchange", "'kraken'", "binance-futures")),
+        (("--dataset", "ticks"), ("no such dataset", "'ticks'", "aggTrades")),
+    ],
+    ids=lambda value: value[0].lstrip("-") if isinstance(value, tuple) and value[0].startswith("--") else "",
+)
+def test_ingest_refuses_an_option(options: tuple[str, ...], fragments: tuple[str, ...], market: Market, lake: Path) -> None:
+    before = contents(lake)
+    assert_refused(run("ingest", archive(market.folder, "spot", 0), "--lake", lake, *options), *fragments, advice=options[0] != "--mapping")
+    assert contents(lake) == before
+
+
+def test_ingest_does_not_make_a_lake_of_a_folder_with_other_things(market: Market, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
+    assert_refused(run("ingest", archive(market.folder, "spot", 0), "--lake", tmp_path), "holds other things", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "column", "reason"),
+    [(1, "6O123.45", "price", "cannot be read as a number"), (2, "-0.5", "qty", "must be above zero")],
+    ids=["letters in a price", "negative quantity"],
+)
+def test_a_malformed_row_goes_to_quarantine_and_the_rest_lands(
+    copy: Path, tmp_path: Path, field: int, value: str, column: str, reason: str
+) -> None:
+    lines = good_lines()
+    fields = lines[20].split(",")
+    fields[field] = value
+    lines[20] = ",".join(fields)
+    path = write_zip(archive(tmp_path, "futures/um", 4), lines)
+    result = run("ingest", path, "--lake", copy)
+    assert_refused(result, "1 malformed row", reason, f"line 21, column {column}", f"value:    '{value}'", "pointline catalog --quarantine")
+    assert re.search(r"^landed +trades +50 +49 +1 +1 +BTCUSDT-trades", result.out, re.MULTILINE), result.out
+    held = done("catalog", "--lake", copy, "--json", "--quarantine", "--exchange", "binance-futures").json
+    (row,) = [row for row in held if row["file_name"] == path.name]
+    assert (row["line"], row["column"], row["value"], row["raw"], row["fatal"]) == (21, column, value, lines[20], True)
+    assert row["reason"] == reason
+
+
+def test_a_full_disk_is_said_and_leaves_the_lake(copy: Path, tmp_path: Path) -> None:
+    rows = day_of_rows(4, 20_000, 5_000, seed=4)
+    path = write_zip(archive(tmp_path, "futures/um", 4), [PERP_HEADER, *(row.line(spot=False) for row in rows)])
+    before = contents(copy)
+    assert_refused(
+        run_process("ingest", path, "--lake", copy, max_file_bytes=30_000), "no disk space is left", "run the same command again"
+    )
+    assert contents(copy) == before
+    result = run_process("ingest", path, "--lake", copy, "--json")
+    assert [report["rows_landed"] for report in result.json] == [20_000]
+
+
+# ---- catalog ---------------------------------------------------------------------------------------------------------------
+
+
+def test_catalog_as_json_holds_what_was_put_in(lake: Path, market: Market) -> None:
+    found = done("catalog", "--lake", lake, "--json").json
+    perp, spot = (next(row for row in found["instruments"] if row["exchange"] == name) for name in ("binance-futures", "binance-spot"))
+    assert {key: perp[key] for key in ("kind", "symbol", "first_date", "last_date", "partitions", "rows", "files", "clock")} == {
+        "kind": "trades",
+        "symbol": "BTCUSDT",
+        "first_date": "2024-05-01",
+        "last_date": "2024-05-04",
+        "partitions": 3,
+        "rows": len(market.perp),
+        "files": 3,
+        "clock": "assumed",
+    }
+    assert (perp["gaps"], perp["missing_partitions"]) == (["2024-05-03"], 1)
+    # three ids inside the first file, 1400 to 1999 and 2400 to 3999 between the days
+    assert (perp["duplicates"], perp["quarantined"], perp["missing_ids"]) == (1, 1, 3 + 600 + 1_600)
+    # 620 to 999 and 1120 to 1999
+    assert (spot["rows"], spot["missing_ids"], spot["duplicates"], spot["quarantined"]) == (len(market.spot), 380 + 880, 0, 0)
+    assert found["files"] == {"landed": 6}
+    assert [(pair["perp"], pair["spot"]) for pair in found["pairs"]] == [(PERP, SPOT)]
+    assert found["quarantine"] == [{"reason": "off-book print: further than 1% from the last trade", "rows": 1}]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_catalog_as_text_shows_everything_that_is_wrong(lake: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = done("catalog", "--lake", lake).out
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert max(map(len, lines[1:])) <= width
+    assert re.search(rf"^{PERP}\n  trades +2024-05-01 +2024-05-04 +3 days +1,196 +assumed$", "\n".join(lines), re.MULTILINE)
+    assert re.search(rf"^{SPOT}\n  trades +2024-05-01 +2024-05-04 +3 days +360 +assumed$", "\n".join(lines), re.MULTILINE)
+    assert "trades of binance-futures:BTCUSDT: 1 day missing: 2024-05-03" in lines
+    assert "trades of binance-futures:BTCUSDT: 2,203 missing ids, 1 duplicates, 1 quarantined" in lines
+    assert "trades of binance-spot:BTCUSDT: 1,260 missing ids" in lines
+    assert "quarantined 1 x off-book print: further than 1% from the last trade" in lines
+    assert f"pair {PERP} with {SPOT}: same base BTC and quote USDT; exchangeInfo of both" in " ".join(lines)
+
+
+def test_catalog_of_one_market_and_of_none(lake: Path) -> None:
+    found = done("catalog", "--lake", lake, "--exchange", "binance-spot", "--symbol", "BTCUSDT", "--json").json
+    assert [row["exchange"] for row in found["instruments"]] == ["binance-spot"]
+    assert_refused(run("catalog", "--lake", lake, "--symbol", "ETHUSDT"), "ETHUSDT", SPOT)
+
+
+def test_catalog_says_so_when_nothing_is_wrong(market: Market, tmp_path: Path) -> None:
+    done("ingest", archive(market.folder, "spot", 0), "--lake", tmp_path / "lake")
+    assert (
+        "no gaps, no missing ids, no duplicates, nothing out of order, nothing quarantined"
+        in done("catalog", "--lake", tmp_path / "lake").out
+    )
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_quarantined_rows_are_listed_with_file_line_and_reason(lake: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = done("catalog", "--lake", lake, "--quarantine").out
+    assert "BTCUSDT-trades-2024-05-01.zip (trades of binance-futures:BTCUSDT)" in out
+    (row,) = done("catalog", "--lake", lake, "--quarantine", "--json").json
+    assert (row["file_name"], row["line"], row["column"]) == ("BTCUSDT-trades-2024-05-01.zip", OFF_BOOK_LINE, "price")
+    assert re.search(rf"^ *{OFF_BOOK_LINE}  price +{row['value']}  off-book print", out, re.MULTILINE)
+    assert "1 row set aside" in out
+    assert done("catalog", "--lake", lake, "--quarantine", "--exchange", "binance-spot", "--json").json == []
+
+
+def test_a_lake_of_a_newer_version_is_not_touched(copy: Path, market: Market) -> None:
+    (copy / "pointline.json").write_text('{"format_version": 99}', encoding="utf-8")
+    before = contents(copy)
+    commands = (("catalog",), ("ingest", archive(market.folder, "spot", 0)), ("compare", PERP, SPOT, *WINDOW))
+    for command in commands:
+        assert_refused(run(*command, "--lake", copy), "newer pointline", "99", "pip install --upgrade pointline")
+    assert contents(copy) == before
+
+
+def test_where_there_is_no_lake(tmp_path: Path) -> None:
+    for command in (("catalog",), ("catalog", "--quarantine"), ("compare", PERP, SPOT, *WINDOW)):
+        assert_refused(run(*command, "--lake", tmp_path / "nowhere"), "no lake here", str(tmp_path / "nowhere"), "pointline ingest")
+    assert_refused(run("catalog", "--lake", "s3://bucket/lake"), "only local folders", "s3://bucket/lake")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spoiled_version_file(copy: Path) -> None:
+    (copy / "pointline.json").write_text("{", encoding="utf-8")
+    assert_refused(run("catalog", "--lake", copy), "version file cannot be read")
+
+
+# ---- compare ---------------------------------------------------------------------------------------------------------------
+
+
+def compare(lake: Path, *options: str | Path, window: Sequence[str] = WINDOW) -> dict[str, Any]:
+    found: dict[str, Any] = done("compare", PERP, SPOT, *window, *options, "--lake", lake, "--json").json
+    return found
+
+
+def inside(trades: list[oracle.Trade], start: int, end: int) -> list[oracle.Trade]:
+    return [trade for trade in trades if start <= trade.us < end]
+
+
+RULES: dict[str, tuple[tuple[str, ...], Callable[[list[oracle.Trade], int, int], list[oracle.Window]]]] = {
+    "volume": (("--threshold", "20"), lambda t, a, b: oracle.carry_windows(t, oracle.volume, 20_000, a, b)),
+    "volume, reset": (
+        ("--threshold", "20.5", "--boundary", "reset"),
+        lambda t, a, b: oracle.reset_windows(t, oracle.volume, 20_500, a, b),
+    ),
+    "dollar": (
+        ("--bars", "dollar", "--threshold", "1e6"),
+        lambda t, a, b: oracle.carry_windows(t, oracle.dollars, 10**6 * 10**5, a, b),
+    ),
+    "trades": (("--bars", "trades", "--threshold", "7"), lambda t, a, b: oracle.carry_windows(t, oracle.one, 7, a, b)),
+    "time": (("--bars", "time", "--threshold", "1h30m"), lambda _, a, b: oracle.time_windows(HOUR * 3 // 2, a, b)),
+    "imbalance": (
+        ("--bars", "imbalance", "--threshold", "10"),
+        lambda t, a, b: oracle.reset_windows(t, oracle.bought_less_sold, 10_000, a, b),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_compare_counts_bars_as_a_plain_loop_does(lake: Path, market: Market, kind: str) -> None:
+    options, windows_of = RULES[kind]
+    windows = [w for day in (0, 1) for w in windows_of(market.perp, MAY_1 + day * DAY, MAY_1 + (day + 1) * DAY)]
+    found = compare(lake, *options)
+    perp, spot = inside(market.perp, MAY_1, MAY_1 + 2 * DAY), inside(market.spot, MAY_1, MAY_1 + 2 * DAY)
+    spot_counts = [len(inside(spot, w.start, w.end)) for w in windows]
+    assert (found["perp"], found["spot"], found["window_us"]) == (PERP, SPOT, [MAY_1, MAY_1 + 2 * DAY])
+    assert (found["bars"], found["incomplete_bars"]) == (len(windows), sum(not w.complete for w in windows))
+    assert (found["perp_trades"], found["spot_trades"]) == (len(perp), len(spot)) == (796, 240)
+    perp_base, spot_base = sum(t.qty for t in perp) / 1_000, sum(t.qty for t in spot) / 1_000
+    assert found["perp_volume_base"] == pytest.approx(perp_base, rel=1e-12)
+    assert found["spot_volume_base"] == pytest.approx(spot_base, rel=1e-12)
+    assert found["volume_ratio"] == pytest.approx(perp_base / spot_base, rel=1e-12)
+    assert found["advice"].startswith("below 5: consider the dual spine")
+    assert found["share_bars_without_spot"] == pytest.approx(spot_counts.count(0) / len(windows))
+    assert found["median_bar_seconds"] == pytest.approx(median(w.end - w.start for w in windows) / 1e6)
+    last = [oracle.last_trade_before(market.spot, w.end) for w in windows]
+    stale = sum(trade is None or w.end - trade.us > 60_000_000 for w, trade in zip(windows, last, strict=True))
+    assert found["share_bars_stale_spot"] == pytest.approx(stale / len(windows))
+    assert found["bars_dropped"] == 0
+    assert found["notes"] == []
+
+
+def test_compare_anchored_at_the_start_counts_through_midnight(lake: Path, market: Market) -> None:
+    start, end = MAY_1 + 6 * HOUR, MAY_1 + 2 * DAY
+    found = compare(lake, "--threshold", "20", "--anchor", "start", window=("--start", "2024-05-01T06:00", "--end", "2024-05-03"))
+    assert found["bars"] == len(oracle.carry_windows(market.perp, oracle.volume, 20_000, start, end))
+
+
+def test_compare_inner_drops_bars_without_spot(lake: Path, market: Market) -> None:
+    windows = [
+        w for day in (0, 1) for w in oracle.carry_windows(market.perp, oracle.volume, 5_000, MAY_1 + day * DAY, MAY_1 + (day + 1) * DAY)
+    ]
+    quiet = sum(not inside(market.spot, w.start, w.end) for w in windows)
+    found = compare(lake, "--threshold", "5", "--join", "inner")
+    assert (found["bars"], found["bars_dropped"]) == (len(windows) - quiet, quiet)
+    assert quiet > 0
+
+
+def test_compare_dual_gives_the_spot_bars_of_its_own(lake: Path, tmp_path: Path) -> None:
+    compare(lake, "--threshold", "20", "--dual", "6", "-o", tmp_path / "dual.parquet")
+    study = pointline.compare(
+        PERP, SPOT, start="2024-05-01", end="2024-05-03", bars=VolumeBarConfig(20), spot_bars=VolumeBarConfig(6), lake=lake
+    )
+    table = pl.read_parquet(tmp_path / "dual.parquet")
+    assert table.equals(study.features)
+    assert "spot_bucket_end" in table.columns
+    assert (table["spot_bucket_end"].drop_nulls() <= table.filter(pl.col("spot_bucket_end").is_not_null())["bucket_end"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (("--threshold", "20"), VolumeBarConfig("20")),
+        (("--bars", "dollar", "--threshold", "1000000"), DollarBarConfig("1000000")),
+        (("--bars", "trades", "--threshold", "7"), TradeBarConfig(7)),
+        (("--bars", "time", "--threshold", "90m"), TimeBarConfig("90m")),
+        (("--bars", "imbalance", "--threshold", "10"), ImbalanceBarConfig("10")),
+        (("--threshold", "20", "--boundary", "reset", "--anchor", "start"), VolumeBarConfig("20", boundary="reset", anchor="start")),
+    ],
+    ids=["volume", "dollar", "trades", "time", "imbalance", "reset from the start"],
+)
+def test_what_compare_writes_equals_what_the_api_returns(lake: Path, tmp_path: Path, options: tuple[str, ...], rule: Any) -> None:  # noqa: ANN401
+    study = pointline.compare(PERP, SPOT, start="2024-05-01", end="2024-05-03", bars=rule, lake=lake)
+    found = compare(lake, *options, "-o", tmp_path / "features.parquet")
+    assert pl.read_parquet(tmp_path / "features.parquet").equals(study.features)
+    assert found["bars"] == study.features.height
+    assert found["rule"].startswith(type(rule).__name__)
+
+
+def test_compare_writes_three_formats(lake: Path, tmp_path: Path) -> None:
+    study = pointline.compare(PERP, SPOT, start="2024-05-01", end="2024-05-03", bars=VolumeBarConfig(20), lake=lake)
+    for suffix in ("parquet", "csv", "arrow"):
+        out = done("compare", PERP, SPOT, *WINDOW, "--threshold", "20", "-o", tmp_path / f"f.{suffix}", "--lake", lake).out
+        assert f"wrote {study.features.height:,} bars x {study.features.width} columns to {tmp_path / f'f.{suffix}'}" in out
+    assert pl.read_ipc(tmp_path / "f.arrow", memory_map=False).equals(study.features)
+    assert pl.read_parquet(tmp_path / "f.parquet").equals(study.features)
+    assert pl.read_csv(tmp_path / "f.csv", schema=study.features.schema).equals(study.features)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.arrow", "f.csv", "f.parquet"]
+
+
+def test_costs_of_one_exchange_hold_no_withdrawal(lake: Path, tmp_path: Path) -> None:
+    profits = []
+    for name, options in (("guide", ()), ("same", ("--same-exchange",))):
+        compare(lake, "--threshold", "20", *options, "-o", tmp_path / f"{name}.parquet")
+        profits.append(pl.read_parquet(tmp_path / f"{name}.parquet")["cash_carry_profit_bps"])
+    difference = (profits[1] - profits[0]).drop_nulls()
+    assert len(difference) > 5
+    assert difference.to_list() == pytest.approx([8.0] * len(difference))  # the guide's withdrawal
+
+
+@pytest.mark.parametrize(
+    ("start", "where"),
+    [("2024-05-01", "2024-05-01, the window's first day"), ("2024-05-02", "2024-05-01, the day before the window")],
+)
+def test_the_automatic_threshold_is_a_round_share_of_the_daily_volume(lake: Path, market: Market, start: str, where: str) -> None:
+    rule = compare(lake, "--threshold", "auto", window=("--start", start, "--end", "2024-05-03"))["rule"]
+    told = re.search(rf"auto: ([\d.]+) BTC = ([\d.]+) % of the perp's ([\d,]+) BTC on {where}$", rule)
+    assert told is not None, rule
+    size, share, daily = Decimal(told[1]), float(told[2]), float(told[3].replace(",", ""))
+    first_day = sum(t.qty for t in inside(market.perp, MAY_1, MAY_1 + DAY)) / 1_000
+    assert daily == round(first_day)
+    assert share == pytest.approx(float(size) / first_day * 100, rel=0.05)
+    assert 0.1 <= share <= 0.5
+    assert size.normalize().as_tuple().digits in {(1,), (2,), (5,)}
+    assert f"VolumeBarConfig(volume_threshold={size}," in rule
+
+
+@pytest.mark.parametrize("kind", ["dollar", "trades", "time", "imbalance"])
+def test_every_kind_of_bar_can_choose_its_threshold(lake: Path, kind: str) -> None:
+    found = compare(lake, "--bars", kind)
+    assert "auto: " in found["rule"]
+    assert found["bars"] > 10
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2024-05-01 00:00:00", "2024-05-03T00:00:00Z"),
+        ("2024-05-01T02:00+02:00", "2024-05-02T19:00:00-05:00"),
+        (str(MAY_1), str(MAY_1 + 2 * DAY)),
+    ],
+    ids=["datetimes", "offsets", "microseconds"],
+)
+def test_every_way_to_write_the_window_means_the_same(lake: Path, start: str, end: str) -> None:
+    def figures(found: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in found.items() if key not in {"elapsed_s", "rows_per_s"}}
+
+    assert figures(compare(lake, "--threshold", "20", window=("--start", start, "--end", end))) == figures(
+        compare(lake, "--threshold", "20")
+    )
+
+
+def test_compare_tells_of_days_that_are_missing(lake: Path) -> None:
+    result = done("compare", PERP, SPOT, "--start", "2024-05-01", "--end", "2024-05-05", "--threshold", "20", "--lake", lake)
+    assert "note: 1 of the window's days have no perp trades (no bars there): 2024-05-03" in result.out
+    assert "note: 1 of the window's days have no spot trades (bars there have no fresh spot): 2024-05-03" in result.out
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_summary_reads_well_at_every_width(lake: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = done("compare", PERP, SPOT, *WINDOW, "--threshold", "20", "--lake", lake).out
+    assert max(map(len, out.splitlines())) <= width
+    assert "…" not in out
+    assert "trades              perp 796   spot 240" in out
+    assert re.search(r"^basis_bps( +-?[\d,.e-]+){7}$", out, re.MULTILINE)
+    assert re.search(r"^funding_8h( +-){7}$", out, re.MULTILINE)
+    assert "nothing in the lake: funding features are null" in out
+    assert re.search(r"\d+ rows, \d+\.\d\d M rows/s", " ".join(out.split()))
+
+
+def test_changed_metadata_inside_the_window_is_told_with_its_versions(copy: Path, tmp_path: Path) -> None:
+    info = exchange_info(tmp_path / "later.json", market="futures", server_us=MAY_1 + 12 * HOUR, tick="0.50")
+    done("ingest", info, "--lake", copy)
+    out = done("compare", PERP, SPOT, *WINDOW, "--threshold", "20", "--lake", copy, "--json").json
+    (note,) = out["notes"]
+    assert f"the metadata of {PERP} changed inside the window" in note
+    assert "from 2024-05-01 00:00:00: tick 0.1, lot 0.001" in note
+    assert "from 2024-05-01 12:00:00: tick 0.5, lot 0.001" in note
+    with pytest.warns(MetadataWarning, match=re.escape(note)) as caught:
+        pointline.compare(PERP, SPOT, start="2024-05-01", end="2024-05-03", bars=VolumeBarConfig(20), lake=copy)
+    assert [Path(warning.filename) for warning in caught] == [Path(__file__)]
+    text = done("compare", PERP, SPOT, *WINDOW, "--threshold", "20", "--lake", copy).out
+    assert "note: the metadata of" in text
+    later = compare(copy, "--threshold", "20", window=("--start", "2024-05-02", "--end", "2024-05-03"))
+    assert later["notes"] == []
+
+
+NO_DATA = ("no trades of binance-futures:BTCUSDT", "2024-06-01 00:00:00 to 2024-06-02 00:00:00", "trades 2024-05-01 to 2024-05-04")
+T20 = ("--threshold", "20")
+WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "unknown symbol": (("binance-futures:BTCUSD", SPOT, *WINDOW), ("unknown on this exchange", "'BTCUSD'", "BTCUSDT")),
+    "unknown exchange": (("binance-future:BTCUSDT", SPOT, *WINDOW), ("binance-future'", "binance-futures")),
+    "no exchange": (("BTCUSDT", SPOT, *WINDOW), ("named by exchange and symbol", "binance-futures:BTCUSDT")),
+    "no data": ((PERP, SPOT, "--start", "2024-06-01", "--end", "2024-06-02"), NO_DATA),
+    "swapped": ((SPOT, PERP, *WINDOW), ("swapped", f"'{SPOT}, {PERP}'", f"expected: {PERP}, {SPOT}")),
+    "twice the perp": ((PERP, PERP, *WINDOW), ("is not a spot market",)),
+    "threshold 0": ((PERP, SPOT, *WINDOW, "--threshold", "0"), ("must be a number above zero", "'0'")),
+    "threshold negative": ((PERP, SPOT, *WINDOW, "--threshold", "-5"), ("must be a number above zero", "'-5'")),
+    "threshold text": ((PERP, SPOT, *WINDOW, "--threshold", "ten"), ("must be a number above zero", "'ten'")),
+    "threshold nan": ((PERP, SPOT, *WINDOW, "--threshold", "nan"), ("must be a number above zero", "'nan'")),
+    "threshold infinite": ((PERP, SPOT, *WINDOW, "--threshold", "inf"), ("must be a number above zero", "'inf'")),
+    "threshold too large": ((PERP, SPOT, *WINDOW, "--threshold", "1000000"), ("larger than", "1000000", "smaller threshold")),
+    "half a trade": ((PERP, SPOT, *WINDOW, "--bars", "trades", "--threshold", "2.5"), ("whole number", "2.5")),
+    "dollar 0": ((PERP, SPOT, *WINDOW, "--bars", "dollar", "--threshold", "0"), ("dollar_threshold",)),
+    "imbalance -1": ((PERP, SPOT, *WINDOW, "--bars", "imbalance", "--threshold", "-1"), ("imbalance_threshold",)),
+    "bad interval": ((PERP, SPOT, *WINDOW, "--bars", "time", "--threshold", "soon"), ("interval", "'soon'", "'1m'")),
+    "interval 0": ((PERP, SPOT, *WINDOW, "--bars", "time", "--threshold", "0m"), ("interval", "'0m'")),
+    "unknown bars": ((PERP, SPOT, *WINDOW, "--bars", "renko"), ("no such spine", "'renko'", "volume, dollar")),
+    "unknown boundary": ((PERP, SPOT, *WINDOW, *T20, "--boundary", "split"), ("boundary", "'split'", "'carry' or 'reset'")),
+    "unknown anchor": ((PERP, SPOT, *WINDOW, *T20, "--anchor", "week"), ("anchor", "'week'", "'day' or 'start'")),
+    "unknown join": ((PERP, SPOT, *WINDOW, *T20, "--join", "outer"), ("no such join", "'outer'", "inner")),
+    "dual auto": ((PERP, SPOT, *WINDOW, *T20, "--dual", "auto"), ("--dual", "'auto'", "a number")),
+    "dual 0": ((PERP, SPOT, *WINDOW, *T20, "--dual", "0"), ("must be a number above zero", "'0'")),
+    "auto with reset": ((PERP, SPOT, *WINDOW, "--boundary", "reset"), ("--threshold auto", "reset", "a number")),
+    "bad start": ((PERP, SPOT, "--start", "yesterday", "--end", "2024-05-02"), ("start cannot be read", "'yesterday'", "'2024-05-01'")),
+    "no such day": ((PERP, SPOT, "--start", "2024-02-30", "--end", "2024-05-02"), ("start cannot be read", "'2024-02-30'")),
+    "seconds": ((PERP, SPOT, "--start", "1714521600", "--end", "2024-05-02"), ("start", "'1714521600'")),
+    "milliseconds": ((PERP, SPOT, "--start", "1714521600000", "--end", "2024-05-02"), ("microseconds", "1714521600000")),
+    "bad end": ((PERP, SPOT, "--start", "2024-05-01", "--end", "never"), ("end cannot be read", "'never'")),
+    "backwards": ((PERP, SPOT, "--start", "2024-05-02", "--end", "2024-05-01"), ("the window is empty", "2024-05-02 to 2024-05-01")),
+    "empty window": ((PERP, SPOT, "--start", "2024-05-02", "--end", "2024-05-02"), ("the window is empty", "exclusive")),
+    "output nowhere": ((PERP, SPOT, *WINDOW, "-o", "nowhere/f.parquet"), ("nowhere/f.parquet", "existing folder")),
+    "output of no format": ((PERP, SPOT, *WINDOW, "-o", "f.xlsx"), ("f.xlsx", ".parquet, .csv, .arrow")),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_compare_refuses(case: str, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, fragments = WRONG[case]
+    before = contents(lake)
+    result = run("compare", *arguments, "--lake", lake)
+    assert_refused(result, *fragments)
+    assert result.out == ""
+    assert contents(lake) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_output_may_not_be_a_folder(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "f.parquet").mkdir()
+    assert_refused(run("compare", PERP, SPOT, *WINDOW, "-o", tmp_path / "f.parquet", "--lake", lake), "f.parquet")
+
+
+def test_a_table_that_does_not_fit_the_disk_is_not_written_by_half(lake: Path, tmp_path: Path) -> None:
+    result = run_process(
+        "compare", PERP, SPOT, *WINDOW, *T20, "-o", tmp_path / "f.csv", "--lake", lake, max_file_bytes=4_000, env={"NUMBA_CACHE_DIR": ""}
+    )
+    assert_refused(result, "no disk space is left", "f.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- what typer itself refuses ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (("compare",), "Missing argument 'perp'"),
+        (("compare", PERP, SPOT), "Missing option '--start'"),
+        (("ingest",), "Missing argument 'paths"),
+        (("catalog", "--nonsense"), "No such option: --nonsense"),
+        (("demo", "--trades", "10"), "Input should be greater than or equal to 1000"),
+        (("demo", "--trades", "many"), "Input should be a valid integer"),
+        (("ingest", "x.zip", "--off-book-limit", "-1"), "Input should be greater than or equal to 0"),
+        (("backtest",), "No such command 'backtest'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_mistake_in_the_options_shows_the_usage(
+    arguments: tuple[str, ...], fragment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.err.startswith("Usage: pointline")
+    assert f"Error: {fragment}" in result.err.replace("Invalid value for '--trades': ", "").replace(
+        "Invalid value for '--off-book-limit': ", ""
+    )
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["demo", "ingest", "catalog", "compare"])
+def test_help_shows_an_example(command: str) -> None:
+    assert f"Example: pointline {command}" in done(command, "--help").out
+
+
+def test_a_defect_is_called_one_without_a_traceback(monkeypatch: pytest.MonkeyPatch, lake: Path) -> None:
+    def broken(*_: object) -> Iterator[Path]:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("pointline.lake.catalog.catalog", broken)
+    result = run("catalog", "--lake", lake)
+    assert result.code == 2
+    assert result.err.startswith("error: unexpected ZeroDivisionError: by nothing\n  hint: ")
+
+
+def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, lake: Path) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pointline.lake.catalog.catalog", interrupted)
+    result = run("catalog", "--lake", lake)
+    assert (result.code, result.err) == (2, "error: interrupted; what was finished is stored, run the same command again to go on\n")
+
+
+def test_a_reader_that_stops_early_is_no_error(lake: Path) -> None:
+    command = f"{sys.executable} -m pointline.cli catalog --lake {lake} --json"
+    closed = subprocess.run(["bash", "-c", f"set -o pipefail; {command} | true"], capture_output=True, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
