@@ -32,6 +32,7 @@ class Job:
         perp_files, spot_files: one Parquet file of trades per day, in order.
         perp_decimals, spot_decimals: decimals of price and quantity, the same in every file.
         rows: trades of both venues.
+        threads: cores that every contender may use.
         calls: how often the work is done in the one process.
         check: also print the fingerprint of the result.
     """
@@ -46,12 +47,21 @@ class Job:
     perp_decimals: tuple[int, int]
     spot_decimals: tuple[int, int]
     rows: int
+    threads: int = 2
     calls: int = 1
     check: bool = False
 
     def decimals(self, venue: str) -> tuple[int, int]:
         """Decimals of price and quantity of ``"perp"`` or ``"spot"``."""
         return self.perp_decimals if venue == "perp" else self.spot_decimals
+
+    def units(self) -> dict[str, float]:
+        """One tick and one lot of each venue as numbers."""
+        return {
+            f"{venue}_{name}": 10.0**-decimals
+            for venue in ("perp", "spot")
+            for name, decimals in zip(("tick", "lot"), self.decimals(venue), strict=True)
+        }
 
 
 def run(work: Callable[[Job], Any], columns: Callable[[Any, Job], dict[str, Any]] | None = None, *, every_bar: bool = True) -> None:

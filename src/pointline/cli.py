@@ -33,26 +33,32 @@ LakeOption = Annotated[str | None, typer.Option("--lake", help="The lake's folde
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+_INTERRUPTED = 130  # what typer returns for Ctrl-C
+
+
 def main() -> None:
     """Runs the command line; every error a user can cause is printed without a traceback and exits with 2."""
     try:
         code = app(standalone_mode=False, prog_name="pointline")
     except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted; what was finished is stored, run the same command again to go on")
+        code = _INTERRUPTED
     except PointlineError as error:
         _fail(str(error))
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
     except OSError as error:
         what = "the system refused to read or write"
-        _fail(str(PointlineError(what, where=error.filename, value=error.strerror or str(error), hint="check the place and your rights to it")))
+        _fail(
+            str(
+                PointlineError(what, where=error.filename, value=error.strerror or str(error), hint="check the place and your rights to it")
+            )
+        )
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         show = getattr(error, "show", None)  # a mistake in the command's own options, which typer explains
         if callable(show):
             show()
             sys.exit(2)
         _fail(f"unexpected {type(error).__name__}: {error}\n  hint:     a defect of pointline: please report it with the command")
+    if code == _INTERRUPTED:
+        _fail("interrupted; what was finished is stored, run the same command again to go on")
     if code:
         sys.exit(code)
 
@@ -80,9 +86,10 @@ def _print(view: RenderableType) -> None:
 
 def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    sys.stdout.flush()  # where a reader has stopped early, it shows here and not after the end
 
 
-@app.command()
+@app.command(short_help="Simulates a market, ingests it, compares it, draws a chart.")
 def demo(
     output_folder: Annotated[Path, typer.Option("-o", "--output-folder", help="Where archives, lake, tables and chart go.")] = Path(
         "out/demo"
@@ -117,7 +124,7 @@ def demo(
         sys.stdout.write(f"{name}: {path}\n")
 
 
-@app.command()
+@app.command(short_help="Brings archive files into the lake.")
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
     lake: LakeOption = None,
@@ -223,7 +230,7 @@ class _progress:  # noqa: N801 - used as a function
             self._bar.stop()
 
 
-@app.command()
+@app.command(short_help="Shows what the lake holds and what is missing or wrong.")
 def catalog(
     lake: LakeOption = None,
     exchange: Annotated[str | None, typer.Option(help="Only this exchange.", show_default=False)] = None,
@@ -258,14 +265,16 @@ def catalog(
     found = read(opened, exchange, symbol)
     if not found["instruments"] and (exchange or symbol):
         held = sorted({f"{row['exchange']}:{row['symbol']}" for row in read(opened)["instruments"]})
-        raise ConfigError("the lake holds nothing of this", value=f"{exchange or '*'}:{symbol or '*'}", expected=", ".join(held) or "nothing yet")
+        raise ConfigError(
+            "the lake holds nothing of this", value=f"{exchange or '*'}:{symbol or '*'}", expected=", ".join(held) or "nothing yet"
+        )
     if json_output:
         _print_json(found)
     else:
         _print(catalog_view(found))
 
 
-@app.command()
+@app.command(short_help="Builds bars of a perp and its spot with every feature.")
 def compare(
     perp: Annotated[str, typer.Argument(help="exchange:symbol of the derivative, e.g. binance-futures:BTCUSDT.", show_default=False)],
     spot: Annotated[str, typer.Argument(help="exchange:symbol of its spot market, e.g. binance-spot:BTCUSDT.", show_default=False)],

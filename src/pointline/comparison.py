@@ -17,6 +17,7 @@ from pointline.instruments import check_pair
 from pointline.lake.store import Lake, open_lake
 from pointline.report.summary import summarise
 from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, spine_of
+from pointline.research.cache import cache_of
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import window
 from pointline.research.state import StateParams, attach_state
@@ -118,6 +119,7 @@ def compare(
     state: StateParams | None = None,
     lake: Lake | str | Path | None = None,
     threads: int | None = None,
+    cache: bool = True,
 ) -> Study:
     """Builds bars from the perp's trades, puts both venues on them, and computes every feature.
 
@@ -133,6 +135,7 @@ def compare(
         state: age limits of funding, mark, index and open interest.
         lake: a lake or its folder; the default lake if None.
         threads: days counted side by side; the result does not depend on it.
+        cache: keep the bars' sums beside the lake and use those of earlier calls; the result does not depend on it.
 
     Returns:
         A `Study`.
@@ -168,6 +171,7 @@ def compare(
             spot_rule=spot_bars,
             warm_up_bars=max(f.bars_needed(params) for f in FEATURES.values()),
             threads=threads,
+            cache=cache_of(opened) if cache else None,
         )
     )
     notes += _coverage_notes(built, start_us, end_us)

@@ -21,7 +21,7 @@ from pointline.lake import open_lake
 from pointline.simulate import MarketConfig, write_archives
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KILLS = 60
+KILLS = 50
 INTERRUPTS = 10
 
 # Everything that takes time before the first file is imported before the word "ready".
@@ -213,7 +213,7 @@ def test_three_kills(market: Market, tmp_path: Path) -> None:
 
 
 @pytest.mark.crash
-def test_sixty_kills(market: Market, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fifty_kills(market: Market, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counts = strike_again_and_again(market, tmp_path, hits=KILLS, blow=signal.SIGKILL, seed=9)
     with capsys.disabled():
         print(f"\nkill -9 over runs of {market.seconds:.2f} s: {counts}")  # noqa: T201 - the result that a reader wants to see

@@ -204,7 +204,11 @@ def units(threshold: float | Decimal | str, decimals: int) -> int:
 
 
 def stretches_of(rule: BarRule, trades: list[Trade]) -> list[tuple[int, int]]:
-    return oracle.days_with_trades(trades) if rule.anchor == "day" else [(FIRST_DAY, FIRST_DAY + 3 * DAY_US)]
+    """Days, or (anchored at the start) all of them and a window that begins and ends with the times of trades."""
+    if rule.anchor == "day":
+        return oracle.days_with_trades(trades)
+    inner = (trades[len(trades) // 4].us, trades[-1].us)
+    return [(FIRST_DAY, FIRST_DAY + 3 * DAY_US), *([inner] if inner[0] < inner[1] else [])]
 
 
 # --- comparison

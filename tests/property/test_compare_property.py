@@ -202,7 +202,16 @@ def prints(days: tuple[int, ...], price: int, places: range) -> list[Print]:
     "options", [{}, {"spot_bars": VolumeBarConfig(5)}, {"spot_bars": TimeBarConfig("1h")}], ids=["one", "dual", "time"]
 )
 @pytest.mark.parametrize(
-    ("perp_days", "spot_days"), [((0, 2), (0, 1, 2)), ((0, 1, 2), (0, 2)), ((0, 2), (0, 2)), ((1, 2), (0, 1, 2)), ((0, 1, 2), (1, 2))]
+    ("perp_days", "spot_days"),
+    [
+        ((0, 2), (0, 1, 2)),
+        ((0, 1, 2), (0, 2)),
+        ((0, 2), (0, 2)),
+        ((1, 2), (0, 1, 2)),
+        ((0, 1, 2), (1, 2)),
+        ((1, 2), (0, 2)),
+        ((2,), (0, 2)),
+    ],
 )
 def test_the_last_day_does_not_depend_on_the_window(
     tmp_path: Path, perp_days: tuple[int, ...], spot_days: tuple[int, ...], options: dict[str, BarRule]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"
+_LISTING = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Lake:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._tables: dict[str, DeltaTable] = {}
+        self._listings: dict[str, tuple[int, pl.DataFrame]] = {}
+        self._registry: tuple[tuple[int | None, ...], Registry] | None = None
 
     def __repr__(self) -> str:
         return f"Lake({str(self.root)!r})"
@@ -83,31 +86,40 @@ class Lake:
         """The Delta table at its newest version, or None where it does not exist yet."""
         from deltalake import DeltaTable
 
-        if kind in self._tables:
-            self._tables[kind].update_incremental()
-            return self._tables[kind]
-        path = self.table_path(kind)
-        if not (path / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(path)):
+        newest = self._newest_version(kind)
+        if newest is None:
             return None
-        self._tables[kind] = DeltaTable(str(path))
-        return self._tables[kind]
+        table = self._tables.get(kind)
+        if table is None:
+            table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))
+        if table.version() < newest:
+            table.update_incremental()
+        return table
+
+    def _newest_version(self, kind: str) -> int | None:
+        """Number of the newest commit in a table's log, read off the file names."""
+        try:
+            names = [path.name for path in (self.table_path(kind) / "_delta_log").iterdir()]
+        except FileNotFoundError:
+            return None
+        return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()), default=None)
 
     def listing(self, kind: str) -> pl.DataFrame:
         """All live files of a market table: path, exchange, symbol, date (String) and num_records."""
         table = self.delta(kind)
-        columns = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
         if table is None:
-            return pl.DataFrame(schema=columns)
+            return pl.DataFrame(schema=_LISTING)
+        known = self._listings.get(kind)
+        if known is not None and known[0] == table.version():
+            return known[1]
         actions = pl.DataFrame(table.get_add_actions(flatten=True))
-        if actions.is_empty():
-            return pl.DataFrame(schema=columns)
-        return actions.select(
-            "path",
-            exchange=pl.col("partition.exchange"),
-            symbol=pl.col("partition.symbol"),
-            date=pl.col("partition.date").cast(pl.String),
-            num_records=pl.col("num_records"),
-        ).sort("exchange", "symbol", "date")
+        frame = pl.DataFrame(schema=_LISTING)
+        if not actions.is_empty():
+            named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
+            frame = named.select("path", "exchange", "symbol", pl.col("date").cast(pl.String), "num_records")
+        frame = frame.sort("exchange", "symbol", "date")
+        self._listings[kind] = (table.version(), frame)
+        return frame
 
     def files(self, kind: str, exchange: str, symbol: str, start_us: int | None = None, end_us: int | None = None) -> list[PartitionFile]:
         """Live files of one instrument whose partition touches ``[start_us, end_us)``, in time order."""
@@ -141,12 +153,19 @@ class Lake:
 
     def registry(self) -> Registry:
         """The instruments of all exchangeInfo snapshots, and those that only archive files tell of."""
+        kinds = self.kinds()
+        versions = tuple(self._newest_version(kind) for kind in ("instruments", *kinds))
+        if self._registry is None or self._registry[0] != versions:
+            self._registry = (versions, self._read_registry(kinds))
+        return self._registry[1]
+
+    def _read_registry(self, kinds: list[str]) -> Registry:
         from pointline.instruments import OBSERVATION_SCHEMA, Registry
 
         observations = self.rows("instruments", OBSERVATION_SCHEMA).select(list(OBSERVATION_SCHEMA)).unique(maintain_order=True)
         registry = Registry(observations=observations)
         nothing = pl.DataFrame(schema={"exchange": pl.String, "symbol": pl.String})
-        seen = pl.concat([nothing, *(self.listing(kind).select("exchange", "symbol") for kind in self.kinds())])
+        seen = pl.concat([nothing, *(self.listing(kind).select("exchange", "symbol") for kind in kinds)])
         known = observations.select("exchange", symbol="exchange_symbol")
         for exchange, symbol in seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol").iter_rows():
             try:

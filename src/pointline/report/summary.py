@@ -34,9 +34,8 @@ def summarise(
         elapsed_s: how long the comparison took.
         max_spot_age_us: a spot price older than this is stale.
     """
-    perp_trades = int(bars["perp_trade_count"].sum())
-    spot_trades = int(bars["spot_trade_count"].sum())
-    perp_volume, spot_volume = float(bars["perp_volume"].sum()), float(bars["spot_volume"].sum())
+    perp_trades, perp_volume = int(bars["perp_trade_count"].sum()), float(bars["perp_volume"].sum())
+    spot_trades, spot_volume = _spot_amounts(bars, built)
     ratio = perp_volume / spot_volume if spot_volume else None
     rows = sum(f.rows for venue in (built.perp_venue, built.spot_venue) for f in venue.files.values())
     without_spot = bars.select((pl.col("spot_trade_count") == 0).mean()).item()
@@ -63,6 +62,17 @@ def summarise(
         "elapsed_s": elapsed_s,
         "rows_per_s": rows / elapsed_s if elapsed_s else None,
     }
+
+
+def _spot_amounts(bars: pl.DataFrame, built: Bars) -> tuple[int, float]:
+    """Spot trades and base volume of the bars' time; bars of a dual spine repeat or pass over spot bars, so there the trades are counted."""
+    if "spot_bucket_end" not in bars.columns:
+        return int(bars["spot_trade_count"].sum()), float(bars["spot_volume"].sum())
+    paths = [file.path for file in built.spot_venue.files.values()]
+    known = pl.col("ts_local_us").is_between(bars["bucket_start"].min(), bars["bucket_end"].max(), closed="left")  # type: ignore[arg-type]
+    by_scale = pl.scan_parquet(paths, hive_partitioning=False).filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum())
+    sums = by_scale.collect().rows()
+    return sum(count for _, count, _ in sums), sum(qty / 10.0**decimals for decimals, _, qty in sums)
 
 
 def advice(ratio: float | None) -> str:

@@ -195,8 +195,8 @@ def _count(number: int, unit: str) -> str:
 def _flaws_of(row: dict[str, Any]) -> list[str]:
     """What is missing or odd in one table of one instrument, a line for the gaps and a line for the counts."""
     place = f"{row['kind']} of {row['exchange']}:{row['symbol']}"
-    counts = {"missing ids": "missing_ids", "duplicates": "duplicates", "out of order": "out_of_order", "quarantined": "quarantined"}
-    found = ", ".join(f"{row[name]:,} {title}" for title, name in counts.items() if row[name])
+    counts = {"missing_ids": "missing ids", "duplicates": "duplicates", "out_of_order": "out of order", "quarantined": "quarantined"}
+    found = ", ".join(f"{row[name]:,} {title}" for name, title in counts.items() if row[name])
     lines = []
     if row["gaps"]:
         shown, more = ", ".join(row["gaps"][:_SHOWN_GAPS]), len(row["gaps"]) - _SHOWN_GAPS

@@ -16,6 +16,7 @@ from pointline.research.spines.run import Venue
 if TYPE_CHECKING:
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
+    from pointline.research.cache import BarCache
     from pointline.research.spines.config import BarRule
     from pointline.research.spines.run import Run
 
@@ -34,6 +35,7 @@ class BarRequest:
         spot_rule: None puts both venues on the perp's bars; a rule gives the spot its own bars, joined as-of (dual spine).
         warm_up_bars: bars before the window that features look back on; as many as the lake holds are returned in front.
         threads: days counted side by side; None = one per core.
+        cache: sums of earlier requests; None = compute everything.
     """
 
     lake: Lake
@@ -45,6 +47,7 @@ class BarRequest:
     spot_rule: BarRule | None = None
     warm_up_bars: int = 0
     threads: int | None = None
+    cache: BarCache | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def _stretch(request: BarRequest, perp: Venue, spot: Venue, start_us: int, end_u
     """Bars of all stretches of a span, and where the first of them starts."""
     parts = stretches(request.rule, [perp], start_us, end_us)
     venues = (perp, spot) if request.spot_rule is None else (perp,)
-    runs = run_stretches(request.rule, perp, venues, parts, threads=request.threads)
+    runs = run_stretches(request.rule, perp, venues, parts, threads=request.threads, cache=request.cache)
     return pl.concat([_venue_bars(run, ("perp", "spot"), request.perp.symbol_id) for run in runs]), parts[0][0]
 
 
@@ -103,7 +106,9 @@ def _with_spot_spine(perp: pl.DataFrame, request: BarRequest, rule: BarRule, fir
     files = {f.start_us: f for f in lake.files("trades", exchange, symbol, None, day_start(request.end_us - 1) + DAY_US)}
     start_us = request.start_us if rule.anchor == "start" else max((day for day in files if day < first_us), default=first_us)
     venue = Venue(request.spot, {day: file for day, file in files.items() if day >= day_start(start_us)})
-    runs = run_stretches(rule, venue, (venue,), stretches(rule, [venue], start_us, request.end_us), threads=request.threads)
+    runs = run_stretches(
+        rule, venue, (venue,), stretches(rule, [venue], start_us, request.end_us), threads=request.threads, cache=request.cache
+    )
     spot = _carried(pl.concat([_venue_bars(run, ("spot",), request.spot.symbol_id) for run in runs]), "spot", request)
     known = spot.select(pl.col("bucket_start", "bucket_end").name.prefix("spot_"), pl.col("^spot_.*$"))
     return perp.join_asof(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +16,14 @@ from pointline.lake.store import open_lake
 from pointline.research.amounts import BATCH_ROWS
 from pointline.research.coverage import no_data
 from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
-from pointline.research.spines.run import Run, Venue, run_spine
+from pointline.research.spines.run import Run, Venue, run_spine, sum_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
+    from pointline.research.cache import BarCache
 
 _RULES: dict[str, type[BarRule]] = {
     "volume": VolumeBarConfig,
@@ -128,14 +129,48 @@ def stretches(rule: BarRule, drivers: Sequence[Venue], start_us: int, end_us: in
 
 
 def run_stretches(
-    rule: BarRule, driver: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]], *, threads: int | None = None
+    rule: BarRule,
+    driver: Venue,
+    venues: Sequence[Venue],
+    parts: Sequence[tuple[int, int]],
+    *,
+    threads: int | None = None,
+    cache: BarCache | None = None,
 ) -> list[Run]:
-    """The runs of all stretches in time order; stretches are independent, so they run side by side and equal a serial run bit for bit."""
+    """The runs of all stretches in time order.
+
+    Stretches are independent, so they run side by side and equal a serial run bit for bit; what a cache knows is not run again.
+    """
+
+    def run(part: tuple[int, int]) -> Run:
+        return _run_or_recall(rule, driver, venues, part, cache)
+
     workers = min(threads or os.cpu_count() or 1, len(parts))
     if workers <= 1:
-        return [run_spine(rule, driver, venues, start, end, BATCH_ROWS) for start, end in parts]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda part: run_spine(rule, driver, venues, part[0], part[1], BATCH_ROWS), parts))
+        runs = [run(part) for part in parts]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            runs = list(pool.map(run, parts))
+    if cache is not None:
+        cache.trim()
+    return runs
+
+
+def _run_or_recall(rule: BarRule, driver: Venue, venues: Sequence[Venue], part: tuple[int, int], cache: BarCache | None) -> Run:
+    if cache is None:
+        return run_spine(rule, driver, venues, *part, BATCH_ROWS)
+    known, missing = cache.load(rule, driver, venues, *part)
+    if known is not None and not missing:
+        return known
+    if known is None:
+        run = run_spine(rule, driver, venues, *part, BATCH_ROWS)
+    else:
+        sums = list(known.sums)
+        for place in missing:
+            sums[place] = sum_over(rule, driver, known, venues[place], BATCH_ROWS)
+        run = replace(known, sums=tuple(sums))
+    cache.store(rule, driver, venues, run)
+    return run
 
 
 def spine_frame(run: Run, symbol_id: int) -> pl.DataFrame:

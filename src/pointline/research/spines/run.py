@@ -117,7 +117,7 @@ def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: i
         start_us, end_us: the stretch; at most the days of the venues' files are read.
         batch_rows: rows decoded at a time.
     """
-    days = sorted({day for venue in (driver, *venues) for day in venue.files if day < end_us and day + DAY_US > start_us})
+    days = days_of((driver, *venues), start_us, end_us)
     amounts = {id(venue): venue.amounts(rule, days) for venue in (driver, *venues)}
     closer = Closer(rule, amounts[id(driver)], start_us, end_us)
     ends, ids = closer.time_closes()
@@ -139,6 +139,22 @@ def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: i
         ends, ids = _extended(ends, ids, (np.array([end_us], dtype=np.int64), np.array([open_id], dtype=np.int64)))
     finished = tuple(total.finish(len(ends)) for total in sums)
     return Run(start_us, end_us, ends, ids, tail, finished, tuple(amounts[id(venue)] for venue in venues))
+
+
+def sum_over(rule: BarRule, driver: Venue, spine: Run, venue: Venue, batch_rows: int) -> Ints:
+    """A venue's accumulators over a spine that is known already; equal to those of `run_spine`."""
+    days = days_of((driver, venue), spine.start_us, spine.end_us)
+    amounts = venue.amounts(rule, days)
+    total = Sums()
+    for day in days:
+        for rows in _rows(venue, amounts, day, spine.start_us, spine.end_us, batch_rows):
+            total.add(rows, spine.ends)
+    return total.finish(len(spine.ends))
+
+
+def days_of(venues: Sequence[Venue], start_us: int, end_us: int) -> list[int]:
+    """The days of ``[start_us, end_us)`` that some venue has."""
+    return sorted({day for venue in venues for day in venue.files if day < end_us and day + DAY_US > start_us})
 
 
 def _rows(venue: Venue, amounts: Amounts, day: int, start_us: int, end_us: int, batch_rows: int) -> Iterator[TradeRows]:
