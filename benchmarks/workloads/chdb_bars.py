@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from chdb.session import Session
 from job import DAY_US, run
-from sql_columns import concatenated, sql_columns
+from sql_columns import concatenated, sql_summary
 
 if TYPE_CHECKING:
     from job import Job
@@ -22,7 +22,7 @@ FROM (
     SELECT us, lots, sum(lots) OVER (ORDER BY us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS total
     FROM (SELECT ts_local_us AS us, sum(toInt64(qty_int)) AS lots FROM file('{{perp}}', Parquet) GROUP BY us)
 ) GROUP BY bar
-"""
+"""  # noqa: S608 -- our own numbers and file names
 _VENUE = """
     SELECT bucket_end, argMin(price_int, source_row) AS {venue}_open, max(price_int) AS {venue}_high, min(price_int) AS {venue}_low,
         argMax(price_int, source_row) AS {venue}_close, sum(toInt64(qty_int)) AS {venue}_volume,
@@ -58,4 +58,4 @@ def features(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(features, sql_columns)
+    run(features, sql_summary)

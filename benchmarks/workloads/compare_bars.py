@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import pointline
 from job import run
+from polars_columns import decoded_summary
+
+import pointline
 from pointline.research.spines import VolumeBarConfig
-from polars_columns import decoded_columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,4 +31,4 @@ def features(job: Job) -> pl.DataFrame:
 
 
 if __name__ == "__main__":
-    run(features, decoded_columns)
+    run(features, decoded_summary)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 from job import DAY_US, run
-from sql_columns import concatenated, sql_columns
+from sql_columns import concatenated, sql_summary
 
 if TYPE_CHECKING:
     from job import Job
@@ -39,7 +39,7 @@ SELECT *,
     2 * perp_bought / perp_volume - 2 * spot_bought / spot_volume AS flow_divergence,
     perp_deviation * $perp_tick / (spot_deviation * $spot_tick) AS volatility_ratio
 FROM perp LEFT JOIN spot USING (bucket_end) ORDER BY bucket_end
-"""
+"""  # noqa: S608 -- our own numbers and file names
 
 
 def features(job: Job) -> dict[str, Any]:
@@ -53,4 +53,4 @@ def features(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(features, sql_columns)
+    run(features, sql_summary)

@@ -5,17 +5,19 @@ Its calls are those of `pointline.research`, so the spine (step 3) comes from po
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
-import pointline
 from job import run
+from polars_columns import decoded_summary
+
+import pointline
 from pointline.clock import to_us
 from pointline.errors import NoDataError
 from pointline.research import list_symbols, query
 from pointline.research.resample import assign_to_buckets
 from pointline.research.spines import VolumeBarConfig, get_builder
-from polars_columns import decoded_columns
 
 if TYPE_CHECKING:
     from job import Job
@@ -68,7 +70,9 @@ def _aggregated(bucketed: pl.LazyFrame, venue: str) -> pl.DataFrame:
         "price_std": price.std(),
         "flow_imbalance": (bought - sold) / (bought + sold),
     }
-    bars = bucketed.drop_nulls("bucket_start").group_by("bucket_start").agg(**{f"{venue}_{name}": figure for name, figure in figures.items()})
+    bars = (
+        bucketed.drop_nulls("bucket_start").group_by("bucket_start").agg(**{f"{venue}_{name}": figure for name, figure in figures.items()})
+    )
     close = pl.col(f"{venue}_close")
     return bars.sort("bucket_start").with_columns((close / close.shift(1) - 1).alias(f"{venue}_ret_1bar")).collect()
 
@@ -86,4 +90,4 @@ def _pair_features(joined: pl.DataFrame) -> pl.DataFrame:
 
 
 if __name__ == "__main__":
-    run(features, decoded_columns, every_bar=False)
+    run(features, partial(decoded_summary, every_bar=False))

@@ -34,7 +34,7 @@ class Job:
         rows: trades of both venues.
         threads: cores that every contender may use.
         calls: how often the work is done in the one process.
-        check: also print the fingerprint of the result.
+        check: also print a summary of the result.
     """
 
     lake: str
@@ -64,13 +64,12 @@ class Job:
         }
 
 
-def run(work: Callable[[Job], Any], columns: Callable[[Any, Job], dict[str, Any]] | None = None, *, every_bar: bool = True) -> None:
-    """Does the work of the task named on the command line and prints seconds per call, and the fingerprint where one is asked for.
+def run(work: Callable[[Job], Any], summary: Callable[[Any, Job], dict[str, Any]] | None = None) -> None:
+    """Does the work of the task named on the command line and prints seconds per call, and a summary of the result where one is asked for.
 
     Args:
         work: what is timed.
-        columns: brings the result of `work` into the columns that `fingerprint` wants.
-        every_bar: the result holds bars without a spot trade too.
+        summary: what is printed of its result where a check is asked for.
     """
     job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     elapsed_s, cpu_s = [], []
@@ -82,17 +81,17 @@ def run(work: Callable[[Job], Any], columns: Callable[[Any, Job], dict[str, Any]
         elapsed_s.append(time.perf_counter() - wall)
         cpu_s.append(time.process_time() - cpu)
     report: dict[str, Any] = {"elapsed_s": elapsed_s, "cpu_s": cpu_s}
-    if job.check and columns is not None:
-        report["fingerprint"] = fingerprint(columns(result, job), every_bar=every_bar)
+    if job.check and summary is not None:
+        report["summary"] = summary(result, job)
     sys.stdout.write(json.dumps(report) + "\n")
 
 
-def fingerprint(columns: dict[str, Any], *, every_bar: bool) -> dict[str, Any]:
+def fingerprint(columns: dict[str, Any], *, every_bar: bool = True) -> dict[str, Any]:
     """What two ways of building the same bars must agree on.
 
     Args:
         columns: close (ticks), volume (lots) and trades of ``perp_`` and ``spot_``, one integer per bar in time order.
-        every_bar: see `run`.
+        every_bar: the columns hold bars without a spot trade too.
 
     Returns:
         ``shared``: over the bars with trades on both sides their number, and a hash of each column; ``whole``: bars with a perp

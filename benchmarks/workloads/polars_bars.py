@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 from job import DAY_US, run
-from polars_columns import decoded_columns
+from polars_columns import decoded_summary
 
 if TYPE_CHECKING:
     from job import Job
@@ -79,4 +79,4 @@ def _pair_features(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 if __name__ == "__main__":
-    run(features, decoded_columns)
+    run(features, decoded_summary)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from job import NO_TRADE
+from job import NO_TRADE, fingerprint
 
 if TYPE_CHECKING:
     from job import Job
 
 
-def decoded_columns(bars: pl.DataFrame, job: Job) -> dict[str, Any]:
-    """Ticks and lots of a frame with ``perp_close``, ``perp_volume``, ``perp_trade_count`` and the same of ``spot_``."""
+def decoded_summary(bars: pl.DataFrame, job: Job, *, every_bar: bool = True) -> dict[str, Any]:
+    """The fingerprint of a frame with ``perp_close``, ``perp_volume``, ``perp_trade_count`` and the same of ``spot_``."""
     wanted = []
     for venue in ("perp", "spot"):
         price_decimals, qty_decimals = job.decimals(venue)
@@ -23,4 +23,4 @@ def decoded_columns(bars: pl.DataFrame, job: Job) -> dict[str, Any]:
             (pl.col(f"{venue}_volume").fill_null(0.0) * 10**qty_decimals).round().cast(pl.Int64).alias(f"{venue}_volume"),
             trades.cast(pl.Int64).alias(f"{venue}_trades"),
         ]
-    return {series.name: series.to_numpy() for series in bars.select(wanted)}
+    return fingerprint({series.name: series.to_numpy() for series in bars.select(wanted)}, every_bar=every_bar)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from job import NO_TRADE
+from job import NO_TRADE, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +18,12 @@ def concatenated(days: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: np.ma.concatenate([day[name] for day in days]) for name in days[0]}
 
 
-def sql_columns(bars: dict[str, Any], _job: Job) -> dict[str, Any]:
-    """Ticks and lots of ``perp_`` and ``spot_``, 0 where there is no trade."""
+def sql_summary(bars: dict[str, Any], _job: Job) -> dict[str, Any]:
+    """The fingerprint of the bars."""
     columns = {}
     for venue in ("perp", "spot"):
         trades = np.ma.filled(bars[f"{venue}_trades"], 0)
         columns[f"{venue}_trades"] = trades
         columns[f"{venue}_volume"] = np.ma.filled(bars[f"{venue}_volume"], 0)
         columns[f"{venue}_close"] = np.where(trades > 0, np.ma.filled(bars[f"{venue}_close"], 0), NO_TRADE)
-    return columns
+    return fingerprint(columns)

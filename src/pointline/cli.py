@@ -32,7 +32,6 @@ app = typer.Typer(
 LakeOption = Annotated[str | None, typer.Option("--lake", help="The lake's folder; else POINTLINE_LAKE, else ./lake.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
-
 _INTERRUPTED = 130  # what typer returns for Ctrl-C
 
 
@@ -45,12 +44,9 @@ def main() -> None:
     except PointlineError as error:
         _fail(str(error))
     except OSError as error:
-        what = "the system refused to read or write"
-        _fail(
-            str(
-                PointlineError(what, where=error.filename, value=error.strerror or str(error), hint="check the place and your rights to it")
-            )
-        )
+        refused = "the system refused to read or write"
+        hint = "check the place and your rights to it"
+        _fail(str(PointlineError(refused, where=error.filename, value=error.strerror or str(error), hint=hint)))
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         show = getattr(error, "show", None)  # a mistake in the command's own options, which typer explains
         if callable(show):
@@ -274,6 +270,32 @@ def catalog(
         _print(catalog_view(found))
 
 
+@app.command()
+def cache(
+    lake: LakeOption = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove every entry.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Shows the bar sums that are kept beside the lake, or clears them.
+
+    Example: pointline cache --lake lake --clear
+    """
+    from pointline.lake.store import open_lake
+    from pointline.research.cache import cache_of
+
+    found = cache_of(open_lake(lake))
+    removed = found.clear() if clear else 0
+    entries = found.entries()
+    size = sum(entry[1] for entry in entries)
+    if json_output:
+        _print_json(
+            {"folder": str(found.folder), "entries": len(entries), "bytes": size, "most_bytes": found.most_bytes, "removed": removed}
+        )
+    else:
+        kept = f"{len(entries):,} entries, {size / 1e6:,.1f} of at most {found.most_bytes / 1e6:,.0f} MB in {found.folder}"
+        sys.stdout.write((f"removed {removed:,} entries; " if clear else "") + kept + "\n")
+
+
 @app.command(short_help="Builds bars of a perp and its spot with every feature.")
 def compare(
     perp: Annotated[str, typer.Argument(help="exchange:symbol of the derivative, e.g. binance-futures:BTCUSDT.", show_default=False)],
@@ -288,6 +310,11 @@ def compare(
     boundary: Annotated[str, typer.Option(help="carry: excess counts for the next bar; reset: counting restarts at zero.")] = "carry",
     anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it starts with the window.")] = "day",
     join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them, as the guide does.")] = "asof",
+    base_threshold: Annotated[
+        str | None,
+        typer.Option(help="Derive the bars from ones of this threshold, of which they are a whole multiple.", show_default=False),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute everything anew and keep nothing.")] = False,
     dual: Annotated[
         str | None, typer.Option("--dual", help="Gives the spot bars of its own with this threshold (dual spine).", show_default=False)
     ] = None,
@@ -318,6 +345,8 @@ def compare(
             end=end,
             bars=_rule(bars, threshold, boundary, anchor),
             spot_bars=_spot_rule(bars, dual, boundary, anchor),
+            base_bars=_rule(bars, base_threshold, boundary, anchor) if base_threshold else None,  # type: ignore[arg-type]
+            cache=not no_cache,
             join=join,  # type: ignore[arg-type]
             costs=CostModel.same_exchange() if same_exchange else None,
             lake=lake,

@@ -113,6 +113,7 @@ def compare(
     end: clock.TimeLike,
     bars: BarRule | str = "auto",
     spot_bars: BarRule | None = None,
+    base_bars: BarRule | None = None,
     join: Join = "asof",
     costs: CostModel | None = None,
     params: FeatureParams | None = None,
@@ -129,6 +130,8 @@ def compare(
         start, end: the window ``[start, end)``; any form that `pointline.clock.to_us` reads.
         bars: when a bar closes; ``"auto"`` takes volume bars of 0.1 to 0.5 % of the daily perp volume.
         spot_bars: gives the spot a spine of its own, whose newest known bar is joined to each perp bar (dual spine).
+        base_bars: finer bars of the same kind (carry rule) from which `bars`, a whole multiple of them, are derived; the result does
+            not depend on it. With the cache, one pass over the trades then serves a sweep over thresholds.
         join: ``"asof"`` keeps bars without spot trades, ``"inner"`` drops them.
         costs: cost model of the carry features; the guide's figures if None.
         params: other feature parameters; its cost figures are replaced by `costs` where both are given.
@@ -169,6 +172,7 @@ def compare(
             end_us=end_us,
             rule=rule,
             spot_rule=spot_bars,
+            base_rule=base_bars,
             warm_up_bars=max(f.bars_needed(params) for f in FEATURES.values()),
             threads=threads,
             cache=cache_of(opened) if cache else None,

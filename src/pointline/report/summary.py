@@ -65,11 +65,11 @@ def summarise(
 
 
 def _spot_amounts(bars: pl.DataFrame, built: Bars) -> tuple[int, float]:
-    """Spot trades and base volume of the bars' time; bars of a dual spine repeat or pass over spot bars, so there the trades are counted."""
+    """Spot trades and base volume; a dual spine repeats some spot bars and passes over others, so there the trades are counted."""
     if "spot_bucket_end" not in bars.columns:
         return int(bars["spot_trade_count"].sum()), float(bars["spot_volume"].sum())
     paths = [file.path for file in built.spot_venue.files.values()]
-    known = pl.col("ts_local_us").is_between(bars["bucket_start"].min(), bars["bucket_end"].max(), closed="left")  # type: ignore[arg-type]
+    known = pl.col("ts_local_us").is_between(bars["bucket_start"].min(), bars["bucket_end"].max(), closed="left")
     by_scale = pl.scan_parquet(paths, hive_partitioning=False).filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum())
     sums = by_scale.collect().rows()
     return sum(count for _, count, _ in sums), sum(qty / 10.0**decimals for decimals, _, qty in sums)

@@ -10,10 +10,14 @@ import polars as pl
 from pointline.clock import DAY_US, day_start, time_text
 from pointline.errors import ConfigError, NoDataError
 from pointline.research.aggregate import venue_frame
+from pointline.research.amounts import BATCH_ROWS
 from pointline.research.spines.builder import run_stretches, spine_frame, stretches, venue_of, whole_bars
-from pointline.research.spines.run import Venue
+from pointline.research.spines.coarsen import coarsen, multiple_of
+from pointline.research.spines.run import Venue, run_spine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
     from pointline.research.cache import BarCache
@@ -33,6 +37,7 @@ class BarRequest:
         start_us, end_us: the window.
         rule: when the perp's bars close.
         spot_rule: None puts both venues on the perp's bars; a rule gives the spot its own bars, joined as-of (dual spine).
+        base_rule: finer bars of the same kind to derive the perp's bars from; None = count them from the trades.
         warm_up_bars: bars before the window that features look back on; as many as the lake holds are returned in front.
         threads: days counted side by side; None = one per core.
         cache: sums of earlier requests; None = compute everything.
@@ -45,6 +50,7 @@ class BarRequest:
     end_us: int
     rule: BarRule
     spot_rule: BarRule | None = None
+    base_rule: BarRule | None = None
     warm_up_bars: int = 0
     threads: int | None = None
     cache: BarCache | None = None
@@ -87,8 +93,17 @@ def _stretch(request: BarRequest, perp: Venue, spot: Venue, start_us: int, end_u
     """Bars of all stretches of a span, and where the first of them starts."""
     parts = stretches(request.rule, [perp], start_us, end_us)
     venues = (perp, spot) if request.spot_rule is None else (perp,)
-    runs = run_stretches(request.rule, perp, venues, parts, threads=request.threads, cache=request.cache)
+    runs = _runs(request, perp, venues, parts)
     return pl.concat([_venue_bars(run, ("perp", "spot"), request.perp.symbol_id) for run in runs]), parts[0][0]
+
+
+def _runs(request: BarRequest, perp: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]]) -> list[Run]:
+    """The runs of the request's rule, derived from finer ones where a base rule is given."""
+    if request.base_rule is None:
+        return run_stretches(request.rule, perp, venues, parts, threads=request.threads, cache=request.cache)
+    factor = multiple_of(request.rule, request.base_rule)
+    fine = run_stretches(request.base_rule, perp, venues, parts, threads=request.threads, cache=request.cache)
+    return [coarsen(run, factor) or run_spine(request.rule, perp, venues, *part, BATCH_ROWS) for run, part in zip(fine, parts, strict=True)]
 
 
 def _venue_bars(run: Run, prefixes: tuple[str, ...], symbol_id: int) -> pl.DataFrame:
