@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 DAY_US = 86_400_000_000
 
@@ -176,7 +177,7 @@ def realized_variance(trades: list[Trade]) -> float | None:
     if len(last_prices) < 2:
         return None
     total = 0.0
-    for earlier, later in zip(last_prices, last_prices[1:], strict=False):
+    for earlier, later in pairwise(last_prices):
         low, high = sorted((earlier, later))
         total += math.log1p(Fraction(high - low, low)) ** 2  # ln(high / low) without losing the digits of a small step
     return total

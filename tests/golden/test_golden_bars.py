@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from tests.archives import Print, lake_of
 
 from pointline.clock import DAY_US, to_us
 from pointline.research.bars import BarRequest, build_bars
@@ -21,7 +22,6 @@ from pointline.research.spines import (
     VolumeBarConfig,
     get_builder,
 )
-from tests.archives import Print, lake_of
 
 if TYPE_CHECKING:
     from pointline.lake.store import Lake

@@ -15,6 +15,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracle
+from tests.oracle import Trade, Window
 
 from pointline.clock import DAY_US, to_us
 from pointline.errors import AmountOverflowError
@@ -28,8 +30,6 @@ from pointline.research.spines import BarRule, DollarBarConfig, ImbalanceBarConf
 from pointline.research.spines.builder import run_stretches, spine_frame
 from pointline.research.spines.closer import Closer
 from pointline.research.spines.run import Run, Sums, Venue, run_spine
-from tests import oracle
-from tests.oracle import Trade, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

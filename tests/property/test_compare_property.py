@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from tests.archives import Print, lake_from, lake_of
 
 from pointline import clock, compare
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US
@@ -15,7 +16,6 @@ from pointline.comparison import CoverageWarning
 from pointline.research import query
 from pointline.research.spines import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.simulate import MarketConfig, write_archives
-from tests.archives import Print, lake_from, lake_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,8 @@ def lake(archives: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Lake
 
 
 def features_of(lake: Lake, start: int, end: int, *, threads: int | None = None, **options: Any) -> pl.DataFrame:  # noqa: ANN401
-    return compare(PERP, SPOT, start=start, end=end, lake=lake, threads=threads, **options).features
+    """Counted anew each time: what the cache of earlier calls knows is not asked."""
+    return compare(PERP, SPOT, start=start, end=end, lake=lake, threads=threads, cache=False, **options).features
 
 
 def same_bits(left: pl.DataFrame, right: pl.DataFrame) -> bool:
@@ -104,7 +105,7 @@ def test_a_window_that_starts_and_ends_anywhere_gives_the_whole_bars_inside(lake
 
 @pytest.mark.parametrize("name", RULES)
 def test_bars_hold_every_trade(lake: Lake, name: str) -> None:
-    bars = compare(PERP, SPOT, start=FIRST, end=END, lake=lake, **RULES[name]).bars
+    bars = compare(PERP, SPOT, start=FIRST, end=END, lake=lake, cache=False, **RULES[name]).bars
     for venue, place in (("perp", PERP), ("spot", SPOT)):
         if venue == "spot" and "spot_bars" in RULES[name]:
             continue  # each perp bar shows one spot bar; see the next test
@@ -118,7 +119,7 @@ def test_bars_hold_every_trade(lake: Lake, name: str) -> None:
 
 def test_a_dual_spine_shows_the_newest_spot_bar_that_was_known(lake: Lake) -> None:
     """The spot's own bars are those that it would drive itself, and none is seen before its end."""
-    dual = compare(PERP, SPOT, start=FIRST, end=END, lake=lake, **RULES["dual"]).bars
+    dual = compare(PERP, SPOT, start=FIRST, end=END, lake=lake, cache=False, **RULES["dual"]).bars
     from pointline.research.spines import get_builder
 
     spot_id = lake.registry().find(*SPOT.split(":"), FIRST).symbol_id

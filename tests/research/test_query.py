@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from tests.archives import Print, lake_from, lake_of
 
 from pointline import research
 from pointline.clock import DAY_US, HOUR_US, to_us
@@ -15,7 +16,6 @@ from pointline.research import query
 from pointline.research.spines import VolumeBarConfig, get_builder
 from pointline.simulate import MarketConfig, write_archives, write_exchange_info
 from pointline.simulate.day import simulate_day
-from tests.archives import Print, lake_from, lake_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.exceptions import InvalidOperationError
+from tests import oracle
 
 from pointline.errors import ConfigError
 from pointline.research.resample import assign_to_buckets
-from tests import oracle
 
 START = 1_714_521_600_000_000
 
