@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import numpy as np
 from job import run
 from peer_columns import bar_totals, perp_table
 
@@ -24,12 +25,12 @@ def bars(job: Job) -> pd.DataFrame:
     from finmlkit.bar.data_model import TradesData
     from finmlkit.bar.kit import VolumeBarKit
 
-    table = perp_table(job, "trade_id", "side")
+    table = perp_table(job, "side")
     trades = TradesData(
         table["us"],
         table["price"],
         table["qty"],
-        table["trade_id"],
+        np.arange(len(table["us"])),
         is_buyer_maker=table["side"],
         timestamp_unit="us",
         preprocess=True,

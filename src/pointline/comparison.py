@@ -157,11 +157,8 @@ def compare(
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
     start_us, end_us = window(start, end)
     opened = lake if isinstance(lake, Lake) else open_lake(lake)
-    registry = opened.registry()
-    pair = check_pair(_find(registry, perp, start_us), _find(registry, spot, start_us))
+    pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
-    changes = [warn_of_versions(registry, instrument, start_us, end_us) for instrument in (pair.perp, pair.spot)]
-    notes = [text for text in changes if text is not None]
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
     built = build_bars(
         BarRequest(
@@ -197,6 +194,17 @@ def compare(
         elapsed_s=time.perf_counter() - began,
         _built=built,
     )
+
+
+def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) -> tuple[Pair, list[str]]:
+    """The two instruments, and a note for each whose metadata changed inside the window."""
+    pair = check_pair(_find(registry, perp, start_us), _find(registry, spot, start_us))
+    notes = []
+    for instrument in (pair.perp, pair.spot):
+        change = warn_of_versions(registry, instrument, start_us, end_us)
+        if change is not None:
+            notes.append(change)
+    return pair, notes
 
 
 def _find(registry: Registry, name: str, at_us: int) -> Instrument:

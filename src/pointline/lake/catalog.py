@@ -72,6 +72,8 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
     manifest = Manifest(lake)
     files = manifest.frame()
     aside = read_quarantine(lake, manifest)
+    wanted = [pl.col(name) == value for name, value in (("exchange", exchange), ("symbol", symbol)) if value is not None]
+    aside = aside.filter(pl.lit(value=True), *wanted)
     by_slot = _files_by_instrument(files)
     aside_counts = {tuple(key): len(part) for key, part in aside.group_by(["kind", "exchange", "symbol"])}
     entries = []

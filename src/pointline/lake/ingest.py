@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
@@ -17,14 +17,17 @@ from pointline.errors import ConfigError, PointlineError, SourceError
 from pointline.lake.checks import check_rows
 from pointline.lake.delta_log import NewFile, append_rows, commit
 from pointline.lake.durable import STAGING, single_writer
+from pointline.lake.instrument_table import add_exchange_info
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
 from pointline.lake.partition import Feed, encode, file_id, partition_path, to_floats, write_partition
 from pointline.lake.spool import Slot, Spool
 from pointline.lake.store import PartitionFile
 from pointline.sources.base import REJECT_SCHEMA
+from pointline.sources.exchange_info import recognise_exchange_info
+from pointline.sources.inflate import ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pointline.lake.store import Lake
@@ -101,38 +104,93 @@ def ingest(
     with single_writer(lake.root):
         shutil.rmtree(lake.root / STAGING, ignore_errors=True)
         manifest = Manifest(lake)
-        for path in paths:
-            report = _ingest_one(lake, manifest, path, sources, hints)
+        for work in ahead(_read(lake, manifest, path, sources, hints) for path in paths):
+            report = work if isinstance(work, FileReport) else _store(lake, manifest, work)
             reports.append(report)
             if progress is not None:
                 progress(report)
     return reports
 
 
-def _ingest_one(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints) -> FileReport:
-    from pointline.sources.exchange_info import recognise_exchange_info
+@dataclass(frozen=True)
+class _Work:
+    """An archive file that was read and is to be stored.
 
-    if not path.is_file():
-        return FileReport(path, "failed", problem=str(SourceError("there is no such file", where=str(path))))
-    size = path.stat().st_size
+    Attributes:
+        path, source, identity, hints: the file and how it is read.
+        digest, options: its version.
+        before: the manifest's row of its predecessor when it was read.
+        spool, tally: its rows, and what was counted; closed by whoever stores them.
+    """
+
+    path: Path
+    source: Source
+    identity: Identity
+    hints: Hints
+    digest: str
+    options: str
+    before: dict[str, Any] | None
+    spool: Spool
+    tally: _Tally
+
+
+def _read(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints) -> FileReport | _Work:
+    """Reads one file while its predecessor is being stored; a report where there is nothing to store."""
     try:
-        if recognise_exchange_info(path):
-            from pointline.lake.instrument_table import add_exchange_info
+        return _read_or_raise(lake, manifest, path, sources, hints)
+    except (SourceError, ConfigError, ArithmeticError, OSError) as error:
+        return _failure(path, error)
 
-            count = add_exchange_info(lake, path)
-            return FileReport(
-                path, "instruments" if count else "unchanged", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",)
-            )
-        for source in sources:
-            identity = source.recognise(path, hints)
-            if identity is not None:
-                return ingest_file(lake, manifest, path, source, identity, hints)
-    except (SourceError, ConfigError, ArithmeticError) as error:
-        if not isinstance(error, PointlineError):
-            raise
-        error.where = error.where or str(path)
-        return FileReport(path, "failed", file_bytes=size, problem=str(error))
-    return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
+
+def _failure(path: Path, error: Exception) -> FileReport:
+    """The report of a file that cannot be stored.
+
+    Raises:
+        Exception: the error itself where it is none that a file can cause.
+    """
+    if isinstance(error, OSError) and not isinstance(error, PointlineError):
+        error = SourceError("the file cannot be read", value=str(error), hint="check the path, its permissions and the disk")
+    if not isinstance(error, PointlineError):
+        raise error
+    error.where = error.where or str(path)
+    return FileReport(path, "failed", file_bytes=path.stat().st_size if path.is_file() else 0, problem=str(error))
+
+
+def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints) -> FileReport | _Work:
+    if not path.is_file():
+        raise SourceError("there is no such file", where=str(path), expected="an archive file or a folder of them", hint="check the path")
+    size = path.stat().st_size
+    if recognise_exchange_info(path):
+        count = add_exchange_info(lake, path)
+        outcome = "instruments" if count else "unchanged"
+        return FileReport(path, outcome, rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+    source, identity = next(((s, found) for s in sources if (found := s.recognise(path, hints)) is not None), (None, None))
+    if source is None or identity is None:
+        return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
+    _check_names(identity)
+    digest = _sha256(path)
+    _verify_checksum(path, digest)
+    options = _options(hints)
+    before = manifest.current(identity.key)
+    if before is not None and before["sha256"] == digest and before["options"] == options:
+        return FileReport(path, "unchanged", rows_read=before["rows_read"], rows_landed=before["rows_landed"], file_bytes=size)
+    spool = Spool(lake.root / STAGING / f"{os.getpid()}-{digest[:16]}")
+    tally = _Tally()
+    try:
+        _fill(spool, tally, source.read(path, identity, hints))
+    except BaseException:
+        spool.close()
+        raise
+    return _Work(path, source, identity, hints, digest, options, before, spool, tally)
+
+
+def _fill(spool: Spool, tally: _Tally, batches: Iterator[Batch]) -> None:
+    for batch in batches:
+        tally.clocks[batch.kind] = batch.clock
+        tally.reject(batch.kind, batch.exchange, batch.symbol, batch.rejects)
+        if schema.table(batch.kind).continuous:
+            tally.set_aside += int((~batch.rejects["fatal"]).sum())
+        _hold(spool, tally, batch)
 
 
 def _unknown(path: Path, sources: Sequence[Source]) -> str:
@@ -145,23 +203,25 @@ def _unknown(path: Path, sources: Sequence[Source]) -> str:
     return str(error)
 
 
-def ingest_file(lake: Lake, manifest: Manifest, path: Path, source: Source, identity: Identity, hints: Hints) -> FileReport:
-    """Ingests one recognised file.
+def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
+    """Stores a file that was read.
 
     Raises:
-        SourceError: the file cannot be trusted; the lake is as before.
         LakeError: the lake cannot be written; it is as before.
     """
-    _check_names(identity)
-    digest = _sha256(path)
-    _verify_checksum(path, digest)
-    options = _options(hints)
-    before = manifest.current(identity.key)
+    path, identity, digest, options, spool, tally = work.path, work.identity, work.digest, work.options, work.spool, work.tally
     size = path.stat().st_size
-    if before is not None and before["sha256"] == digest and before["options"] == options:
-        return FileReport(path, "unchanged", rows_read=before["rows_read"], rows_landed=before["rows_landed"], file_bytes=size)
-    held = set(before["partitions"]) if before else set()
-    rows_read, tally, changes = _stage(lake, path, source, identity, hints, (digest, options), held)
+    try:
+        before = manifest.current(identity.key)
+        if before is not work.before and before is not None and (before["sha256"], before["options"]) == (digest, options):
+            return FileReport(path, "unchanged", file_bytes=size)  # named twice
+        rows_read = spool.rows_read + sum(rows.height for *_, rows in tally.rejects)
+        held = set(before["partitions"]) if before else set()
+        changes = _land(lake, spool, tally, identity, (digest, options), work.hints, held)
+    except (SourceError, ConfigError, ArithmeticError) as error:
+        return _failure(path, error)
+    finally:
+        spool.close()
     quarantined = _quarantine(lake, tally, identity, digest, path.name)
     for kind, (added, removed) in changes.items():
         commit(lake, kind, added, removed)
@@ -192,25 +252,6 @@ def ingest_file(lake: Lake, manifest: Manifest, path: Path, source: Source, iden
 
 
 _Changes: TypeAlias = dict[str, tuple[list[NewFile], list[NewFile]]]
-
-
-def _stage(
-    lake: Lake, path: Path, source: Source, identity: Identity, hints: Hints, version: tuple[str, str], before: set[str]
-) -> tuple[int, _Tally, _Changes]:
-    """Reads the whole file and writes its partitions' files; nothing is live yet."""
-    spool = Spool(lake.root / STAGING / str(os.getpid()))
-    tally = _Tally()
-    try:
-        for batch in source.read(path, identity, hints):
-            tally.clocks[batch.kind] = batch.clock
-            tally.reject(batch.kind, batch.exchange, batch.symbol, batch.rejects)
-            if schema.table(batch.kind).continuous:
-                tally.set_aside += int((~batch.rejects["fatal"]).sum())
-            _hold(spool, tally, batch)
-        rows_read = spool.rows_read + sum(rows.height for *_, rows in tally.rejects)
-        return rows_read, tally, _land(lake, spool, tally, identity, version, hints, before)
-    finally:
-        spool.close()
 
 
 def _hold(spool: Spool, tally: _Tally, batch: Batch) -> None:

@@ -141,6 +141,8 @@ def read_trades(file: PartitionFile, amounts: Amounts, instrument: str, *, batch
         notional = np.empty(0, dtype=np.int64)
         if amounts.inverse_size is not None:
             notional, qty = _inverse(price, qty, amounts, amounts.inverse_size, instrument)
+        for column in (price, qty, side, notional):
+            column.setflags(write=False)  # as decoded columns are, so that the kernels are compiled for one kind of array
         yield TradeRows(frame["ts_local_us"].to_numpy(), price, qty, side, notional, instrument)
 
 

@@ -134,11 +134,12 @@ def _with_spot_spine(perp: pl.DataFrame, request: BarRequest, rule: BarRule, fir
 def _require_complete(frame: pl.DataFrame, request: BarRequest) -> None:
     """At least one bar closes by its rule, and at least one lies inside the window."""
     if not frame["complete"].any():
-        daily = frame.group_by(pl.col("bucket_start") // DAY_US).agg(pl.col("perp_volume").sum())["perp_volume"].to_list()
+        daily = frame.group_by(pl.col("bucket_start") // DAY_US).agg(pl.col("perp_volume", "perp_quote_volume", "perp_trade_count").sum())
+        base, quote, count = (max(daily[name].to_list()) for name in ("perp_volume", "perp_quote_volume", "perp_trade_count"))
         raise ConfigError(
             "no bar completes in this window: the threshold is larger than what was traded in any stretch that is counted",
             value=str(request.rule),
-            expected=f"less than the day's perp volume, at most {max(daily):g} base units here",
+            expected=f"less than the day's perp volume, at most {base:g} base units, {quote:g} quote units or {count:,} trades here",
             hint="choose a smaller threshold, or let --threshold auto choose one",
         )
     if whole_bars(frame, request.start_us, request.end_us).is_empty():

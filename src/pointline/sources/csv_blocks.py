@@ -14,9 +14,11 @@ from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import polars as pl
+from isal import igzip, isal_zlib
 
 from pointline.errors import SourceError
 from pointline.sources.base import REJECT_SCHEMA
+from pointline.sources.inflate import InflatedMember, ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,15 +79,19 @@ def open_archive(path: Path) -> Iterator[IO[bytes]]:
                         expected="one CSV",
                         hint="unpack it and ingest the CSV that you mean",
                     )
-                with archive.open(members[0]) as stream:
-                    yield stream
+                if members[0].compress_type == zipfile.ZIP_DEFLATED and not members[0].flag_bits & 1:
+                    with path.open("rb") as stream:
+                        yield cast("IO[bytes]", InflatedMember(stream, members[0]))
+                else:
+                    with archive.open(members[0]) as stream:
+                        yield stream
         elif path.suffix == ".gz":
-            with gzip.open(path) as stream:
+            with igzip.open(path) as stream:  # type: ignore[no-untyped-call]
                 yield cast("IO[bytes]", stream)
         else:
             with path.open("rb") as stream:
                 yield stream
-    except (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
+    except (zipfile.BadZipFile, zlib.error, isal_zlib.IsalError, EOFError, gzip.BadGzipFile) as error:  # type: ignore[misc]
         raise SourceError(
             "the archive is truncated or damaged; nothing of it was stored",
             where=str(path),
@@ -95,8 +101,13 @@ def open_archive(path: Path) -> Iterator[IO[bytes]]:
         ) from error
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
-    """The stream in pieces of whole lines."""
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The archive's text in pieces of whole lines."""
+    with open_archive(path) as stream:
+        yield from _whole_lines(stream)
+
+
+def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
     rest = b""
     while piece := stream.read(BLOCK_BYTES):
         cut = piece.rfind(b"\n") + 1
@@ -119,22 +130,21 @@ def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
     first_line = 1
     rows = 0
     odd: dict[str, Any] | None = None
-    with open_archive(path) as stream:
-        for block in _blocks(stream):
-            data = block
-            if columns is None:
-                columns, header = _columns(data, layout, path)
-                if header:
-                    data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""
-                    first_line = 2
-            if not data:
-                continue
-            lines = data.count(b"\n") + (not data.endswith(b"\n"))
-            parsed = _parse(data, columns, layout, path, range(first_line, first_line + lines))
-            first_line += lines
-            rows += parsed.frame.height
-            odd = odd or next(parsed.rejects.filter(pl.col("column").is_null()).iter_rows(named=True), None)
-            yield parsed
+    for block in ahead(_blocks(path)):
+        data = block
+        if columns is None:
+            columns, header = _columns(data, layout, path)
+            if header:
+                data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""
+                first_line = 2
+        if not data:
+            continue
+        lines = data.count(b"\n") + (not data.endswith(b"\n"))
+        parsed = _parse(data, columns, layout, path, range(first_line, first_line + lines))
+        first_line += lines
+        rows += parsed.frame.height
+        odd = odd or next(parsed.rejects.filter(pl.col("column").is_null()).iter_rows(named=True), None)
+        yield parsed
     if columns is None:
         raise SourceError("the file is empty", where=str(path), expected="at least one row", hint="download it again")
     if odd is not None and rows == 0:

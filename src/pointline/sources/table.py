@@ -159,9 +159,9 @@ def load_mapping(path: Path) -> Mapping:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError("the mapping file cannot be read", where=str(path), value=error.strerror) from error
+        raise ConfigError("the mapping file cannot be read", where=str(path), value=error.strerror, expected="a TOML file") from error
     except ValueError as error:
-        raise ConfigError("the mapping file is not TOML", where=str(path), value=str(error)) from error
+        raise ConfigError("the mapping file is not TOML", where=str(path), value=str(error), expected="a TOML file") from error
     try:
         mapping = Mapping.model_validate(content)
     except ValidationError as error:

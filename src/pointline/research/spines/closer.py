@@ -46,6 +46,7 @@ class Closer:
 
         amount = self._amount(rows)
         self._check(amount, rows.instrument)
+        amount.setflags(write=False)
         if len(self._ends) <= len(amount):
             self._ends = np.empty(len(amount) + 1, dtype=np.int64)
             self._ids = np.empty(len(amount) + 1, dtype=np.int64)

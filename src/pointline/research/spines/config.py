@@ -120,7 +120,7 @@ class TradeBarConfig(BarRule):
         super().__post_init__()
         _positive(self.trade_threshold, "trade_threshold")
         if Decimal(str(self.trade_threshold)) % 1:
-            raise ConfigError("trade_threshold must be a whole number", value=self.trade_threshold)
+            raise ConfigError("trade_threshold must be a whole number", value=self.trade_threshold, expected="a count of trades, e.g. 500")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,9 @@ class TimeBarConfig(BarRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.interval_us <= 0 or (self.anchor == "day" and self.interval_us > DAY_US):
-            raise ConfigError("interval must be above zero and, anchored by day, at most a day", value=self.interval)
+            raise ConfigError(
+                "interval must be above zero and, anchored by day, at most a day", value=self.interval, expected="e.g. 1m, 15m or 1h"
+            )
 
     @property
     def interval_us(self) -> int:
