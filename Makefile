@@ -42,8 +42,8 @@ format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## run the benchmarks
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(STAMP) ## measure against the floor and against others; BENCH="--days 1 --docs" adds options
+	$(BIN)/python benchmarks/run.py $(BENCH)
 
 crash: $(STAMP) ## kill a writing process again and again and look at what is left
 	$(PYTEST) -m crash tests/crash

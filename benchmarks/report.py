@@ -121,8 +121,8 @@ def _sweep(cases: dict[str, Any]) -> Sheet:
 
 
 def _startup(cases: dict[str, Any]) -> Sheet:
-    rows = [(name, _number(case["wall_s"]), f"{case['peak_mb']:,.0f}") for name, case in cases.items() if case["wall_s"] is not None]
-    return Sheet("Start-up", ("command", "process s", "peak MB"), rows)
+    rows = [(name, _number(case["wall_s"]), _number(case["cpu_s"])) for name, case in cases.items() if case["wall_s"] is not None]
+    return Sheet("Start-up", ("command", "process s", "CPU s"), rows)
 
 
 def _number(value: float | None) -> str:

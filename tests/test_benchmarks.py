@@ -1,0 +1,178 @@
+"""The benchmarks run, their contenders agree, and a disagreement would be seen. Nothing here depends on how long anything takes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+MODULES = ("chart", "contenders", "measure", "report")
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ModuleType]:
+    """The benchmark's modules; they import each other by bare names, so their folder is on the path while they load."""
+    from importlib import import_module
+
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return {name: import_module(name) for name in MODULES}
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+        for name in MODULES:
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A smoke run."""
+    folder = tmp_path_factory.mktemp("bench")
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), "--smoke", "--data", str(folder / "data"), "--json", str(folder / "results.json")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all results agree" in done.stdout
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert [name for name in found["missing"] if f"skipped {name}: " not in done.stdout] == []
+    return found
+
+
+def test_everything_is_measured(results: dict[str, Any]) -> None:
+    (window,) = results["windows"]
+    assert window["days"] == 2
+    assert window["rows"] == 2 * (20_000 + 2_000 - 1)  # one print a day is off the book and set aside
+    assert {"pointline", "decode", "polars", "guide"} <= window["cases"].keys()
+    every = [*results["ingest"].items(), *window["cases"].items(), *results["sweep"].items(), *results["startup"].items()]
+    assert [name for name, case in every if case["failure"] or not case["wall_s"] > 0 or not case["peak_mb"] > 1] == []
+    assert len(results["ingest"]) == 8
+    assert results["ingest"]["trades, USD-M"]["summary"]["rows"] == 20_000
+    assert results["ingest"]["recorded mark price stream"]["summary"]["rows"] == 2 * 86_400
+
+
+def test_contenders_have_the_same_bars(results: dict[str, Any]) -> None:
+    (window,) = results["windows"]
+    summaries = {name: case["summary"] for name, case in window["cases"].items()}
+    same = [summary["shared"] for summary in summaries.values() if summary is not None and "shared" in summary]
+    assert len(same) >= 3
+    assert [shared for shared in same if shared != same[0]] == []
+    assert same[0]["bars"] > 1_000
+    assert summaries["pointline"]["whole"] == summaries["polars"]["whole"]
+    assert summaries["guide"]["whole"] is None
+
+
+def test_a_bar_of_the_whole_day_is_one_bar(results: dict[str, Any]) -> None:
+    *_, (_, widest) = results["sweep"].items()
+    assert widest["summary"]["whole"]["bars"] == 1
+
+
+def test_tables_and_chart_are_made_of_the_results(results: dict[str, Any], modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    report, chart = modules["report"], modules["chart"]
+    page = tmp_path / "page.md"
+    page.write_text(f"Before.\n\n{report.BEGIN}\nfigures of an earlier run\n{report.END}\n\nAfter.\n", encoding="utf-8")
+    report.write_page(page, results)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("Before.")
+    assert text.endswith("After.\n")
+    assert "earlier run" not in text
+    assert "| trades, USD-M | 1 | 20,000 |" in text
+    assert "### 2 days, 43,998 trades" in text
+    drawn = ET.fromstring(chart.svg(chart.chosen_window(results)))  # noqa: S314 -- our own text
+    bars = [node for node in drawn.iter("{http://www.w3.org/2000/svg}rect") if node.get("rx")]
+    measured = [case for case in results["windows"][0]["cases"].values() if case["wall_s"] is not None]
+    assert len(bars) == 2 * len(measured)
+
+
+def test_the_page_has_the_marks(modules: dict[str, ModuleType]) -> None:
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert text.count(modules["report"].BEGIN) == text.count(modules["report"].END) == 1
+
+
+JOB = {"threshold_lots": 1_000, "perp_decimals": (1, 3)}
+TRUTH = {"perp_lots": 5_000, "spot_lots": 700}
+SHARED = {"bars": 5, "perp_close": "a", "spot_close": "b"}
+WHOLE = {"bars": 6, "perp_lots": 5_000, "spot_lots": 700}
+AGREEING: dict[str, Any] = {
+    "pointline": {"shared": SHARED, "whole": WHOLE},
+    "decode": None,
+    "polars": {"shared": SHARED, "whole": WHOLE},
+    "guide": {"shared": SHARED, "whole": None},
+    "mlfinpy": {"bars": 4, "perp_lots": 4_100},
+}
+
+
+def test_agreement_has_no_problems(modules: dict[str, ModuleType]) -> None:
+    assert modules["contenders"].disagreements(AGREEING, JOB, TRUTH) == []
+
+
+@pytest.mark.parametrize(
+    ("contender", "part", "key", "value", "expected"),
+    [
+        ("polars", "shared", "spot_close", "c", "polars: spot_close differ from pointline's"),
+        ("guide", "shared", "bars", 4, "guide: bars differ from pointline's"),
+        ("polars", "whole", "perp_lots", 4_999, "polars: perp_lots is 4,999, not 5,000"),
+        ("pointline", "whole", "spot_lots", 701, "pointline: spot_lots is 701, not 700"),
+        ("polars", "whole", "bars", 7, "polars: 7 bars, not 6"),
+    ],
+)
+def test_each_disagreement_is_found(
+    modules: dict[str, ModuleType], contender: str, part: str, key: str, value: object, expected: str
+) -> None:
+    summaries = json.loads(json.dumps(AGREEING))  # no contender's part is another's
+    summaries[contender][part][key] = value
+    assert modules["contenders"].disagreements(summaries, JOB, TRUTH) == [expected]
+
+
+def test_bars_of_another_rule_may_leave_out_the_unfinished_one_and_no_more(modules: dict[str, ModuleType]) -> None:
+    lost = {**AGREEING, "mlfinpy": {"bars": 4, "perp_lots": 3_999}}
+    assert modules["contenders"].disagreements(lost, JOB, TRUTH) == ["mlfinpy: 3,999 lots in its bars, 5,000 were traded"]
+
+
+def test_without_a_result_of_pointline_nothing_agrees(modules: dict[str, ModuleType]) -> None:
+    assert modules["contenders"].disagreements({**AGREEING, "pointline": None}, JOB, TRUTH) == ["pointline gave no result"]
+
+
+def test_commands_run_in_turn_after_one_check_each(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    writing = (
+        "import json, sys; job = json.load(open(sys.argv[1])); open(job['log'], 'a').write(job['name'] + ' c'[job.get('check', False)])"
+    )
+    measure = modules["measure"]
+    cases = [measure.Case(name, [sys.executable, "-c", writing], {"log": str(log), "name": name}) for name in "AB"]
+    measure.run_group(cases, 2, say=lambda _: None)
+    assert log.read_text(encoding="utf-8") == "AcBcA B A B "
+    assert [len(case.samples) for case in cases] == [2, 2]
+
+
+def test_a_failing_command_says_why_and_does_not_stop_the_others(modules: dict[str, ModuleType]) -> None:
+    measure = modules["measure"]
+    cases = [
+        measure.Case("bad", [sys.executable, "-c", "raise SystemExit('out of paper')"]),
+        measure.Case("good", [sys.executable, "-c", ""]),
+    ]
+    said: list[str] = []
+    measure.run_group(cases, 1, say=said.append)
+    assert (cases[0].failure, cases[0].samples) == ("out of paper", [])
+    assert said[0] == "  bad: out of paper"
+    assert len(cases[1].samples) == 1
+    with pytest.raises(measure.ProcessFailedError, match="killed by signal 15"):
+        measure.run_process([sys.executable, "-c", "import os; os.kill(os.getpid(), 15)"])
+
+
+def test_peak_memory_is_that_of_the_process(modules: dict[str, ModuleType]) -> None:
+    sample = modules["measure"].run_process([sys.executable, "-c", "bytearray(b'x') * (1 << 30)"])
+    assert 1_024 < sample.peak_mb < 1_100
