@@ -173,13 +173,15 @@ def _add_limbs(ints, row, high_column, low_column, high, low):  # type: ignore[n
 
 
 @_compiled
-def _bounds(values):  # type: ignore[no-untyped-def]
-    """Smallest and largest of a slice that is not empty."""
-    low = high = values[0]
-    for i in range(len(values)):
-        low = min(low, values[i])
-        high = max(high, values[i])
-    return low, high
+def bounds(price, qty):  # type: ignore[no-untyped-def]
+    """Lowest price, highest price and largest quantity of rows, of which there is at least one."""
+    low = high = price[0]
+    most = qty[0]
+    for i in range(len(price)):
+        low = min(low, price[i])
+        high = max(high, price[i])
+        most = max(most, qty[i])
+    return low, high, most
 
 
 @_compiled
@@ -313,7 +315,7 @@ def _sums_fit(price, qty, ints, row):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def add_rows(ts, price, qty, side, notional, starts, first_row, ints):  # type: ignore[no-untyped-def]
+def add_rows(ts, price, qty, side, notional, starts, limits, first_row, ints):  # type: ignore[no-untyped-def]
     """Adds sorted rows to bars: rows ``[starts[k], starts[k + 1])`` go to bar ``first_row + k``, the last segment to the end.
 
     Args:
@@ -321,6 +323,7 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints):  # type: 
         side: int8, 1 = the seller was the taker.
         notional: int64 quote amounts, or empty where the quote amount is price x qty.
         starts: row offsets, the first is 0.
+        limits: what `bounds` says of the rows.
         first_row: the bar that is open; all earlier ones are complete.
         ints: accumulators in the columns of `BAR_INTS`, one row per bar, zeroed when fresh.
 
@@ -330,8 +333,8 @@ def add_rows(ts, price, qty, side, notional, starts, first_row, ints):  # type: 
     rows = len(ts)
     if rows == 0:
         return 0
-    lowest, highest = _bounds(price)
-    largest = np.float64(_bounds(qty)[1])
+    lowest, highest = limits[0], limits[1]
+    largest = np.float64(limits[2])
     last_prices = np.empty(rows + 1, dtype=np.int64)
     squares = np.empty(rows + 1, dtype=np.float64)
     for k in range(len(starts)):

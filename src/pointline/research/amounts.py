@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,13 @@ class TradeRows:
     notional: Ints
     instrument: str
 
+    @cached_property
+    def bounds(self) -> tuple[int, int, int]:
+        """Lowest price, highest price and largest quantity; zeros without rows."""
+        from pointline import kernels
+
+        return kernels.bounds(self.price, self.qty) if len(self.ts) else (0, 0, 0)
+
     def quote(self) -> Ints:
         """Quote-asset integers per trade.
 
@@ -93,7 +101,8 @@ class TradeRows:
         """
         if len(self.notional):
             return self.notional
-        largest = float(self.price.max(initial=0)) * float(self.qty.max(initial=0))
+        _, highest, most = self.bounds
+        largest = float(highest) * float(most)
         if largest >= float(1 << 62):
             raise AmountOverflowError("price x quantity does not fit 62 bits", value=largest, where=self.instrument)
         return self.price * self.qty
@@ -135,15 +144,18 @@ def read_trades(file: PartitionFile, amounts: Amounts, instrument: str, *, batch
     qty_factor = 10 ** (amounts.qty_decimals - file.totals["qty_decimals"])
     scan = pl.scan_parquet(file.path, hive_partitioning=False).select("ts_local_us", "price_int", "qty_int", "side")
     for frame in _frames(scan, file.rows, batch_rows):
-        price = _scaled(frame["price_int"], price_factor, instrument, "price")
-        qty = _scaled(frame["qty_int"], qty_factor, instrument, "quantity")
+        price = _scaled(frame["price_int"], price_factor, instrument)
+        qty = _scaled(frame["qty_int"], qty_factor, instrument)
         side = frame["side"].to_numpy().view(np.int8)
         notional = np.empty(0, dtype=np.int64)
         if amounts.inverse_size is not None:
             notional, qty = _inverse(price, qty, amounts, amounts.inverse_size, instrument)
         for column in (price, qty, side, notional):
             column.setflags(write=False)  # as decoded columns are, so that the kernels are compiled for one kind of array
-        yield TradeRows(frame["ts_local_us"].to_numpy(), price, qty, side, notional, instrument)
+        rows = TradeRows(frame["ts_local_us"].to_numpy(), price, qty, side, notional, instrument)
+        _, highest, most = rows.bounds
+        _check_amount(max(highest, most), instrument)
+        yield rows
 
 
 def _frames(scan: pl.LazyFrame, rows: int, batch_rows: int) -> Iterator[pl.DataFrame]:
@@ -153,12 +165,17 @@ def _frames(scan: pl.LazyFrame, rows: int, batch_rows: int) -> Iterator[pl.DataF
         yield from decoded.iter_slices(batch_rows)
 
 
-def _scaled(values: pl.Series, factor: int, instrument: str, what: str) -> Ints:
+def _scaled(values: pl.Series, factor: int, instrument: str) -> Ints:
     numbers = values.to_numpy()
-    largest = int(numbers.max(initial=0)) * factor
+    if factor == 1:
+        return numbers
+    _check_amount(int(numbers.max(initial=0)) * factor, instrument)
+    return numbers * factor
+
+
+def _check_amount(largest: int, instrument: str) -> None:
     if largest > _MAX_AMOUNT:
-        raise AmountOverflowError(f"a {what} passes 2**53 in its smallest unit", where=instrument, value=largest)
-    return numbers if factor == 1 else numbers * factor
+        raise AmountOverflowError("a price or quantity passes 2**53 in its smallest unit", where=instrument, value=largest)
 
 
 def _inverse(price: Ints, contracts: Ints, amounts: Amounts, contract_size: Decimal, instrument: str) -> tuple[Ints, Ints]:

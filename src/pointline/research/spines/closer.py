@@ -45,7 +45,7 @@ class Closer:
         from pointline import kernels
 
         amount = self._amount(rows)
-        self._check(amount, rows.instrument)
+        self._check(amount, rows)
         amount.setflags(write=False)
         if len(self._ends) <= len(amount):
             self._ends = np.empty(len(amount) + 1, dtype=np.int64)
@@ -83,15 +83,15 @@ class Closer:
         """The id of the bar that is open."""
         return int(self._state[_SLOT["bar_id"]])
 
-    def _check(self, amount: Ints, instrument: str) -> None:
+    def _check(self, amount: Ints, rows: TradeRows) -> None:
         """Proves that the count cannot pass 62 bits, first by a cheap bound, then by the sum itself."""
         counted = abs(float(self._state[_SLOT["accumulated"]]))
-        largest = max(abs(float(amount.max())), abs(float(amount.min()))) if _signed(self._rule) else float(amount.max())
+        largest = float(amount.max()) if isinstance(self._rule, DollarBarConfig) else float(max(rows.bounds[2], 1))
         if largest * len(amount) + counted < _LIMIT:
             return
         total = float(np.abs(amount).sum(dtype=np.float64)) + counted
         if total >= _LIMIT:
-            raise AmountOverflowError("the amounts that drive this spine do not fit 62 bits", where=instrument, value=total)
+            raise AmountOverflowError("the amounts that drive this spine do not fit 62 bits", where=rows.instrument, value=total)
 
     def _amount(self, rows: TradeRows) -> Ints:
         if isinstance(self._rule, TradeBarConfig):

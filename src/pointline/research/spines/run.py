@@ -61,7 +61,7 @@ class Sums:
             [np.zeros(1, dtype=np.int64), np.searchsorted(rows.ts, ends[self.row : last], side="left").astype(np.int64)]
         )
         self._grow(last + 1)
-        added = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, starts, self.row, self.ints)
+        added = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, starts, rows.bounds, self.row, self.ints)
         if added < 0:
             raise AmountOverflowError(
                 "the sums of a bar do not fit 62 bits in the instrument's smallest units",
