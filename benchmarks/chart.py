@@ -16,6 +16,7 @@ _LABEL, _PANEL, _GAP = 250, 250, 70
 _INK, _FAINT, _OURS, _OTHERS, _GROUND = "#1f2933", "#d5dbe1", "#d1495b", "#7a8b99", "#ffffff"
 _NAMES = {
     MAIN: "pointline, all features",
+    "pointline-repeat": "pointline, asked again",
     FLOOR: "floor: decode only",
     "polars": "Polars by hand, no join",
     "guide": "the guide, step by step",
@@ -60,7 +61,7 @@ def svg(window: dict[str, Any]) -> str:
 
 def _measured(window: dict[str, Any], name: str) -> bool:
     case = window["cases"].get(name)
-    return case is not None and case["wall_s"] is not None
+    return name in _NAMES and case is not None and case["wall_s"] is not None
 
 
 def _middle(number: int) -> int:
@@ -84,7 +85,7 @@ def _panel(order: list[str], values: list[float], left: int, title: str, form: s
         parts.append(f'<line x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}" stroke="{_FAINT}"/>')
         parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" font-size="11" text-anchor="middle">{10.0**power:,g}</text>')
     for number, (name, value) in enumerate(zip(order, values, strict=True)):
-        colour = _OURS if name == MAIN else _OTHERS
+        colour = _OURS if name.startswith(MAIN) else _OTHERS
         parts.append(
             f'<rect x="{left}" y="{_TOP + _ROW * number + 5}" width="{at(value) - left:.1f}" height="{_ROW - 10}" rx="2" fill="{colour}"/>'
         )

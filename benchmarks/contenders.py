@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from measure import Case, script
@@ -30,6 +31,7 @@ class Contender:
         max_rows: it is left out of larger windows; 0 = of none.
         same_rule: its bars must equal those of pointline.
         again: a second call in the same process is faster, so it is measured too.
+        cache: see the job; other than ``"off"`` it gets a view of the lake with a cache of its own.
     """
 
     name: str
@@ -40,11 +42,16 @@ class Contender:
     max_rows: int = 0
     same_rule: bool = True
     again: bool = False
+    cache: str = "off"
 
 
 _TEN_DAYS, _ONE_DAY = 60_000_000, 6_000_000
 CONTENDERS = (
-    Contender(MAIN, "`pointline.compare`, every feature of both venues", "compare_bars.py", again=True),
+    Contender(MAIN, "`pointline.compare(cache=False)`, every feature of both venues", "compare_bars.py", again=True),
+    Contender(
+        "pointline-first", "`pointline.compare` as it is called: no cache yet, sums of bars are kept", "compare_bars.py", cache="empty"
+    ),
+    Contender("pointline-repeat", "the same asked for again: no trade is read", "compare_bars.py", cache="full"),
     Contender(
         FLOOR, "Polars decodes the four columns and adds them up, nothing else: the floor", "decode_columns.py", same_rule=False, again=True
     ),
@@ -128,18 +135,37 @@ def find_contenders(peers: Sequence[str], wanted: Sequence[str] = ()) -> Field:
     return Field(interpreters, versions, missing)
 
 
-def cases_of(field: Field, job: dict[str, Any], *, again: bool) -> tuple[list[Case], dict[str, str]]:
-    """The cases of one window, and the contenders that it is too large for with the reason."""
+def cases_of(field: Field, job: dict[str, Any], scratch: Path, *, again: bool) -> tuple[list[Case], dict[str, str]]:
+    """The cases of one window, and the contenders that it is too large for with the reason.
+
+    Args:
+        field: who takes part.
+        job: the window.
+        scratch: an empty folder for views of the lake.
+        again: measure second calls too.
+    """
     cases, left_out = [], {}
     for contender in CONTENDERS:
         if contender.name not in field.interpreters:
             continue
         if contender.max_rows and job["rows"] > contender.max_rows:
-            left_out[contender.name] = f"left out above {contender.max_rows:,} trades: memory or patience"
+            left_out[contender.name] = f"left out above {contender.max_rows:,} trades, for want of memory or patience"
             continue
         command = script(contender.file, field.interpreters[contender.name])
-        cases.append(Case(contender.name, command, job, again=again and contender.again))
+        own = job
+        if contender.cache != "off":
+            own = {**job, "cache": contender.cache, "lake": str(lake_view(Path(job["lake"]), scratch / contender.name))}
+        cases.append(Case(contender.name, command, own, again=again and contender.again))
     return cases, left_out
+
+
+def lake_view(lake: Path, view: Path) -> Path:
+    """The lake at another place, its tables linked, its cache left out: what is kept or cleared there touches no one else's."""
+    view.mkdir()
+    for entry in lake.iterdir():
+        if not entry.name.startswith("."):
+            (view / entry.name).symlink_to(entry.resolve())
+    return view
 
 
 def disagreements(summaries: dict[str, dict[str, Any] | None], job: dict[str, Any], truth: dict[str, int]) -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BEGIN, END = "<!-- begin: made by benchmarks/run.py -->", "<!-- end -->"
 NONE = "–"
 _SMALL = 10.0
-_NARROWEST = 150  # a log has no width of its own
+_NARROWEST = 165  # a log has no width of its own
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def _ingest(cases: dict[str, Any]) -> Sheet:
     for name, case in cases.items():
         summary, seconds = case["summary"], case["first_s"]
         if summary is None or seconds is None:
-            rows.append((name, *[NONE] * 7))
+            rows.append((name, *[NONE] * 8))
             continue
         count = summary["rows"]
         rows.append(
@@ -56,14 +56,16 @@ def _ingest(cases: dict[str, Any]) -> Sheet:
                 f"{count / seconds:,.0f}",
                 _number(summary["archive_bytes"] / count),
                 _number(summary["lake_bytes"] / count),
+                _number(summary["disk_bytes"] / count),
                 f"{case['peak_mb']:,.0f}",
             )
         )
     return Sheet(
         "Ingest",
-        ("archives", "files", "rows", "s", "rows/s", "archive B/row", "lake B/row", "peak MB"),
+        ("archives", "files", "rows", "s", "rows/s", "archive B/row", "lake B/row", "disk B/row", "peak MB"),
         rows,
-        "Each run goes from closed archives to a new lake on disk, synchronised. Small files are dominated by what a file costs.",
+        "Each run goes from closed archives to a new lake on disk, synchronised. Small files are dominated by what a file costs. "
+        "*disk* counts the files too that a later day of the same month has replaced.",
     )
 
 
@@ -143,8 +145,14 @@ def machine_text(machine: dict[str, Any]) -> str:
     copy = ", ".join(f"{machine['copy'][name]:.0f} GB/s with {who}" for name, who in _COPIES.items())
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB of memory, {machine['system']}. "
-        f"Memory is copied (read and written) at {copy}. {versions}."
+        f"Memory is copied (read and written) at {copy}. {versions}. {_runs(machine)}"
     )
+
+
+def _runs(machine: dict[str, Any]) -> str:
+    count, load = machine["repetitions"], machine["load"]
+    runs = f"Medians of {count} runs" if count > 1 else "One run each, for a first look"
+    return f"{runs}; {load:.1f} processes were running when it began."
 
 
 _COPIES = {"one_core_gb_s": "one core", "all_cores_gb_s": "all"}
@@ -190,7 +198,7 @@ def print_tables(results: dict[str, Any]) -> None:
     for sheet in sheets(results):
         table = Table(title=sheet.title, caption=sheet.note or None, title_justify="left", caption_justify="left")
         for number, name in enumerate(sheet.header):
-            table.add_column(name, justify="left" if number == 0 else "right")
+            table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
         for row in sheet.rows:
             table.add_row(*row)
         console.print(table)

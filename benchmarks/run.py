@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         print(f"skipped {name}: {reason}")
     runs = {"repetitions": options.repetitions, "side_by_side": 2 if options.smoke else 1}
     results: dict[str, Any] = {"ingest": {}, "windows": [], "sweep": {}, "startup": {}, "missing": field.missing, "problems": []}
-    results["machine"] = machine_facts(field.versions)
+    results["machine"] = machine_facts(field.versions, options.repetitions)
     if "ingest" in options.parts:
         print("ingest")
         cases = [Case(name, script("ingest_files.py"), {"files": files, "folder": str(options.data)}) for name, files in archives.items()]
@@ -154,9 +155,10 @@ STARTUP = {
 def measured_window(field: Any, market: dict[str, Any], days: int, options: argparse.Namespace, runs: dict[str, int]) -> dict[str, Any]:  # noqa: ANN401
     """All contenders on one window."""
     job = window_job(market, days, usual_threshold(market))
-    print(f"{days} days, {job['rows']:,} trades")
-    cases, left_out = cases_of(field, job, again=not options.smoke)
-    run_group(cases, **runs)
+    print(f"{job['start']} to {job['end']}, {job['rows']:,} trades")
+    with tempfile.TemporaryDirectory(dir=options.data) as scratch:
+        cases, left_out = cases_of(field, job, Path(scratch), again=not options.smoke)
+        run_group(cases, **runs)
     for name, reason in left_out.items():
         print(f"  skipped {name}: {reason}")
     truth = {name: sum(day[name] for day in market["days"][:days]) for name in ("perp_lots", "spot_lots")}
@@ -173,7 +175,7 @@ def measured_window(field: Any, market: dict[str, Any], days: int, options: argp
     }
 
 
-def machine_facts(versions: dict[str, str]) -> dict[str, Any]:
+def machine_facts(versions: dict[str, str], repetitions: int) -> dict[str, Any]:
     """What the figures depend on."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
@@ -184,6 +186,8 @@ def machine_facts(versions: dict[str, str]) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
         "system": f"{platform.system()} {platform.machine()}",
+        "repetitions": repetitions,
+        "load": os.getloadavg()[0],
         "copy": run_process(script("copy_memory.py")).printed,
         "versions": {"Python": platform.python_version(), **own, **versions},
     }

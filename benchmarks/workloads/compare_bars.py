@@ -9,6 +9,7 @@ from job import run
 from polars_columns import decoded_summary
 
 import pointline
+from pointline.research.cache import cache_of
 from pointline.research.spines import VolumeBarConfig
 
 if TYPE_CHECKING:
@@ -26,9 +27,18 @@ def features(job: Job) -> pl.DataFrame:
         end=job.end,
         bars=VolumeBarConfig(volume_threshold=job.threshold),
         lake=job.lake,
+        cache=job.cache != "off",
     )
     return study.features
 
 
+def make_cache(job: Job) -> None:
+    """Brings the cache into the state that the job names: emptied before each call, filled by the first run, which is not timed."""
+    if job.cache == "empty":
+        cache_of(pointline.open_lake(job.lake)).clear()
+    elif job.cache == "full" and job.check:
+        features(job)
+
+
 if __name__ == "__main__":
-    run(features, decoded_summary)
+    run(features, decoded_summary, before=make_cache)

@@ -28,7 +28,8 @@ def measured(files: list[str], folder: Path) -> dict[str, Any]:
         "rows": sum(report.rows_read for report in reports),
         "files": len(reports),
         "archive_bytes": sum(report.file_bytes for report in reports),
-        "lake_bytes": sum(path.stat().st_size for kind in lake.kinds() for path in lake.table_path(kind).rglob("*.parquet")),
+        "lake_bytes": sum((lake.table_path(kind) / path).stat().st_size for kind in lake.kinds() for path in lake.listing(kind)["path"]),
+        "disk_bytes": sum(path.stat().st_size for kind in lake.kinds() for path in lake.table_path(kind).rglob("*.parquet")),
     }
     return {"elapsed_s": [elapsed], "summary": summary}
 

@@ -33,6 +33,7 @@ class Job:
         perp_decimals, spot_decimals: decimals of price and quantity, the same in every file.
         rows: trades of both venues.
         threads: cores that every contender may use.
+        cache: what pointline may use of earlier runs: nothing (``"off"``), nothing yet (``"empty"``, it is filled) or all (``"full"``).
         calls: how often the work is done in the one process.
         check: also print a summary of the result.
     """
@@ -48,6 +49,7 @@ class Job:
     spot_decimals: tuple[int, int]
     rows: int
     threads: int = 2
+    cache: str = "off"
     calls: int = 1
     check: bool = False
 
@@ -64,18 +66,26 @@ class Job:
         }
 
 
-def run(work: Callable[[Job], Any], summary: Callable[[Any, Job], dict[str, Any]] | None = None) -> None:
+def run(
+    work: Callable[[Job], Any],
+    summary: Callable[[Any, Job], dict[str, Any]] | None = None,
+    *,
+    before: Callable[[Job], object] | None = None,
+) -> None:
     """Does the work of the task named on the command line and prints seconds per call, and a summary of the result where one is asked for.
 
     Args:
         work: what is timed.
         summary: what is printed of its result where a check is asked for.
+        before: called before each call of `work`, not timed.
     """
     job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     elapsed_s, cpu_s = [], []
     result = None
     for _ in range(job.calls):
         result = None
+        if before is not None:
+            before(job)
         wall, cpu = time.perf_counter(), time.process_time()
         result = work(job)
         elapsed_s.append(time.perf_counter() - wall)
