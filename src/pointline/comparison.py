@@ -20,8 +20,8 @@ from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, 
 from pointline.research.cache import cache_of
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import window
-from pointline.research.state import StateParams, attach_state
-from pointline.research.state_feeds import state_feeds
+from pointline.research.state import StateParams
+from pointline.research.state_feeds import with_state
 from pointline.research.threshold import resolve_rule
 from pointline.trading.costs import CostModel
 from pointline.venue_rules import funding_rules
@@ -176,8 +176,9 @@ def compare(
         )
     )
     notes += _coverage_notes(built, start_us, end_us)
-    with_state = _with_state(opened, pair.perp, built.frame, state)
-    table = compute_features(with_state, params).filter(pl.col("bucket_start") >= start_us)
+    bars_with_state = with_state(opened, pair.perp, built.frame, state or StateParams())
+    first = int((built.frame["bucket_start"] < start_us).sum())  # behind the bars that features only look back on
+    table = compute_features(bars_with_state, params).slice(first)
     if join == "inner":
         table = table.filter(pl.col("spot_trade_count") > 0)
     return Study(
@@ -187,7 +188,7 @@ def compare(
         start_us=start_us,
         end_us=end_us,
         join=join,
-        bars=with_state.filter(pl.col("bucket_start") >= start_us),
+        bars=bars_with_state.slice(first),
         features=table,
         params=params,
         notes=tuple(notes),
@@ -257,8 +258,3 @@ def _rules(perp: Instrument, start_us: int, end_us: int, notes: list[str]) -> tu
     except VenueRuleError as error:
         notes.append(f"funding_fair is null: {error.what}")
         return ()
-
-
-def _with_state(lake: Lake, perp: Instrument, bars: pl.DataFrame, state: StateParams | None) -> pl.DataFrame:
-    feeds = state_feeds(lake, perp, int(bars["bucket_start"][0]), int(bars["bucket_end"][-1]))
-    return attach_state(bars, ticker=feeds.ticker, funding=feeds.funding, open_interest=feeds.open_interest, params=state or StateParams())

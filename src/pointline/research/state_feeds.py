@@ -9,6 +9,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.clock import DAY_US
+from pointline.research.state import STATE_COLUMNS, StateParams, attach_state
 
 if TYPE_CHECKING:
     from pointline.instruments import Instrument
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # Far enough back that no age limit reaches further, and the same for every window.
 LOOK_BACK_US = 2 * DAY_US
 FUNDING_LOOK_BACK_US = 8 * DAY_US
+_STEP_US = 7 * DAY_US
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,28 @@ def state_feeds(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> Sta
         _rows(lake, schema.FUNDING.name, perp, start_us - FUNDING_LOOK_BACK_US, end_us),
         _rows(lake, schema.OPEN_INTEREST.name, perp, start_us - LOOK_BACK_US, end_us),
     )
+
+
+def with_state(lake: Lake, perp: Instrument, bars: pl.DataFrame, params: StateParams) -> pl.DataFrame:
+    """Bars with the state of their derivative, a week of rows in memory at a time.
+
+    A value's age is told as far as its look-back reaches, two days or eight for payments, and null beyond, so that it does not
+    depend on where the window starts.
+    """
+    week = (pl.col("bucket_start") - int(bars["bucket_start"][0])) // _STEP_US
+    parts = []
+    for part in bars.with_columns(_week=week).partition_by("_week", maintain_order=True, include_key=False):
+        feeds = state_feeds(lake, perp, int(part["bucket_start"][0]), int(part["bucket_end"][-1]))
+        known = attach_state(part, ticker=feeds.ticker, funding=feeds.funding, open_interest=feeds.open_interest, params=params)
+        parts.append(known.with_columns(_limited_age(name) for name in STATE_COLUMNS if name.endswith("_age_us")))
+    return pl.concat(parts)
+
+
+def _limited_age(name: str) -> pl.Expr:
+    settled = name.startswith("funding_settled")
+    either = pl.when(pl.col("funding_source") == "settled").then(FUNDING_LOOK_BACK_US).otherwise(LOOK_BACK_US)
+    limit = pl.lit(FUNDING_LOOK_BACK_US) if settled else either if name == "funding_age_us" else pl.lit(LOOK_BACK_US)
+    return pl.when(pl.col(name) <= limit).then(name).alias(name)
 
 
 def _rows(lake: Lake, kind: str, perp: Instrument, start_us: int, end_us: int) -> pl.DataFrame | None:
