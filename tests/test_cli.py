@@ -459,9 +459,9 @@ def test_a_refused_file_does_not_stop_the_others(copy: Path, tmp_path: Path) -> 
         (("--mapping", "absent.toml"), ("absent.toml",)),
         (("--clock", "wall"), ("no such clock", "'wall'", "receipt or event")),
         (("--latency", "soon"), ("--latency", "'soon'", "'1m'")),
-        (("--symbol", "BTC/USDT"), ("symbol", "'BTC/USDT'", "letters, digits")),
-        (("--exchange", "kraken"), ("no such exchange", "'kraken'", "binance-futures")),
-        (("--dataset", "ticks"), ("no such dataset", "'ticks'", "aggTrades")),
+        (("--symbol", "BTC/USDT"), ("--symbol contradicts", "'BTC/USDT'", "BTCUSDT, as the path says")),
+        (("--exchange", "kraken"), ("--exchange contradicts", "'kraken'", "binance-spot")),
+        (("--dataset", "ticks"), ("--dataset contradicts", "'ticks'", "trades")),
     ],
     ids=lambda value: value[0].lstrip("-") if isinstance(value, tuple) and value[0].startswith("--") else "",
 )
@@ -782,7 +782,7 @@ def test_the_summary_reads_well_at_every_width(lake: Path, monkeypatch: pytest.M
     assert re.search(r"^basis_bps( +-?[\d,.e-]+){7}$", out, re.MULTILINE)
     assert re.search(r"^funding_8h( +-){7}$", out, re.MULTILINE)
     assert "nothing in the lake: funding features are null" in out
-    assert re.search(r"\d+ rows, \d+\.\d\d M rows/s", " ".join(out.split()))
+    assert re.search(r"\d+ rows of the window's days, \d+\.\d\d M rows/s", " ".join(out.split()))
 
 
 def test_changed_metadata_inside_the_window_is_told_with_its_versions(copy: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from pointline.comparison import Study
     from pointline.lake.ingest import FileReport
     from pointline.research.spines.config import BarRule
 
@@ -307,7 +308,10 @@ def compare(
         typer.Option(help="Base units for volume and imbalance, quote units for dollar, a count for trades, e.g. 1m for time; or auto."),
     ] = "auto",
     bars: Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")] = "volume",
-    boundary: Annotated[str, typer.Option(help="carry: excess counts for the next bar; reset: counting restarts at zero.")] = "carry",
+    boundary: Annotated[
+        str | None,
+        typer.Option(help="carry: excess counts for the next bar (usual); reset: counting restarts at zero.", show_default=False),
+    ] = None,
     anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it starts with the window.")] = "day",
     join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them, as the guide does.")] = "asof",
     base_threshold: Annotated[
@@ -332,7 +336,6 @@ def compare(
     import warnings
 
     from pointline.comparison import compare as run
-    from pointline.report.tables import summary_view
     from pointline.trading.costs import CostModel
 
     _check_output(output)
@@ -344,8 +347,8 @@ def compare(
             start=start,
             end=end,
             bars=_rule(bars, threshold, boundary, anchor),
-            spot_bars=_spot_rule(bars, dual, boundary, anchor),
-            base_bars=_rule(bars, base_threshold, boundary, anchor) if base_threshold else None,  # type: ignore[arg-type]
+            spot_bars=_other_rule("--dual", bars, dual, boundary, anchor),
+            base_bars=_other_rule("--base-threshold", bars, base_threshold, boundary, anchor),
             cache=not no_cache,
             join=join,  # type: ignore[arg-type]
             costs=CostModel.same_exchange() if same_exchange else None,
@@ -356,27 +359,35 @@ def compare(
     if json_output:
         _print_json({"perp": perp, "spot": spot, "rule": study.rule_text, "notes": study.notes, "pair": study.pair.reason, **study.summary})
     else:
-        title = f"{study.pair.perp.name} against {study.pair.spot.name} ({study.pair.reason})"
-        _print(summary_view(study.summary, title=title, rule=study.rule_text, notes=study.notes))
-        if output is not None:
-            sys.stdout.write(f"wrote {study.features.height:,} bars x {study.features.width} columns to {output}\n")
+        _show_study(study, output)
 
 
-def _rule(kind: str, threshold: str, boundary: str, anchor: str) -> BarRule | str:
+def _show_study(study: Study, output: Path | None) -> None:
+    from pointline.report.tables import summary_view
+
+    title = f"{study.pair.perp.name} against {study.pair.spot.name} ({study.pair.reason})"
+    _print(summary_view(study.summary, title=title, rule=study.rule_text, notes=study.notes))
+    if output is not None:
+        sys.stdout.write(f"wrote {study.features.height:,} bars x {study.features.width} columns to {output}\n")
+
+
+def _rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
     from pointline.research.spines import DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig, get_builder
 
     get_builder(kind)
     if threshold == "auto":
-        if (boundary, anchor) != ("carry", "day"):
+        if boundary == "reset" or anchor != "day":
             raise ConfigError(
                 "--threshold auto goes with --boundary carry and --anchor day only",
-                value=f"--boundary {boundary} --anchor {anchor}",
+                value=f"--boundary {boundary or 'carry'} --anchor {anchor}",
                 expected="a number for --threshold",
                 hint="run it with --threshold auto alone and use the threshold that it prints",
             )
         return f"auto:{kind}"
-    common: dict[str, Any] = {"boundary": "reset" if kind == "imbalance" else boundary, "anchor": anchor}
+    common: dict[str, Any] = {"anchor": anchor} if boundary is None else {"boundary": boundary, "anchor": anchor}
     if kind == "time":
+        if boundary is not None:
+            raise ConfigError("time bars have no boundary rule", value=f"--boundary {boundary}", expected="--bars time without --boundary")
         return TimeBarConfig(threshold, **common)
     rules: dict[str, Any] = {
         "volume": VolumeBarConfig,
@@ -388,11 +399,11 @@ def _rule(kind: str, threshold: str, boundary: str, anchor: str) -> BarRule | st
     return rule
 
 
-def _spot_rule(kind: str, threshold: str | None, boundary: str, anchor: str) -> BarRule | None:
+def _other_rule(option: str, kind: str, threshold: str | None, boundary: str | None, anchor: str) -> BarRule | None:
     rule = None if threshold is None else _rule(kind, threshold, boundary, anchor)
     if isinstance(rule, str):
         raise ConfigError(
-            "--dual needs a threshold of its own",
+            f"{option} needs a threshold of its own",
             value=threshold,
             expected="a number, in the units of --threshold",
             hint="auto is for --threshold only",

@@ -14,7 +14,7 @@ from pointline import clock
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, compute_features, forward_labels
 from pointline.instruments import check_pair
-from pointline.lake.store import Lake, open_lake
+from pointline.lake.store import as_lake
 from pointline.report.summary import summarise
 from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, spine_of
 from pointline.research.cache import cache_of
@@ -28,9 +28,9 @@ from pointline.venue_rules import funding_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pointline.instruments import Instrument, Pair, Registry
+    from pointline.lake.store import LakeLike
     from pointline.research.spines.config import BarRule
     from pointline.venue_rules import FundingRule
 
@@ -102,6 +102,7 @@ class Study:
             window=(self.start_us, self.end_us),
             elapsed_s=self.elapsed_s,
             max_spot_age_us=self.params.max_spot_age_us,
+            price_factor=self.params.price_factor,
         )
 
 
@@ -118,7 +119,7 @@ def compare(
     costs: CostModel | None = None,
     params: FeatureParams | None = None,
     state: StateParams | None = None,
-    lake: Lake | str | Path | None = None,
+    lake: LakeLike | None = None,
     threads: int | None = None,
     cache: bool = True,
 ) -> Study:
@@ -156,7 +157,7 @@ def compare(
     if join not in ("asof", "inner"):
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
     start_us, end_us = window(start, end)
-    opened = lake if isinstance(lake, Lake) else open_lake(lake)
+    opened = as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
@@ -175,8 +176,8 @@ def compare(
             cache=cache_of(opened) if cache else None,
         )
     )
-    notes += _coverage_notes(built, start_us, end_us)
     bars_with_state = with_state(opened, pair.perp, built.frame, state or StateParams())
+    notes += [*_coverage_notes(built, start_us, end_us), *_interval_notes(bars_with_state)]
     first = int((built.frame["bucket_start"] < start_us).sum())  # behind the bars that features only look back on
     table = compute_features(bars_with_state, params).slice(first)
     if join == "inner":
@@ -229,6 +230,15 @@ def _coverage_notes(built: Bars, start_us: int, end_us: int) -> list[str]:
             warnings.warn(note, CoverageWarning, stacklevel=3)
             notes.append(note)
     return notes
+
+
+def _interval_notes(bars: pl.DataFrame) -> list[str]:
+    told = pl.col("funding_close").is_not_null() & (pl.col("funding_interval_source") == "default")
+    assumed = bars.filter(told)["funding_interval_hours"]
+    if assumed.is_empty():
+        return []
+    usual = f"the funding interval is taken to be the venue's usual {assumed[0]:g} h where no payment tells it"
+    return [f"{usual}: ingest fundingRate files to know"]
 
 
 def _feature_params(

@@ -101,9 +101,9 @@ FUNDING_FEATURES = (
     Feature(
         name="funding_fair",
         formula=(
-            "the venue's rule valid at bucket_end (dead band and cap included) applied to the premium of the bar: "
-            "(mark_close - index_close) / index_close, else basis_bps / 10^4, funding_fair_source says which; the rule speaks of an "
-            "average premium over the period, here it is the bar's; null where no rule of FeatureParams covers bucket_end"
+            "the venue's rule valid at bucket_end (with its dead band, and its cap where the venue file states one) applied to the "
+            "premium of the bar: (mark_close - index_close) / index_close, else basis_bps / 10^4, funding_fair_source says which; the "
+            "rule speaks of an average premium over the period, here it is the bar's; null where no rule of FeatureParams covers bucket_end"
         ),
         unit="fraction per 8 h",
         inputs=("mark_close", "index_close", "basis_bps", "funding_interval_hours", "bucket_end"),

@@ -36,6 +36,8 @@ PROVENANCE_COLUMNS = ("funding_source", "funding_interval_source", "oi_source", 
 """Text columns of the features frame that say where a number came from."""
 
 CROSS_QUOTE_PREFIX = "cross_quote_"
+NEEDS_LIKE_QUOTES = (*(feature.name for feature in CARRY_FEATURES), "funding_basis_divergence")
+"""Features that set the basis against funding or costs: null where the basis holds the rate between two quotes."""
 
 _BAR_COLUMNS = frozenset((*KEY_COLUMNS, *(f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_COLUMNS), *STATE_COLUMNS))
 _DEFAULTS = FeatureParams()
@@ -74,7 +76,8 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
 
     Returns:
         The bars' columns, then the features in the registry's order, then ``funding_fair_source``. With ``params.cross_quote``
-        ``basis_bps``, ``vwap_basis_bps`` and ``log_basis_bps`` are called ``cross_quote_…``; what is derived from them keeps its name.
+        ``basis_bps``, ``vwap_basis_bps`` and ``log_basis_bps`` are called ``cross_quote_…``; what is derived from them keeps its name, but
+        `NEEDS_LIKE_QUOTES` are null.
         No value is infinite or not a number: such a result is null.
 
     Raises:
@@ -88,6 +91,8 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
         query = query.with_columns(feature.expression(params) for feature in level)
         query = query.with_columns(pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64)
     query = query.with_columns(fair_source(params))
+    if params.cross_quote:
+        query = query.with_columns(pl.lit(None, dtype=features[name].dtype).alias(name) for name in NEEDS_LIKE_QUOTES if name in features)
     computed = {*features, FAIR_SOURCE, *(CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS)}
     kept = [name for name in bars.columns if name not in computed]
     table = query.select(*kept, *features, FAIR_SOURCE)

@@ -36,8 +36,18 @@ def coverage(lake: Lake, exchange: str | None = None, symbol: str | None = None)
         for (found_exchange, found_symbol), part in _instruments(lake, kind, exchange, symbol):
             dates = part["date"].sort().to_list()
             missing = len(gaps(dates, monthly=schema.table(kind).monthly))
-            rows.append((kind, found_exchange, found_symbol, dates[0], dates[-1], len(dates), missing, part["num_records"].sum()))
+            first, last = _date_span(lake, kind, found_exchange, found_symbol, dates)
+            rows.append((kind, found_exchange, found_symbol, first, last, len(dates), missing, part["num_records"].sum()))
     return pl.DataFrame(rows, schema=COVERAGE_SCHEMA, orient="row")
+
+
+def _date_span(lake: Lake, kind: str, exchange: str, symbol: str, dates: list[str]) -> tuple[str, str]:
+    """First and last date with rows; of monthly partitions, what their rows say."""
+    if not schema.table(kind).monthly:
+        return dates[0], dates[-1]
+    files = lake.files(kind, exchange, symbol)
+    first, last = files[0].totals["first_local_us"], files[-1].totals["last_local_us"]
+    return date_text(first), date_text(max(first, last - 1))  # what ends at midnight belongs to the day before
 
 
 def _instruments(lake: Lake, kind: str, exchange: str | None, symbol: str | None) -> list[tuple[tuple[str, str], pl.DataFrame]]:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
@@ -55,6 +55,9 @@ class PartitionFile:
     def totals(self) -> dict[str, Any]:
         """Row count, amounts, first and last id, time and price of the partition (see `pointline.lake.partition`)."""
         return self.footer["totals"]  # type: ignore[no-any-return]
+
+
+LakeLike: TypeAlias = "Lake | str | Path"
 
 
 class Lake:
@@ -223,6 +226,15 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
             hint="make one with `pointline ingest PATH… --lake FOLDER`, or point to yours with --lake or POINTLINE_LAKE",
         )
     return Lake(root)
+
+
+def as_lake(lake: LakeLike | None) -> Lake:
+    """An opened lake as it is; a path, or None for the default place, opened.
+
+    Raises:
+        LakeError: there is no lake at that place.
+    """
+    return lake if isinstance(lake, Lake) else open_lake(lake)
 
 
 def _write_version(path: Path) -> None:

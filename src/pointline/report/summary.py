@@ -23,6 +23,7 @@ def summarise(
     window: tuple[int, int],
     elapsed_s: float,
     max_spot_age_us: int,
+    price_factor: float = 1.0,
 ) -> dict[str, Any]:
     """Figures of a comparison, JSON-ready.
 
@@ -32,11 +33,12 @@ def summarise(
         built: the venues' partitions.
         window: start and end in microseconds.
         elapsed_s: how long the comparison took.
+        price_factor: how many spot units one perp unit holds (1000 for 1000SHIB).
         max_spot_age_us: a spot price older than this is stale.
     """
     perp_trades, perp_volume = int(bars["perp_trade_count"].sum()), float(bars["perp_volume"].sum())
     spot_trades, spot_volume = _spot_amounts(bars, built)
-    ratio = perp_volume / spot_volume if spot_volume else None
+    ratio = perp_volume * price_factor / spot_volume if spot_volume else None
     rows = sum(f.rows for venue in (built.perp_venue, built.spot_venue) for f in venue.files.values())
     without_spot = bars.select((pl.col("spot_trade_count") == 0).mean()).item()
     stale = bars.select((pl.col("spot_age_us").is_null() | (pl.col("spot_age_us") > max_spot_age_us)).mean()).item()

@@ -56,7 +56,8 @@ def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple
     head.add_row("bars without spot", f"{summary['share_bars_without_spot']:.2%}   with stale spot {summary['share_bars_stale_spot']:.2%}")
     head.add_row("funding from", ", ".join(summary["funding_source"]) or "nothing in the lake: funding features are null")
     speed = summary["rows_per_s"]
-    head.add_row("time", f"{summary['elapsed_s']:.2f} s, {summary['rows_in_partitions']:,} rows, {speed / 1e6:.2f} M rows/s")
+    size = f"{summary['rows_in_partitions']:,} rows of the window's days"
+    head.add_row("time", f"{summary['elapsed_s']:.2f} s for the {size}, {speed / 1e6:.2f} M rows/s (kept sums included)")
     parts: list[RenderableType] = [
         Text(title, style="bold"),
         head,
@@ -178,7 +179,9 @@ def catalog_view(catalog: dict[str, Any]) -> RenderableType:
             table.add_row(f"  {row['kind']}", row["first_date"], row["last_date"], present, f"{row['rows']:,}", row["clock"])
     parts: list[RenderableType] = [Text(f"lake {catalog['lake']}"), table]
     flaws = [Text(text, style="yellow") for row in rows for text in _flaws_of(row)]
-    parts += flaws or [Text("no gaps, no missing ids, no duplicates, nothing out of order, nothing quarantined")]
+    parts += flaws
+    if not flaws and not catalog["quarantine"]:
+        parts.append(Text("no gaps, no missing ids, no duplicates, nothing out of order, nothing quarantined"))
     parts += [Text(f"quarantined {entry['rows']:,} x {entry['reason']}", style="yellow") for entry in catalog["quarantine"]]
     parts += [Text(f"pair {pair['perp']} with {pair['spot'] or 'no spot'}: {pair['reason']}") for pair in catalog["pairs"]]
     return Group(*parts)

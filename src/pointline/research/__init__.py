@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-    from pointline.lake.store import Lake
+    from pointline.lake.store import LakeLike
 
 
-def list_exchanges(asset_class: str | None = None, *, lake: Lake | None = None) -> pl.DataFrame:
+def list_exchanges(asset_class: str | None = None, *, lake: LakeLike | None = None) -> pl.DataFrame:
     """Exchanges of the lake's registry.
 
     Args:
         asset_class: ``"spot"``, ``"perpetual"`` or ``"future"`` keeps exchanges that list such instruments.
-        lake: the default lake if None.
+        lake: a lake or its folder; the default lake if None.
 
     Returns:
         exchange, sql_exchange, instruments (count), asset_types.
@@ -30,12 +30,12 @@ def list_exchanges(asset_class: str | None = None, *, lake: Lake | None = None) 
 
     from pointline.errors import ConfigError
     from pointline.instruments import sql_exchange
-    from pointline.lake.store import open_lake
+    from pointline.lake.store import as_lake
 
     classes = ("spot", "perpetual", "future")
     if asset_class is not None and asset_class not in classes:
         raise ConfigError("there is no such asset class", value=asset_class, expected=", ".join(classes))
-    rows = (lake or open_lake()).registry().frame
+    rows = as_lake(lake).registry().frame
     if asset_class is not None:
         rows = rows.filter(pl.col("asset_type") == asset_class)
     grouped = rows.group_by("exchange").agg(
@@ -51,7 +51,7 @@ def list_symbols(
     quote_asset: str | None = None,
     asset_type: str | None = None,
     *,
-    lake: Lake | None = None,
+    lake: LakeLike | None = None,
 ) -> pl.DataFrame:
     """Instrument versions of the lake's registry (columns of `pointline.instruments.INSTRUMENT_SCHEMA`), newest version first.
 
@@ -59,28 +59,36 @@ def list_symbols(
         exchange: exchange id, alias or SQL name.
         base_asset, quote_asset: e.g. ``"BTC"``, ``"USDT"``.
         asset_type: ``"spot"``, ``"perpetual"`` or ``"future"``.
-        lake: the default lake if None.
-    """
-    from pointline.lake.store import open_lake
+        lake: a lake or its folder; the default lake if None.
 
-    registry = (lake or open_lake()).registry()
+    Raises:
+        RegistryError: no instrument of the exchange is known.
+    """
+    from pointline.errors import RegistryError
+    from pointline.instruments import exchange_id
+    from pointline.lake.store import as_lake
+
+    registry = as_lake(lake).registry()
+    if exchange is not None and not registry.frame["exchange"].is_in([exchange_id(exchange)]).any():
+        known = sorted(registry.frame["exchange"].unique())
+        raise RegistryError("no instrument of this exchange is known", value=exchange, expected=f"one of {', '.join(known)}")
     found = registry.list(exchange=exchange, base_asset=base_asset, quote_asset=quote_asset, asset_type=asset_type)
     return found.sort(["exchange", "exchange_symbol", "valid_from_us"], descending=[False, False, True])
 
 
-def data_coverage(exchange: str, symbol: str, *, lake: Lake | None = None) -> pl.DataFrame:
+def data_coverage(exchange: str, symbol: str, *, lake: LakeLike | None = None) -> pl.DataFrame:
     """What the lake holds of an instrument: one row per table with first and last date, partitions present and missing, rows.
 
     Raises:
         RegistryError: the instrument is unknown; the error has the nearest names.
     """
     from pointline.lake.catalog import coverage
-    from pointline.lake.store import open_lake
+    from pointline.lake.store import as_lake
     from pointline.venue_rules import FAR_FUTURE_US, UNKNOWN_START_US
 
-    lake = lake or open_lake()
-    known = lake.registry().versions(exchange, symbol, UNKNOWN_START_US, FAR_FUTURE_US)
-    return coverage(lake, known["exchange"][0], known["exchange_symbol"][0])
+    opened = as_lake(lake)
+    known = opened.registry().versions(exchange, symbol, UNKNOWN_START_US, FAR_FUTURE_US)
+    return coverage(opened, known["exchange"][0], known["exchange_symbol"][0])
 
 
 __all__ = ["data_coverage", "list_exchanges", "list_symbols"]

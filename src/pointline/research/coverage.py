@@ -28,6 +28,8 @@ def no_data(lake: Lake, kind: str, exchange: str, symbol: str, start_us: int, en
             expected=f"an instrument that was ingested; alike: {nearest(f'{exchange}:{symbol}', names).lower()}",
             hint="`pointline catalog` lists what the lake holds",
         )
+    same = own.filter(pl.col("kind") == kind)
+    own = own if same.is_empty() else same
     held = "; ".join(f"{row['kind']} {row['first_date']} to {row['last_date']}" for row in own.iter_rows(named=True))
     return NoDataError(
         what, value=window, expected=f"a window inside its coverage: {held}", hint="ingest the missing days, or choose another window"

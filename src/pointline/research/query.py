@@ -7,13 +7,14 @@ partitions outside the window are never read.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal, overload
 
 import polars as pl
 
 from pointline import schema
 from pointline.errors import ConfigError
-from pointline.lake.store import open_lake
+from pointline.lake.store import as_lake
 from pointline.research.coverage import no_data
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import window
@@ -21,19 +22,26 @@ from pointline.research.spines.builder import window
 if TYPE_CHECKING:
     from pointline.clock import TimeLike
     from pointline.instruments import Instrument
-    from pointline.lake.store import Lake
+    from pointline.lake.store import LakeLike
 
 
 @overload
 def trades(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[False] = ..., lake: Lake | None = ...
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[False] = ...,
+    lake: LakeLike | None = ...,
 ) -> pl.DataFrame: ...
 @overload
 def trades(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[True], lake: Lake | None = ...
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[True], lake: LakeLike | None = ...
 ) -> pl.LazyFrame: ...
 def trades(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
 ) -> pl.DataFrame | pl.LazyFrame:
     """Trades.
 
@@ -44,7 +52,7 @@ def trades(
             contracts x contract_size / price, with the contracts in ``qty_contracts``); False gives ``price_int`` and ``qty_int``
             with their ``price_decimals`` and ``qty_decimals``.
         lazy: True gives a LazyFrame.
-        lake: the default lake if None.
+        lake: a lake or its folder; the default lake if None.
 
     Returns:
         ts_local_us, ts_event_us, trade_id, price, qty, side (0 = the buyer was the taker, 1 = the seller was), source_row, source_file.
@@ -60,14 +68,14 @@ def trades(
 
 
 def quotes(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
 ) -> pl.DataFrame | pl.LazyFrame:
     """Best bid and ask; arguments and errors as in `trades`, quantities of inverse contracts stay in contracts."""
     return _query("quotes", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
 def derivative_ticker(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
 ) -> pl.DataFrame | pl.LazyFrame:
     """Mark and index price, the running funding estimate, open interest; arguments and errors as in `trades`.
 
@@ -77,14 +85,14 @@ def derivative_ticker(
 
 
 def funding(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
 ) -> pl.DataFrame | pl.LazyFrame:
     """Settled funding payments, known from ``ts_local_us``; arguments and errors as in `trades`."""
     return _query("funding", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
 def open_interest(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: Lake | None = None
+    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
 ) -> pl.DataFrame | pl.LazyFrame:
     """Open interest and account ratios; arguments and errors as in `trades`."""
     return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
@@ -100,7 +108,7 @@ def candles(
     price: Literal["trade", "mark", "index", "premium"] = "trade",
     decoded: bool = True,
     lazy: bool = False,
-    lake: Lake | None = None,
+    lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
     """Candles; a candle is known at its end, ``ts_local_us``, and belongs to the window by that.
 
@@ -110,21 +118,25 @@ def candles(
         price: which price the candle is of.
         decoded: True gives float64, False the stored decimals.
     """
+    if not re.fullmatch(r"[1-9]\d*(s|m|h|d|w|mo)", interval) or price not in ("trade", "mark", "index", "premium"):
+        raise ConfigError(
+            "there are no such candles", value=f"{price} {interval}", expected="interval 1m, 1h, 1d, …; price trade, mark, index or premium"
+        )
     kind = schema.candles(interval, price).name
     return _query(kind, exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
 def _query(
-    kind: str, exchange: str, symbol: str, span: tuple[TimeLike, TimeLike], *, decoded: bool, lazy: bool, lake: Lake | None
+    kind: str, exchange: str, symbol: str, span: tuple[TimeLike, TimeLike], *, decoded: bool, lazy: bool, lake: LakeLike | None
 ) -> pl.DataFrame | pl.LazyFrame:
     start_us, end_us = window(*span)
-    lake = lake or open_lake()
-    registry = lake.registry()
+    opened = as_lake(lake)
+    registry = opened.registry()
     instrument = registry.find(exchange, symbol, start_us)
     warn_of_versions(registry, instrument, start_us, end_us)
-    if not lake.files(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us):
-        raise no_data(lake, kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)
-    frame = lake.scan(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)
+    if not opened.files(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us):
+        raise no_data(opened, kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)
+    frame = opened.scan(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)
     side = [pl.col("side").cast(pl.Int8)] if "side" in schema.table(kind).columns else []
     frame = frame.with_columns(side)
     if decoded:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pointline import schema
 from pointline.clock import DAY_US
+from pointline.errors import VenueRuleError
 from pointline.research.state import STATE_COLUMNS, StateParams, attach_state
+from pointline.venue_rules import FAR_FUTURE_US, funding_rules
 
 if TYPE_CHECKING:
     from pointline.instruments import Instrument
@@ -33,11 +35,14 @@ class StateFeeds:
 def state_feeds(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> StateFeeds:
     """The state rows of a derivative that bars in ``[start_us, end_us)`` can need.
 
-    Where the lake has no running ticker, one-minute mark and index candles stand in for it: their closes are known at their ends.
+    The closes of one-minute mark and index candles, known at their ends, are rows of the ticker like any other: what is known last
+    counts, whichever feed it came from, so that a feed that begins later changes nothing before it.
     """
-    ticker = _rows(lake, schema.DERIVATIVE_TICKER.name, perp, start_us - LOOK_BACK_US, end_us)
-    if ticker is None:
-        ticker = _candle_ticker(lake, perp, start_us - LOOK_BACK_US, end_us)
+    span = (start_us - LOOK_BACK_US, end_us)
+    feeds = [
+        feed for feed in (_candle_ticker(lake, perp, *span), _rows(lake, schema.DERIVATIVE_TICKER.name, perp, *span)) if feed is not None
+    ]
+    ticker = pl.concat(feeds, how="diagonal").sort("ts_local_us", maintain_order=True) if feeds else None
     return StateFeeds(
         ticker,
         _rows(lake, schema.FUNDING.name, perp, start_us - FUNDING_LOOK_BACK_US, end_us),
@@ -51,6 +56,8 @@ def with_state(lake: Lake, perp: Instrument, bars: pl.DataFrame, params: StatePa
     A value's age is told as far as its look-back reaches, two days or eight for payments, and null beyond, so that it does not
     depend on where the window starts.
     """
+    if params.default_interval_hours is None:
+        params = replace(params, default_interval_hours=_usual_interval_hours(perp))
     week = (pl.col("bucket_start") - int(bars["bucket_start"][0])) // _STEP_US
     parts = []
     for part in bars.with_columns(_week=week).partition_by("_week", maintain_order=True, include_key=False):
@@ -58,6 +65,16 @@ def with_state(lake: Lake, perp: Instrument, bars: pl.DataFrame, params: StatePa
         known = attach_state(part, ticker=feeds.ticker, funding=feeds.funding, open_interest=feeds.open_interest, params=params)
         parts.append(known.with_columns(_limited_age(name) for name in STATE_COLUMNS if name.endswith("_age_us")))
     return pl.concat(parts)
+
+
+def _usual_interval_hours(perp: Instrument) -> float | None:
+    """The funding interval that the venue's rules name, where all of them name the same; a symbol may have its own."""
+    try:
+        rules = funding_rules(perp.exchange, 0, FAR_FUTURE_US, base_asset=perp.base_asset)
+    except VenueRuleError:
+        return None
+    hours = {rule.interval_hours for rule in rules}
+    return hours.pop() if len(hours) == 1 else None
 
 
 def _limited_age(name: str) -> pl.Expr:

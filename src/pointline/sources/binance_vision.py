@@ -231,6 +231,23 @@ _FOLDER = re.compile(r"(?:^|/)(?P<market>spot|futures/um|futures/cm)/(?P<span>da
 _SUFFIXES = (".zip", ".csv", ".csv.gz")
 
 
+def _agreed(path: Path, flag: str, said: str | None, told: str | None) -> str | None:
+    """What the flag or the path says.
+
+    Raises:
+        SourceError: both speak, and differ.
+    """
+    if said is not None and told is not None and said != told:
+        raise SourceError(
+            f"{flag} contradicts the file's path; nothing of it was stored",
+            where=str(path),
+            value=said,
+            expected=f"{told}, as the path says",
+            hint=f"leave {flag} away, or move the file to where it belongs",
+        )
+    return said or told
+
+
 class BinanceVision:
     """Parser of Binance Vision files."""
 
@@ -248,10 +265,11 @@ class BinanceVision:
         folder = _FOLDER.search(path.as_posix())
         if named is None and (hints.dataset is None or self._family(hints.dataset) is None):
             return None
-        symbol = hints.symbol or (named["symbol"] if named else None)
-        period = hints.period or (named["period"] if named else path.name.split(".")[0])
-        exchange = hints.exchange or (_MARKETS[folder["market"]] if folder else None)
-        dataset = hints.dataset or self._dataset(named, folder)
+        symbol = _agreed(path, "--symbol", hints.symbol, named["symbol"] if named else None)
+        period = _agreed(path, "--period", hints.period, named["period"] if named else None) or path.name.split(".")[0]
+        said = "binance-spot" if hints.exchange == "binance" else hints.exchange
+        exchange = _agreed(path, "--exchange", said, _MARKETS[folder["market"]] if folder else None)
+        dataset = _agreed(path, "--dataset", hints.dataset, self._dataset(named, folder))
         if exchange is None or dataset is None or symbol is None:
             missing = [flag for flag, value in (("--exchange", exchange), ("--dataset", dataset), ("--symbol", symbol)) if value is None]
             raise SourceError(
@@ -260,8 +278,6 @@ class BinanceVision:
                 expected="…/{spot|futures/um|futures/cm}/{daily|monthly}/{dataset}/{SYMBOL}/…, as the archive lays it out",
                 hint=f"give {' and '.join(missing)} (exchanges: {', '.join(_EXCHANGES)})",
             )
-        if exchange == "binance":
-            exchange = "binance-spot"
         if exchange not in _EXCHANGES:
             raise SourceError("this archive has no such exchange", where=str(path), value=exchange, expected=", ".join(_EXCHANGES))
         return Identity(self.name, exchange, _EXCHANGES[exchange], dataset, symbol, period)

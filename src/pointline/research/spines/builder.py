@@ -12,7 +12,7 @@ import polars as pl
 
 from pointline.clock import DAY_US, TimeLike, days_in, to_us
 from pointline.errors import ConfigError
-from pointline.lake.store import open_lake
+from pointline.lake.store import as_lake
 from pointline.research.amounts import BATCH_ROWS
 from pointline.research.coverage import no_data
 from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pointline.instruments import Instrument
-    from pointline.lake.store import Lake
+    from pointline.lake.store import Lake, LakeLike
     from pointline.research.cache import BarCache
 
 _RULES: dict[str, type[BarRule]] = {
@@ -53,7 +53,7 @@ class SpineBuilder:
         start_ts_us: TimeLike,
         end_ts_us: TimeLike,
         config: BarRule,
-        lake: Lake | None = None,
+        lake: LakeLike | None = None,
     ) -> pl.DataFrame:
         """The whole bars inside ``[start_ts_us, end_ts_us)``, the same that any wider request would return.
 
@@ -61,7 +61,7 @@ class SpineBuilder:
             symbol_id: the driving instrument.
             start_ts_us, end_ts_us: the window; any form that `pointline.clock.to_us` reads.
             config: when a bar closes.
-            lake: where the trades are; the default lake if None.
+            lake: where the trades are, a lake or its folder; the default lake if None.
 
         Returns:
             One row per bar: symbol_id, bar_id, bucket_start, bucket_end, ts_local_us (= bucket_start), complete.
@@ -74,8 +74,8 @@ class SpineBuilder:
         if not isinstance(config, self.rule):
             raise ConfigError(f"a {self.kind} spine takes another config", value=type(config).__name__, expected=self.rule.__name__)
         start_us, end_us = window(start_ts_us, end_ts_us)
-        lake = lake or open_lake()
-        driver = venue_of(lake, lake.registry().by_id(symbol_id), start_us, end_us)
+        opened = as_lake(lake)
+        driver = venue_of(opened, opened.registry().by_id(symbol_id), start_us, end_us)
         runs = run_stretches(config, driver, (), stretches(config, [driver], start_us, end_us))
         frame = pl.concat([spine_frame(run, symbol_id) for run in runs])
         return whole_bars(frame, start_us, end_us)
