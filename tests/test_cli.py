@@ -829,6 +829,16 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dual auto": ((PERP, SPOT, *WINDOW, *T20, "--dual", "auto"), ("--dual", "'auto'", "a number")),
     "dual 0": ((PERP, SPOT, *WINDOW, *T20, "--dual", "0"), ("must be a number above zero", "'0'")),
     "auto with reset": ((PERP, SPOT, *WINDOW, "--boundary", "reset"), ("--threshold auto", "reset", "a number")),
+    "time with a boundary": (
+        (PERP, SPOT, *WINDOW, "--bars", "time", "--threshold", "1m", "--boundary", "reset"),
+        ("no boundary rule", "reset"),
+    ),
+    "imbalance that carries": (
+        (PERP, SPOT, *WINDOW, "--bars", "imbalance", "--threshold", "5", "--boundary", "carry"),
+        ("nothing can be carried", "'carry'"),
+    ),
+    "base auto": ((PERP, SPOT, *WINDOW, *T20, "--base-threshold", "auto"), ("--base-threshold", "'auto'", "a number")),
+    "no multiple": ((PERP, SPOT, *WINDOW, *T20, "--base-threshold", "3"), ("no multiple", "whole number")),
     "bad start": ((PERP, SPOT, "--start", "yesterday", "--end", "2024-05-02"), ("start cannot be read", "'yesterday'", "'2024-05-01'")),
     "no such day": ((PERP, SPOT, "--start", "2024-02-30", "--end", "2024-05-02"), ("start cannot be read", "'2024-02-30'")),
     "seconds": ((PERP, SPOT, "--start", "1714521600", "--end", "2024-05-02"), ("start", "'1714521600'")),
@@ -933,3 +943,27 @@ def test_a_reader_that_stops_early_ends_it_silently(lake: Path, options: tuple[s
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     closed = subprocess.run(["bash", "-c", f"{command} | true"], capture_output=True, text=True, check=False, env=env)
     assert (closed.returncode, closed.stdout, closed.stderr) == (0, "", "")
+
+
+def test_the_cache_is_shown_and_cleared(copy: Path) -> None:
+    compared = ("compare", PERP, SPOT, *WINDOW, *T20, "--lake", copy)
+    done("cache", "--lake", copy, "--clear")
+    first = done(*compared, "--json").out
+    shown = json.loads(done("cache", "--lake", copy, "--json").out)
+    assert shown["entries"] == 4  # two days of two venues
+    assert 0 < shown["bytes"] < shown["most_bytes"] == 2 << 30
+    again = json.loads(done(*compared, "--json").out)
+    assert {**again, "elapsed_s": 0, "rows_per_s": 0} == {**json.loads(first), "elapsed_s": 0, "rows_per_s": 0}
+    assert f"removed {shown['entries']} entries; 0 entries" in done("cache", "--lake", copy, "--clear").out
+    done(*compared, "--no-cache")
+    assert json.loads(done("cache", "--lake", copy, "--json").out)["entries"] == 0
+
+
+def test_monthly_tables_tell_the_days_that_they_hold(copy: Path, market: Market) -> None:
+    done("ingest", market.folder, "--lake", copy)
+    rows = json.loads(done("catalog", "--lake", copy, "--json").out)["instruments"]
+    monthly = [row for row in rows if row["kind"] in {"candles_1m", "funding", "open_interest"}]
+    daily = next(row for row in rows if row["kind"] == "trades")
+    for row in monthly:
+        assert daily["first_date"] <= row["first_date"] <= row["last_date"] <= "2024-05-04"
+        assert (row["kind"] != "candles_1m") or row["last_date"] == daily["last_date"]

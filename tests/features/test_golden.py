@@ -253,6 +253,8 @@ def test_unlike_quotes_are_named() -> None:
     assert not {"basis_bps", "vwap_basis_bps", "log_basis_bps"} & set(features.columns)
     assert features["basis_momentum"].to_list() == DERIVED["basis_momentum"]
     assert features["funding_fair_source"][1] == "cross_quote_basis"
+    for name in (*(name for name in FEATURES if name.startswith("cash_carry")), "funding_basis_divergence"):
+        assert features[name].null_count() == features.height, name
     again = compute_features(features, FeatureParams(**{**vars(PARAMS), "cross_quote": True}))
     assert again.equals(features)
 

@@ -288,3 +288,15 @@ def test_coverage_of_an_instrument(full_lake: Lake) -> None:
     assert trades["rows"] == 800
     with pytest.raises(RegistryError):
         research.data_coverage("binance-futures", "NOPE", lake=full_lake)
+
+
+def test_an_exchange_that_is_unknown_is_no_empty_answer(lake: Lake) -> None:
+    with pytest.raises(RegistryError, match="no instrument of this exchange") as caught:
+        research.list_symbols(exchange="binance-future", lake=lake)
+    assert "binance-futures" in str(caught.value)
+
+
+@pytest.mark.parametrize("interval", ["7x", "m", "0m", "1 m"])
+def test_candles_of_no_interval_are_refused(lake: Lake, interval: str) -> None:
+    with pytest.raises(ConfigError, match="no such candles"):
+        query.candles("binance-spot", "BTCUSDT", "2024-05-01", "2024-05-02", interval=interval, lake=lake)
