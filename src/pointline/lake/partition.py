@@ -80,16 +80,20 @@ def to_integers(frame: pl.DataFrame, kind: str, price_decimals: int, qty_decimal
     return frame.with_columns(integers).drop(list(amounts)).with_columns(decimals)
 
 
+def float_amounts(kind: str) -> list[pl.Expr]:
+    """The parsed amounts of stored rows, each the double nearest to its decimal."""
+    return [
+        (pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name)
+        for name, (stored, scale) in schema.table(kind).amounts.items()
+    ]
+
+
 def to_floats(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """The inverse of `to_integers`: parsed columns again, each value the double nearest to its decimal."""
+    """The inverse of `to_integers`: parsed columns again."""
     amounts = schema.table(kind).amounts
     if not amounts:
         return frame
-    floats = [
-        (pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name)
-        for name, (stored, scale) in amounts.items()
-    ]
-    return frame.with_columns(floats).drop([stored for stored, _ in amounts.values()]).drop("price_decimals", "qty_decimals")
+    return frame.with_columns(float_amounts(kind)).drop([stored for stored, _ in amounts.values()]).drop("price_decimals", "qty_decimals")
 
 
 def encode(frame: pl.DataFrame, kind: str) -> pl.DataFrame:

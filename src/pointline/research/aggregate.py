@@ -10,9 +10,8 @@ import polars as pl
 from pointline.kernel_slots import BAR_INTS
 
 if TYPE_CHECKING:
-    from pointline.research.amounts import Amounts
+    from pointline.research.amounts import Amounts, Ints
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 _COLUMN = {name: i for i, name in enumerate(BAR_INTS)}
 _EXACT = 1 << 53  # a whole number below it is a double

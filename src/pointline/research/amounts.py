@@ -127,11 +127,20 @@ def amounts_of(instrument: Instrument, files: Iterable[PartitionFile], *, price_
         qty_decimals = max(qty_decimals, file.totals["qty_decimals"])
     if instrument.contract_type != "inverse":
         return Amounts(price_decimals, qty_decimals)
+    return Amounts(price_decimals, qty_decimals, Decimal(str(contract_size_of(instrument))))
+
+
+def contract_size_of(instrument: Instrument) -> float:
+    """Quote units per contract of an inverse contract.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
     if instrument.contract_size is None:
         raise ConfigError(
             "the contract size of this inverse contract is unknown", value=instrument.name, hint="ingest the exchange's exchangeInfo JSON"
         )
-    return Amounts(price_decimals, qty_decimals, Decimal(str(instrument.contract_size)))
+    return instrument.contract_size
 
 
 def read_trades(file: PartitionFile, amounts: Amounts, instrument: str, *, batch_rows: int = BATCH_ROWS) -> Iterator[TradeRows]:

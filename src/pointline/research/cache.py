@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pointline.lake.store import Lake
+    from pointline.research.amounts import Ints
     from pointline.research.spines.config import BarRule
     from pointline.research.spines.run import Venue
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 VERSION = 1
 DEFAULT_BYTES = 2 << 30

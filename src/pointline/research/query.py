@@ -14,7 +14,9 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import ConfigError
+from pointline.lake.partition import float_amounts
 from pointline.lake.store import as_lake
+from pointline.research.amounts import contract_size_of
 from pointline.research.coverage import no_data
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import window
@@ -147,24 +149,12 @@ def _query(
 def decode(frame: pl.LazyFrame, kind: str, instrument: Instrument) -> pl.LazyFrame:
     """Stored integers and decimals as float64, trade quantities in base-asset units."""
     table = schema.table(kind)
-    if kind.endswith(tuple("mhdsw")) and "candles_" in kind:
-        return frame.with_columns(pl.col(name).cast(pl.Float64) for name, dtype in table.columns.items() if dtype == schema.PRICE)
     if not table.amounts:
-        return frame
-    floats = [
-        (pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name)
-        for name, (stored, scale) in table.amounts.items()
-    ]
+        return frame.with_columns(pl.col(name).cast(pl.Float64) for name, dtype in table.columns.items() if dtype == schema.PRICE)
     order = [_decoded_name(name, table) for name in table.columns if not name.endswith("_decimals")]
-    result = frame.with_columns(floats).select([*order, "source_file"])
+    result = frame.with_columns(float_amounts(kind)).select([*order, "source_file"])
     if kind == "trades" and instrument.contract_type == "inverse":
-        if instrument.contract_size is None:
-            raise ConfigError(
-                "the contract size of this inverse contract is unknown",
-                value=instrument.name,
-                hint="ingest the exchange's exchangeInfo JSON",
-            )
-        base = pl.col("qty") * instrument.contract_size / pl.col("price")
+        base = pl.col("qty") * contract_size_of(instrument) / pl.col("price")
         result = result.with_columns(base.alias("qty"), pl.col("qty").alias("qty_contracts"))
     return result
 

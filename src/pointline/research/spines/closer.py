@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +12,8 @@ from pointline.kernel_slots import CLOSER_STATE
 from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 
 if TYPE_CHECKING:
-    from pointline.research.amounts import Amounts, TradeRows
+    from pointline.research.amounts import Amounts, Ints, TradeRows
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 _LIMIT = float(1 << 62)
 _SLOT = {name: i for i, name in enumerate(CLOSER_STATE)}
 

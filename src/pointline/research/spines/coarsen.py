@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from pointline.errors import AmountOverflowError, ConfigError
 from pointline.research.spines.config import BarRule, DollarBarConfig, TradeBarConfig, VolumeBarConfig
 
 if TYPE_CHECKING:
+    from pointline.research.amounts import Ints
     from pointline.research.spines.run import Run
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 _THRESHOLDS: dict[type[BarRule], str] = {
     VolumeBarConfig: "volume_threshold",
     DollarBarConfig: "dollar_threshold",

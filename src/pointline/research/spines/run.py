@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pointline.clock import DAY_US, date_text
 from pointline.errors import AmountOverflowError
 from pointline.kernel_slots import BAR_INTS
-from pointline.research.amounts import amounts_of, read_trades
+from pointline.research.amounts import Ints, amounts_of, read_trades
 from pointline.research.spines.closer import Closer
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pointline.lake.store import PartitionFile
     from pointline.research.amounts import Amounts, TradeRows
     from pointline.research.spines.config import BarRule
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
