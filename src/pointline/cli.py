@@ -338,7 +338,6 @@ def compare(
     from pointline.comparison import compare as run
     from pointline.trading.costs import CostModel
 
-    _check_output(output)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notes of the study say the same
         study = run(
@@ -353,9 +352,8 @@ def compare(
             join=join,  # type: ignore[arg-type]
             costs=CostModel.same_exchange() if same_exchange else None,
             lake=lake,
+            output=output,
         )
-    if output is not None:
-        _write(study.features, output)
     if json_output:
         _print_json({"perp": perp, "spot": spot, "rule": study.rule_text, "notes": study.notes, "pair": study.pair.reason, **study.summary})
     else:
@@ -368,7 +366,7 @@ def _show_study(study: Study, output: Path | None) -> None:
     title = f"{study.pair.perp.name} against {study.pair.spot.name} ({study.pair.reason})"
     _print(summary_view(study.summary, title=title, rule=study.rule_text, notes=study.notes))
     if output is not None:
-        sys.stdout.write(f"wrote {study.features.height:,} bars x {study.features.width} columns to {output}\n")
+        sys.stdout.write(f"wrote {study.summary['bars']:,} bars x {len(study.columns)} columns to {output}\n")
 
 
 def _rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
@@ -409,22 +407,6 @@ def _other_rule(option: str, kind: str, threshold: str | None, boundary: str | N
             hint="auto is for --threshold only",
         )
     return rule
-
-
-_WRITERS = {".parquet": "write_parquet", ".csv": "write_csv", ".arrow": "write_ipc"}
-
-
-def _check_output(path: Path | None) -> None:
-    if path is not None and (path.suffix not in _WRITERS or not path.absolute().parent.is_dir() or path.is_dir()):
-        raise ConfigError(
-            "the output cannot be written there", value=str(path), expected=f"a file in an existing folder, ending in {', '.join(_WRITERS)}"
-        )
-
-
-def _write(frame: Any, path: Path) -> None:  # noqa: ANN401 - a polars frame, imported late
-    from pointline.lake.durable import write_atomically
-
-    write_atomically(path.absolute(), getattr(frame, _WRITERS[path.suffix]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
@@ -15,7 +16,8 @@ from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, compute_features, forward_labels
 from pointline.instruments import check_pair
 from pointline.lake.store import as_lake
-from pointline.report.summary import summarise
+from pointline.report.files import WrittenTable, check_output, write_blocks
+from pointline.report.summary import BarTotals, summarise
 from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, spine_of
 from pointline.research.cache import cache_of
 from pointline.research.metadata import warn_of_versions
@@ -27,7 +29,7 @@ from pointline.trading.costs import CostModel
 from pointline.venue_rules import funding_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import LakeLike
@@ -54,8 +56,6 @@ class Study:
         rule_note: how the threshold was chosen, where it was chosen for the user.
         start_us, end_us: the window.
         join: ``"asof"`` keeps every bar, ``"inner"`` drops those without a spot trade (the guide's way).
-        bars: one row per bar: spine, per-venue aggregates, state with ages.
-        features: the bars' columns and every feature, known at ``bucket_end``.
         params: limits, windows and costs of the features.
         notes: what a reader should know: metadata versions, missing days, mixed quotes.
         elapsed_s: seconds from the call to the table.
@@ -67,12 +67,32 @@ class Study:
     start_us: int
     end_us: int
     join: Join
-    bars: pl.DataFrame = field(repr=False)
-    features: pl.DataFrame = field(repr=False)
     params: FeatureParams = field(repr=False)
-    notes: tuple[str, ...] = ()
-    elapsed_s: float = 0.0
-    _built: Bars | None = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...]
+    elapsed_s: float
+    _table: pl.DataFrame | WrittenTable = field(repr=False)
+    _bars: pl.DataFrame | None = field(repr=False)
+    _totals: BarTotals = field(repr=False)
+    _built: Bars = field(repr=False, compare=False)
+
+    @cached_property
+    def features(self) -> pl.DataFrame:
+        """The bars' columns and every feature, one row per bar that the join keeps, known at ``bucket_end``."""
+        return self._table if isinstance(self._table, pl.DataFrame) else self._table.scan().collect()
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """One row per bar: spine, per-venue aggregates, state with ages; of a study that was written to a file, the bars in it."""
+        return self.features.select(self._totals.columns) if self._bars is None else self._bars
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of `features`."""
+        return self._rows.collect_schema().names()
+
+    @property
+    def _rows(self) -> pl.LazyFrame:
+        return self._table.lazy() if isinstance(self._table, pl.DataFrame) else self._table.scan()
 
     @property
     def spine(self) -> pl.DataFrame:
@@ -93,15 +113,12 @@ class Study:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What the command line prints: counts, volume ratio with advice, stale share, quantiles, null shares, speed."""
-        if self._built is None:
-            raise ConfigError("this study was not made by compare()")
         return summarise(
-            features=self.features,
-            bars=self.bars,
+            features=self._rows,
+            totals=self._totals,
             built=self._built,
             window=(self.start_us, self.end_us),
             elapsed_s=self.elapsed_s,
-            max_spot_age_us=self.params.max_spot_age_us,
             price_factor=self.params.price_factor,
         )
 
@@ -122,6 +139,7 @@ def compare(
     lake: LakeLike | None = None,
     threads: int | None = None,
     cache: bool = True,
+    output: str | Path | None = None,
 ) -> Study:
     """Builds bars from the perp's trades, puts both venues on them, and computes every feature.
 
@@ -140,6 +158,8 @@ def compare(
         lake: a lake or its folder; the default lake if None.
         threads: days counted side by side; the result does not depend on it.
         cache: keep the bars' sums beside the lake and use those of earlier calls; the result does not depend on it.
+        output: write the features to this file (.parquet, .csv or .arrow) block by block instead of holding them in memory, which
+            then does not grow with the number of bars; the study reads the file when its features are asked for.
 
     Returns:
         A `Study`.
@@ -154,8 +174,7 @@ def compare(
         CoverageWarning: days are missing on one side.
     """
     began = time.perf_counter()
-    if join not in ("asof", "inner"):
-        raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
+    _check_choices(join, output)
     start_us, end_us = window(start, end)
     opened = as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
@@ -176,12 +195,11 @@ def compare(
             cache=cache_of(opened) if cache else None,
         )
     )
-    bars_with_state = with_state(opened, pair.perp, built.frame, state or StateParams())
-    notes += [*_coverage_notes(built, start_us, end_us), *_interval_notes(bars_with_state)]
-    first = int((built.frame["bucket_start"] < start_us).sum())  # behind the bars that features only look back on
-    table = compute_features(bars_with_state, params).slice(first)
-    if join == "inner":
-        table = table.filter(pl.col("spot_trade_count") > 0)
+    notes += _coverage_notes(built, start_us, end_us)
+    attach = partial(with_state, opened, pair.perp, params=state or StateParams())
+    tables = _Tables(attach, params, start_us, join, BarTotals(params.max_spot_age_us))
+    table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
+    notes += tables.interval_notes
     return Study(
         pair=pair,
         rule=rule,
@@ -189,13 +207,66 @@ def compare(
         start_us=start_us,
         end_us=end_us,
         join=join,
-        bars=bars_with_state.slice(first),
-        features=table,
         params=params,
         notes=tuple(notes),
         elapsed_s=time.perf_counter() - began,
+        _table=table,
+        _bars=whole,
+        _totals=tables.totals,
         _built=built,
     )
+
+
+def _check_choices(join: str, output: str | Path | None) -> None:
+    if join not in ("asof", "inner"):
+        raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
+    if output is not None:
+        check_output(output)
+
+
+@dataclass
+class _Tables:
+    """Blocks of bars as blocks of features, each with as many bars in front of it as the features look back on.
+
+    Attributes:
+        attach: puts the derivative's state beside bars.
+        params: of the features.
+        start_us: where the window starts; the bars before it are only looked back on.
+        join: which bars are kept.
+        totals: sums over all bars of the window.
+        interval_notes: what is to be said of the funding interval.
+    """
+
+    attach: Callable[[pl.DataFrame], pl.DataFrame]
+    params: FeatureParams
+    start_us: int
+    join: Join
+    totals: BarTotals
+    interval_notes: list[str] = field(default_factory=list)
+
+    def written(self, bars: Iterator[pl.DataFrame], path: Path) -> tuple[WrittenTable, None]:
+        """The features that are kept, in a file."""
+        return write_blocks((self._kept(table) for table in self._all(bars)), path), None
+
+    def together(self, bars: Iterator[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """All features that are kept, and all bars."""
+        whole = pl.concat(self._all(bars), rechunk=True)
+        return self._kept(whole), whole.select(self.totals.columns)
+
+    def _kept(self, table: pl.DataFrame) -> pl.DataFrame:
+        return table if self.join == "asof" else table.filter(pl.col("spot_trade_count") > 0)
+
+    def _all(self, bars: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        look_back = max(f.bars_needed(self.params) for f in FEATURES.values())
+        before = pl.DataFrame()
+        for block in bars:
+            known = pl.concat([before, self.attach(block)], how="diagonal")
+            first = before.height + int((block["bucket_start"] < self.start_us).sum())
+            before = known.tail(look_back)
+            inside = known.slice(first)
+            self.totals.add(inside)
+            self.interval_notes = self.interval_notes or _interval_notes(inside)
+            yield compute_features(known, self.params).slice(first)
 
 
 def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) -> tuple[Pair, list[str]]:

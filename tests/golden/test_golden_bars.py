@@ -106,12 +106,12 @@ def test_carry_and_reset_columns_of_the_trades_tell_the_same(lake: Lake) -> None
 def test_volume_per_bar_is_the_volume_of_its_trades(lake: Lake) -> None:
     perp, spot = (lake.registry().find(*name, START) for name in (PERP, SPOT))
     request = BarRequest(lake, perp, spot, START, END, RULES["volume reset"][1])
-    assert build_bars(request).frame["perp_volume"].to_list() == [10.75, 12.25, 37, 10, 1, 10, 12]
+    assert pl.concat(build_bars(request).blocks)["perp_volume"].to_list() == [10.75, 12.25, 37, 10, 1, 10, 12]
 
 
 def test_venues_over_carry_bars(lake: Lake) -> None:
     perp, spot = (lake.registry().find(*name, START) for name in (PERP, SPOT))
-    frame = build_bars(BarRequest(lake, perp, spot, START, END, RULES["volume carry"][1])).frame
+    frame = pl.concat(build_bars(BarRequest(lake, perp, spot, START, END, RULES["volume carry"][1])).blocks)
     expected = rows_of("venues.csv")
     by_bar = {(row["bucket_start"] // DAY_US, row["bar_id"]): row for row in frame.iter_rows(named=True)}
     assert len(expected) == 2 * len(by_bar)
@@ -127,7 +127,7 @@ def test_venues_over_carry_bars(lake: Lake) -> None:
 
 def test_inverse_contracts_are_counted_in_coins(lake: Lake) -> None:
     inverse, spot = (lake.registry().find(*name, START) for name in (INVERSE, SPOT))
-    frame = build_bars(BarRequest(lake, inverse, spot, START, START + DAY_US, VolumeBarConfig("0.01"))).frame
+    frame = pl.concat(build_bars(BarRequest(lake, inverse, spot, START, START + DAY_US, VolumeBarConfig("0.01"))).blocks)
     expected = rows_of("inverse_bars.csv")
     assert frame.height == len(expected)
     for bar, row in zip(frame.iter_rows(named=True), expected, strict=True):

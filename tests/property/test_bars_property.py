@@ -21,7 +21,7 @@ from tests.oracle import Trade, Window
 from pointline.clock import DAY_US, to_us
 from pointline.errors import AmountOverflowError
 from pointline.instruments import Instrument, Registry
-from pointline.kernel_slots import BAR_INTS
+from pointline.kernels.slots import BAR_INTS
 from pointline.lake.partition import Feed, encode, write_partition
 from pointline.lake.store import PartitionFile
 from pointline.research.aggregate import venue_frame
@@ -64,10 +64,10 @@ def fewest_decimals(values: list[int], decimals: int) -> int:
     return decimals
 
 
-def memory_rows(file: MemoryFile, amounts: Amounts, instrument: str, *, batch_rows: int) -> Iterator[TradeRows]:
+def memory_rows(file: MemoryFile, amounts: Amounts, instrument: str, use: Callable[[TradeRows], None], *, batch_rows: int) -> None:
     """Stands in for `read_trades`."""
     for first in range(0, len(file.trades), batch_rows):
-        yield rows_of(file.trades[first : first + batch_rows], instrument, amounts)
+        use(rows_of(file.trades[first : first + batch_rows], instrument, amounts))
 
 
 def rows_of(trades: tuple[Trade, ...], instrument: str = "test:ONE", amounts: Amounts | None = None) -> TradeRows:
@@ -96,9 +96,9 @@ def venue(instrument: Instrument, trades: list[Trade]) -> Venue:
 
 @pytest.fixture(scope="module", autouse=True)
 def trades_are_read_from_memory() -> Iterator[None]:
-    def rows(file: Any, amounts: Amounts, instrument: str, *, batch_rows: int) -> Iterator[TradeRows]:  # noqa: ANN401
+    def rows(file: Any, amounts: Amounts, instrument: str, use: Callable[[TradeRows], None], *, batch_rows: int) -> None:  # noqa: ANN401
         reader: Any = memory_rows if isinstance(file, MemoryFile) else read_trades
-        return reader(file, amounts, instrument, batch_rows=batch_rows)  # type: ignore[no-any-return]
+        reader(file, amounts, instrument, use, batch_rows=batch_rows)
 
     with patch("pointline.research.spines.run.read_trades", rows):
         yield
@@ -242,13 +242,13 @@ def check_sums(run: Run, place: int, trades: list[Trade], windows: list[Window])
 
 
 def windows_of(run: Run) -> list[Window]:
-    frame = spine_frame(run, 1)
+    frame = spine_frame(run.bars(0, len(run.ends)), 1)
     return [Window(*row) for row in frame.select("bar_id", "bucket_start", "bucket_end", "complete").iter_rows()]
 
 
 def bits(run: Run) -> pl.DataFrame:
     """Everything that a run says, bit for bit: integers as they are, floats as their bytes."""
-    parts = [spine_frame(run, 1)]
+    parts = [spine_frame(run.bars(0, len(run.ends)), 1)]
     for place, (sums, amounts) in enumerate(zip(run.sums, run.amounts, strict=True)):
         frame = venue_frame(f"v{place}", sums, amounts)
         floats = [name for name, dtype in frame.schema.items() if dtype == pl.Float64]
@@ -316,7 +316,7 @@ def test_a_spine_tiles_its_stretch_and_loses_nothing(data: st.DataObject) -> Non
     driver, other = venue(PERP, perp), venue(SPOT, spot)
     for start, end in stretches_of(rule, perp):
         run = run_spine(rule, driver, (driver, other), start, end, 7)
-        frame = spine_frame(run, 1)
+        frame = spine_frame(run.bars(0, len(run.ends)), 1)
         assert frame["bucket_start"][0] == start
         assert frame["bucket_end"][-1] == end
         assert frame["bucket_start"][1:].to_list() == frame["bucket_end"][:-1].to_list()
@@ -411,7 +411,7 @@ def test_days_side_by_side_equal_days_in_a_row(data: st.DataObject) -> None:
     parts = oracle.days_with_trades(perp)
     together = [bits(run) for run in run_stretches(rule, driver, (driver, other), parts, threads=1)]
     side_by_side = [bits(run) for run in run_stretches(rule, driver, (driver, other), parts, threads=2)]
-    one_by_one = [bits(run_stretches(rule, driver, (driver, other), [part])[0]) for part in parts]
+    one_by_one = [bits(next(run_stretches(rule, driver, (driver, other), [part]))) for part in parts]
     for left, right, alone in zip(together, side_by_side, one_by_one, strict=True):
         assert left.equals(right)
         assert left.equals(alone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,63 +16,103 @@ QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 LOW_RATIO, HIGH_RATIO = 5.0, 20.0
 
 
+@dataclass
+class BarTotals:
+    """What is counted of all bars of a window, a block at a time, before a join may drop some.
+
+    Attributes:
+        max_spot_age_us: a spot price older than this is stale.
+        columns: names of the bars' columns.
+    """
+
+    max_spot_age_us: int
+    columns: list[str] = field(default_factory=list)
+    bars: int = 0
+    perp_trades: int = 0
+    spot_trades: int = 0
+    perp_volume: float = 0.0
+    spot_volume: float = 0.0
+    without_spot: int = 0
+    stale_spot: int = 0
+    start_us: int | None = None
+    end_us: int | None = None
+
+    def add(self, block: pl.DataFrame) -> None:
+        """Counts a block of bars."""
+        if block.is_empty():
+            return
+        stale = pl.col("spot_age_us").is_null() | (pl.col("spot_age_us") > self.max_spot_age_us)
+        sums = block.select(
+            pl.col("perp_trade_count", "perp_volume", "spot_trade_count", "spot_volume").sum(),
+            without=(pl.col("spot_trade_count") == 0).sum(),
+            stale=stale.sum(),
+        ).row(0, named=True)
+        self.columns = block.columns
+        self.bars += block.height
+        self.perp_trades += sums["perp_trade_count"]
+        self.spot_trades += sums["spot_trade_count"]
+        self.perp_volume += sums["perp_volume"]
+        self.spot_volume += sums["spot_volume"]
+        self.without_spot += sums["without"]
+        self.stale_spot += sums["stale"]
+        self.start_us = block["bucket_start"][0] if self.start_us is None else self.start_us
+        self.end_us = block["bucket_end"][-1]
+
+
 def summarise(
     *,
-    features: pl.DataFrame,
-    bars: pl.DataFrame,
+    features: pl.LazyFrame,
+    totals: BarTotals,
     built: Bars,
     window: tuple[int, int],
     elapsed_s: float,
-    max_spot_age_us: int,
     price_factor: float = 1.0,
 ) -> dict[str, Any]:
     """Figures of a comparison, JSON-ready.
 
     Args:
-        features: the table of the comparison.
-        bars: all bars of the window, before a join may have dropped some.
+        features: the table of the comparison; a few columns are in memory at a time.
+        totals: sums over all bars of the window, before a join may have dropped some.
         built: the venues' partitions.
         window: start and end in microseconds.
         elapsed_s: how long the comparison took.
         price_factor: how many spot units one perp unit holds (1000 for 1000SHIB).
-        max_spot_age_us: a spot price older than this is stale.
     """
-    perp_trades, perp_volume = int(bars["perp_trade_count"].sum()), float(bars["perp_volume"].sum())
-    spot_trades, spot_volume = _spot_amounts(bars, built)
-    ratio = perp_volume * price_factor / spot_volume if spot_volume else None
+    columns = features.collect_schema().names()
+    spot_trades, spot_volume = _spot_amounts(totals, built, dual="spot_bucket_end" in columns)
+    ratio = totals.perp_volume * price_factor / spot_volume if spot_volume else None
     rows = sum(f.rows for venue in (built.perp_venue, built.spot_venue) for f in venue.files.values())
-    without_spot = bars.select((pl.col("spot_trade_count") == 0).mean()).item()
-    stale = bars.select((pl.col("spot_age_us").is_null() | (pl.col("spot_age_us") > max_spot_age_us)).mean()).item()
-    basis = "basis_bps" if "basis_bps" in features.columns else f"{CROSS_QUOTE_PREFIX}basis_bps"
+    basis = "basis_bps" if "basis_bps" in columns else f"{CROSS_QUOTE_PREFIX}basis_bps"
+    shares, counts = _null_shares(features, columns), _counts(features)
     return {
         "window_us": list(window),
-        "perp_trades": perp_trades,
+        "perp_trades": totals.perp_trades,
         "spot_trades": spot_trades,
-        "perp_volume_base": perp_volume,
+        "perp_volume_base": totals.perp_volume,
         "spot_volume_base": spot_volume,
         "volume_ratio": ratio,
         "advice": advice(ratio),
-        "bars": features.height,
-        "bars_dropped": bars.height - features.height,
-        "incomplete_bars": int((~features["complete"]).sum()),
-        "share_bars_without_spot": without_spot,
-        "share_bars_stale_spot": stale,
-        "median_bar_seconds": _median(features, "bar_duration_us", 1e6),
+        "bars": counts["bars"],
+        "bars_dropped": totals.bars - counts["bars"],
+        "incomplete_bars": counts["incomplete"],
+        "share_bars_without_spot": totals.without_spot / max(totals.bars, 1),
+        "share_bars_stale_spot": totals.stale_spot / max(totals.bars, 1),
+        "median_bar_seconds": None if counts["median_us"] is None else counts["median_us"] / 1e6,
         "quantiles": {name: _quantiles(features, name) for name in (basis, "funding_8h", "spot_volume")},
-        "funding_source": sorted(s for s in features["funding_source"].unique() if s is not None),
-        "null_share": _null_shares(features),
+        "funding_source": sorted(source for source in counts["sources"] if source is not None),
+        "null_share": shares,
         "rows_in_partitions": rows,
         "elapsed_s": elapsed_s,
         "rows_per_s": rows / elapsed_s if elapsed_s else None,
     }
 
 
-def _spot_amounts(bars: pl.DataFrame, built: Bars) -> tuple[int, float]:
+def _spot_amounts(totals: BarTotals, built: Bars, *, dual: bool) -> tuple[int, float]:
     """Spot trades and base volume; a dual spine repeats some spot bars and passes over others, so there the trades are counted."""
-    if "spot_bucket_end" not in bars.columns:
-        return int(bars["spot_trade_count"].sum()), float(bars["spot_volume"].sum())
+    if not dual:
+        return totals.spot_trades, totals.spot_volume
     paths = [file.path for file in built.spot_venue.files.values()]
-    known = pl.col("ts_local_us").is_between(bars["bucket_start"].min(), bars["bucket_end"].max(), closed="left")
+    known = pl.col("ts_local_us").is_between(totals.start_us, totals.end_us, closed="left")
     by_scale = pl.scan_parquet(paths, hive_partitioning=False).filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum())
     sums = by_scale.collect().rows()
     return sum(count for _, count, _ in sums), sum(qty / 10.0**decimals for decimals, _, qty in sums)
@@ -88,17 +129,25 @@ def advice(ratio: float | None) -> str:
     return f"between {LOW_RATIO:g} and {HIGH_RATIO:g}: a perp-driven spine makes sense"
 
 
-def _quantiles(features: pl.DataFrame, name: str) -> dict[str, float | None]:
-    column = features[name]
+def _counts(features: pl.LazyFrame) -> dict[str, Any]:
+    return (
+        features.select(
+            bars=pl.len(),
+            incomplete=(~pl.col("complete")).sum(),
+            median_us=pl.col("bar_duration_us").median(),
+            sources=pl.col("funding_source").unique().implode(),
+        )
+        .collect()
+        .row(0, named=True)
+    )
+
+
+def _quantiles(features: pl.LazyFrame, name: str) -> dict[str, float | None]:
+    column = features.select(name).collect().to_series()
     return {f"{q:g}": column.quantile(q, interpolation="nearest") for q in QUANTILES}
 
 
-def _median(features: pl.DataFrame, name: str, scale: float) -> float | None:
-    value = features[name].median()
-    return None if value is None else float(value) / scale  # type: ignore[arg-type]
-
-
-def _null_shares(features: pl.DataFrame) -> dict[str, float]:
-    names = [name for feature in FEATURES for name in (feature, f"{CROSS_QUOTE_PREFIX}{feature}") if name in features.columns]
-    height = max(features.height, 1)
-    return {name: features[name].null_count() / height for name in dict.fromkeys(names)}
+def _null_shares(features: pl.LazyFrame, columns: list[str]) -> dict[str, float]:
+    names = list(dict.fromkeys(n for feature in FEATURES for n in (feature, f"{CROSS_QUOTE_PREFIX}{feature}") if n in columns))
+    nulls = features.select(pl.len().alias("_bars"), pl.col(names).null_count()).collect(engine="streaming").row(0, named=True)
+    return {name: nulls[name] / max(nulls["_bars"], 1) for name in names}

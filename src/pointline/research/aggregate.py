@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from pointline.kernel_slots import BAR_INTS
+from pointline.kernels.slots import BAR_INTS
 
 if TYPE_CHECKING:
     from pointline.research.amounts import Amounts, Ints

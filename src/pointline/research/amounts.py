@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +11,10 @@ import polars as pl
 
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.lake.partition import ROW_GROUP_ROWS
+from pointline.research.bits import unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from pointline.instruments import Instrument
     from pointline.lake.store import PartitionFile
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 BATCH_ROWS = ROW_GROUP_ROWS  # one decoded row group is one contiguous batch
 INVERSE_BASE_DECIMALS = 8
-DECODE_ROWS = 24 * ROW_GROUP_ROWS  # bounds the memory of a day of any size
 _MAX_AMOUNT = 1 << 53
 
 
@@ -86,26 +85,26 @@ class TradeRows:
     notional: Ints
     instrument: str
 
-    @cached_property
-    def bounds(self) -> tuple[int, int, int]:
-        """Lowest price, highest price and largest quantity; zeros without rows."""
-        from pointline import kernels
-
-        return kernels.bounds(self.price, self.qty) if len(self.ts) else (0, 0, 0)
-
     def quote(self) -> Ints:
         """Quote-asset integers per trade.
 
         Raises:
             AmountOverflowError: a product does not fit 62 bits.
         """
-        if len(self.notional):
+        if len(self.notional) or not len(self.ts):
             return self.notional
-        _, highest, most = self.bounds
-        largest = float(highest) * float(most)
+        largest = float(self.price.max()) * float(self.qty.max())
         if largest >= float(1 << 62):
             raise AmountOverflowError("price x quantity does not fit 62 bits", value=largest, where=self.instrument)
         return self.price * self.qty
+
+    def refuse_large(self) -> None:
+        """Raises what is to be said of an amount above 2**53.
+
+        Raises:
+            AmountOverflowError: always.
+        """
+        _check_amount(max(int(self.price.max()), int(self.qty.max())), self.instrument)
 
     def between(self, start_us: int, end_us: int) -> TradeRows:
         """The rows with ``start_us <= ts < end_us``."""
@@ -143,35 +142,31 @@ def contract_size_of(instrument: Instrument) -> float:
     return instrument.contract_size
 
 
-def read_trades(file: PartitionFile, amounts: Amounts, instrument: str, *, batch_rows: int = BATCH_ROWS) -> Iterator[TradeRows]:
-    """The trades of one partition in order, a bounded batch at a time.
+def read_trades(
+    file: PartitionFile, amounts: Amounts, instrument: str, use: Callable[[TradeRows], None], *, batch_rows: int = BATCH_ROWS
+) -> None:
+    """Hands the trades of one partition to `use`, a bounded batch at a time and in order, while the next ones are decoded.
 
     Raises:
-        AmountOverflowError: an amount passes 2**53 in the window's scale.
+        AmountOverflowError: a scaled amount passes 2**53.
     """
-    price_factor = 10 ** (amounts.price_decimals - file.totals["price_decimals"])
-    qty_factor = 10 ** (amounts.qty_decimals - file.totals["qty_decimals"])
-    scan = pl.scan_parquet(file.path, hive_partitioning=False).select("ts_local_us", "price_int", "qty_int", "side")
-    for frame in _frames(scan, file.rows, batch_rows):
-        price = _scaled(frame["price_int"], price_factor, instrument)
-        qty = _scaled(frame["qty_int"], qty_factor, instrument)
-        side = frame["side"].to_numpy().view(np.int8)
-        notional = np.empty(0, dtype=np.int64)
-        if amounts.inverse_size is not None:
-            notional, qty = _inverse(price, qty, amounts, amounts.inverse_size, instrument)
-        for column in (price, qty, side, notional):
-            column.setflags(write=False)  # as decoded columns are, so that the kernels are compiled for one kind of array
-        rows = TradeRows(frame["ts_local_us"].to_numpy(), price, qty, side, notional, instrument)
-        _, highest, most = rows.bounds
-        _check_amount(max(highest, most), instrument)
-        yield rows
+    factors = (10 ** (amounts.price_decimals - file.totals["price_decimals"]), 10 ** (amounts.qty_decimals - file.totals["qty_decimals"]))
+
+    def convert(decoded: pl.DataFrame) -> None:
+        for frame in decoded.iter_slices(batch_rows):
+            use(_trade_rows(frame, factors, amounts, instrument))
+
+    pl.scan_parquet(file.path, hive_partitioning=False).select("ts_local_us", "price_int", "qty_int", "side").sink_batches(convert)
 
 
-def _frames(scan: pl.LazyFrame, rows: int, batch_rows: int) -> Iterator[pl.DataFrame]:
-    """The rows in batches; a day is decoded in one go on all cores while it is of ordinary size."""
-    for offset in range(0, rows, DECODE_ROWS):
-        decoded = scan.slice(offset, DECODE_ROWS).collect() if rows > DECODE_ROWS else scan.collect()
-        yield from decoded.iter_slices(batch_rows)
+def _trade_rows(frame: pl.DataFrame, factors: tuple[int, int], amounts: Amounts, instrument: str) -> TradeRows:
+    price = _scaled(frame["price_int"], factors[0], instrument)
+    qty = _scaled(frame["qty_int"], factors[1], instrument)
+    notional = np.empty(0, dtype=np.int64)
+    if amounts.inverse_size is not None:
+        notional, qty = _inverse(price, qty, amounts, amounts.inverse_size, instrument)
+    side = unpacked(frame["side"]).view(np.int8)
+    return TradeRows(frame["ts_local_us"].to_numpy(), price, qty, side, notional, instrument)
 
 
 def _scaled(values: pl.Series, factor: int, instrument: str) -> Ints:

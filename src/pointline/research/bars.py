@@ -1,10 +1,11 @@
-"""Bars with both venues' aggregates and as-of closes: the table that state and features are added to."""
+"""Bars with both venues' aggregates and as-of closes: the table that state and features are added to, a block of bars at a time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from pointline.clock import DAY_US, day_start, time_text
@@ -13,17 +14,19 @@ from pointline.research.aggregate import venue_frame
 from pointline.research.amounts import BATCH_ROWS
 from pointline.research.spines.builder import run_stretches, spine_frame, stretches, venue_of, whole_bars
 from pointline.research.spines.coarsen import coarsen, multiple_of
-from pointline.research.spines.run import Venue, run_spine
+from pointline.research.spines.run import BarSlice, Venue, run_spine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
+    from pointline.research.amounts import Amounts
     from pointline.research.cache import BarCache
     from pointline.research.spines.config import BarRule
     from pointline.research.spines.run import Run
 
+BLOCK_BARS = 16_384
 _MAX_WARM_UP_DAYS = 400
 
 
@@ -61,11 +64,12 @@ class Bars:
     """Bars and what is worth knowing about them.
 
     Attributes:
-        frame: one row per whole bar, warm-up bars in front, sorted.
+        blocks: the whole bars of the window in time order, one row each, `BLOCK_BARS` or so in a frame; they are built as they are
+            asked for, once. Warm-up bars, ``bucket_start`` before the window, are in front, at most as many as were asked for.
         perp_venue, spot_venue: the partitions of the window (without warm-up).
     """
 
-    frame: pl.DataFrame
+    blocks: Iterator[pl.DataFrame]
     perp_venue: Venue
     spot_venue: Venue
 
@@ -74,45 +78,169 @@ def build_bars(request: BarRequest) -> Bars:
     """Bars of the request with ``perp_*`` and ``spot_*`` aggregates, as-of closes and ages.
 
     Raises:
-        NoDataError: one side has no trades in the window.
-        ConfigError: no bar completes.
+        NoDataError: one side has no trades in the window; or, with the last block, no whole bar lies inside the window.
+        ConfigError: with the last block: no bar completes.
     """
     perp = venue_of(request.lake, request.perp, request.start_us, request.end_us)
     spot = venue_of(request.lake, request.spot, request.start_us, request.end_us)
-    frame, first_us = _stretch(request, perp, spot, request.start_us, request.end_us)
-    _require_complete(frame, request)
+    return Bars(_in_window(request, perp, spot), perp, spot)
+
+
+def _in_window(request: BarRequest, perp: Venue, spot: Venue) -> Iterator[pl.DataFrame]:
+    """The blocks of the window, warm-up bars in front of the first."""
+    parts = stretches(request.rule, [perp], request.start_us, request.end_us)
+    earlier = _earlier(request, parts[0][0])
+    closes = _Closes(request, int(earlier["bucket_start"][0]) if earlier.height else parts[0][0])
+    before = closes.carried(earlier) if earlier.height else earlier
+    seen = _Seen()
+    for block in _blocks(request, perp, spot, parts):
+        seen.note(block, request)
+        known = closes.carried(block)
+        before = pl.concat([before, known.filter(pl.col("bucket_start") < request.start_us)], how="diagonal").tail(request.warm_up_bars)
+        inside = whole_bars(known, request.start_us, request.end_us)
+        if inside.height:
+            yield pl.concat([before, inside], how="diagonal") if before.height else inside
+            before = before.clear()
+    seen.require_bars(request)
+
+
+@dataclass
+class _Seen:
+    """What went by, for the error when nothing came of it.
+
+    Attributes:
+        whole: whether a bar lay inside the window.
+        complete: whether a bar closed by its rule.
+        open_bars: the bars before the first that did.
+    """
+
+    whole: bool = False
+    complete: bool = False
+    open_bars: list[pl.DataFrame] = field(default_factory=list)
+
+    def note(self, block: pl.DataFrame, request: BarRequest) -> None:
+        self.whole = self.whole or not whole_bars(block, request.start_us, request.end_us).is_empty()
+        self.complete = self.complete or bool(block["complete"].any())
+        if not self.complete:
+            self.open_bars.append(block)
+
+    def require_bars(self, request: BarRequest) -> None:
+        """At least one bar closed by its rule, and at least one lay inside the window."""
+        if not self.complete:
+            amounts = pl.col("perp_volume", "perp_quote_volume", "perp_trade_count").sum()
+            daily = pl.concat(self.open_bars).group_by(pl.col("bucket_start") // DAY_US).agg(amounts)
+            base, quote, count = (max(daily[name].to_list()) for name in ("perp_volume", "perp_quote_volume", "perp_trade_count"))
+            raise ConfigError(
+                "no bar completes in this window: the threshold is larger than what was traded in any stretch that is counted",
+                value=str(request.rule),
+                expected=f"less than the day's perp volume, at most {base:g} base units, {quote:g} quote units or {count:,} trades here",
+                hint="choose a smaller threshold, or let --threshold auto choose one",
+            )
+        if not self.whole:
+            raise NoDataError(
+                "no whole bar lies inside the window",
+                value=f"{time_text(request.start_us)} to {time_text(request.end_us)}",
+                expected="a window longer than a bar",
+                hint="widen the window or choose a smaller threshold",
+            )
+
+
+def _earlier(request: BarRequest, first_us: int) -> pl.DataFrame:
+    """Bars of whole days in front of the window, until there are enough to look back on or the lake has no more."""
+    found: list[pl.DataFrame] = []
     if request.rule.anchor == "day" and request.warm_up_bars:
-        frame, first_us = _warmed_up(request, frame, first_us)
-    frame = _with_closes(frame, request, first_us)
-    before = frame.filter(pl.col("bucket_start") < request.start_us).tail(request.warm_up_bars)
-    inside = whole_bars(frame, request.start_us, request.end_us)
-    return Bars(pl.concat([before, inside]), perp, spot)
+        lake, spot = request.lake, request.spot
+        days = [f.start_us for f in lake.files("trades", request.perp.exchange, request.perp.exchange_symbol, None, first_us)]
+        for day in reversed(days[-_MAX_WARM_UP_DAYS:]):
+            if sum(frame.height for frame in found) >= request.warm_up_bars:
+                break
+            perp = venue_of(lake, request.perp, day, day + DAY_US)
+            spot_files = {f.start_us: f for f in lake.files("trades", spot.exchange, spot.exchange_symbol, day, day + DAY_US)}
+            last = pl.DataFrame()
+            for block in _blocks(request, perp, Venue(spot, spot_files), [(day, day + DAY_US)]):
+                last = pl.concat([last, block], how="diagonal").tail(request.warm_up_bars)
+            found.insert(0, last)
+    return pl.concat(found) if found else pl.DataFrame()
 
 
-def _stretch(request: BarRequest, perp: Venue, spot: Venue, start_us: int, end_us: int) -> tuple[pl.DataFrame, int]:
-    """Bars of all stretches of a span, and where the first of them starts."""
-    parts = stretches(request.rule, [perp], start_us, end_us)
+def _blocks(request: BarRequest, perp: Venue, spot: Venue, parts: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
+    """The bars of all stretches: spine columns and aggregates."""
     venues = (perp, spot) if request.spot_rule is None else (perp,)
-    runs = _runs(request, perp, venues, parts)
-    return pl.concat([_venue_bars(run, ("perp", "spot"), request.perp.symbol_id) for run in runs]), parts[0][0]
+    return _frames(_runs(request, perp, venues, parts), ("perp", "spot"), request.perp.symbol_id)
 
 
-def _runs(request: BarRequest, perp: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]]) -> list[Run]:
+def _runs(request: BarRequest, perp: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]]) -> Iterator[Run]:
     """The runs of the request's rule, derived from finer ones where a base rule is given."""
     if request.base_rule is None:
-        return run_stretches(request.rule, perp, venues, parts, threads=request.threads, cache=request.cache)
+        yield from run_stretches(request.rule, perp, venues, parts, threads=request.threads, cache=request.cache)
+        return
     factor = multiple_of(request.rule, request.base_rule)
     fine = run_stretches(request.base_rule, perp, venues, parts, threads=request.threads, cache=request.cache)
-    return [coarsen(run, factor) or run_spine(request.rule, perp, venues, *part, BATCH_ROWS) for run, part in zip(fine, parts, strict=True)]
+    for run, part in zip(fine, parts, strict=True):
+        yield coarsen(run, factor) or run_spine(request.rule, perp, venues, *part, BATCH_ROWS)
 
 
-def _venue_bars(run: Run, prefixes: tuple[str, ...], symbol_id: int) -> pl.DataFrame:
-    frames = [venue_frame(prefix, sums, amounts) for prefix, sums, amounts in zip(prefixes, run.sums, run.amounts, strict=False)]
-    return pl.concat([spine_frame(run, symbol_id), *frames], how="horizontal")
+def _frames(runs: Iterator[Run], prefixes: tuple[str, ...], symbol_id: int) -> Iterator[pl.DataFrame]:
+    """Runs as frames of about `BLOCK_BARS` bars; short runs share one while they count in the same units."""
+    waiting: list[BarSlice] = []
+    units: tuple[Amounts, ...] = ()
+    for run in runs:
+        if waiting and run.amounts != units:
+            yield _frame(waiting, units, prefixes, symbol_id)
+            waiting = []
+        units = run.amounts
+        for first in range(0, len(run.ends), BLOCK_BARS):
+            waiting.append(run.bars(first, min(first + BLOCK_BARS, len(run.ends))))
+            if sum(len(bars.ends) for bars in waiting) >= BLOCK_BARS:
+                yield _frame(waiting, units, prefixes, symbol_id)
+                waiting = []
+    if waiting:
+        yield _frame(waiting, units, prefixes, symbol_id)
 
 
-def _with_spot_spine(perp: pl.DataFrame, request: BarRequest, rule: BarRule, first_us: int) -> pl.DataFrame:
-    """Each perp bar with the newest spot bar that was known at its end.
+def _frame(slices: Sequence[BarSlice], units: tuple[Amounts, ...], prefixes: tuple[str, ...], symbol_id: int) -> pl.DataFrame:
+    bars = BarSlice(
+        ids=np.concatenate([bars.ids for bars in slices]),
+        starts=np.concatenate([bars.starts for bars in slices]),
+        ends=np.concatenate([bars.ends for bars in slices]),
+        complete=np.concatenate([bars.complete for bars in slices]),
+        sums=tuple(np.concatenate(ints) for ints in zip(*(bars.sums for bars in slices), strict=True)),
+    )
+    frames = [venue_frame(prefix, sums, amounts) for prefix, sums, amounts in zip(prefixes, bars.sums, units, strict=False)]
+    return pl.concat([spine_frame(bars, symbol_id), *frames], how="horizontal")
+
+
+class _Closes:
+    """As-of closes of both venues and their ages at ``bucket_end``, from one block of bars to the next.
+
+    Args:
+        request: the bars.
+        first_us: where the first bar opens.
+    """
+
+    def __init__(self, request: BarRequest, first_us: int) -> None:
+        self._request = request
+        self._last = {"perp": pl.DataFrame(), "spot": pl.DataFrame()}
+        self._spot_bars = None if request.spot_rule is None else _spot_spine(request, request.spot_rule, first_us)
+
+    def carried(self, block: pl.DataFrame) -> pl.DataFrame:
+        """The block with closes carried over quiet bars."""
+        block = self._carried(block, "perp")
+        block = self._carried(block, "spot") if self._spot_bars is None else _with_known(block, self._spot_bars)
+        ages = [(pl.col("bucket_end") - pl.col(f"{prefix}_last_us")).alias(f"{prefix}_age_us") for prefix in ("perp", "spot")]
+        return block.with_columns(ages).drop("perp_last_us", "spot_last_us")
+
+    def _carried(self, block: pl.DataFrame, prefix: str) -> pl.DataFrame:
+        last = self._last[prefix]
+        instrument = self._request.perp if prefix == "perp" else self._request.spot
+        carried = _carry(pl.concat([last, block]) if last.height else block, prefix, instrument, self._request.lake)
+        carried = carried.slice(last.height)
+        self._last[prefix] = carried.tail(1)
+        return carried
+
+
+def _spot_spine(request: BarRequest, rule: BarRule, first_us: int) -> pl.DataFrame:
+    """The spot's own bars, each known at its end.
 
     Counting starts with the last day of spot trades before the first perp bar, so that the bars known at midnight do not depend on
     the window that was asked for.
@@ -124,63 +252,25 @@ def _with_spot_spine(perp: pl.DataFrame, request: BarRequest, rule: BarRule, fir
     runs = run_stretches(
         rule, venue, (venue,), stretches(rule, [venue], start_us, request.end_us), threads=request.threads, cache=request.cache
     )
-    spot = _carried(pl.concat([_venue_bars(run, ("spot",), request.spot.symbol_id) for run in runs]), "spot", request)
-    known = spot.select(pl.col("bucket_start", "bucket_end").name.prefix("spot_"), pl.col("^spot_.*$"))
-    return perp.join_asof(
-        known, left_on="bucket_end", right_on="spot_bucket_end", strategy="backward", coalesce=False, check_sortedness=False
+    spot = _carry(pl.concat(_frames(runs, ("spot",), request.spot.symbol_id)), "spot", request.spot, lake)
+    return spot.select(pl.col("bucket_start", "bucket_end").name.prefix("spot_"), pl.col("^spot_.*$"))
+
+
+def _with_known(block: pl.DataFrame, spot_bars: pl.DataFrame) -> pl.DataFrame:
+    """Each perp bar with the newest spot bar that was known at its end."""
+    return block.join_asof(
+        spot_bars, left_on="bucket_end", right_on="spot_bucket_end", strategy="backward", coalesce=False, check_sortedness=False
     ).with_columns(pl.col("spot_trade_count", "spot_volume", "spot_quote_volume", "spot_buy_volume", "spot_sell_volume").fill_null(0))
 
 
-def _require_complete(frame: pl.DataFrame, request: BarRequest) -> None:
-    """At least one bar closes by its rule, and at least one lies inside the window."""
-    if not frame["complete"].any():
-        daily = frame.group_by(pl.col("bucket_start") // DAY_US).agg(pl.col("perp_volume", "perp_quote_volume", "perp_trade_count").sum())
-        base, quote, count = (max(daily[name].to_list()) for name in ("perp_volume", "perp_quote_volume", "perp_trade_count"))
-        raise ConfigError(
-            "no bar completes in this window: the threshold is larger than what was traded in any stretch that is counted",
-            value=str(request.rule),
-            expected=f"less than the day's perp volume, at most {base:g} base units, {quote:g} quote units or {count:,} trades here",
-            hint="choose a smaller threshold, or let --threshold auto choose one",
-        )
-    if whole_bars(frame, request.start_us, request.end_us).is_empty():
-        raise NoDataError(
-            "no whole bar lies inside the window",
-            value=f"{time_text(request.start_us)} to {time_text(request.end_us)}",
-            expected="a window longer than a bar",
-            hint="widen the window or choose a smaller threshold",
-        )
-
-
-def _warmed_up(request: BarRequest, frame: pl.DataFrame, first_us: int) -> tuple[pl.DataFrame, int]:
-    """The frame with whole days in front, until enough bars precede the window or the lake has no more."""
-    lake, start = request.lake, request.start_us
-    days = [f.start_us for f in lake.files("trades", request.perp.exchange, request.perp.exchange_symbol, None, first_us)]
-    for day in reversed(days[-_MAX_WARM_UP_DAYS:]):
-        if frame.filter(pl.col("bucket_start") < start).height >= request.warm_up_bars:
-            break
-        perp = venue_of(lake, request.perp, day, day + DAY_US)
-        spot_files = {f.start_us: f for f in lake.files("trades", request.spot.exchange, request.spot.exchange_symbol, day, day + DAY_US)}
-        earlier, first_us = _stretch(request, perp, Venue(request.spot, spot_files), day, day + DAY_US)
-        frame = pl.concat([earlier, frame])
-    return frame, first_us
-
-
-def _with_closes(frame: pl.DataFrame, request: BarRequest, first_us: int) -> pl.DataFrame:
-    """As-of closes of both venues and their ages at ``bucket_end``."""
-    frame = _carried(frame, "perp", request)
-    rule = request.spot_rule
-    frame = _carried(frame, "spot", request) if rule is None else _with_spot_spine(frame, request, rule, first_us)
-    ages = [(pl.col("bucket_end") - pl.col(f"{prefix}_last_us")).alias(f"{prefix}_age_us") for prefix in ("perp", "spot")]
-    return frame.with_columns(ages).drop("perp_last_us", "spot_last_us")
-
-
-def _carried(frame: pl.DataFrame, prefix: str, request: BarRequest) -> pl.DataFrame:
+def _carry(frame: pl.DataFrame, prefix: str, instrument: Instrument, lake: Lake) -> pl.DataFrame:
     """A quiet bar carries the last price before its end, also one from before the first bar or from a day without windows."""
-    instrument = request.perp if prefix == "perp" else request.spot
     close, time = f"{prefix}_close", f"{prefix}_last_us"
+    if not frame[close].null_count():
+        return frame
     behind_gap = (pl.col("bucket_start") != pl.col("bucket_end").shift(1)).fill_null(value=True)
     openings = frame.filter(behind_gap & pl.col(close).is_null())["bucket_start"].to_list()
-    found = [(start, *last_trade_before(request.lake, instrument, start)) for start in openings]
+    found = [(start, *last_trade_before(lake, instrument, start)) for start in openings]
     earlier = pl.DataFrame(found, schema={"bucket_start": pl.Int64, "_price": pl.Float64, "_time": pl.Int64}, orient="row")
     return (
         frame.join(earlier, on="bucket_start", how="left", maintain_order="left")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pointline.kernel_slots import BAR_INTS
+from pointline.kernels.slots import BAR_INTS
 from pointline.research.spines.run import Run, days_of
 
 if TYPE_CHECKING:

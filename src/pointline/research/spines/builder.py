@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from pointline.clock import DAY_US, TimeLike, days_in, to_us
@@ -19,11 +19,13 @@ from pointline.research.spines.config import BarRule, DollarBarConfig, Imbalance
 from pointline.research.spines.run import Run, Venue, run_spine, sum_over
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake, LakeLike
     from pointline.research.cache import BarCache
+    from pointline.research.spines.run import BarSlice
 
 _RULES: dict[str, type[BarRule]] = {
     "volume": VolumeBarConfig,
@@ -77,7 +79,7 @@ class SpineBuilder:
         opened = as_lake(lake)
         driver = venue_of(opened, opened.registry().by_id(symbol_id), start_us, end_us)
         runs = run_stretches(config, driver, (), stretches(config, [driver], start_us, end_us))
-        frame = pl.concat([spine_frame(run, symbol_id) for run in runs])
+        frame = pl.concat([spine_frame(run.bars(0, len(run.ends)), symbol_id) for run in runs])
         return whole_bars(frame, start_us, end_us)
 
 
@@ -136,24 +138,26 @@ def run_stretches(
     *,
     threads: int | None = None,
     cache: BarCache | None = None,
-) -> list[Run]:
-    """The runs of all stretches in time order.
+) -> Iterator[Run]:
+    """The runs of all stretches in time order; while one is used, the next ones are counted.
 
     Stretches are independent, so they run side by side and equal a serial run bit for bit; what a cache knows is not run again.
     """
-
-    def run(part: tuple[int, int]) -> Run:
-        return _run_or_recall(rule, driver, venues, part, cache)
-
     workers = min(threads or os.cpu_count() or 1, len(parts))
     if workers <= 1:
-        runs = [run(part) for part in parts]
+        for part in parts:
+            yield _run_or_recall(rule, driver, venues, part, cache)
     else:
         with ThreadPoolExecutor(workers) as pool:
-            runs = list(pool.map(run, parts))
+            ahead: deque[Future[Run]] = deque()
+            for part in parts:
+                ahead.append(pool.submit(_run_or_recall, rule, driver, venues, part, cache))
+                if len(ahead) > workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
     if cache is not None:
         cache.trim()
-    return runs
 
 
 def _run_or_recall(rule: BarRule, driver: Venue, venues: Sequence[Venue], part: tuple[int, int], cache: BarCache | None) -> Run:
@@ -173,12 +177,17 @@ def _run_or_recall(rule: BarRule, driver: Venue, venues: Sequence[Venue], part: 
     return run
 
 
-def spine_frame(run: Run, symbol_id: int) -> pl.DataFrame:
-    """A run's bars as spine rows."""
-    starts = np.concatenate([np.array([run.start_us], dtype=np.int64), run.ends[:-1]])
-    complete = np.ones(len(run.ends), dtype=bool)
-    complete[-1] = not run.tail
-    frame = pl.DataFrame({"bar_id": run.ids, "bucket_start": starts, "bucket_end": run.ends, "ts_local_us": starts, "complete": complete})
+def spine_frame(bars: BarSlice, symbol_id: int) -> pl.DataFrame:
+    """Bars as spine rows."""
+    frame = pl.DataFrame(
+        {
+            "bar_id": bars.ids,
+            "bucket_start": bars.starts,
+            "bucket_end": bars.ends,
+            "ts_local_us": bars.starts,
+            "complete": bars.complete,
+        }
+    )
     return frame.select(pl.lit(symbol_id, dtype=pl.Int64).alias("symbol_id"), pl.all())
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointline.errors import AmountOverflowError, ConfigError
-from pointline.kernel_slots import CLOSER_STATE
+from pointline.kernels.slots import CLOSER_STATE
 from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 
 if TYPE_CHECKING:
     from pointline.research.amounts import Amounts, Ints, TradeRows
 
-_LIMIT = float(1 << 62)
 _SLOT = {name: i for i, name in enumerate(CLOSER_STATE)}
 
 
@@ -44,8 +43,6 @@ class Closer:
         from pointline import kernels
 
         amount = self._amount(rows)
-        self._check(amount, rows)
-        amount.setflags(write=False)
         if len(self._ends) <= len(amount):
             self._ends = np.empty(len(amount) + 1, dtype=np.int64)
             self._ids = np.empty(len(amount) + 1, dtype=np.int64)
@@ -54,6 +51,10 @@ class Closer:
             closed = kernels.close_on_imbalance(rows.ts, amount, self._threshold, self._state, ends, ids)
         else:
             closed = kernels.close_on_total(rows.ts, amount, self._threshold, self._rule.boundary == "carry", self._state, ends, ids)
+        if closed < 0:
+            raise AmountOverflowError(
+                "the amounts that drive this spine do not fit 62 bits", where=rows.instrument, value=f"amounts up to {int(amount.max())}"
+            )
         return ends[:closed].copy(), ids[:closed].copy()
 
     def flush(self) -> tuple[Ints, Ints]:
@@ -81,16 +82,6 @@ class Closer:
     def open_bar_id(self) -> int:
         """The id of the bar that is open."""
         return int(self._state[_SLOT["bar_id"]])
-
-    def _check(self, amount: Ints, rows: TradeRows) -> None:
-        """Proves that the count cannot pass 62 bits, first by a cheap bound, then by the sum itself."""
-        counted = abs(float(self._state[_SLOT["accumulated"]]))
-        largest = float(amount.max()) if isinstance(self._rule, DollarBarConfig) else float(max(rows.bounds[2], 1))
-        if largest * len(amount) + counted < _LIMIT:
-            return
-        total = float(np.abs(amount).sum(dtype=np.float64)) + counted
-        if total >= _LIMIT:
-            raise AmountOverflowError("the amounts that drive this spine do not fit 62 bits", where=rows.instrument, value=total)
 
     def _amount(self, rows: TradeRows) -> Ints:
         if isinstance(self._rule, TradeBarConfig):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pointline.clock import DAY_US, date_text
 from pointline.errors import AmountOverflowError
-from pointline.kernel_slots import BAR_INTS
+from pointline.kernels.slots import BAR_INTS, TOO_LARGE
 from pointline.research.amounts import Ints, amounts_of, read_trades
 from pointline.research.spines.closer import Closer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pointline.instruments import Instrument
     from pointline.lake.store import PartitionFile
@@ -42,6 +43,30 @@ class Venue:
 
 
 @dataclass
+class Closes:
+    """The bars that are closed so far.
+
+    Attributes:
+        ends, ids: ``bucket_end`` and ``bar_id``, views of memory that grows.
+    """
+
+    ends: Ints
+    ids: Ints
+    _room: Ints = field(default_factory=lambda: np.empty((2, 1024), dtype=np.int64))
+
+    def extend(self, ends: Ints, ids: Ints) -> None:
+        """Appends bars."""
+        if not len(ends):
+            return
+        known, total = len(self.ends), len(self.ends) + len(ends)
+        if total > self._room.shape[1] or not np.may_share_memory(self.ends, self._room):
+            self._room = np.empty((2, max(total, 2 * self._room.shape[1])), dtype=np.int64)
+            self._room[:, :known] = self.ends, self.ids
+        self._room[:, known:total] = ends, ids
+        self.ends, self.ids = self._room[:, :total]
+
+
+@dataclass
 class Sums:
     """A venue's accumulators, one row per bar (see `pointline.kernels.add_rows`)."""
 
@@ -54,20 +79,18 @@ class Sums:
             return
         from pointline import kernels
 
-        last = int(np.searchsorted(ends, rows.ts[-1], side="right"))
-        starts = np.concatenate(
-            [np.zeros(1, dtype=np.int64), np.searchsorted(rows.ts, ends[self.row : last], side="left").astype(np.int64)]
-        )
-        self._grow(last + 1)
-        added = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, starts, rows.bounds, self.row, self.ints)
-        if added < 0:
+        self._grow(int(np.searchsorted(ends, rows.ts[-1], side="right")) + 1)
+        row = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, ends, self.row, self.ints)
+        if row == TOO_LARGE:
+            rows.refuse_large()
+        if row < 0:
             raise AmountOverflowError(
                 "the sums of a bar do not fit 62 bits in the instrument's smallest units",
                 where=f"{rows.instrument}, {date_text(int(rows.ts[0]))}",
                 value=f"prices up to {int(rows.price.max())}, quantities up to {int(rows.qty.max())}",
                 hint="use a smaller threshold",
             )
-        self.row = last
+        self.row = row
 
     def finish(self, count: int) -> Ints:
         """Counts the last open timestamp and cuts the accumulators to `count` bars."""
@@ -92,7 +115,7 @@ class Run:
         ends: ``bucket_end`` per bar, the last equals `end_us`.
         ids: ``bar_id`` per bar.
         tail: True where the last bar was cut by the end of the stretch.
-        sums: per venue, the accumulators of its bars (`pointline.kernel_slots.BAR_INTS`).
+        sums: per venue, the accumulators of its bars (`pointline.kernels.slots.BAR_INTS`).
         amounts: per venue, the scale of its integers.
     """
 
@@ -103,6 +126,26 @@ class Run:
     tail: bool
     sums: tuple[Ints, ...]
     amounts: tuple[Amounts, ...]
+
+    def bars(self, first: int, end: int) -> BarSlice:
+        """Bars ``[first, end)`` of the run."""
+        starts = (
+            self.ends[first - 1 : end - 1] if first else np.concatenate([np.array([self.start_us], dtype=np.int64), self.ends[: end - 1]])
+        )
+        complete = np.ones(end - first, dtype=bool)
+        complete[len(complete) - 1 :] = end < len(self.ends) or not self.tail
+        return BarSlice(self.ids[first:end], starts, self.ends[first:end], complete, tuple(ints[first:end] for ints in self.sums))
+
+
+@dataclass(frozen=True)
+class BarSlice:
+    """Consecutive bars, one row each: ``bar_id``, ``bucket_start``, ``bucket_end``, whether they closed by the rule, sums per venue."""
+
+    ids: Ints
+    starts: Ints
+    ends: Ints
+    complete: np.ndarray[Any, np.dtype[np.bool_]]
+    sums: tuple[Ints, ...]
 
 
 def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: int, end_us: int, batch_rows: int) -> Run:
@@ -118,23 +161,27 @@ def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: i
     days = days_of((driver, *venues), start_us, end_us)
     amounts = {id(venue): venue.amounts(rule, days) for venue in (driver, *venues)}
     closer = Closer(rule, amounts[id(driver)], start_us, end_us)
-    ends, ids = closer.time_closes()
+    closes = Closes(*closer.time_closes())
     sums = [Sums() for _ in venues]
+    own = [total for venue, total in zip(venues, sums, strict=True) if venue is driver]
+
+    def count(rows: TradeRows) -> None:
+        closes.extend(*closer.feed(rows))
+        for total in own:
+            total.add(rows, closes.ends)
+
     for day in days:
-        for rows in _rows(driver, amounts[id(driver)], day, start_us, end_us, batch_rows):
-            ends, ids = _extended(ends, ids, closer.feed(rows))
-            for venue, total in zip(venues, sums, strict=True):
-                if venue is driver:
-                    total.add(rows, ends)
-        ends, ids = _extended(ends, ids, closer.flush())
+        _read(driver, amounts[id(driver)], day, start_us, end_us, batch_rows, count)
+        closes.extend(*closer.flush())
         for venue, total in zip(venues, sums, strict=True):
             if venue is not driver:
-                for rows in _rows(venue, amounts[id(venue)], day, start_us, end_us, batch_rows):
-                    total.add(rows, ends)
+                _read(venue, amounts[id(venue)], day, start_us, end_us, batch_rows, partial(_add, total, closes.ends))
+    ends, ids = closes.ends, closes.ids
     tail = not len(ends) or int(ends[-1]) < end_us
     if tail:
         open_id = closer.open_bar_id if not len(ids) else max(closer.open_bar_id, int(ids[-1]) + 1)
-        ends, ids = _extended(ends, ids, (np.array([end_us], dtype=np.int64), np.array([open_id], dtype=np.int64)))
+        closes.extend(np.array([end_us], dtype=np.int64), np.array([open_id], dtype=np.int64))
+        ends, ids = closes.ends, closes.ids
     finished = tuple(total.finish(len(ends)) for total in sums)
     return Run(start_us, end_us, ends, ids, tail, finished, tuple(amounts[id(venue)] for venue in venues))
 
@@ -145,8 +192,7 @@ def sum_over(rule: BarRule, driver: Venue, spine: Run, venue: Venue, batch_rows:
     amounts = venue.amounts(rule, days)
     total = Sums()
     for day in days:
-        for rows in _rows(venue, amounts, day, spine.start_us, spine.end_us, batch_rows):
-            total.add(rows, spine.ends)
+        _read(venue, amounts, day, spine.start_us, spine.end_us, batch_rows, partial(_add, total, spine.ends))
     return total.finish(len(spine.ends))
 
 
@@ -155,15 +201,14 @@ def days_of(venues: Sequence[Venue], start_us: int, end_us: int) -> list[int]:
     return sorted({day for venue in venues for day in venue.files if day < end_us and day + DAY_US > start_us})
 
 
-def _rows(venue: Venue, amounts: Amounts, day: int, start_us: int, end_us: int, batch_rows: int) -> Iterator[TradeRows]:
+def _read(venue: Venue, amounts: Amounts, day: int, start_us: int, end_us: int, batch_rows: int, use: Callable[[TradeRows], None]) -> None:
+    """Hands the day's trades inside the stretch to `use`."""
     file = venue.files.get(day)
-    if file is None:
-        return
-    for rows in read_trades(file, amounts, venue.instrument.name, batch_rows=batch_rows):
-        yield rows.between(start_us, end_us)
+    if file is not None:
+        inside = day >= start_us and day + DAY_US <= end_us
+        whole = use if inside else lambda rows: use(rows.between(start_us, end_us))
+        read_trades(file, amounts, venue.instrument.name, whole, batch_rows=batch_rows)
 
 
-def _extended(ends: Ints, ids: Ints, closed: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
-    if not len(closed[0]):
-        return ends, ids
-    return np.concatenate([ends, closed[0]]), np.concatenate([ids, closed[1]])
+def _add(total: Sums, ends: Ints, rows: TradeRows) -> None:
+    total.add(rows, ends)

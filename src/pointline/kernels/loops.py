@@ -1,4 +1,4 @@
-"""The compiled loops: where bars close, and what each bar sums to. Every one has a plain oracle in ``tests/oracle.py``.
+"""The loops that are compiled: where bars close, and what each bar sums to. Every one has a plain oracle in ``tests/oracle.py``.
 
 All amounts are int64. Sums of price x quantity and of squares are kept as two limbs ``high * 2**62 + low``, so they are exact and
 do not depend on how the rows were cut into batches, days or finer bars. The realised variance is a sum of such integers too: each
@@ -13,10 +13,10 @@ import math
 import numpy as np
 from numba import njit
 
-from pointline.kernel_slots import BAR_INTS, CLOSER_STATE
+from pointline.kernels.slots import BAR_INTS, CLOSER_STATE, OVERFLOW, SCRATCH_ROWS, TOO_LARGE
 
 # Slices instead of bounds, and NumPy's division, are what lets the compiler use vector instructions.
-_compiled = njit(cache=True, nogil=True, boundscheck=False, error_model="numpy")
+_compiled = njit(boundscheck=False, error_model="numpy")
 _BLOCK = 128
 _SMALL_STEP = 1e-6  # squared; below it four terms of the series are exact to the last bit or two
 _LIMB = 62
@@ -34,15 +34,18 @@ LAST_US, BEFORE, TIMES = (BAR_INTS.index(name) for name in ("last_us", "price_be
 FIRST, RETURN_HIGH, RETURN_LOW = (BAR_INTS.index(name) for name in ("first_time_price", "return_square_high", "return_square_low"))
 
 _RETURN_SCALE = 2.0**100
-_PIECE = 1 << 20
+_PIECE = SCRATCH_ROWS - 1  # rows whose columns stay in the fastest cache while they are walked several times
+_LARGEST_AMOUNT = 1 << 53
 
 
 @_compiled
 def _total(amounts):  # type: ignore[no-untyped-def]
-    total = np.int64(0)
+    """The sum, and the amounts' bits: amounts that together pass 53 bits cannot be added up unseen."""
+    total, bits = np.int64(0), np.int64(0)
     for i in range(len(amounts)):
         total += amounts[i]
-    return total
+        bits |= amounts[i]
+    return total, bits
 
 
 @_compiled
@@ -51,14 +54,14 @@ def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ign
 
     Args:
         ts: int64 microseconds, sorted.
-        amount: int64 >= 0 per row.
-        threshold: int64 > 0.
+        amount: int64 in [0, 2**62) per row.
+        threshold: int64 in (0, 2**62).
         carry: True = the excess counts for the next bar and ids skip, False = the count restarts at zero.
         state: `CLOSER_STATE`, updated in place.
         ends, ids: outputs, as long as `ts` or longer + 1.
 
     Returns:
-        How many bars closed; their ``bucket_end`` are in `ends`, their ``bar_id`` in `ids`.
+        How many bars closed; their ``bucket_end`` are in `ends`, their ``bar_id`` in `ids`. `OVERFLOW` where the count passes 2**62.
     """
     rows = len(ts)
     acc, bar, pending, last = state[ACC], state[BAR], state[PENDING], state[LAST]
@@ -69,6 +72,8 @@ def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ign
             while i < rows and ts[i] == last:
                 acc += amount[i]
                 i += 1
+                if acc > _MASK:
+                    return OVERFLOW
             if i == rows:
                 break
             ends[closed] = last + 1
@@ -83,8 +88,8 @@ def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ign
                 bar += 1
                 acc = 0
         while i + _BLOCK <= rows:
-            block = _total(amount[i : i + _BLOCK])
-            if acc + block >= threshold:
+            block, bits = _total(amount[i : i + _BLOCK])
+            if bits > _LARGEST_AMOUNT or acc + block >= threshold:
                 break
             acc += block
             i += _BLOCK
@@ -92,6 +97,8 @@ def close_on_total(ts, amount, threshold, carry, state, ends, ids):  # type: ign
             acc += amount[i]
             i += 1
             if acc >= threshold:
+                if acc > _MASK:
+                    return OVERFLOW
                 pending = 1
                 last = ts[i - 1]
                 break
@@ -115,6 +122,8 @@ def close_on_imbalance(ts, amount, threshold, state, ends, ids):  # type: ignore
             bar += 1
             acc = np.int64(0)
         acc += amount[i]
+        if abs(acc) > _MASK:
+            return OVERFLOW
         last = ts[i]
         open_group = 1
     state[ACC], state[BAR], state[PENDING], state[LAST] = acc, bar, open_group, last
@@ -131,22 +140,6 @@ def _squared_log_ratio(later, earlier):  # type: ignore[no-untyped-def]
     else:
         step = math.log(later / earlier)
     return step * step
-
-
-@_compiled
-def _squared_log_ratios(later, earlier, out):  # type: ignore[no-untyped-def]
-    """`_squared_log_ratio` of two slices; the series is tried on all at once, and the rare large step sends all to the slow way."""
-    largest = 0.0
-    for i in range(len(later)):
-        x, y = np.float64(later[i]), np.float64(earlier[i])
-        z = (x - y) / (x + y)
-        square = z * z
-        largest = max(largest, square)
-        step = 2.0 * z * (1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0))))
-        out[i] = step * step
-    if largest >= _SMALL_STEP:
-        for i in range(len(later)):
-            out[i] = _squared_log_ratio(np.float64(later[i]), np.float64(earlier[i]))
 
 
 @_compiled
@@ -173,7 +166,7 @@ def _add_limbs(ints, row, high_column, low_column, high, low):  # type: ignore[n
 
 
 @_compiled
-def bounds(price, qty):  # type: ignore[no-untyped-def]
+def _bounds(price, qty):  # type: ignore[no-untyped-def]
     """Lowest price, highest price and largest quantity of rows, of which there is at least one."""
     low = high = price[0]
     most = qty[0]
@@ -191,17 +184,12 @@ def _add_amounts(price, qty, side, ints, row, small_square):  # type: ignore[no-
     total = np.int64(0)
     bought = np.int64(0)
     deviation = np.int64(0)
-    high, low = ints[row, HIGH], ints[row, LOW]
     for i in range(len(price)):
         total += qty[i]
         bought += qty[i] & (np.int64(side[i]) - 1)
-        high = max(high, price[i])
-        low = min(low, price[i])
         deviation += price[i] - origin
     ints[row, QTY] += total
     ints[row, BUY] += bought
-    ints[row, HIGH] = high
-    ints[row, LOW] = low
     ints[row, DEV] += deviation
     if small_square:
         squares = np.int64(0)
@@ -245,24 +233,30 @@ def _add_square(ints, row, square):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _add_squares(ints, row, squares):  # type: ignore[no-untyped-def]
-    """Adds squared returns to bar `row`, as `_add_square` would one by one."""
-    largest = 0.0
-    for i in range(len(squares)):
-        largest = max(largest, squares[i])
-    if largest * len(squares) >= 1.0:
-        for i in range(len(squares)):
-            _add_square(ints, row, squares[i])
-        return
+def _add_squares(ints, row, prices):  # type: ignore[no-untyped-def]
+    """Adds the squared returns from each of some prices to the next to bar `row`, as `_add_square` would one by one.
+
+    The series of `_squared_log_ratio` is tried on all at once; where one step is too large for it, all go the slow way.
+    """
+    large = np.int64(0)
     upper_sum = np.int64(0)
     lower_sum = np.int64(0)
-    for i in range(len(squares)):
-        scaled = squares[i] * _RETURN_SCALE
+    for i in range(len(prices) - 1):
+        later, earlier = np.float64(prices[i + 1]), np.float64(prices[i])
+        z = (later - earlier) / (later + earlier)
+        square = z * z
+        large += square >= _SMALL_STEP
+        step = 2.0 * z * (1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0))))
+        scaled = step * step * _RETURN_SCALE
         upper = np.int64(scaled * 2.0**-40)
         upper_sum += upper
         lower_sum += np.int64(scaled - np.float64(upper) * 2.0**40)
-    _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, upper_sum >> 22, (upper_sum & ((1 << 22) - 1)) << 40)
-    _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, 0, lower_sum)
+    if large:
+        for i in range(len(prices) - 1):
+            _add_square(ints, row, _squared_log_ratio(np.float64(prices[i + 1]), np.float64(prices[i])))
+    else:
+        _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, upper_sum >> 22, (upper_sum & ((1 << 22) - 1)) << 40)
+        _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, 0, lower_sum)
 
 
 @_compiled
@@ -277,10 +271,10 @@ def _close_time(ints, row):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _walk_times(ts, price, ints, row, last_prices, squares):  # type: ignore[no-untyped-def]
+def _walk_times(ts, price, ints, row, last_prices):  # type: ignore[no-untyped-def]
     """Realised variance over a slice of rows: the last price of each distinct time against that of the time before.
 
-    The slice's last timestamp stays open. `last_prices` and `squares` are scratch, longer than the slice by one.
+    The slice's last timestamp stays open. `last_prices` is scratch, longer than the slice by one.
     """
     if ints[row, COUNT] > 0 and ts[0] != ints[row, LAST_US]:
         _close_time(ints, row)
@@ -296,10 +290,7 @@ def _walk_times(ts, price, ints, row, last_prices, squares):  # type: ignore[no-
         return
     if first == 0:
         ints[row, FIRST] = last_prices[0]
-    if found > 1:
-        _squared_log_ratios(last_prices[1:found], last_prices[: found - 1], squares)
-        for a in range(0, found - 1, _PIECE):
-            _add_squares(ints, row, squares[a : min(a + _PIECE, found - 1)])
+    _add_squares(ints, row, last_prices[:found])
     ints[row, BEFORE] = last_prices[found - 1]
     ints[row, TIMES] += found - first
 
@@ -315,54 +306,87 @@ def _sums_fit(price, qty, ints, row):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def add_rows(ts, price, qty, side, notional, starts, limits, first_row, ints):  # type: ignore[no-untyped-def]
-    """Adds sorted rows to bars: rows ``[starts[k], starts[k + 1])`` go to bar ``first_row + k``, the last segment to the end.
+def _add_piece(ts, price, qty, side, notional, ints, row, last_prices):  # type: ignore[no-untyped-def]
+    """Adds a few rows to bar `row`; 0, or why they cannot be added."""
+    lowest, highest, most = _bounds(price, qty)
+    if max(highest, most) > _LARGEST_AMOUNT:
+        return TOO_LARGE
+    if ints[row, COUNT] == 0:
+        ints[row, OPEN] = price[0]
+        ints[row, HIGH] = price[0]
+        ints[row, LOW] = price[0]
+    count, largest = np.float64(len(price)), np.float64(most)
+    reach = np.float64(max(highest - ints[row, OPEN], ints[row, OPEN] - lowest))
+    small = reach * count + abs(np.float64(ints[row, DEV])) < _SAFE and largest * count + np.float64(ints[row, QTY]) < _SAFE
+    if not small and not _sums_fit(price, qty, ints, row):
+        return OVERFLOW
+    _walk_times(ts, price, ints, row, last_prices)
+    _add_amounts(price, qty, side, ints, row, reach * reach * count < _SAFE)
+    if len(notional) > 0:
+        _add_notional(notional, ints, row)
+    else:
+        _add_quote(price, qty, ints, row, np.float64(highest) * largest * count < _SAFE)
+    ints[row, HIGH] = max(ints[row, HIGH], highest)
+    ints[row, LOW] = min(ints[row, LOW], lowest)
+    ints[row, COUNT] += len(price)
+    ints[row, CLOSE] = price[-1]
+    ints[row, LAST_US] = ts[-1]
+    return 0
+
+
+@_compiled
+def _first_at_or_after(ts, instant, a):  # type: ignore[no-untyped-def]
+    """The first row from `a` on whose time is not before an instant, found by steps that double from there."""
+    rows = len(ts)
+    step = np.int64(1)
+    low, high = a, a
+    while high < rows and ts[high] < instant:
+        low = high + 1
+        high += step
+        step *= 2
+    high = min(high, rows)
+    while low < high:
+        middle = (low + high) // 2
+        if ts[middle] < instant:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@_compiled
+def add_rows(ts, price, qty, side, notional, ends, row, ints, last_prices):  # type: ignore[no-untyped-def]
+    """Adds sorted rows to the bars whose ends are known; rows behind the last of these ends go to the bar that follows.
 
     Args:
         ts, price, qty: int64 rows, all prices and quantities > 0.
         side: int8, 1 = the seller was the taker.
         notional: int64 quote amounts, or empty where the quote amount is price x qty.
-        starts: row offsets, the first is 0.
-        limits: what `bounds` says of the rows.
-        first_row: the bar that is open; all earlier ones are complete.
-        ints: accumulators in the columns of `BAR_INTS`, one row per bar, zeroed when fresh.
+        ends: ``bucket_end`` of bars from the first on.
+        row: the bar that is open; all earlier ones are complete.
+        ints: accumulators in the columns of `BAR_INTS`, one row per bar, zeroed when fresh, as many as are reached.
+        last_prices: scratch, `SCRATCH_ROWS` of int64.
 
     Returns:
-        The number of rows added, or -1 - row of a bar whose sums pass 2**62.
+        The bar that is open now, or `OVERFLOW` - row of a bar whose sums pass 2**62, or `TOO_LARGE` where an amount passes 2**53.
     """
     rows = len(ts)
-    if rows == 0:
-        return 0
-    lowest, highest = limits[0], limits[1]
-    largest = np.float64(limits[2])
-    last_prices = np.empty(rows + 1, dtype=np.int64)
-    squares = np.empty(rows + 1, dtype=np.float64)
-    for k in range(len(starts)):
-        a = starts[k]
-        b = starts[k + 1] if k + 1 < len(starts) else rows
-        row = first_row + k
-        if a < b:
-            if ints[row, COUNT] == 0:
-                ints[row, OPEN] = price[a]
-                ints[row, HIGH] = price[a]
-                ints[row, LOW] = price[a]
-            count = np.float64(b - a)
-            reach = np.float64(max(highest - ints[row, OPEN], ints[row, OPEN] - lowest))
-            small = reach * count + abs(np.float64(ints[row, DEV])) < _SAFE and largest * count + np.float64(ints[row, QTY]) < _SAFE
-            if not small and not _sums_fit(price[a:b], qty[a:b], ints, row):
-                return -1 - row
-            _walk_times(ts[a:b], price[a:b], ints, row, last_prices, squares)
-            _add_amounts(price[a:b], qty[a:b], side[a:b], ints, row, reach * reach * count < _SAFE)
-            if len(notional) > 0:
-                _add_notional(notional[a:b], ints, row)
-            else:
-                _add_quote(price[a:b], qty[a:b], ints, row, np.float64(highest) * largest * count < _SAFE)
-            ints[row, COUNT] += b - a
-            ints[row, CLOSE] = price[b - 1]
-            ints[row, LAST_US] = ts[b - 1]
-        if k + 1 < len(starts) and ints[row, COUNT] > 0:
-            _close_time(ints, row)
-    return rows
+    a = 0
+    while a < rows:
+        b = _first_at_or_after(ts, ends[row], a) if row < len(ends) else rows
+        for c in range(a, b, _PIECE):
+            d = min(c + _PIECE, b)
+            problem = _add_piece(
+                ts[c:d], price[c:d], qty[c:d], side[c:d], notional[c:d] if len(notional) else notional, ints, row, last_prices
+            )
+            if problem:
+                return problem if problem == TOO_LARGE else OVERFLOW - row
+        if b < rows:
+            if ints[row, COUNT] > 0:
+                _close_time(ints, row)
+            row = row + 1
+        a = b
+    return row
 
 
 @_compiled
@@ -417,7 +441,8 @@ def merge_rows(fine, target, coarse):  # type: ignore[no-untyped-def]
         if fine[k, COUNT] == 0:
             continue
         if coarse[target[k], COUNT] == 0:
-            coarse[target[k], :] = fine[k, :]
+            for column in range(fine.shape[1]):
+                coarse[target[k], column] = fine[k, column]
         elif not _merge(coarse, target[k], fine, k):
             return -1 - k
     return len(fine)

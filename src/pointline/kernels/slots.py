@@ -1,4 +1,4 @@
-"""Names of the slots in the kernels' state arrays, kept apart so that code can name them without loading the compiler."""
+"""Names of the slots in the loops' state arrays, and what they answer, kept apart so that code can use them without the compiler."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ BAR_INTS = (
     "return_square_high",
     "return_square_low",
 )
+
+SCRATCH_ROWS = 1_025
+
+# what a loop returns where it cannot go on
+OVERFLOW = -1
+TOO_LARGE = -(1 << 62)

@@ -1,0 +1,90 @@
+"""The compiled loops on numpy arrays; what they compute is said in `pointline.kernels.loops`.
+
+Arrays are contiguous, int64 where nothing else is said; the loops run without holding Python's lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pointline.kernels.slots import BAR_INTS, CLOSER_STATE, SCRATCH_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def close_on_total(ts: Ints, amount: Ints, threshold: int, carry: bool, state: Ints, ends: Ints, ids: Ints) -> int:  # noqa: FBT001
+    """Closes bars when the accumulated amount reaches the threshold; returns how many closed, or `OVERFLOW`."""
+    rows = len(ts)
+    return _loop("close_on_total")(
+        *(_at(ts), _at(amount, rows), rows, threshold, int(carry)),
+        *(_at(state, len(CLOSER_STATE)), _at(ends, rows + 1), _at(ids, rows + 1)),
+    )
+
+
+def close_on_imbalance(ts: Ints, amount: Ints, threshold: int, state: Ints, ends: Ints, ids: Ints) -> int:
+    """Closes bars when the signed amount reaches the threshold in absolute value; returns how many closed, or `OVERFLOW`."""
+    rows = len(ts)
+    return _loop("close_on_imbalance")(
+        *(_at(ts), _at(amount, rows), rows, threshold), *(_at(state, len(CLOSER_STATE)), _at(ends, rows + 1), _at(ids, rows + 1))
+    )
+
+
+def add_rows(
+    ts: Ints,
+    price: Ints,
+    qty: Ints,
+    side: np.ndarray[Any, np.dtype[np.int8]],
+    notional: Ints,
+    ends: Ints,
+    row: int,
+    ints: Ints,
+) -> int:
+    """Adds sorted rows to bars; returns the bar that is open then, `OVERFLOW` - row where sums pass 2**62, or `TOO_LARGE`."""
+    rows = len(ts)
+    reached = int(np.searchsorted(ends, ts[-1], side="right")) if rows else 0
+    if len(notional) not in {0, rows} or row < 0 or max(row, reached) >= len(ints):
+        raise ValueError("the arrays do not belong together")
+    last_prices = np.empty(SCRATCH_ROWS, dtype=np.int64)
+    return _loop("add_rows")(
+        *(_at(ts), _at(price, rows), _at(qty, rows), _at(side, rows, np.int8), rows),
+        *(_at(notional), len(notional), _at(ends), len(ends)),
+        *(row, _table(ints), len(ints), _at(last_prices)),
+    )
+
+
+def close_last(ints: Ints, row: int) -> None:
+    """No more rows come for bar `row`: counts its open timestamp."""
+    if not 0 <= row < len(ints):
+        raise ValueError("there is no such bar")
+    _loop("close_last")(_table(ints), len(ints), row)
+
+
+def merge_rows(fine: Ints, target: Ints, coarse: Ints) -> int:
+    """Adds finished bars up to coarser ones; returns their number, or -1 - k where bar k would take a sum past 2**62."""
+    if len(target) and not 0 <= target[0] <= target[-1] < len(coarse):
+        raise ValueError("there is no such bar")
+    return _loop("merge_rows")(_table(fine), len(fine), _at(target, len(fine)), _table(coarse), len(coarse))
+
+
+def _loop(name: str) -> Callable[..., int]:
+    from pointline.kernels.machine_code import entry_points
+
+    return entry_points()[name]
+
+
+def _at(array: np.ndarray[Any, Any], at_least: int = 0, dtype: type = np.int64) -> int:
+    """Where an array begins, once it is sure that the loop may read or write what it will."""
+    if array.dtype != dtype or not array.flags.c_contiguous or array.size < at_least:
+        raise ValueError(f"expected {at_least} contiguous values of {np.dtype(dtype)}, not {array.size} of {array.dtype}")
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
+
+def _table(ints: Ints) -> int:
+    if ints.ndim != 2 or ints.shape[1] != len(BAR_INTS):
+        raise ValueError(f"expected rows of {len(BAR_INTS)} accumulators, not the shape {ints.shape}")
+    return _at(ints)

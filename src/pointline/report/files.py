@@ -1,0 +1,145 @@
+"""Tables written to a file block by block, so that memory does not grow with their length."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+from pointline.errors import ConfigError
+from pointline.lake.durable import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROW_GROUP_ROWS = 65_536
+
+ENDINGS = (".parquet", ".csv", ".arrow")
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """A table in a file.
+
+    Attributes:
+        path: ends in .parquet, .csv or .arrow.
+        schema: names and types, which text does not tell.
+    """
+
+    path: Path
+    schema: pl.Schema
+
+    def scan(self) -> pl.LazyFrame:
+        """Its rows, lazily."""
+        if self.path.suffix == ".csv":
+            return pl.scan_csv(self.path, schema=self.schema)
+        return pl.scan_ipc(self.path) if self.path.suffix == ".arrow" else pl.scan_parquet(self.path, hive_partitioning=False)
+
+
+def check_output(path: str | Path) -> None:
+    """Makes sure, before the work, that a table can be written there.
+
+    Raises:
+        ConfigError: the ending is unknown, the folder does not exist, or the path is a folder.
+    """
+    file = Path(path)
+    if file.suffix not in ENDINGS or not file.absolute().parent.is_dir() or file.is_dir():
+        raise ConfigError(
+            "the output cannot be written there", value=str(path), expected=f"a file in an existing folder, ending in {', '.join(ENDINGS)}"
+        )
+
+
+def write_blocks(blocks: Iterator[pl.DataFrame], path: Path) -> WrittenTable:
+    """Writes frames of one schema as one table; the file appears when it is whole. Its bytes do not depend on how the rows were cut.
+
+    Args:
+        blocks: the frames, at least one, in order.
+        path: ends in .parquet, .csv or .arrow.
+    """
+    check_output(path)
+    schemas = []
+
+    def write(temporary: Path) -> None:
+        with _writer(path.suffix, temporary) as writer:
+            for rows in _groups(blocks):
+                writer.add(rows)
+                schemas.append(rows.schema)
+
+    write_atomically(path.absolute(), write)
+    return WrittenTable(path, schemas[0])
+
+
+def _groups(blocks: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of `ROW_GROUP_ROWS`, the last one shorter."""
+    waiting: list[pl.DataFrame] = []
+    height = 0
+    for block in blocks:
+        waiting.append(block)
+        height += block.height
+        if height >= ROW_GROUP_ROWS:
+            together = pl.concat(waiting, rechunk=True)
+            whole = height - height % ROW_GROUP_ROWS
+            yield from together.head(whole).iter_slices(ROW_GROUP_ROWS)
+            waiting, height = [together.slice(whole)], height - whole
+    if height or waiting:
+        yield pl.concat(waiting, rechunk=True)
+
+
+class _Writer(Protocol):
+    def add(self, rows: pl.DataFrame) -> None: ...
+
+
+@contextmanager
+def _writer(suffix: str, path: Path) -> Iterator[_Writer]:
+    if suffix == ".csv":
+        with path.open("wb") as file:
+            yield _Lines(file)
+        return
+    found = _Batches(path, suffix)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+class _Lines:
+    """A text table."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401 - an open binary file
+        self._file = file
+        self._empty = True
+
+    def add(self, rows: pl.DataFrame) -> None:
+        rows.write_csv(self._file, include_header=self._empty)
+        self._empty = False
+
+
+class _Batches:
+    """A Parquet or Arrow IPC file."""
+
+    def __init__(self, path: Path, suffix: str) -> None:
+        self._path = path
+        self._suffix = suffix
+        self._open: Any = None
+
+    def add(self, rows: pl.DataFrame) -> None:
+        table = rows.to_arrow()
+        if self._open is None:
+            self._open = self._opened(table.schema)
+        self._open.write_table(table)
+
+    def _opened(self, schema: Any) -> Any:  # noqa: ANN401 - pyarrow's types, imported late
+        if self._suffix == ".arrow":
+            import pyarrow as pa
+
+            return pa.ipc.new_file(str(self._path), schema)
+        import pyarrow.parquet as pq
+
+        return pq.ParquetWriter(str(self._path), schema, compression="zstd", compression_level=1)
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
