@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -29,6 +30,7 @@ from pointline.research.amounts import Amounts, TradeRows, read_trades
 from pointline.research.spines import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.research.spines.builder import run_stretches, spine_frame
 from pointline.research.spines.closer import Closer
+from pointline.research.spines.pages import FiledBars
 from pointline.research.spines.run import Run, Sums, Venue, run_spine
 
 if TYPE_CHECKING:
@@ -364,6 +366,44 @@ def test_batches_do_not_matter_in_long_markets(batch_rows: int) -> None:
     for rule in (VolumeBarConfig("1.3"), TradeBarConfig(400), TimeBarConfig("1m")):
         cut = bits(run_spine(rule, driver, (driver, other), FIRST_DAY, FIRST_DAY + DAY_US, batch_rows))
         assert cut.equals(bits(run_spine(rule, driver, (driver, other), FIRST_DAY, FIRST_DAY + DAY_US, 1 << 20)))
+
+
+@contextmanager
+def pages_of(bars: int, in_memory: int) -> Iterator[None]:
+    """Pages of so many bars, and a file where there are more of them than are held in memory."""
+    with patch("pointline.research.spines.run.PAGE_BARS", bars), patch("pointline.research.spines.pages.SPILL_BARS", in_memory):
+        yield
+
+
+@given(st.data())
+def test_pages_and_files_of_bars_do_not_matter(data: st.DataObject) -> None:
+    perp, spot = data.draw(markets()), data.draw(markets())
+    if not perp:
+        return
+    rule = data.draw(rules(perp))
+    driver, other = venue(PERP, perp), venue(SPOT, spot)
+    for start, end in stretches_of(rule, perp):
+        whole = run_spine(rule, driver, (driver, other), start, end, 1 << 20)
+        with pages_of(data.draw(st.integers(2, 9)), data.draw(st.integers(0, 40))):
+            run = run_spine(rule, driver, (driver, other), start, end, data.draw(st.integers(1, len(perp))))
+            together = [np.asarray(sums[0 : len(sums)]) for sums in run.sums]
+        assert run.ends.tolist() == whole.ends.tolist()
+        for found, expected in zip(together, whole.sums, strict=True):
+            assert np.array_equal(found, expected[0 : len(expected)])
+
+
+def test_very_many_bars_wait_in_a_file() -> None:
+    """One bar a trade: more bars than are held in memory, read back in slices."""
+    perp, spot = long_market(3, 3_000), long_market(4, 700)
+    driver, other = venue(PERP, perp), venue(SPOT, spot)
+    with pages_of(64, 500):
+        run = run_spine(TradeBarConfig(1), driver, (driver, other), FIRST_DAY, FIRST_DAY + DAY_US, 1 << 20)
+    assert all(isinstance(sums, FiledBars) for sums in run.sums)
+    windows = expected_windows(TradeBarConfig(1), perp, FIRST_DAY, FIRST_DAY + DAY_US)
+    assert windows_of(run) == windows
+    in_memory = replace(run, sums=tuple(np.concatenate([sums[0:100], sums[100 : len(sums)]]) for sums in run.sums))
+    check_sums(in_memory, 0, perp, windows)
+    check_sums(in_memory, 1, spot, windows)
 
 
 @given(st.data())

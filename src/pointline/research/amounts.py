@@ -106,6 +106,11 @@ class TradeRows:
         """
         _check_amount(max(int(self.price.max()), int(self.qty.max())), self.instrument)
 
+    def cut(self, at_us: int) -> tuple[TradeRows, TradeRows]:
+        """The rows before an instant, and those from it on."""
+        start, end = int(self.ts[0]), int(self.ts[-1]) + 1
+        return self.between(start, at_us), self.between(at_us, end)
+
     def between(self, start_us: int, end_us: int) -> TradeRows:
         """The rows with ``start_us <= ts < end_us``."""
         a, b = np.searchsorted(self.ts, [start_us, end_us])

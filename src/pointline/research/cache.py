@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointline.kernels.slots import BAR_INTS
+from pointline.research.spines.pages import FiledBars
 from pointline.research.spines.run import Run, days_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class BarCache:
         Returns:
             None where not even the spine is known; else a run whose unknown sums are empty.
         """
-        found: list[Ints] = []
+        found: list[Ints | FiledBars] = []
         missing = []
         spine: tuple[Ints, Ints, bool] | None = None
         for place, venue in enumerate(venues):
@@ -71,8 +72,10 @@ class BarCache:
         return Run(start_us, end_us, *spine, tuple(found), amounts), missing
 
     def store(self, rule: BarRule, driver: Venue, venues: Sequence[Venue], run: Run) -> None:
-        """Keeps a run, one entry per venue; a folder that cannot be written keeps nothing."""
+        """Keeps a run, one entry per venue; a folder that cannot be written keeps nothing, and neither do bars nearly as many as trades."""
         for venue, ints in zip(venues, run.sums, strict=True):
+            if isinstance(ints, FiledBars):
+                continue
             path = self._name(rule, driver, venue, run.start_us, run.end_us)
             body = np.concatenate([run.ends, run.ids, np.ascontiguousarray(ints).ravel()])
             header = np.array([_check_sum(body), len(run.ends), run.tail, VERSION], dtype=np.int64)

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointline.errors import AmountOverflowError, ConfigError
+from pointline.kernels.slots import BAR_INTS
 from pointline.research.spines.config import BarRule, DollarBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.research.spines.pages import PAGE_BARS
 
 if TYPE_CHECKING:
     from pointline.research.amounts import Ints
+    from pointline.research.spines.pages import FiledBars
     from pointline.research.spines.run import Run
 
 _THRESHOLDS: dict[type[BarRule], str] = {
@@ -60,13 +63,15 @@ def coarsen(run: Run, factor: int) -> Run | None:
     return replace(run, ends=run.ends[last_of_bar], ids=ids[last_of_bar], sums=sums)
 
 
-def _merged(fine: Ints, target: Ints, bars: int) -> Ints:
+def _merged(fine: Ints | FiledBars, target: Ints, bars: int) -> Ints:
     from pointline import kernels
 
-    coarse = np.zeros((bars, fine.shape[1]), dtype=np.int64)
-    added = kernels.merge_rows(np.ascontiguousarray(fine), target, coarse)
-    if added < 0:
-        raise AmountOverflowError(
-            "the sums of a coarser bar do not fit 62 bits", value=int(target[-1 - added]), hint="use a smaller threshold"
-        )
+    coarse = np.zeros((bars, len(BAR_INTS)), dtype=np.int64)
+    for first in range(0, len(target), PAGE_BARS):
+        page = slice(first, first + PAGE_BARS)
+        added = kernels.merge_rows(np.ascontiguousarray(fine[page]), target[page], coarse)
+        if added < 0:
+            raise AmountOverflowError(
+                "the sums of a coarser bar do not fit 62 bits", value=int(target[first - 1 - added]), hint="use a smaller threshold"
+            )
     return coarse

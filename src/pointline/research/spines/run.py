@@ -13,6 +13,7 @@ from pointline.errors import AmountOverflowError
 from pointline.kernels.slots import BAR_INTS, TOO_LARGE
 from pointline.research.amounts import Ints, amounts_of, read_trades
 from pointline.research.spines.closer import Closer
+from pointline.research.spines.pages import PAGE_BARS, FiledBars, Pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from pointline.lake.store import PartitionFile
     from pointline.research.amounts import Amounts, TradeRows
     from pointline.research.spines.config import BarRule
+
+
+_MOST_GROWTH = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,27 +64,66 @@ class Closes:
             return
         known, total = len(self.ends), len(self.ends) + len(ends)
         if total > self._room.shape[1] or not np.may_share_memory(self.ends, self._room):
-            self._room = np.empty((2, max(total, 2 * self._room.shape[1])), dtype=np.int64)
+            room = self._room.shape[1]
+            self._room = np.empty((2, max(total, room + min(room, _MOST_GROWTH))), dtype=np.int64)
             self._room[:, :known] = self.ends, self.ids
         self._room[:, known:total] = ends, ids
         self.ends, self.ids = self._room[:, :total]
 
 
-@dataclass
 class Sums:
-    """A venue's accumulators, one row per bar (see `pointline.kernels.add_rows`)."""
+    """A venue's accumulators, one row per bar (see `pointline.kernels.add_rows`), counted a page of bars at a time.
 
-    ints: Ints = field(default_factory=lambda: np.zeros((1024, len(BAR_INTS)), dtype=np.int64))
-    row: int = 0
+    Attributes:
+        row: the bar that is open.
+    """
+
+    def __init__(self) -> None:
+        self.row = 0
+        self._first = 0  # of the page
+        self._page = np.zeros((PAGE_BARS, len(BAR_INTS)), dtype=np.int64)
+        self._done = Pages()
 
     def add(self, rows: TradeRows, ends: Ints) -> None:
         """Adds rows to the bars whose ends are known; later rows go to the bar that is open behind them."""
+        while len(rows.ts):
+            last = self._first + PAGE_BARS - 1
+            if last >= len(ends) or rows.ts[-1] < ends[last]:
+                self._count(rows, ends)
+                return
+            here, rows = rows.cut(int(ends[last]))
+            self._count(here, ends)
+            self._turn(last if not len(here.ts) else self.row)
+
+    def finish(self, count: int) -> Ints | FiledBars:
+        """Counts the last open timestamp; the accumulators of `count` bars."""
+        from pointline import kernels
+
+        kernels.close_last(self._page, self.row - self._first)
+        while len(self._done) < count:
+            self._done.append(self._page[: count - len(self._done)])
+            self._page = np.zeros_like(self._page)
+        return self._done.together()
+
+    def _turn(self, row: int) -> None:
+        """The page begins at bar `row` now; a bar before it that was open gets no more rows."""
+        from pointline import kernels
+
+        if row > self.row:
+            kernels.close_last(self._page, self.row - self._first)
+        finished = row - self._first
+        fresh = np.zeros_like(self._page)
+        fresh[: PAGE_BARS - finished] = self._page[finished:]
+        self._done.append(self._page[:finished])
+        self._page, self._first, self.row = fresh, row, row
+
+    def _count(self, rows: TradeRows, ends: Ints) -> None:
         if not len(rows.ts):
             return
         from pointline import kernels
 
-        self._grow(int(np.searchsorted(ends, rows.ts[-1], side="right")) + 1)
-        row = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, ends, self.row, self.ints)
+        first = self._first
+        row = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, ends[first:], self.row - first, self._page)
         if row == TOO_LARGE:
             rows.refuse_large()
         if row < 0:
@@ -90,20 +133,7 @@ class Sums:
                 value=f"prices up to {int(rows.price.max())}, quantities up to {int(rows.qty.max())}",
                 hint="use a smaller threshold",
             )
-        self.row = row
-
-    def finish(self, count: int) -> Ints:
-        """Counts the last open timestamp and cuts the accumulators to `count` bars."""
-        from pointline import kernels
-
-        self._grow(count)
-        kernels.close_last(self.ints, self.row)
-        return self.ints[:count]
-
-    def _grow(self, needed: int) -> None:
-        if needed > len(self.ints):
-            extra = max(needed, 2 * len(self.ints)) - len(self.ints)
-            self.ints = np.concatenate([self.ints, np.zeros((extra, self.ints.shape[1]), dtype=np.int64)])
+        self.row = first + row
 
 
 @dataclass(frozen=True)
@@ -115,7 +145,7 @@ class Run:
         ends: ``bucket_end`` per bar, the last equals `end_us`.
         ids: ``bar_id`` per bar.
         tail: True where the last bar was cut by the end of the stretch.
-        sums: per venue, the accumulators of its bars (`pointline.kernels.slots.BAR_INTS`).
+        sums: per venue, the accumulators of its bars (`pointline.kernels.slots.BAR_INTS`), in a file where they are very many.
         amounts: per venue, the scale of its integers.
     """
 
@@ -124,7 +154,7 @@ class Run:
     ends: Ints
     ids: Ints
     tail: bool
-    sums: tuple[Ints, ...]
+    sums: tuple[Ints | FiledBars, ...]
     amounts: tuple[Amounts, ...]
 
     def bars(self, first: int, end: int) -> BarSlice:
@@ -186,7 +216,7 @@ def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: i
     return Run(start_us, end_us, ends, ids, tail, finished, tuple(amounts[id(venue)] for venue in venues))
 
 
-def sum_over(rule: BarRule, driver: Venue, spine: Run, venue: Venue, batch_rows: int) -> Ints:
+def sum_over(rule: BarRule, driver: Venue, spine: Run, venue: Venue, batch_rows: int) -> Ints | FiledBars:
     """A venue's accumulators over a spine that is known already; equal to those of `run_spine`."""
     days = days_of((driver, venue), spine.start_us, spine.end_us)
     amounts = venue.amounts(rule, days)
