@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointline.comparison import Study, compare
+    from pointline.comparison import Study, compare, sweep
     from pointline.lake.store import Lake, open_lake
     from pointline.trading.costs import CostModel
 
@@ -26,9 +26,10 @@ _HOMES = {
     "Study": "pointline.comparison",
     "compare": "pointline.comparison",
     "open_lake": "pointline.lake.store",
+    "sweep": "pointline.comparison",
 }
 
-__all__ = ["CostModel", "Lake", "Study", "__version__", "compare", "open_lake"]
+__all__ = ["CostModel", "Lake", "Study", "__version__", "compare", "open_lake", "sweep"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have different types

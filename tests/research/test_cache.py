@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from pointline.comparison import compare
+from pointline.comparison import compare, sweep
 from pointline.errors import ConfigError
 from pointline.lake import open_lake
 from pointline.lake.ingest import ingest
 from pointline.research import cache as cache_module
 from pointline.research.cache import cache_of
-from pointline.research.spines import DollarBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.research.spines import DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.research.spines.coarsen import multiple_of
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints
@@ -165,3 +165,26 @@ def test_what_cannot_be_derived_is_refused() -> None:
     ):
         with pytest.raises(ConfigError, match="derived only"):
             multiple_of(rule, base)
+
+
+def test_a_sweep_reads_the_trades_once_and_equals_each_study_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules of other kinds, anchors and units of counting; none of them reads a trade when its turn comes."""
+    lake = open_lake(folder / "lake")
+    rules = [
+        VolumeBarConfig(2),
+        VolumeBarConfig(5, boundary="reset"),
+        TradeBarConfig(300),
+        TimeBarConfig("30m"),
+        VolumeBarConfig("2.00005"),
+    ]
+    rules += [VolumeBarConfig(3, anchor="start"), ImbalanceBarConfig(1)]
+    alone = [features(lake, rule, cache=False) for rule in rules]
+    studies = sweep(PERP, SPOT, start="2024-05-01", end="2024-05-04", bars=rules, lake=lake)
+    first = next(studies)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("trades were read")
+
+    monkeypatch.setattr("pointline.research.spines.run.read_trades", refuse)
+    for study, expected in zip([first, *studies], alone, strict=True):
+        assert study.features.equals(expected)

@@ -16,7 +16,7 @@ from pointline.lake.store import as_lake
 from pointline.research.amounts import BATCH_ROWS
 from pointline.research.coverage import no_data
 from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
-from pointline.research.spines.run import Run, Venue, run_spine, sum_over
+from pointline.research.spines.run import Run, Venue, run_spine, run_spines, sum_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -158,6 +158,27 @@ def run_stretches(
                 yield ahead.popleft().result()
     if cache is not None:
         cache.trim()
+
+
+def keep_stretches(
+    rules: Sequence[BarRule],
+    driver: Venue,
+    venues: Sequence[Venue],
+    parts: Sequence[tuple[int, int]],
+    cache: BarCache,
+    *,
+    threads: int | None = None,
+) -> None:
+    """Puts the runs of several rules into a cache, with one pass over the trades of each stretch for those that it does not know."""
+
+    def keep(part: tuple[int, int]) -> None:
+        unknown = [rule for rule in rules if cache.load(rule, driver, venues, *part)[1]]
+        for rule, run in zip(unknown, run_spines(unknown, driver, venues, *part, BATCH_ROWS), strict=True):
+            cache.store(rule, driver, venues, run)
+
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        list(pool.map(keep, parts))
+    cache.trim()
 
 
 def _run_or_recall(rule: BarRule, driver: Venue, venues: Sequence[Venue], part: tuple[int, int], cache: BarCache | None) -> Run:

@@ -20,7 +20,7 @@ _BAR_BYTES = 8 * _WIDTH
 
 
 class FiledBars:
-    """Accumulators of bars in a file without a name, which goes with the last reference to it; slices and ``len`` are those of the array."""
+    """Accumulators of bars in a file without a name, which goes with the last reference; slices and ``len`` as of the array."""
 
     def __init__(self) -> None:
         self._file: Any = tempfile.TemporaryFile(prefix="pointline-")  # noqa: SIM115 - it is open as long as the bars are used

@@ -178,6 +178,53 @@ class BarSlice:
     sums: tuple[Ints, ...]
 
 
+class _Counting:
+    """One rule's bars while a stretch is read.
+
+    Args:
+        rule: when a bar closes.
+        driver: the instrument that closes bars.
+        venues: the instruments that are summed.
+        amounts: the scales of the driver and of the venues.
+        start_us, end_us: the stretch.
+    """
+
+    def __init__(
+        self, rule: BarRule, driver: Venue, venues: Sequence[Venue], amounts: tuple[Amounts, ...], start_us: int, end_us: int
+    ) -> None:
+        self._stretch = start_us, end_us
+        self._amounts = amounts[1:]
+        self._closer = Closer(rule, amounts[0], start_us, end_us)
+        self._closes = Closes(*self._closer.time_closes())
+        self._sums = [Sums() for _ in venues]
+        self._own = [total for venue, total in zip(venues, self._sums, strict=True) if venue is driver]
+
+    def drive(self, rows: TradeRows) -> None:
+        """Rows of the driver."""
+        self._closes.extend(*self._closer.feed(rows))
+        for total in self._own:
+            total.add(rows, self._closes.ends)
+
+    def end_day(self) -> None:
+        """The driver has no more rows of this day."""
+        self._closes.extend(*self._closer.flush())
+
+    def add(self, place: int, rows: TradeRows) -> None:
+        """Rows of another venue, of days that the driver is through with."""
+        self._sums[place].add(rows, self._closes.ends)
+
+    def finished(self) -> Run:
+        """The bars, after the last row."""
+        start_us, end_us = self._stretch
+        closes = self._closes
+        tail = not len(closes.ends) or int(closes.ends[-1]) < end_us
+        if tail:
+            open_id = self._closer.open_bar_id if not len(closes.ids) else max(self._closer.open_bar_id, int(closes.ids[-1]) + 1)
+            closes.extend(np.array([end_us], dtype=np.int64), np.array([open_id], dtype=np.int64))
+        sums = tuple(total.finish(len(closes.ends)) for total in self._sums)
+        return Run(start_us, end_us, closes.ends, closes.ids, tail, sums, self._amounts)
+
+
 def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: int, end_us: int, batch_rows: int) -> Run:
     """Counts the driver's bars over ``[start_us, end_us)`` and sums every venue's trades over them.
 
@@ -186,34 +233,39 @@ def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: i
         driver: the instrument that closes bars.
         venues: the instruments that are summed; the driver is read once even where it is among them.
         start_us, end_us: the stretch; at most the days of the venues' files are read.
-        batch_rows: rows decoded at a time.
+        batch_rows: rows counted at a time.
     """
+    return run_spines([rule], driver, venues, start_us, end_us, batch_rows)[0]
+
+
+def run_spines(rules: Sequence[BarRule], driver: Venue, venues: Sequence[Venue], start_us: int, end_us: int, batch_rows: int) -> list[Run]:
+    """As `run_spine` for several rules, in one pass over the trades where they count in the same units."""
     days = days_of((driver, *venues), start_us, end_us)
-    amounts = {id(venue): venue.amounts(rule, days) for venue in (driver, *venues)}
-    closer = Closer(rule, amounts[id(driver)], start_us, end_us)
-    closes = Closes(*closer.time_closes())
-    sums = [Sums() for _ in venues]
-    own = [total for venue, total in zip(venues, sums, strict=True) if venue is driver]
+    runs: dict[int, Run] = {}
+    together: dict[tuple[Amounts, ...], list[int]] = {}
+    for place, rule in enumerate(rules):
+        together.setdefault(tuple(venue.amounts(rule, days) for venue in (driver, *venues)), []).append(place)
+    for amounts, places in together.items():
+        counting = [_Counting(rules[place], driver, venues, amounts, start_us, end_us) for place in places]
+        for day in days:
+            _read(driver, amounts[0], day, start_us, end_us, batch_rows, partial(_drive, counting))
+            for one in counting:
+                one.end_day()
+            for number, venue in enumerate(venues):
+                if venue is not driver:
+                    _read(venue, amounts[1 + number], day, start_us, end_us, batch_rows, partial(_add, counting, number))
+        runs.update((place, one.finished()) for place, one in zip(places, counting, strict=True))
+    return [runs[place] for place in range(len(rules))]
 
-    def count(rows: TradeRows) -> None:
-        closes.extend(*closer.feed(rows))
-        for total in own:
-            total.add(rows, closes.ends)
 
-    for day in days:
-        _read(driver, amounts[id(driver)], day, start_us, end_us, batch_rows, count)
-        closes.extend(*closer.flush())
-        for venue, total in zip(venues, sums, strict=True):
-            if venue is not driver:
-                _read(venue, amounts[id(venue)], day, start_us, end_us, batch_rows, partial(_add, total, closes.ends))
-    ends, ids = closes.ends, closes.ids
-    tail = not len(ends) or int(ends[-1]) < end_us
-    if tail:
-        open_id = closer.open_bar_id if not len(ids) else max(closer.open_bar_id, int(ids[-1]) + 1)
-        closes.extend(np.array([end_us], dtype=np.int64), np.array([open_id], dtype=np.int64))
-        ends, ids = closes.ends, closes.ids
-    finished = tuple(total.finish(len(ends)) for total in sums)
-    return Run(start_us, end_us, ends, ids, tail, finished, tuple(amounts[id(venue)] for venue in venues))
+def _drive(counting: Sequence[_Counting], rows: TradeRows) -> None:
+    for one in counting:
+        one.drive(rows)
+
+
+def _add(counting: Sequence[_Counting], number: int, rows: TradeRows) -> None:
+    for one in counting:
+        one.add(number, rows)
 
 
 def sum_over(rule: BarRule, driver: Venue, spine: Run, venue: Venue, batch_rows: int) -> Ints | FiledBars:
@@ -222,7 +274,7 @@ def sum_over(rule: BarRule, driver: Venue, spine: Run, venue: Venue, batch_rows:
     amounts = venue.amounts(rule, days)
     total = Sums()
     for day in days:
-        _read(venue, amounts, day, spine.start_us, spine.end_us, batch_rows, partial(_add, total, spine.ends))
+        _read(venue, amounts, day, spine.start_us, spine.end_us, batch_rows, partial(total.add, ends=spine.ends))
     return total.finish(len(spine.ends))
 
 
@@ -238,7 +290,3 @@ def _read(venue: Venue, amounts: Amounts, day: int, start_us: int, end_us: int, 
         inside = day >= start_us and day + DAY_US <= end_us
         whole = use if inside else lambda rows: use(rows.between(start_us, end_us))
         read_trades(file, amounts, venue.instrument.name, whole, batch_rows=batch_rows)
-
-
-def _add(total: Sums, ends: Ints, rows: TradeRows) -> None:
-    total.add(rows, ends)
