@@ -51,7 +51,14 @@ CONTENDERS = (
     Contender(
         "pointline-first", "`pointline.compare` as it is called: no cache yet, sums of bars are kept", "compare_bars.py", cache="empty"
     ),
+    Contender("pointline-file", "`pointline.compare(cache=False, output=…)`: the features go to a Parquet file", "compare_to_file.py"),
     Contender("pointline-repeat", "the same asked for again: no trade is read", "compare_bars.py", cache="full"),
+    Contender(
+        "pointline-sweep",
+        "eight thresholds by one `pointline.sweep`: *process* is all of it, *work* an eighth",
+        "sweep_bars.py",
+        cache="empty",
+    ),
     Contender(
         FLOOR, "Polars decodes the four columns and adds them up, nothing else: the floor", "decode_columns.py", same_rule=False, again=True
     ),

@@ -66,6 +66,11 @@ class Job:
         }
 
 
+def read_job(path: str) -> Job:
+    """The task in a file."""
+    return Job(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+
 def run(
     work: Callable[[Job], Any],
     summary: Callable[[Any, Job], dict[str, Any]] | None = None,
@@ -79,7 +84,7 @@ def run(
         summary: what is printed of its result where a check is asked for.
         before: called before each call of `work`, not timed.
     """
-    job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    job = read_job(sys.argv[1])
     elapsed_s, cpu_s = [], []
     result = None
     for _ in range(job.calls):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -168,7 +169,9 @@ class Lake:
         observations = self.rows("instruments", OBSERVATION_SCHEMA).select(list(OBSERVATION_SCHEMA)).unique(maintain_order=True)
         registry = Registry(observations=observations)
         nothing = pl.DataFrame(schema={"exchange": pl.String, "symbol": pl.String})
-        seen = pl.concat([nothing, *(self.listing(kind).select("exchange", "symbol") for kind in kinds)])
+        with ThreadPoolExecutor() as pool:
+            listings = list(pool.map(self.listing, kinds))
+        seen = pl.concat([nothing, *(listing.select("exchange", "symbol") for listing in listings)])
         known = observations.select("exchange", symbol="exchange_symbol")
         for exchange, symbol in seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol").iter_rows():
             try:
