@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +23,7 @@ from pointline.research.cache import cache_of
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import keep_stretches, stretches, venue_of, window
 from pointline.research.state import StateParams
-from pointline.research.state_feeds import with_state
+from pointline.research.state_feeds import StateReader
 from pointline.research.threshold import resolve_rule
 from pointline.trading.costs import CostModel
 from pointline.venue_rules import funding_rules
@@ -196,7 +196,7 @@ def compare(
         )
     )
     notes += _coverage_notes(built, start_us, end_us)
-    attach = partial(with_state, opened, pair.perp, params=state or StateParams())
+    attach = StateReader(opened, pair.perp, state or StateParams()).attach
     tables = _Tables(attach, params, start_us, join, BarTotals(params.max_spot_age_us))
     table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
     notes += tables.interval_notes

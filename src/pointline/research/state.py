@@ -11,16 +11,18 @@ the estimate where one is known and else the last settled rate; ``funding_source
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pointline.errors import ConfigError
+from pointline.research.known import KnownRows
 from pointline.schema import DERIVATIVE_TICKER, FUNDING, OPEN_INTEREST
 
 if TYPE_CHECKING:
+    from pointline.research.known import Found, Instants
     from pointline.schema import Table
 
 STATE_COLUMNS: dict[str, pl.DataType] = {
@@ -70,10 +72,10 @@ class StateParams:
     default_interval_hours: float | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for limit in fields(self):
+            value = getattr(self, limit.name)
             if value is not None and not value > 0:
-                raise ConfigError(f"{field.name} has to be positive", where="StateParams", value=value, expected="more than zero")
+                raise ConfigError(f"{limit.name} has to be positive", where="StateParams", value=value, expected="more than zero")
 
 
 _DEFAULTS = StateParams()
@@ -107,28 +109,97 @@ def attach_state(
         ConfigError: a column is missing, the bars are not in order, or a frame holds more than one instrument.
     """
     _check_bars(bars)
-    ticker_rows = _rows(ticker, DERIVATIVE_TICKER)
-    funding_rows = _rows(funding, FUNDING)
-    interest_rows = _rows(open_interest, OPEN_INTEREST)
-    ends, starts = bars["bucket_end"], bars["bucket_start"]
-    limit = params.max_ticker_age_us
-    mark = _last_known(ends, ticker_rows, "mark_price", limit)
-    index = _last_known(ends, ticker_rows, "index_price", limit)
-    predicted = _estimate(ends, ticker_rows, "predicted_funding_rate", limit)
-    state = pl.concat(
-        [
-            bars.select("bucket_end"),
-            mark.select(pl.col("value").alias("mark_close"), pl.col("age_us").alias("mark_age_us")),
-            index.select(pl.col("value").alias("index_close"), pl.col("age_us").alias("index_age_us")),
-            _funding(ends, starts, ticker_rows, funding_rows, params),
-            predicted.select(pl.col("value").alias("predicted_funding_close"), pl.col("age_us").alias("predicted_funding_age_us")),
-            _open_interest(ends, starts, ticker_rows, interest_rows, params),
-            _next_funding(ends, ticker_rows),
-        ],
-        how="horizontal",
+    return state_beside(
+        bars,
+        KnownRows(_rows(ticker, DERIVATIVE_TICKER)),
+        _rows(funding, FUNDING),
+        KnownRows(_rows(open_interest, OPEN_INTEREST)),
+        params,
     )
-    state = state.with_columns(_seconds_to_funding()).select(list(STATE_COLUMNS))
+
+
+def state_beside(bars: pl.DataFrame, ticker: KnownRows, funding: pl.DataFrame, interest: KnownRows, params: StateParams) -> pl.DataFrame:
+    """What `attach_state` does, of rows that are checked: sorted, of one instrument, without not-a-number."""
+    ends, starts = bars["bucket_end"].to_numpy(), bars["bucket_start"].to_numpy()
+    fast, slow = params.max_ticker_age_us, params.max_open_interest_age_us
+    known = _Known({"bucket_end": bars["bucket_end"], "bucket_start": bars["bucket_start"]})
+    known.add("mark", ticker.last("mark_price", ends), "mark_price", fast)
+    known.add("index", ticker.last("index_price", ends), "index_price", fast)
+    known.add_estimate("predicted", ticker.last("predicted_funding_rate", ends), "predicted_funding_rate", fast)
+    known.add_estimate("estimate", ticker.last("funding_rate", ends), "funding_rate", fast)
+    known.add_estimate("estimate_open", ticker.last("funding_rate", starts), "funding_rate", fast)
+    known.add("ticker", ticker.last("open_interest", ends), "open_interest", fast)
+    known.add("ticker_open", ticker.last("open_interest", starts), "open_interest", fast)
+    known.add("table", interest.last("open_interest", ends), "open_interest", slow)
+    known.add("table_open", interest.last("open_interest", starts), "open_interest", slow)
+    known.add_payment("settled", funding, ends, params)
+    known.add_payment("settled_open", funding, starts, params)
+    known.columns["next_us"] = ticker.last("next_funding_us", ends).value("next_funding_us")
+    ahead = pl.when(pl.col("next_us") >= pl.col("bucket_end")).then("next_us").alias("next_funding_us")
+    plain = {"mark_close": "mark_value", "index_close": "index_value"}
+    predicted = {"predicted_funding_close": "predicted_value", "predicted_funding_age_us": "predicted_age_us"}
+    state = (
+        pl.DataFrame(known.columns)
+        .lazy()
+        .with_columns(known.intervals)
+        .with_columns(known.values)
+        .with_columns(*_funding(), *_open_interest(), ahead)
+        .with_columns(pl.col(name).alias(alias) for alias, name in {**plain, **predicted}.items())
+        .with_columns(_seconds_to_funding())
+        .select(list(STATE_COLUMNS))
+        .collect()
+    )
     return bars.with_columns(state.get_columns())
+
+
+@dataclass
+class _Known:
+    """Raw columns that were looked up, and the expressions that say which of their values count.
+
+    Attributes:
+        columns: ``{name}_raw``, ``{name}_age_us`` and what else the expressions read.
+        values: ``{name}_value``, null where the raw value is too old.
+        intervals: what `values` of payments read.
+    """
+
+    columns: dict[str, pl.Series]
+    values: list[pl.Expr] = field(default_factory=list)
+    intervals: list[pl.Expr] = field(default_factory=list)
+
+    def add(self, name: str, found: Found, column: str, limit_us: int) -> None:
+        """The last non-null value and its age; null past the limit."""
+        self._look_up(name, found, column)
+        self._keep(name, pl.col(f"{name}_age_us") <= limit_us)
+
+    def add_estimate(self, name: str, found: Found, column: str, limit_us: int) -> None:
+        """As `add`, and null once the settlement of which the row spoke has passed."""
+        self._look_up(name, found, column)
+        rows = found.known
+        self.columns[f"{name}_known_us"] = pl.Series(rows.times(found.places))
+        self.columns[f"{name}_own_us"] = found.value("next_funding_us")
+        self.columns[f"{name}_carried_us"] = rows.carried("next_funding_us", found.places)
+        own, carried = pl.col(f"{name}_own_us"), pl.col(f"{name}_carried_us")
+        settles = pl.when(own.is_not_null()).then(own).when(carried > pl.col(f"{name}_known_us")).then(carried)
+        instant = pl.col("bucket_start" if name.endswith("_open") else "bucket_end")
+        self._keep(name, (pl.col(f"{name}_age_us") <= limit_us) & (settles.is_null() | (settles >= instant)))
+
+    def add_payment(self, name: str, funding: pl.DataFrame, instants: Instants, params: StateParams) -> None:
+        """The last payment, its age, its interval and who says that."""
+        self._look_up(name, KnownRows(funding.drop_nulls("funding_rate")).last("funding_rate", instants), "funding_rate")
+        spans = KnownRows(funding.filter(pl.col("interval_hours") > 0)).last("interval_hours", instants)
+        self.columns[f"{name}_span"], self.columns[f"{name}_span_age_us"] = spans.value("interval_hours"), spans.age_us()
+        default = pl.lit(params.default_interval_hours, dtype=pl.Float64)
+        limit = _settled_limit(pl.col(f"{name}_span"), params)
+        span = pl.when(pl.col(f"{name}_span_age_us") <= limit).then(f"{name}_span")
+        source = pl.when(span.is_not_null()).then(pl.lit("payment")).when(default.is_not_null()).then(pl.lit("default"))
+        self.intervals += [pl.coalesce(span, default).alias(f"{name}_interval"), source.alias(f"{name}_interval_source")]
+        self._keep(name, pl.col(f"{name}_age_us") <= _settled_limit(pl.col(f"{name}_interval"), params))
+
+    def _look_up(self, name: str, found: Found, column: str) -> None:
+        self.columns[f"{name}_raw"], self.columns[f"{name}_age_us"] = found.value(column), found.age_us()
+
+    def _keep(self, name: str, valid: pl.Expr) -> None:
+        self.values.append(pl.when(valid).then(f"{name}_raw").alias(f"{name}_value"))
 
 
 def _check_bars(bars: pl.DataFrame) -> None:
@@ -164,56 +235,14 @@ def _rows(frame: pl.DataFrame | None, table: Table) -> pl.DataFrame:
                 value=frame[name].unique().sort().head(5).to_list(),
                 expected="the rows of the derivative whose state is wanted",
             )
-    columns = [pl.col(name).cast(dtype) for name, dtype in table.columns.items() if name in frame.columns]
-    return frame.select(columns).with_columns(pl.col(pl.Float64).fill_nan(None)).sort("ts_local_us", maintain_order=True)
+    return in_order(frame.select(pl.col(name).cast(dtype) for name, dtype in table.columns.items() if name in frame.columns))
 
 
-def _as_of(instants: pl.Series, rows: pl.DataFrame) -> pl.DataFrame:
-    """For each instant the last of `rows` known strictly before it, with ``instant`` and ``age_us``."""
-    known = rows.with_columns(pl.col("ts_local_us").alias("known_us"))
-    found = pl.DataFrame({"instant": instants}).join_asof(
-        known,
-        left_on="instant",
-        right_on="ts_local_us",
-        strategy="backward",
-        allow_exact_matches=False,
-        coalesce=True,
-    )
-    return found.with_columns((pl.col("instant") - pl.col("known_us")).alias("age_us"))
-
-
-def _last_known(instants: pl.Series, rows: pl.DataFrame, column: str, limit_us: int) -> pl.DataFrame:
-    """``value`` and ``age_us`` of the column's last non-null value; the value is null past the limit."""
-    found = _as_of(instants, rows.select("ts_local_us", pl.col(column).alias("value")).drop_nulls("value"))
-    return found.select(pl.when(pl.col("age_us") <= limit_us).then("value").alias("value"), "age_us")
-
-
-def _estimate(instants: pl.Series, ticker: pl.DataFrame, column: str, limit_us: int) -> pl.DataFrame:
-    """As `_last_known`, and null once the settlement of which the row spoke has passed."""
-    own = pl.col("next_funding_us")
-    carried = own.forward_fill()
-    settles = pl.when(own.is_not_null()).then(own).when(carried > pl.col("ts_local_us")).then(carried).alias("settles_us")
-    rows = ticker.select("ts_local_us", pl.col(column).alias("value"), settles).drop_nulls("value")
-    coming = pl.col("settles_us").is_null() | (pl.col("settles_us") >= pl.col("instant"))
-    valid = (pl.col("age_us") <= limit_us) & coming
-    return _as_of(instants, rows).select(pl.when(valid).then("value").alias("value"), "age_us")
-
-
-def _settled(instants: pl.Series, funding: pl.DataFrame, params: StateParams) -> pl.DataFrame:
-    """``value``, ``age_us``, ``interval`` and ``interval_source`` of the last payment."""
-    rates = _as_of(instants, funding.select("ts_local_us", pl.col("funding_rate").alias("value")).drop_nulls("value"))
-    intervals = _as_of(
-        instants,
-        funding.select("ts_local_us", pl.col("interval_hours").alias("interval")).filter(pl.col("interval") > 0),
-    )
-    default = pl.lit(params.default_interval_hours, dtype=pl.Float64)
-    limit = _settled_limit(pl.col("interval"), params)
-    paid = rates.select("value", "age_us", intervals["interval"], intervals["age_us"].alias("interval_age_us"))
-    paid = paid.select("value", "age_us", pl.when(pl.col("interval_age_us") <= limit).then("interval").alias("interval"))
-    said = pl.col("interval").is_not_null()
-    source = pl.when(said).then(pl.lit("payment")).when(default.is_not_null()).then(pl.lit("default"))
-    named = paid.with_columns(source.alias("interval_source"), pl.coalesce("interval", default).alias("interval"))
-    return named.with_columns(pl.when(pl.col("age_us") <= limit).then("value").alias("value"))
+def in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows in order of knowledge, not-a-number read as unknown."""
+    unclear = [series.name for series in frame if series.dtype == pl.Float64 and series.is_nan().any()]
+    known = frame.with_columns(pl.col(unclear).fill_nan(None)) if unclear else frame
+    return known if known["ts_local_us"].is_sorted() else known.sort("ts_local_us", maintain_order=True)
 
 
 def _settled_limit(interval_hours: pl.Expr, params: StateParams) -> pl.Expr:
@@ -222,18 +251,11 @@ def _settled_limit(interval_hours: pl.Expr, params: StateParams) -> pl.Expr:
     return interval_hours * (SETTLED_INTERVALS * HOUR_US)
 
 
-def _funding(ends: pl.Series, starts: pl.Series, ticker: pl.DataFrame, funding: pl.DataFrame, params: StateParams) -> pl.DataFrame:
-    limit = params.max_ticker_age_us
-    columns = {
-        "estimate": _estimate(ends, ticker, "funding_rate", limit),
-        "estimate_open": _estimate(starts, ticker, "funding_rate", limit),
-        "settled": _settled(ends, funding, params),
-        "settled_open": _settled(starts, funding, params),
-    }
-    wide = pl.concat([frame.select(pl.all().name.prefix(f"{name}_")) for name, frame in columns.items()], how="horizontal")
+def _funding() -> list[pl.Expr]:
+    """The estimate where one counts, else the payment; the opening rate is of the same kind."""
     estimated = pl.col("estimate_value").is_not_null()
     paid = pl.col("settled_value").is_not_null()
-    return wide.select(
+    return [
         pl.coalesce("estimate_value", "settled_value").alias("funding_close"),
         pl.when(estimated).then("estimate_open_value").when(paid).then("settled_open_value").alias("funding_open"),
         pl.when(estimated)
@@ -247,28 +269,14 @@ def _funding(ends: pl.Series, starts: pl.Series, ticker: pl.DataFrame, funding: 
         pl.col("settled_age_us").alias("funding_settled_age_us"),
         pl.col("settled_interval").alias("funding_interval_hours"),
         pl.col("settled_interval_source").alias("funding_interval_source"),
-    )
+    ]
 
 
-def _open_interest(
-    ends: pl.Series,
-    starts: pl.Series,
-    ticker: pl.DataFrame,
-    open_interest: pl.DataFrame,
-    params: StateParams,
-) -> pl.DataFrame:
+def _open_interest() -> list[pl.Expr]:
     """The ticker's open interest where known, else the table's; both feeds count in their own unit, so a bar never mixes them."""
-    fast, slow = params.max_ticker_age_us, params.max_open_interest_age_us
-    columns = {
-        "ticker": _last_known(ends, ticker, "open_interest", fast),
-        "ticker_open": _last_known(starts, ticker, "open_interest", fast),
-        "table": _last_known(ends, open_interest, "open_interest", slow),
-        "table_open": _last_known(starts, open_interest, "open_interest", slow),
-    }
-    wide = pl.concat([frame.select(pl.all().name.prefix(f"{name}_")) for name, frame in columns.items()], how="horizontal")
     running = pl.col("ticker_value").is_not_null()
     polled = pl.col("table_value").is_not_null()
-    return wide.select(
+    return [
         pl.coalesce("ticker_value", "table_value").alias("oi_close"),
         pl.when(running).then("ticker_open_value").when(polled).then("table_open_value").alias("oi_open"),
         pl.when(running)
@@ -278,13 +286,7 @@ def _open_interest(
         .otherwise(pl.min_horizontal("ticker_age_us", "table_age_us"))
         .alias("oi_age_us"),
         pl.when(running).then(pl.lit("ticker")).when(polled).then(pl.lit("open_interest")).alias("oi_source"),
-    )
-
-
-def _next_funding(instants: pl.Series, ticker: pl.DataFrame) -> pl.DataFrame:
-    """The next settlement as the ticker last gave it, while it lies ahead."""
-    found = _as_of(instants, ticker.select("ts_local_us", "next_funding_us").drop_nulls("next_funding_us"))
-    return found.select(pl.when(pl.col("next_funding_us") >= pl.col("instant")).then("next_funding_us").alias("next_funding_us"))
+    ]
 
 
 def _seconds_to_funding() -> pl.Expr:
