@@ -15,7 +15,7 @@ from pointline.lake.durable import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROW_GROUP_ROWS = 65_536
+ROW_GROUP_ROWS = 32_768
 
 ENDINGS = (".parquet", ".csv", ".arrow")
 
