@@ -16,6 +16,7 @@ _LABEL, _PANEL, _GAP = 250, 250, 70
 _INK, _FAINT, _OURS, _OTHERS, _GROUND = "#1f2933", "#d5dbe1", "#d1495b", "#7a8b99", "#ffffff"
 _NAMES = {
     MAIN: "pointline, all features",
+    "pointline-file": "pointline, into a file",
     "pointline-repeat": "pointline, asked again",
     FLOOR: "floor: decode only",
     "polars": "Polars by hand, no join",
