@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import threading
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,9 @@ _LIBRARY = frozenset({"log", "memcpy", "memmove", "memset"})  # what the code ma
 _PREFIX = "pointline_"
 ENTRY_NAMES = ("close_on_total", "close_on_imbalance", "add_rows", "close_last", "merge_rows")
 _DIGEST_BYTES = 32
+_LOCK = threading.Lock()
 
 
-@cache
 def entry_points() -> dict[str, Callable[..., int]]:
     """Every entry of `pointline.kernels.entries` as a function of addresses and integers that lets other threads run.
 
@@ -37,6 +38,12 @@ def entry_points() -> dict[str, Callable[..., int]]:
     Raises:
         ArithmeticError: (when called) a loop failed; none of them is written so that it can.
     """
+    with _LOCK:
+        return _made()
+
+
+@cache
+def _made() -> dict[str, Callable[..., int]]:
     _start_compiler()
     code = _kept()
     if code is None:
