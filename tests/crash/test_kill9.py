@@ -12,13 +12,17 @@ import zipfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 from tests.lake.archives import contents, land, manifest, ms, quarantine, rows, write
 
-from pointline.lake import open_lake
+from pointline.lake import lane, open_lake, partition, spool
 from pointline.simulate import MarketConfig, write_archives
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KILLS = 50
@@ -29,9 +33,11 @@ WRITER = """
 import sys
 from pathlib import Path
 import deltalake, deltalake.transaction, pyarrow.parquet
-from pointline.lake import instrument_table
+from pointline.lake import instrument_table, lane, partition, spool
 from tests.lake.archives import take
 root, *paths = map(Path, sys.argv[1:])
+lane.ROW_GROUP_ROWS = partition.ROW_GROUP_ROWS = 500
+spool.LANE_ROWS = 700
 print("ready", flush=True)
 sys.stdin.readline()
 reports = take(root, *paths)
@@ -88,6 +94,16 @@ def recording(folder: Path) -> Path:
         f'{at}002 {{"e":"bookTicker",{common},"u":9,"b":"3000","B":"1","a":"3000.5","A":"2"}}',
         f'{at}003 {{"e":"markPriceUpdate",{common},"p":"3000.1","i":"3000.2","r":"0.0001"}}',
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_row_groups() -> Iterator[None]:
+    """As in the writer: days of trades are many row groups, written while their archive is read."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (lane, partition):
+            patch.setattr(module, "ROW_GROUP_ROWS", 500)
+        patch.setattr(spool, "LANE_ROWS", 700)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,9 @@ import polars as pl
 from pointline import schema
 from pointline.clock import SECOND_US
 from pointline.sources.base import REJECT_SCHEMA
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CONFIRM_WITHIN_US = 60 * SECOND_US
 
@@ -31,6 +35,11 @@ class Checked:
     duplicates: int
     out_of_order: int
     ids: tuple[int, int, int] | None
+
+    @property
+    def rows(self) -> int:
+        """How many rows may land."""
+        return self.frame.height
 
 
 def check_rows(frame: pl.DataFrame, kind: str, off_book_limit: float) -> Checked:
@@ -85,24 +94,17 @@ def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataF
 
 
 def _without_off_book(frame: pl.DataFrame, limit: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prints further than `limit` from the last accepted price, unless a later trade confirms the level.
-
-    The verdict on a trade uses only trades before it: a jump is set aside at first, and the first trade at a later time
-    that lies within the limit of the jump (or comes more than a minute after the last accepted trade) is accepted.
-    """
-    prices = frame["price"].to_numpy()
-    times = frame["ts_local_us"].to_numpy()
-    jumps = np.flatnonzero(np.abs(prices[1:] / prices[:-1] - 1.0) > limit) + 1
-    aside: list[int] = []
-    done = 0
-    for jump in jumps.tolist():
-        if jump >= done:
-            done = _walk_jump(prices, times, jump, limit, aside)
+    aside = OffBook(limit).judge(frame["price"].to_numpy(), frame["ts_local_us"].to_numpy())
     if not aside:
         return frame, pl.DataFrame(schema=REJECT_SCHEMA)
-    mask = np.zeros(len(prices), dtype=bool)
+    mask = np.zeros(frame.height, dtype=bool)
     mask[aside] = True
-    rejects = frame.filter(pl.Series(mask)).select(
+    return frame.filter(pl.Series(~mask)), off_book_rejects(frame.filter(pl.Series(mask)), limit)
+
+
+def off_book_rejects(prints: pl.DataFrame, limit: float) -> pl.DataFrame:
+    """What quarantine says of trades that were set aside."""
+    return prints.select(
         line=pl.col("source_row"),
         column=pl.lit("price"),
         value=pl.col("price").cast(pl.String),
@@ -114,18 +116,50 @@ def _without_off_book(frame: pl.DataFrame, limit: float) -> tuple[pl.DataFrame, 
         raw=pl.lit(None, dtype=pl.String),
         fatal=pl.lit(value=False),
     )
-    return frame.filter(pl.Series(~mask)), rejects
 
 
-def _walk_jump(prices: np.ndarray, times: np.ndarray, jump: int, limit: float, aside: list[int]) -> int:
-    """Judges rows from `jump` on until one is accepted; returns the first row that was not looked at."""
-    accepted = jump - 1
-    suspect = -1
-    for i in range(jump, len(prices)):
-        near_accepted = abs(prices[i] / prices[accepted] - 1.0) <= limit
-        confirms = suspect >= 0 and times[i] > times[suspect] and abs(prices[i] / prices[suspect] - 1.0) <= limit
-        if near_accepted or confirms or times[i] - times[accepted] > CONFIRM_WITHIN_US:
-            return i + 1
-        aside.append(i)
-        suspect = i
-    return len(prices)
+class OffBook:
+    """Sets prints aside that are further than `limit` from the last accepted price, unless a later trade confirms the level.
+
+    The verdict on a trade uses only trades before it: a jump is set aside at first, and the first trade at a later time
+    that lies within the limit of the jump (or comes more than a minute after the last accepted trade) is accepted. A day may
+    come in parts; how it is cut changes no verdict.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._accepted: tuple[np.float64, np.int64] | None = None  # price and time
+        self._suspect: tuple[np.float64, np.int64] | None = None  # the last print set aside, while no trade after it was accepted
+
+    def judge(self, prices: NDArray[np.float64], times: NDArray[np.int64]) -> list[int]:
+        """Positions of the trades to be set aside among the next ones, which are in time order."""
+        aside: list[int] = []
+        if not len(prices):
+            return aside
+        jumps = (np.flatnonzero(np.abs(prices[1:] / prices[:-1] - 1.0) > self._limit) + 1).tolist()
+        if self._accepted is not None and (self._suspect is not None or abs(prices[0] / self._accepted[0] - 1.0) > self._limit):
+            done = self._walk(prices, times, 0, aside, self._accepted)
+        else:
+            done = 1
+        for jump in jumps:
+            if jump >= done:
+                done = self._walk(prices, times, jump, aside, (prices[jump - 1], times[jump - 1]))
+        if self._suspect is None:
+            self._accepted = (prices[-1], times[-1])
+        return aside
+
+    def _walk(
+        self, prices: NDArray[np.float64], times: NDArray[np.int64], start: int, aside: list[int], accepted: tuple[np.float64, np.int64]
+    ) -> int:
+        """Judges rows from `start` on until one is accepted; returns the first row that was not looked at."""
+        for i in range(start, len(prices)):
+            suspect = self._suspect
+            near_accepted = abs(prices[i] / accepted[0] - 1.0) <= self._limit
+            confirms = suspect is not None and times[i] > suspect[1] and abs(prices[i] / suspect[0] - 1.0) <= self._limit
+            if near_accepted or confirms or times[i] - accepted[1] > CONFIRM_WITHIN_US:
+                self._suspect = None
+                return i + 1
+            aside.append(i)
+            self._suspect = (prices[i], times[i])
+        self._accepted = accepted
+        return len(prices)

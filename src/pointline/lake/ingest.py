@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import itertools
 import json
 import os
 import re
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +21,7 @@ from pointline.errors import ConfigError, PointlineError, SourceError
 from pointline.lake.checks import check_rows
 from pointline.lake.delta_log import NewFile, append_rows, commit
 from pointline.lake.durable import STAGING, single_writer
-from pointline.lake.instrument_table import add_exchange_info
+from pointline.lake.lane import Lane
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
 from pointline.lake.partition import Feed, encode, file_id, partition_path, to_floats, write_partition
 from pointline.lake.spool import Slot, Spool
@@ -30,8 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from pointline.lake.checks import Checked
     from pointline.lake.store import Lake
     from pointline.sources.base import Batch, Hints, Identity, Source
+
+_NUMBERS = itertools.count()  # of the files read by this process: two of them may be the same file, named twice
 
 
 @dataclass
@@ -79,6 +86,14 @@ class _Tally:
         if not rows.is_empty():
             self.rejects.append((kind, exchange, symbol, rows))
 
+    def count(self, slot: Slot, checked: Checked | Lane) -> None:
+        """Adds what the checks of one partition found."""
+        self.duplicates += checked.duplicates
+        self.out_of_order += checked.out_of_order
+        if checked.ids is not None:
+            self.ids.setdefault(slot[:3], []).append(checked.ids)
+        self.reject(*slot[:3], checked.rejects)
+
 
 def ingest(
     lake: Lake,
@@ -101,6 +116,7 @@ def ingest(
         LakeError: another process is writing, or the disk is full.
     """
     reports = []
+    threading.Thread(target=importlib.import_module, args=("deltalake.transaction",)).start()  # ready when it is needed
     with single_writer(lake.root):
         shutil.rmtree(lake.root / STAGING, ignore_errors=True)
         manifest = Manifest(lake)
@@ -161,6 +177,8 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         raise SourceError("there is no such file", where=str(path), expected="an archive file or a folder of them", hint="check the path")
     size = path.stat().st_size
     if recognise_exchange_info(path):
+        from pointline.lake.instrument_table import add_exchange_info
+
         count = add_exchange_info(lake, path)
         outcome = "instruments" if count else "unchanged"
         return FileReport(path, outcome, rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
@@ -168,20 +186,23 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
     if source is None or identity is None:
         return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
     _check_names(identity)
-    digest = _sha256(path)
-    _verify_checksum(path, digest)
     options = _options(hints)
     before = manifest.current(identity.key)
-    if before is not None and before["sha256"] == digest and before["options"] == options:
-        return FileReport(path, "unchanged", rows_read=before["rows_read"], rows_landed=before["rows_landed"], file_bytes=size)
-    spool = Spool(lake.root / STAGING / f"{os.getpid()}-{digest[:16]}")
-    tally = _Tally()
-    try:
-        _fill(spool, tally, source.read(path, identity, hints))
-    except BaseException:
-        spool.close()
-        raise
-    return _Work(path, source, identity, hints, digest, options, before, spool, tally)
+    with ThreadPoolExecutor(1) as hashing:
+        digest = hashing.submit(_verified_sha256, path)
+        if before is not None and before["options"] == options and before["sha256"] == digest.result():
+            return FileReport(path, "unchanged", rows_read=before["rows_read"], rows_landed=before["rows_landed"], file_bytes=size)
+        spool = Spool(lake.root / STAGING / f"{os.getpid()}-{next(_NUMBERS)}", hints.off_book_limit, file_id(identity.key))
+        tally = _Tally()
+        try:
+            try:
+                _fill(spool, tally, source.read(path, identity, hints))
+            finally:
+                digest.result()  # a wrong checksum explains whatever else was found
+        except BaseException:
+            spool.close()
+            raise
+    return _Work(path, source, identity, hints, digest.result(), options, before, spool, tally)
 
 
 def _fill(spool: Spool, tally: _Tally, batches: Iterator[Batch]) -> None:
@@ -276,25 +297,23 @@ def _land(
     changes: _Changes = {}
     listings: dict[str, dict[Slot, PartitionFile]] = {}
     for slot in spool.slots():
-        checked = check_rows(spool.take(slot), slot.kind, hints.off_book_limit)
-        tally.duplicates += checked.duplicates
-        tally.out_of_order += checked.out_of_order
-        if checked.ids is not None:
-            tally.ids.setdefault((slot.kind, slot.exchange, slot.symbol), []).append(checked.ids)
-        tally.reject(slot.kind, slot.exchange, slot.symbol, checked.rejects)
-        frame = checked.frame
-        if frame.is_empty():
+        checked = spool.lane(slot) or check_rows(spool.take(slot), slot.kind, hints.off_book_limit)
+        tally.count(slot, checked)
+        if not checked.rows:
             continue
-        feed = Feed(identity.key, *version, tally.ranks[slot[:3]], frame.height, tally.clocks[slot.kind])
+        feed = Feed(identity.key, *version, tally.ranks[slot[:3]], checked.rows, tally.clocks[slot.kind])
         live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
-        frame = frame.with_columns(source_file=pl.lit(file_id(identity.key), dtype=pl.Int64))
-        merged = _merge(live, frame, feed, slot)
-        if merged is None:
+        others = _others(live, feed, slot.kind)
+        if others is None:
             tally.shadowed += 1
             continue
         tally.landed += feed.rows
         tally.partitions.append("/".join(slot))
-        _replace(lake, slot, live, *merged, changes)
+        if isinstance(checked, Lane) and not others:
+            _replace(lake, slot, live, checked, [feed], changes)
+            continue
+        frame = checked.frame.with_columns(source_file=pl.lit(file_id(identity.key), dtype=pl.Int64))
+        _replace(lake, slot, live, *_merge(live, others, frame, feed, slot.kind), changes)
     for gone in sorted(before - set(tally.partitions)):
         slot = Slot(*gone.split("/"))
         live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
@@ -311,16 +330,21 @@ def _live(lake: Lake, kind: str) -> dict[Slot, PartitionFile]:
     }
 
 
-def _merge(live: PartitionFile | None, frame: pl.DataFrame, feed: Feed, slot: Slot) -> tuple[pl.DataFrame, list[Feed]] | None:
-    """The partition's rows with this feed in it, or None where a better feed already holds it."""
+def _others(live: PartitionFile | None, feed: Feed, kind: str) -> list[Feed] | None:
+    """The feeds that share the partition with this one, or None where a better feed already holds it."""
     others = [Feed(**f) for f in live.footer["feeds"] if f["key"] != feed.key] if live is not None else []
-    if not schema.table(slot.kind).monthly:
+    if not schema.table(kind).monthly:
         if any(other.rank < feed.rank for other in others):
             return None
         others = [other for other in others if other.rank == feed.rank]
+    return others
+
+
+def _merge(live: PartitionFile | None, others: list[Feed], frame: pl.DataFrame, feed: Feed, kind: str) -> tuple[pl.DataFrame, list[Feed]]:
+    """The partition's rows with this feed in it."""
     if not others or live is None:
         return frame, [feed]
-    return _union([(other, _rows_of(live, slot.kind, other)) for other in others] + [(feed, frame)], slot.kind)
+    return _union([(other, _rows_of(live, kind, other)) for other in others] + [(feed, frame)], kind)
 
 
 def _rows_of(live: PartitionFile, kind: str, feed: Feed) -> pl.DataFrame:
@@ -346,13 +370,15 @@ def _union(parts: list[tuple[Feed, pl.DataFrame]], kind: str) -> tuple[pl.DataFr
     return frame.drop("_feed", "_rank"), [feed for feed, _ in parts]
 
 
-def _replace(lake: Lake, slot: Slot, live: PartitionFile | None, frame: pl.DataFrame, feeds: list[Feed], changes: _Changes) -> None:
-    stored = encode(frame, slot.kind)
+def _replace(lake: Lake, slot: Slot, live: PartitionFile | None, rows: pl.DataFrame | Lane, feeds: list[Feed], changes: _Changes) -> None:
     path = partition_path(slot.kind, slot.exchange, slot.symbol, slot.date, feeds)
-    write_partition(lake.table_path(slot.kind) / path, stored, slot.kind, feeds, through=lake.root / STAGING)
+    place, staging = lake.table_path(slot.kind) / path, lake.root / STAGING
+    if isinstance(rows, Lane):
+        totals = rows.place(place, feeds, through=staging)
+    else:
+        totals = write_partition(place, encode(rows, slot.kind), slot.kind, feeds, through=staging)
     added, removed = changes.setdefault(slot.kind, ([], []))
-    bounds = {name: (stored[name].min(), stored[name].max()) for name in ("ts_local_us", "ts_event_us")}
-    added.append(NewFile(path, _partition(slot), stored.height, bounds))  # type: ignore[arg-type]
+    added.append(NewFile(path, _partition(slot), totals.rows, totals.bounds()))
     if live is not None:
         removed.append(_dead(lake, slot, live))
 
@@ -442,10 +468,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _verify_checksum(path: Path, digest: str) -> None:
+def _verified_sha256(path: Path) -> str:
+    digest = _sha256(path)
     sidecar = path.with_name(path.name + ".CHECKSUM")
     if not sidecar.is_file():
-        return
+        return digest
     words = sidecar.read_text(encoding="utf-8", errors="replace").split()
     if not words or words[0].lower() != digest:
         raise SourceError(
@@ -455,3 +482,4 @@ def _verify_checksum(path: Path, digest: str) -> None:
             expected=words[0] if words else "a sha256",
             hint="download both again: archives are replaced from time to time, and downloads break",
         )
+    return digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -18,10 +19,13 @@ from pointline.lake.store import FOOTER_KEY, stored_columns
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 ROW_GROUP_ROWS = 262_144
 MAX_DECIMALS = 12
 _EXACT = float(1 << 51)  # below it, value x 10**decimals rounds to the one right integer
 _WHOLE = float(1 << 53)
+_POWERS = np.array([10.0**decimals for decimals in range(MAX_DECIMALS + 1)])
 
 
 @dataclass(frozen=True)
@@ -61,23 +65,47 @@ def decimals_of(values: pl.Series, at_least: int = 0) -> int:
     return decimals
 
 
-def _fits(numbers: np.ndarray[Any, Any], decimals: int) -> bool:
-    scaled = numbers * 10.0**decimals
-    whole = np.rint(scaled)
-    if len(numbers) and np.abs(whole).max() >= (_EXACT if decimals else _WHOLE):
-        return False
-    return bool((whole / 10.0**decimals == numbers).all())
+def _fits(numbers: NDArray[np.float64], decimals: int) -> bool:
+    return _counts(numbers, decimals) is not None
 
 
-def to_integers(frame: pl.DataFrame, kind: str, price_decimals: int, qty_decimals: int) -> pl.DataFrame:
-    """Parsed float amounts as integer counts of ``10**-decimals``, plus the two decimals as columns."""
+def _counts(numbers: NDArray[np.float64], decimals: int) -> NDArray[np.float64] | None:
+    """How often each number holds ``10**-decimals``; None unless all are exactly such a count."""
+    whole = numbers * 10.0**decimals
+    np.rint(whole, out=whole)
+    limit = _EXACT if decimals else _WHOLE
+    if len(whole) and not (-limit < whole.min() and whole.max() < limit):
+        return None
+    return whole if (whole / 10.0**decimals == numbers).all() else None
+
+
+def scales_of(frame: pl.DataFrame, kind: str) -> dict[str, int]:
+    """The decimals of prices and quantities of parsed rows, see `decimals_of`."""
+    scales = {"price": 0, "qty": 0}
+    for name, (_, scale) in schema.table(kind).amounts.items():
+        scales[scale] = decimals_of(frame[name], scales[scale])
+    return scales
+
+
+def to_integers(frame: pl.DataFrame, kind: str, scales: dict[str, int]) -> pl.DataFrame:
+    """Parsed float amounts as integer counts of ``10**-decimals``, plus the two decimals as columns.
+
+    Raises:
+        AmountOverflowError: an amount is no such count.
+    """
     amounts = schema.table(kind).amounts
     if not amounts:
         return frame
-    scales = {"price": price_decimals, "qty": qty_decimals}
-    integers = [(pl.col(name) * 10.0 ** scales[scale]).round().cast(pl.Int64).alias(stored) for name, (stored, scale) in amounts.items()]
-    decimals = [pl.lit(scales["price"], dtype=pl.Int8).alias("price_decimals"), pl.lit(scales["qty"], dtype=pl.Int8).alias("qty_decimals")]
-    return frame.with_columns(integers).drop(list(amounts)).with_columns(decimals)
+    integers = []
+    for name, (stored, scale) in amounts.items():
+        counts = _counts(frame[name].to_numpy(), scales[scale])
+        if counts is None:
+            raise AmountOverflowError(
+                "amounts cannot be stored exactly", where=f"column {name}", expected=f"{scales[scale]} decimals and 51 bits"
+            )
+        integers.append(pl.Series(stored, counts.astype(np.int64)))
+    decimals = [pl.lit(scales[scale], dtype=pl.Int8).alias(f"{scale}_decimals") for scale in ("price", "qty")]
+    return frame.drop(list(amounts)).with_columns(*integers, *decimals)
 
 
 def float_amounts(kind: str) -> list[pl.Expr]:
@@ -93,64 +121,132 @@ def to_floats(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     amounts = schema.table(kind).amounts
     if not amounts:
         return frame
-    return frame.with_columns(float_amounts(kind)).drop([stored for stored, _ in amounts.values()]).drop("price_decimals", "qty_decimals")
+    # divided by numpy: where the decimals are one scalar, Polars multiplies by the reciprocal, which is not exact
+    powers = {scale: _POWERS[frame[f"{scale}_decimals"].to_numpy()] for scale in ("price", "qty")}
+    floats = [pl.Series(name, frame[stored].to_numpy() / powers[scale]) for name, (stored, scale) in amounts.items()]
+    return frame.drop([stored for stored, _ in amounts.values()]).drop("price_decimals", "qty_decimals").with_columns(floats)
 
 
 def encode(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     """Sorted parsed rows (with `source_file`) as they are stored."""
-    amounts = schema.table(kind).amounts
-    scales = {"price": 0, "qty": 0}
-    for name, (_, scale) in amounts.items():
-        scales[scale] = decimals_of(frame[name], scales[scale])
-    return to_integers(frame, kind, scales["price"], scales["qty"]).select(list(stored_columns(kind)))
+    return to_integers(frame, kind, scales_of(frame, kind)).select(list(stored_columns(kind)))
 
 
-def totals_of(frame: pl.DataFrame, kind: str) -> dict[str, Any]:
-    """What a reader wants to know of a partition without decoding it."""
-    first, last = frame.row(0, named=True), frame.row(-1, named=True)
-    totals: dict[str, Any] = {
-        "rows": frame.height,
-        "first_local_us": first["ts_local_us"],
-        "last_local_us": last["ts_local_us"],
-    }
-    if kind == "trades":
-        totals |= {
-            "price_decimals": first["price_decimals"],
-            "qty_decimals": first["qty_decimals"],
-            "qty_int": str(frame["qty_int"].cast(pl.Int128).sum()),
-            "max_qty_int": frame["qty_int"].max(),
-            "first_id": frame["trade_id"].min(),
-            "last_id": frame["trade_id"].max(),
-            "last_price_int": last["price_int"],
+class Totals:
+    """What a reader wants to know of a partition without decoding it, from row groups as they come."""
+
+    def __init__(self, kind: str) -> None:
+        self._trades = kind == "trades"
+        self._first: dict[str, Any] = {}
+        self._last: dict[str, Any] = {}
+        self.rows = 0
+        self._qty = 0
+        self._spans: dict[str, tuple[int | None, int | None]] = {}
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Counts the next rows, as stored."""
+        self._first = self._first or rows.row(0, named=True)
+        self._last = rows.row(-1, named=True)
+        self.rows += rows.height
+        for name in ("ts_local_us", "ts_event_us", *(("trade_id", "qty_int") if self._trades else ())):
+            found = [value for value in (*self._spans.get(name, ()), rows[name].min(), rows[name].max()) if value is not None]
+            self._spans[name] = (min(found), max(found)) if found else (None, None)
+        if self._trades:
+            self._qty += _sum(rows["qty_int"])
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Smallest and largest value of both clocks."""
+        return {name: self._spans[name] for name in ("ts_local_us", "ts_event_us")}  # type: ignore[misc]
+
+    def values(self) -> dict[str, Any]:
+        """What goes into the file's footer."""
+        totals: dict[str, Any] = {
+            "rows": self.rows,
+            "first_local_us": self._first["ts_local_us"],
+            "last_local_us": self._last["ts_local_us"],
         }
-    return totals
+        if self._trades:
+            totals |= {
+                "price_decimals": self._first["price_decimals"],
+                "qty_decimals": self._first["qty_decimals"],
+                "qty_int": str(self._qty),
+                "max_qty_int": self._spans["qty_int"][1],
+                "first_id": self._spans["trade_id"][0],
+                "last_id": self._spans["trade_id"][1],
+                "last_price_int": self._last["price_int"],
+            }
+        return totals
 
 
-def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Feed], *, through: Path | None = None) -> dict[str, Any]:
-    """Writes a partition's Parquet file durably, see `write_atomically`, and returns its totals."""
-    import pyarrow.parquet as pq
+def _sum(values: pl.Series) -> int:
+    """The exact sum, in 64 bits where that is sure to hold it."""
+    largest = max(abs(int(values.min() or 0)), abs(int(values.max() or 0)))  # type: ignore[arg-type]
+    return int((values if largest * len(values) < 1 << 63 else values.cast(pl.Int128)).sum())
 
-    totals = totals_of(stored, kind)
-    footer = {"format_version": schema.FORMAT_VERSION, "kind": kind, "feeds": [asdict(feed) for feed in feeds], "totals": totals}
-    table = stored.to_arrow()
-    table = table.replace_schema_metadata({FOOTER_KEY: json.dumps(footer, sort_keys=True)})
-    delta = [name for name in schema.table(kind).delta if name in stored.columns]
-    dictionary = [name for name in stored.columns if name not in delta and stored.schema[name] != pl.Boolean]
 
-    def write(temporary: Path) -> None:
-        pq.write_table(
-            table,
-            temporary,
+class PartitionWriter:
+    """A partition's Parquet file, written row group by row group; the same rows give the same bytes.
+
+    Args:
+        path: the file, on a disk that may be full: callers wrap what they call in `disk_errors`.
+        kind: table name.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        import pyarrow.parquet as pq
+
+        columns = stored_columns(kind)
+        delta = [name for name in schema.table(kind).delta if name in columns]
+        self._kind = kind
+        self.totals = Totals(kind)
+        self._parquet = pq.ParquetWriter(
+            path,
+            pl.DataFrame(schema=columns).to_arrow().schema,
             compression="zstd",
             compression_level=3,
-            row_group_size=ROW_GROUP_ROWS,
-            use_dictionary=dictionary,
+            use_dictionary=[name for name in columns if name not in delta and columns[name] != pl.Boolean],
             column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+            write_statistics=delta,
             data_page_size=1 << 20,
         )
 
+    def write(self, stored: pl.DataFrame) -> None:
+        """Writes the next row group: `ROW_GROUP_ROWS` rows, fewer only in the last one."""
+        rows = stored.rechunk()  # pages end where arrays end, so one array per row group
+        self.totals.add(rows)
+        self._parquet.write_table(rows.to_arrow(), row_group_size=ROW_GROUP_ROWS)
+
+    def close(self, feeds: list[Feed] | None = None) -> None:
+        """Ends the file with its footer; without feeds it is no partition, only its rows can be read."""
+        if feeds is not None:
+            footer = {
+                "format_version": schema.FORMAT_VERSION,
+                "kind": self._kind,
+                "feeds": [asdict(feed) for feed in feeds],
+                "totals": self.totals.values(),
+            }
+            self._parquet.add_key_value_metadata({FOOTER_KEY: json.dumps(footer, sort_keys=True)})
+        self._parquet.close()
+
+
+def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Feed], *, through: Path | None = None) -> Totals:
+    """Writes a partition's Parquet file durably, see `write_atomically`, and returns its totals."""
+    written: list[Totals] = []
+
+    def write(temporary: Path) -> None:
+        writer = PartitionWriter(temporary, kind)
+        try:
+            for group in stored.iter_slices(ROW_GROUP_ROWS):
+                writer.write(group)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                writer.close()
+            raise
+        writer.close(feeds)
+        written.append(writer.totals)
+
     write_atomically(path, write, through=through)
-    return totals
+    return written[0]
 
 
 def partition_path(kind: str, exchange: str, symbol: str, date: str, feeds: list[Feed]) -> str:

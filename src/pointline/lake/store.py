@@ -88,11 +88,11 @@ class Lake:
 
     def delta(self, kind: str) -> DeltaTable | None:
         """The Delta table at its newest version, or None where it does not exist yet."""
-        from deltalake import DeltaTable
-
         newest = self._newest_version(kind)
         if newest is None:
             return None
+        from deltalake import DeltaTable
+
         table = self._tables.get(kind)
         if table is None:
             table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))

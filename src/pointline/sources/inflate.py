@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 import zipfile
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
-_RAW_DEFLATE = -15
-_READ_BYTES = 1 << 20
+_READ_BYTES = 4 << 20
 
 
 class InflatedMember:
@@ -39,29 +39,31 @@ class InflatedMember:
         stream.seek(name_bytes + extra_bytes, 1)
         self._stream = stream
         self._member = member
-        self._inflate = isal_zlib.decompressobj(_RAW_DEFLATE)
+        self._inflate = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
         self._left = member.compress_size
         self._crc = 0
         self._size = 0
-        self._rest = bytearray()
         self._done = False
 
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, fewer only at the end; all that are left where it is negative."""
-        while (size < 0 or len(self._rest) < size) and not self._done:
-            piece = self._stream.read(min(_READ_BYTES, self._left))
-            self._left -= len(piece)
-            inflated = self._inflate.decompress(piece) if piece else self._inflate.flush()
+        parts: list[bytes] = []
+        missing = size
+        while missing and not self._done:
+            piece = b""
+            if self._inflate.needs_input:
+                piece = self._stream.read(min(_READ_BYTES, self._left))
+                self._left -= len(piece)
+            starved = self._inflate.needs_input and not piece
+            inflated = b"" if starved else self._inflate.decompress(piece, missing)
             self._crc = isal_zlib.crc32(inflated, self._crc)
             self._size += len(inflated)
-            self._rest += inflated
-            if self._inflate.eof or not piece:
+            parts.append(inflated)
+            missing -= len(inflated) if size > 0 else 0
+            if self._inflate.eof or starved:
                 self._done = True
                 self._verify()
-        cut = len(self._rest) if size < 0 else size
-        taken = bytes(self._rest[:cut])
-        del self._rest[:cut]
-        return taken
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _verify(self) -> None:
         if not self._inflate.eof or self._size != self._member.file_size:
@@ -70,11 +72,11 @@ class InflatedMember:
             raise zipfile.BadZipFile(f"bad CRC-32 for file {self._member.filename!r}")
 
 
-def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
-    """The items of an iterator, each made in another thread while the one before it is used; its exceptions are raised here."""
+def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
+    """The items of an iterator, up to `count` of them made in another thread while one is used; its exceptions are raised here."""
     end: list[_Item] = []
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = pool.submit(next, items, end)
+        coming = deque(pool.submit(next, items, end) for _ in range(count))
+        while (item := coming.popleft().result()) is not end:
+            coming.append(pool.submit(next, items, end))
             yield item  # type: ignore[misc]

@@ -1,0 +1,208 @@
+"""One partition written while its archive is still being read, for rows that come in order, as those of most archives do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from pointline import schema
+from pointline.errors import AmountOverflowError
+from pointline.lake.checks import OffBook, off_book_rejects
+from pointline.lake.durable import disk_errors, make_folder, write_atomically
+from pointline.lake.partition import ROW_GROUP_ROWS, PartitionWriter, scales_of, to_floats, to_integers
+from pointline.lake.store import stored_columns
+from pointline.sources.base import REJECT_SCHEMA
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pointline.lake.partition import Feed, Totals
+
+
+class Lane:
+    """Checks, encodes and writes rows as they come, to the same bytes as if all of them had been there at once.
+
+    That can be done while times never fall, ids always rise, and every amount fits the decimals of the first row group. Where this
+    ends the lane is broken: it still takes rows, but writes no more, and `rows_again` has them all for the way that sorts. A lane that
+    is not broken stands for what `check_rows` returns.
+
+    Args:
+        path: where the file grows.
+        kind: table name.
+        off_book_limit: see `pointline.lake.checks.check_rows`.
+        source_file: id of the archive file.
+    """
+
+    duplicates = 0
+    out_of_order = 0
+
+    def __init__(self, path: Path, kind: str, off_book_limit: float, source_file: int) -> None:
+        self._path = path
+        self._kind = kind
+        self._table = schema.table(kind)
+        self._limit = off_book_limit if kind == "trades" else 0.0
+        self._source_file = pl.lit(source_file, dtype=pl.Int64)
+        self._judge = OffBook(off_book_limit)
+        self._writer: PartitionWriter | None = None
+        self._scales: dict[str, int] = {}
+        self._first_id = 0
+        self._last: tuple[int, int] | None = None  # time and id
+        self._untaken: list[pl.DataFrame] = []  # not looked at yet
+        self._taken = 0
+        self._accepted: list[pl.DataFrame] = []  # for the next row group
+        self._aside: list[tuple[NDArray[np.int64], pl.DataFrame]] = []  # positions among the rows taken, and rows
+        self._sealed = False
+        self.broken = False
+
+    def push(self, rows: pl.DataFrame) -> None:
+        """Takes the next parsed rows in file order.
+
+        Raises:
+            LakeError: the disk is full.
+        """
+        self._untaken.append(rows)
+        self.broken = self.broken or self._sealed
+        self._advance(last=False)
+
+    def seal(self) -> None:
+        """Writes what waits for a whole row group; rows that come after it break the lane.
+
+        Raises:
+            LakeError: the disk is full.
+        """
+        self._advance(last=True)
+        self._sealed = True
+
+    @property
+    def rows(self) -> int:
+        """How many rows were accepted."""
+        return self._taken - sum(rows.height for _, rows in self._aside)
+
+    @property
+    def rejects(self) -> pl.DataFrame:
+        """What quarantine says of the rows that were not."""
+        found = [off_book_rejects(rows, self._limit) for _, rows in self._aside]
+        return pl.concat([pl.DataFrame(schema=REJECT_SCHEMA), *found])
+
+    @property
+    def ids(self) -> tuple[int, int, int] | None:
+        """Smallest and largest trade id and how many there are, off-book prints included; None without ids."""
+        return (self._first_id, self._last[1], self._taken) if self._last is not None and self._table.continuous else None
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The parsed rows that were accepted, in file order; the file is ended."""
+        names = list(self._table.parsed)
+        written = pl.DataFrame(schema=self._table.parsed)
+        if self._writer is not None:
+            with disk_errors(self._path):
+                self._writer.close()
+            written = to_floats(pl.read_parquet(self._path, hive_partitioning=False), self._kind).select(names)
+        return pl.concat([written, *self._accepted])
+
+    def place(self, path: Path, feeds: list[Feed], *, through: Path) -> Totals:
+        """Ends the sealed file and puts it at `path`, see `write_atomically`; returns its totals.
+
+        Raises:
+            LakeError: the disk is full.
+        """
+        writer = self._open()
+        with disk_errors(path):
+            writer.close(feeds)
+        write_atomically(path, partial(os.replace, self._path), through=through)
+        return writer.totals
+
+    def rows_again(self) -> list[pl.DataFrame]:
+        """All rows that were pushed, in file order; the file is ended."""
+        rows = self.frame
+        if self._aside:
+            aside = np.concatenate([positions for positions, _ in self._aside])
+            positions = np.concatenate([np.delete(np.arange(self._taken), aside), aside])
+            rows = pl.concat([rows, *(set_aside for _, set_aside in self._aside)])[np.argsort(positions)]
+        return [rows, *self._untaken]
+
+    def close(self) -> None:
+        """Gives the file up."""
+        if self._writer is not None:
+            with contextlib.suppress(Exception):
+                self._writer.close()
+            self._path.unlink(missing_ok=True)
+
+    def _advance(self, *, last: bool) -> None:
+        """Takes and writes row group after row group, of the last rows also a smaller one, until something breaks the lane."""
+        while not self.broken:
+            held = sum(rows.height for rows in self._untaken)
+            needed = ROW_GROUP_ROWS - sum(rows.height for rows in self._accepted)
+            if needed and (held >= needed or (last and held)):
+                self._take(needed)
+            elif not needed or (last and needed < ROW_GROUP_ROWS):
+                self._write()
+            else:
+                return
+
+    def _take(self, count: int) -> None:
+        untaken = pl.concat(self._untaken)
+        rows = untaken[:count].rechunk()
+        if not self._in_order(rows):
+            self.broken = True
+            return
+        self._untaken = [untaken[count:]]
+        self._accepted.append(self._without_off_book(rows))
+        self._taken += rows.height
+
+    def _in_order(self, rows: pl.DataFrame) -> bool:
+        """Whether times do not fall and ids rise, also from the rows before to these."""
+        key = rows[self._table.identity[0]]
+        if len(self._table.identity) > 1 or key.null_count() or rows["ts_local_us"].null_count():
+            return False
+        times, ids = rows["ts_local_us"].to_numpy(), key.to_numpy()
+        if (times[1:] < times[:-1]).any() or (ids[1:] <= ids[:-1]).any():
+            return False
+        if self._last is None:
+            self._first_id = int(ids[0])
+        elif times[0] < self._last[0] or ids[0] <= self._last[1]:
+            return False
+        self._last = (int(times[-1]), int(ids[-1]))
+        return True
+
+    def _without_off_book(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if self._limit <= 0:
+            return rows
+        aside = self._judge.judge(rows["price"].to_numpy(), rows["ts_local_us"].to_numpy())
+        if not aside:
+            return rows
+        kept = np.ones(rows.height, dtype=bool)
+        kept[aside] = False
+        self._aside.append((np.array(aside) + self._taken, rows.filter(pl.Series(~kept))))
+        return rows.filter(pl.Series(kept))
+
+    def _write(self) -> None:
+        try:
+            stored = self._encode(pl.concat(self._accepted))
+        except AmountOverflowError:
+            self.broken = True
+            return
+        writer = self._open()
+        with disk_errors(self._path):
+            writer.write(stored)
+        self._accepted = []
+
+    def _encode(self, rows: pl.DataFrame) -> pl.DataFrame:
+        self._scales = self._scales or scales_of(rows, self._kind)
+        return to_integers(rows.with_columns(source_file=self._source_file), self._kind, self._scales).select(
+            list(stored_columns(self._kind))
+        )
+
+    def _open(self) -> PartitionWriter:
+        if self._writer is None:
+            with disk_errors(self._path):
+                make_folder(self._path.parent)
+                self._writer = PartitionWriter(self._path, self._kind)
+        return self._writer
