@@ -26,17 +26,17 @@ LAYERS: tuple[frozenset[str], ...] = (
     # sql and scale stand beside research: the same lake through another door, the same work over more processes
     frozenset({"research", "sql", "scale"}),
     frozenset({"features"}),
-    frozenset({"evaluation", "trading"}),
+    frozenset({"evaluation", "trading", "curves"}),
     frozenset({"report"}),
     # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
-    frozenset({"", "comparison", "cli", "demo", "doctor", "__main__"}),
+    frozenset({"", "comparison", "spread_study", "cli", "demo", "doctor", "__main__"}),
 )
 
 MAX_MODULE_LINES = 600
 MAX_FUNCTION_LINES = 60  # its docstring, which belongs to the reader and not to the code, is not counted
 LONGER_BY_AGREEMENT: dict[str, int] = {}  # "pointline.module" or "pointline.module.function" -> its own limit, with the reason
 
-HEAVY = frozenset({"deltalake", "numba", "plotly", "polars", "pyarrow", "pydantic", "scipy"})
+HEAVY = frozenset({"chdb", "deltalake", "numba", "plotly", "polars", "pyarrow", "pydantic", "scipy", "starlette"})
 MAX_FILE_BYTES = 1_000_000
 
 

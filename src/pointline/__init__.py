@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pointline.comparison import Study, compare, sweep
     from pointline.lake.store import Lake, open_lake
+    from pointline.spread_study import Spreads, spreads
     from pointline.trading.costs import CostModel
 
 try:
@@ -23,13 +24,15 @@ except PackageNotFoundError:  # a source tree that was never installed
 _HOMES = {
     "CostModel": "pointline.trading.costs",
     "Lake": "pointline.lake.store",
+    "Spreads": "pointline.spread_study",
     "Study": "pointline.comparison",
     "compare": "pointline.comparison",
     "open_lake": "pointline.lake.store",
+    "spreads": "pointline.spread_study",
     "sweep": "pointline.comparison",
 }
 
-__all__ = ["CostModel", "Lake", "Study", "__version__", "compare", "open_lake", "sweep"]
+__all__ = ["CostModel", "Lake", "Spreads", "Study", "__version__", "compare", "open_lake", "spreads", "sweep"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have different types

@@ -328,6 +328,9 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the features: .parquet, .csv or .arrow.", show_default=False)
     ] = None,
+    save: Annotated[
+        str | None, typer.Option(help="Keep the features in the lake under this name, for SQL's api.features.", show_default=False)
+    ] = None,
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -340,8 +343,7 @@ def compare(
     from pointline.comparison import compare as run
     from pointline.trading.costs import CostModel
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the notes of the study say the same
+    with warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
         study = run(
             perp,
             spot,
@@ -356,10 +358,47 @@ def compare(
             lake=lake,
             output=output,
         )
+    if save is not None:
+        study.save(save)
     if json_output:
-        _print_json({"perp": perp, "spot": spot, "rule": study.rule_text, "notes": study.notes, "pair": study.pair.reason, **study.summary})
+        _print_json({"perp": perp, "spot": spot, **_facts(study)})
     else:
         _show_study(study, output)
+
+
+@app.command(short_help="Asks the lake in SQL (ClickHouse's dialect).")
+def sql(
+    text: Annotated[str | None, typer.Argument(help="One statement; - reads it from standard input.", show_default=False)] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the statement from this file.", show_default=False)] = None,
+    output_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="table, csv, tsv, json, jsonl, parquet, arrow, markdown, or any format of ClickHouse. [default: by --output, else table]",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the result to this file.", show_default=False)] = None,
+    param: Annotated[list[str] | None, typer.Option(help="Value of {x:Type} in the statement, as x=VALUE.", show_default=False)] = None,
+    lake: LakeOption = None,
+) -> None:
+    """Runs one statement over api.ohlcv, api.trade, api.funding_rate, api.market_spot, api.market_future, api.features and api.coverage.
+
+    Example: pointline sql "SELECT exchange, market, first_date, last_date FROM api.coverage"
+    """
+    from pointline.sql.command import Ask, answer
+
+    ask = Ask(text=text, file=file, output_format=output_format, output=output, parameters=tuple(param or ()), lake=lake)
+    shown = answer(ask, to_terminal=sys.stdout.isatty())
+    if isinstance(shown, bytes):
+        sys.stdout.buffer.write(shown)
+        sys.stdout.buffer.flush()
+    elif shown is not None:
+        _print(shown)
+
+
+def _facts(study: Study) -> dict[str, Any]:
+    return {"rule": study.rule_text, "notes": study.notes, "pair": study.pair.reason, **study.summary}
 
 
 def _show_study(study: Study, output: Path | None) -> None:
@@ -409,6 +448,99 @@ def _other_rule(option: str, kind: str, threshold: str | None, boundary: str | N
             hint="auto is for --threshold only",
         )
     return rule
+
+
+@app.command(short_help="Measures perpetuals and dated futures against spot.")
+def spreads(
+    base_asset: Annotated[str, typer.Argument(help="The asset, e.g. BTC.", show_default=False)],
+    reference: Annotated[
+        str, typer.Option(help="exchange:market of the spot market, e.g. binance:BTC-USDT; several with commas.", show_default=False)
+    ],
+    start: Annotated[str, typer.Option(help="Start: a date is its midnight UTC.", show_default=False)],
+    end: Annotated[str, typer.Option(help="End: a date is that whole day, as in BETWEEN; a time of day is exclusive.", show_default=False)],
+    contracts: Annotated[
+        str | None, typer.Option(help="exchange:market of contracts, with commas; else all of the asset in the lake.", show_default=False)
+    ] = None,
+    duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
+    max_trade_age: Annotated[str, typer.Option(help="Where closes are made of trades: an older last trade tells no close.")] = "1m",
+    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the long table: .parquet, .csv or .arrow.", show_default=False)
+    ] = None,
+    chart: Annotated[Path | None, typer.Option(help="Write the charts: .html or .png.", show_default=False)] = None,
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Spreads of each contract's closes against spot, annualised, with the term structure and the yield of cash and carry.
+
+    Example: pointline spreads BTC --reference binance:BTC-USDT --start 2024-12-01 --end 2024-12-31 --chart spreads.html
+    """
+    from pointline.report.files import check_output, write_blocks
+    from pointline.report.spread_charts import check_chart_path
+    from pointline.spread_study import spreads as run
+    from pointline.trading.costs import CostModel
+
+    if output is not None:
+        check_output(output)
+    if chart is not None:
+        check_chart_path(chart)
+    study = run(
+        base_asset,
+        reference=_listed(reference),
+        start=start,
+        end=end,
+        contracts=None if contracts is None else _listed(contracts),
+        duration=duration,
+        max_trade_age=max_trade_age,
+        lake=lake,
+    )
+    costs = CostModel.same_exchange() if same_exchange else CostModel()
+    if output is not None:
+        write_blocks(iter([study.table]), output)
+    if chart is not None:
+        study.chart(chart)
+    if json_output:
+        _print_json(study.as_json(costs))
+        return
+    _print(study.view(costs))
+    for path in (output, chart):
+        if path is not None:
+            sys.stdout.write(f"wrote {path}\n")
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+@app.command(short_help="Serves the lake to ClickHouse clients over HTTP.")
+def serve(
+    lake: LakeOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen at. [default: 127.0.0.1]", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8123]", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Queries that run at a time. [default: 2]", show_default=False)] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with users, limits and more.", show_default=False)] = None,
+    hash_password: Annotated[
+        bool, typer.Option("--hash-password", help="Ask for a password, print its hash for the file and stop.")
+    ] = False,
+    new_token: Annotated[bool, typer.Option("--new-token", help="Print a new token with its hash for the file and stop.")] = False,
+    unsafe_no_sandbox: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="Serve where queries cannot be confined; this machine only.")
+    ] = False,
+) -> None:
+    """Answers SQL over ClickHouse's HTTP protocol, and shows a page with a query box at the same address.
+
+    Example: pointline serve --lake lake --port 8123
+    """
+    from pointline.sql.server import command
+
+    if hash_password or new_token:
+        kind = "password" if hash_password else "token"
+        sys.stdout.write(
+            command.new_secret(kind, lambda: str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)))
+        )
+        return
+    found = command.configured(config, host=host, port=port, workers=workers)
+    command.start(lake, found, say=_say, unsafe_no_sandbox=unsafe_no_sandbox)
 
 
 if __name__ == "__main__":

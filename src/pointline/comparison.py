@@ -14,8 +14,9 @@ import polars as pl
 from pointline import clock
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, compute_features, forward_labels
-from pointline.instruments import check_pair
+from pointline.instruments import check_pair, sql_exchange
 from pointline.lake.store import as_lake
+from pointline.lake.studies import save_study
 from pointline.report.files import WrittenTable, check_output, write_blocks
 from pointline.report.summary import BarTotals, summarise
 from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, spine_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pointline.instruments import Instrument, Pair, Registry
-    from pointline.lake.store import LakeLike
+    from pointline.lake.store import Lake, LakeLike
     from pointline.research.spines.config import BarRule
     from pointline.venue_rules import FundingRule
 
@@ -74,6 +75,7 @@ class Study:
     _bars: pl.DataFrame | None = field(repr=False)
     _totals: BarTotals = field(repr=False)
     _built: Bars = field(repr=False, compare=False)
+    _lake: Lake = field(repr=False, compare=False)
 
     @cached_property
     def features(self) -> pl.DataFrame:
@@ -109,6 +111,27 @@ class Study:
     def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[int] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
         return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)
+
+    def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
+        """Stores the features in the lake, where SQL finds them as ``study = name`` in ``api.features``.
+
+        Args:
+            name: letters, digits, dots, dashes and underscores; a study of the same name is replaced.
+            lake: another lake than the one that was compared in.
+
+        Returns:
+            The Parquet file.
+
+        Raises:
+            ConfigError: the name cannot be a file's, or there is no lake to save in.
+        """
+        opened = self._lake if lake is None else as_lake(lake)
+        if opened is None:
+            raise ConfigError("this study was not made by compare()", expected="lake=, the lake to save it in")
+        sides = {"perp": self.pair.perp, "spot": self.pair.spot}
+        names = {f"{side}_exchange": sql_exchange(one.exchange) for side, one in sides.items()}
+        names |= {f"{side}_market": one.market for side, one in sides.items()}
+        return save_study(opened, name, self.features.with_columns(pl.lit(value).alias(column) for column, value in names.items()))
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -175,8 +198,7 @@ def compare(
     """
     began = time.perf_counter()
     _check_choices(join, output)
-    start_us, end_us = window(start, end)
-    opened = as_lake(lake)
+    (start_us, end_us), opened = window(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
@@ -214,6 +236,7 @@ def compare(
         _bars=whole,
         _totals=tables.totals,
         _built=built,
+        _lake=opened,
     )
 
 

@@ -87,6 +87,32 @@ class RegistryError(PointlineError, LookupError):
     """An instrument is unknown, ambiguous or not valid at that time."""
 
 
+class QueryError(PointlineError, ValueError):
+    """A SQL statement is wrong, or the engine stopped it.
+
+    Args:
+        what: the engine's message.
+        code: ClickHouse's number of the error, e.g. 62.
+        name: ClickHouse's name of it, e.g. ``"SYNTAX_ERROR"``.
+        where, value, expected, hint: as in `PointlineError`.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        code: int = 0,
+        name: str = "",
+        where: str | None = None,
+        value: object = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(what, where=where, value=value, expected=expected, hint=hint)
+        self.code = code
+        self.name = name
+
+
 class VenueRuleError(PointlineError, LookupError):
     """A venue rule is asked for outside the dates for which it is known."""
 

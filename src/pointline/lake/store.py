@@ -88,7 +88,7 @@ class Lake:
 
     def delta(self, kind: str) -> DeltaTable | None:
         """The Delta table at its newest version, or None where it does not exist yet."""
-        newest = self._newest_version(kind)
+        newest = self.newest_version(kind)
         if newest is None:
             return None
         from deltalake import DeltaTable
@@ -100,7 +100,7 @@ class Lake:
             table.update_incremental()
         return table
 
-    def _newest_version(self, kind: str) -> int | None:
+    def newest_version(self, kind: str) -> int | None:
         """Number of the newest commit in a table's log, read off the file names."""
         try:
             names = [path.name for path in (self.table_path(kind) / "_delta_log").iterdir()]
@@ -158,7 +158,7 @@ class Lake:
     def registry(self) -> Registry:
         """The instruments of all exchangeInfo snapshots, and those that only archive files tell of."""
         kinds = self.kinds()
-        versions = tuple(self._newest_version(kind) for kind in ("instruments", *kinds))
+        versions = tuple(self.newest_version(kind) for kind in ("instruments", *kinds))
         if self._registry is None or self._registry[0] != versions:
             self._registry = (versions, self._read_registry(kinds))
         return self._registry[1]

@@ -1,0 +1,81 @@
+"""The candles of a window: whole ones only, on a grid that starts at 1970-01-01 00:00 UTC."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import polars as pl
+
+from pointline.clock import DAY_US, MINUTE_US, TimeLike, time_text, to_duration_us, to_us
+from pointline.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandleGrid:
+    """Candles of one duration that tile ``[start_us, end_us)``.
+
+    Attributes:
+        start_us: start of the first candle.
+        end_us: end of the last candle, exclusive.
+        duration_us: length of each; starts are multiples of it.
+    """
+
+    start_us: int
+    end_us: int
+    duration_us: int
+
+    @property
+    def count(self) -> int:
+        """Number of candles."""
+        return (self.end_us - self.start_us) // self.duration_us
+
+    @property
+    def starts(self) -> pl.Series:
+        """The candles' starts, ``start_us``."""
+        return pl.int_range(self.start_us, self.end_us, self.duration_us, dtype=pl.Int64, eager=True).alias("start_us")
+
+
+def candle_grid(start: TimeLike, end: TimeLike, duration: int | str | dt.timedelta = "1d") -> CandleGrid:
+    """The whole candles between two times.
+
+    Args:
+        start: first moment; a bare date is its midnight UTC.
+        end: a bare date names a whole day that is still in the window, as in ``BETWEEN '2024-12-01' AND '2024-12-31'``; a time of
+            day is the first moment that is not. ``"2024-12-31"`` and ``"2025-01-01 00:00"`` are the same end.
+        duration: length of a candle in whole minutes. Weeks begin on Thursdays, as 1970-01-01 was one.
+
+    Raises:
+        ConfigError: a time or duration cannot be read, the window is empty, or no whole candle fits into it.
+    """
+    start_us, end_us = to_us(start, name="start"), to_us(end, name="end")
+    if _is_bare_date(end):
+        end_us += DAY_US
+    length_us = to_duration_us(duration)
+    if length_us <= 0 or length_us % MINUTE_US:
+        raise ConfigError("a candle lasts whole minutes", value=duration, expected="for example 1m, 15m, 1h, 4h or 1d")
+    if end_us <= start_us:
+        raise ConfigError(
+            "the window is empty: the end must come after the start",
+            value=f"{start} to {end}",
+            hint="a bare date as end is that whole day; a time of day is exclusive",
+        )
+    first, last = start_us + -start_us % length_us, end_us - end_us % length_us
+    if last <= first:
+        raise ConfigError(
+            "no whole candle fits into the window",
+            value=f"{time_text(start_us)} to {time_text(end_us)} UTC, candles of {duration}",
+            expected="a longer window or a shorter duration",
+            hint="candles are counted from 1970-01-01 00:00 UTC",
+        )
+    return CandleGrid(start_us=first, end_us=last, duration_us=length_us)
+
+
+def _is_bare_date(value: TimeLike) -> bool:
+    if isinstance(value, str):
+        try:
+            dt.date.fromisoformat(value.strip())
+        except ValueError:
+            return False
+        return True
+    return isinstance(value, dt.date) and not isinstance(value, dt.datetime)

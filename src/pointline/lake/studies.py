@@ -1,0 +1,43 @@
+"""Saved studies: feature tables under the lake's ``studies`` folder, one Parquet file each, written whole or not at all."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pointline.errors import ConfigError
+from pointline.lake.durable import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from pointline.lake.store import Lake
+
+STUDIES = "studies"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def save_study(lake: Lake, name: str, table: pl.DataFrame) -> Path:
+    """Stores a table under a name, in the place of the one that had it; returns the file.
+
+    Raises:
+        ConfigError: the name cannot be a file's.
+        LakeError: the disk is full.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            "a study cannot have this name",
+            value=name,
+            expected="up to 100 letters, digits, dots, dashes and underscores, the first no sign",
+        )
+    path = lake.root / STUDIES / f"{name}.parquet"
+    write_atomically(path, table.write_parquet)
+    return path
+
+
+def saved_studies(lake: Lake) -> dict[str, Path]:
+    """Name and file of every saved study, in name order."""
+    folder = lake.root / STUDIES
+    return {path.stem: path for path in sorted(folder.glob("*.parquet")) if not path.name.startswith(".")}

@@ -1,0 +1,276 @@
+"""The catalogue: a folder from which the engine starts, with the databases `lake` (tables over the lake's files) and `api` (views).
+
+A catalogue shows the lake as it was when it was built. `fingerprint` says what it was built from; when the lake's own differs, a new one
+is built (links and tables of what did not change are used again). One process opens one catalogue, and a catalogue is opened by one
+process: every other one gets a copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline import schema
+from pointline.errors import ConfigError, LakeError
+from pointline.lake.studies import saved_studies
+from pointline.sql import config, tables
+from pointline.sql.config import OWNER, Limits
+from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, link_folder, market_links, remove_unused
+from pointline.sql.ohlcv import POWERS, ohlcv_view, seconds_of
+from pointline.sql.sessions import run_statements
+
+if TYPE_CHECKING:
+    from pointline.lake.store import Lake
+
+_VERSION = 1  # of what a catalogue looks like; part of the fingerprint
+_STORE = "store"
+
+_CANDLES = {
+    "ts_local_us": "Int64",
+    "start_us": "Int64",
+    **dict.fromkeys(("open", "high", "low", "close"), "Decimal(38, 12)"),
+    "volume": "Nullable(Decimal(38, 12))",
+    "trade_count": "Nullable(Int64)",
+}
+_TRADES = {
+    "ts_local_us": "Int64",
+    "ts_event_us": "Int64",
+    "trade_id": "Nullable(Int64)",
+    "price_int": "Int64",
+    "qty_int": "Int64",
+    "side": "Bool",
+    "source_row": "Int64",
+    "price_decimals": "Int8",
+    "qty_decimals": "Int8",
+}
+_FUNDING = {
+    "ts_local_us": "Int64",
+    "funding_us": "Int64",
+    "funding_rate": "Nullable(Float64)",
+    "interval_hours": "Nullable(Float64)",
+}
+_MARKET = {"exchange": "String", "market": "String"}
+_SCALARS: dict[type[pl.DataType], str] = {
+    pl.Int8: "Int8",
+    pl.Int16: "Int16",
+    pl.Int32: "Int32",
+    pl.Int64: "Int64",
+    pl.UInt8: "UInt8",
+    pl.UInt16: "UInt16",
+    pl.UInt32: "UInt32",
+    pl.UInt64: "UInt64",
+    pl.Float32: "Float32",
+    pl.Float64: "Float64",
+    pl.Boolean: "Bool",
+    pl.String: "String",
+    pl.Categorical: "String",
+    pl.Enum: "String",
+    pl.Date: "Date32",
+}
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A catalogue on disk.
+
+    Attributes:
+        folder: holds everything below except links of a copy, which stay where they were made.
+        links: folder of the links to the lake's files.
+        fingerprint: what of the lake it was built from.
+    """
+
+    folder: Path
+    links: Path
+    fingerprint: str
+
+    @property
+    def path(self) -> Path:
+        """The engine's own folder, for ``Session``; the process that opens it writes there."""
+        return self.folder / _STORE
+
+    @property
+    def config_path(self) -> Path:
+        """The engine's configuration file."""
+        return self.folder / "serve.xml"
+
+    @property
+    def readable(self) -> tuple[Path, ...]:
+        """Folders, beside the lake, that the engine reads and never writes."""
+        return (self.links, self.folder)
+
+
+def fingerprint_of(lake: Lake) -> str:
+    """Changes when a table of the lake gets a commit, an instrument is learnt or a study is saved."""
+    versions: dict[str, object] = {kind: lake.newest_version(kind) for kind in ("instruments", *lake.kinds())}
+    for name, path in saved_studies(lake).items():
+        status = path.stat()
+        versions[f"study {name}"] = [status.st_mtime_ns, status.st_size, status.st_ino]
+    text = json.dumps([_VERSION, str(lake.root), versions], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def build_catalogue(lake: Lake, folder: Path, *, limits: Limits | None = None, links: Path | None = None) -> Catalogue:
+    """Makes a catalogue of the lake as it is now.
+
+    The engine must not be open in this process, which is used for a moment to make the tables and views.
+
+    Args:
+        lake: the lake.
+        folder: a new or empty folder.
+        limits: of every query; without limits if None.
+        links: where links to the lake's files are kept, so that later catalogues use them again; beside the lake if None, or in the
+            catalogue where the lake cannot be written.
+
+    Raises:
+        ConfigError: the folder holds something, or its path cannot be written in SQL.
+        MissingExtraError: chDB is not installed.
+    """
+    folder = folder.absolute()
+    check_folder(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError("a catalogue needs an empty folder", where=str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    catalogue = Catalogue(folder, links.absolute() if links is not None else _place_of_links(lake, folder), fingerprint_of(lake))
+    statements = _statements(lake, catalogue)
+    remove_unused(catalogue.links)
+    config.write_config(folder, limits=limits or Limits())
+    building = config.write_config(folder, limits=Limits(), building=True)
+    try:
+        run_statements(catalogue.path, building, statements)
+    finally:
+        for file in folder.glob("build*.xml"):  # with their rights nothing else shall be opened
+            file.unlink()
+    (folder / "catalogue.json").write_text(
+        json.dumps({"fingerprint": catalogue.fingerprint, "lake": str(lake.root), "links": str(catalogue.links)}) + "\n", encoding="utf-8"
+    )
+    return catalogue
+
+
+def _place_of_links(lake: Lake, folder: Path) -> Path:
+    beside = lake.root / ".cache" / "sql"
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return folder / "links"
+    return beside if os.access(beside, os.W_OK) and has_plain_path(beside) else folder / "links"
+
+
+def copy_catalogue(catalogue: Catalogue, folder: Path, *, limits: Limits | None = None) -> Catalogue:
+    """A copy for another process: some small files; the links are shared.
+
+    Args:
+        catalogue: not opened by any process.
+        folder: a new or empty folder.
+        limits: of every query through the copy; those of the original if None.
+    """
+    folder = folder.absolute()
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(catalogue.path, folder / _STORE, symlinks=True, dirs_exist_ok=True)
+    shutil.copy(catalogue.folder / "catalogue.json", folder)
+    config.write_config(folder, limits=limits if limits is not None else config.read_limits(catalogue.config_path))
+    return Catalogue(folder, catalogue.links, catalogue.fingerprint)
+
+
+def open_catalogue(folder: Path) -> Catalogue:
+    """The catalogue that was built or copied into a folder.
+
+    Raises:
+        LakeError: there is none.
+    """
+    try:
+        known = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LakeError("there is no SQL catalogue here", where=str(folder), expected="a folder made by build_catalogue") from error
+    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"])
+
+
+def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
+    """What makes the databases, tables and views, in order."""
+    names = Names(lake)
+    sources, candle_days, covered_trades = tables.day_sources(lake, names)
+    made = ["CREATE DATABASE lake", "CREATE DATABASE api"]
+    kinds = {source.kind for source in sources} | {kind for kind in lake.kinds() if seconds_of(kind) is not None}
+    for kind in sorted(kinds | {"candles_1m", "trades"}):
+        columns = _TRADES if kind == "trades" else _CANDLES
+        links = market_links(lake, kind, names)
+        made.append(_table(catalogue, kind, {**columns, **_MARKET}, links, monthly=schema.table(kind).monthly))
+    funding = {**_FUNDING, "contract_type": "String", **_MARKET}
+    made.append(_table(catalogue, schema.FUNDING.name, funding, market_links(lake, "funding", names, contract_type=True)))
+    for name, frame in (
+        ("instruments", tables.instrument_table(lake, names)),
+        ("coverage", tables.coverage_table(lake, names)),
+        ("candle_days", candle_days),
+        ("covered_trades", covered_trades),
+    ):
+        made.append(_small_table(catalogue, name, frame))
+    made.append(f"CREATE VIEW api.ohlcv DEFINER = {OWNER} SQL SECURITY DEFINER AS\n{ohlcv_view(sources)}")
+    text = (Path(__file__).parent / "views.sql").read_text(encoding="utf-8").replace("{powers}", POWERS)
+    made += [statement for statement in (part.strip() for part in text.split(";\n")) if statement]
+    made += _features(lake, catalogue)
+    return made
+
+
+def _table(catalogue: Catalogue, name: str, columns: dict[str, str], links: list[Link], *, monthly: bool = True) -> str:
+    listed = ", ".join(f"`{column}` {kind}" for column, kind in columns.items())
+    if not links:
+        return f"CREATE TABLE lake.{name} ({listed}) ENGINE = Memory"
+    levels = [f"{part.partition('=')[0]}=*" for part in links[0][0].split("/")[:-1]]
+    if not monthly:
+        links, levels = by_month(catalogue.links, links), [*levels, "*"]
+    folder = link_folder(catalogue.links, name, links)
+    return f"CREATE TABLE lake.{name} ({listed}) ENGINE = File(Parquet, '{folder}/{'/'.join(levels)}/*.parquet')"
+
+
+def _small_table(catalogue: Catalogue, name: str, frame: pl.DataFrame) -> str:
+    listed = ", ".join(f"`{column}` {_type_of(dtype)}" for column, dtype in frame.schema.items())
+    path = catalogue.folder / "tables" / f"{name}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    frame.write_parquet(path)
+    return f"CREATE TABLE lake.{name} ({listed}) ENGINE = File(Parquet, '{path}')"
+
+
+def _type_of(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.Datetime):
+        digits = {"ms": 3, "us": 6, "ns": 9}[dtype.time_unit]
+        return f"Nullable(DateTime64({digits}, 'UTC'))"
+    if isinstance(dtype, pl.Decimal):
+        return f"Nullable(Decimal({dtype.precision}, {dtype.scale}))"
+    name = _SCALARS.get(type(dtype))
+    if name is None:
+        raise ConfigError("a column of this type has no place in SQL", value=str(dtype), expected="numbers, text, booleans and times")
+    return f"Nullable({name})"
+
+
+_STUDY = {
+    "study": pl.String(),
+    "perp_exchange": pl.String(),
+    "perp_market": pl.String(),
+    "spot_exchange": pl.String(),
+    "spot_market": pl.String(),
+}
+_STUDY_BARS = {"bucket_start": pl.Int64(), "bucket_end": pl.Int64()}
+
+
+def _features(lake: Lake, catalogue: Catalogue) -> list[str]:
+    """The table and view of the saved studies, one under another, columns matched by name."""
+    studies = saved_studies(lake)
+    empty = [pl.DataFrame(schema={**_STUDY, **_STUDY_BARS}), *(pl.DataFrame(schema=pl.read_parquet_schema(p)) for p in studies.values())]
+    columns = dict(pl.concat(empty, how="diagonal_relaxed").schema)
+    listed = {name: "String" if name == "study" else _type_of(dtype) for name, dtype in columns.items()}
+    links = [(f"study={name}/features.parquet", str(path)) for name, path in studies.items()]
+    own = ", ".join(f"`{name}`" for name in columns if name not in {*_STUDY, *_STUDY_BARS})
+    return [
+        _table(catalogue, "features", listed, links),
+        f"""CREATE VIEW api.features DEFINER = {OWNER} SQL SECURITY DEFINER AS
+SELECT {", ".join(_STUDY)}, CAST((bucket_start + 0.5) / 1000000 AS DateTime64(6, 'UTC')) AS start,
+    CAST((bucket_end + 0.5) / 1000000 AS DateTime64(6, 'UTC')) AS end, end AS known_at{", " + own if own else ""}
+FROM lake.features""",
+    ]

@@ -1,0 +1,155 @@
+"""What ``pointline sql`` does: find the statement, run it, and show or write what it gave."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from pointline.errors import ConfigError
+from pointline.lake.durable import write_atomically
+from pointline.sql.process import query, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+    from rich.table import Table
+
+MOST_ROWS = 1_000  # that a table on the screen shows
+
+_FORMATS = {
+    "csv": "CSVWithNames",
+    "tsv": "TSVWithNames",
+    "json": "JSONEachRow",
+    "jsonl": "JSONEachRow",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "markdown": "Markdown",
+    "md": "Markdown",
+}
+_BINARY = {"Parquet", "Arrow", "ArrowStream", "Native", "RowBinary", "RowBinaryWithNames", "RowBinaryWithNamesAndTypes", "ORC", "Avro"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """The options of ``pointline sql``.
+
+    Attributes:
+        text, file: the statement, or where it is.
+        output_format: one of the short names, or ClickHouse's own.
+        output: the file for the result.
+        parameters: ``name=value`` of the statement's parameters.
+        lake: the lake's folder.
+    """
+
+    text: str | None = None
+    file: Path | None = None
+    output_format: str | None = None
+    output: Path | None = None
+    parameters: tuple[str, ...] = ()
+    lake: str | None = None
+
+
+def answer(ask: Ask, *, to_terminal: bool = False) -> Table | bytes | None:
+    """Runs the statement.
+
+    Args:
+        ask: what the user wants.
+        to_terminal: somebody would see the bytes; binary formats are refused then.
+
+    Returns:
+        A table, the bytes of another format, or None where they went to a file.
+
+    Raises:
+        ConfigError: no statement or two, an unknown parameter form, a place that cannot be written.
+        QueryError: the statement is wrong.
+    """
+    text, parameters = _statement(ask), _parameters(ask.parameters)
+    chosen = ask.output_format or ("table" if ask.output is None else ask.output.suffix.removeprefix("."))
+    if ask.output is None and chosen.lower() == "table":
+        return table_view(query(text, lake=ask.lake, **parameters))
+    wanted = _FORMATS.get(chosen.lower(), chosen)
+    if ask.output is not None:
+        _check_place(ask.output, chosen)
+    elif to_terminal and wanted in _BINARY:
+        raise ConfigError("this format is for files, not for the screen", value=chosen, hint="add -o FILE, or redirect the output")
+    settings = {"output_format_json_array_of_rows": 1} if chosen.lower() == "json" else {}
+    found = run(text, lake=ask.lake, parameters=parameters, output_format=wanted, settings=settings)
+    if ask.output is None:
+        return found.data
+    write_atomically(ask.output.absolute(), lambda path: _write(path, found.data))
+    return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _statement(ask: Ask) -> str:
+    if (ask.text is None) == (ask.file is None):
+        raise ConfigError("one statement is wanted", expected='pointline sql "SELECT …", or pointline sql -f FILE.sql')
+    if ask.text == "-":
+        return sys.stdin.read()
+    if ask.file is None:
+        return str(ask.text)
+    try:
+        return ask.file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError("the statement's file is no text", where=str(ask.file), value=str(error), expected="UTF-8") from error
+
+
+def _parameters(given: tuple[str, ...]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError("a parameter is given by name and value", value=item, expected="--param x=VALUE")
+        found[name] = value
+    return found
+
+
+def _check_place(path: Path, chosen: str) -> None:
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise ConfigError("the output cannot be written there", value=str(path), expected="a file in an existing folder")
+    if not chosen or chosen == "table":
+        raise ConfigError(
+            "the output's name does not tell its format",
+            value=str(path),
+            expected="a name ending in " + ", ".join(f".{name}" for name in _FORMATS),
+            hint="or say it: --format csv",
+        )
+
+
+def table_view(frame: pl.DataFrame, most_rows: int = MOST_ROWS) -> Table:
+    """The frame as a table for the screen: numbers right, times in UTC, decimals without idle zeros."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    more = frame.height - most_rows
+    caption = f"the first {most_rows:,} of {frame.height:,} rows; --format csv gives all" if more > 0 else _count(frame.height)
+    table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.head(most_rows).iter_rows():
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _count(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows:,} rows"
+
+
+def _cell(value: object) -> str:
+    import datetime as dt
+
+    if value is None:
+        return "NULL"
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, dt.datetime):
+        utc = value.astimezone(dt.UTC).replace(tzinfo=None) if value.tzinfo else value
+        return utc.isoformat(sep=" ")
+    return str(value)

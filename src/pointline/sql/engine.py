@@ -1,0 +1,192 @@
+"""The engine: ClickHouse in this process (chDB), opened on a catalogue, for statements that read.
+
+chDB knows one catalogue per process. Several statements run in parallel, each in a session of its own: a session is opened in less than
+a millisecond, and one that met an error may hand leftovers of it to the next result. A process that was forked after the engine was opened
+would wait for ever, so it is refused; start workers with ``spawn`` and give each a copy of the catalogue.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from urllib.parse import quote
+
+from pointline.errors import ConfigError
+from pointline.sql.messages import query_error
+from pointline.sql.sessions import address, close_last, open_first, session_class
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from pointline.sql.catalogue import Catalogue
+
+_LISTEN_S = 0.2  # how often a waiting thread looks whether it was interrupted
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a statement gave.
+
+    Attributes:
+        data: the rows in the format that was asked for.
+        rows: rows of the result.
+        elapsed_s: seconds in the engine.
+        rows_read, bytes_read: what was read of the lake.
+    """
+
+    data: bytes
+    rows: int
+    elapsed_s: float
+    rows_read: int
+    bytes_read: int
+
+
+class Engine:
+    """ClickHouse on one catalogue; may be used from several threads.
+
+    Args:
+        catalogue: the process's own.
+
+    Raises:
+        ConfigError: another catalogue is open in this process.
+        MissingExtraError: chDB is not installed.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._process = os.getpid()
+        self._address = f"{address(catalogue.path, catalogue.config_path)}&database=api"
+        self._kept = open_first(catalogue.path, catalogue.config_path)  # the engine lives as long as one session does
+        self._is_open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the engine; another catalogue may be opened then."""
+        if self._is_open and self._process == os.getpid():
+            self._is_open = False
+            close_last(self._kept)
+
+    def run(
+        self,
+        text: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        output_format: str = "ArrowStream",
+        settings: Mapping[str, object] | None = None,
+    ) -> Result:
+        """Runs one statement.
+
+        Args:
+            text: ClickHouse SQL; a FORMAT clause in it goes before `output_format`.
+            parameters: values of ``{name:Type}`` in the text.
+            output_format: any format that ClickHouse writes.
+            settings: of the engine, for this statement.
+
+        An interrupt (Ctrl-C) stops the statement.
+
+        Raises:
+            QueryError: the statement is wrong or was stopped; has ClickHouse's code and name.
+            ConfigError: the engine is closed, or was opened by the process that this one was forked from.
+        """
+        self._check_usable()
+        values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
+        options = dict(settings or {})
+        if threading.current_thread() is threading.main_thread():
+            return self._run_interruptibly(text, values, output_format, options)
+        return self._run_here(text, values, output_format, options)
+
+    def _run_here(self, text: str, values: dict[str, str], output_format: str, settings: dict[str, object]) -> Result:
+        given = "".join(f"&{name}={quote(setting_text(value), safe='')}" for name, value in settings.items())
+        began = time.perf_counter()
+        try:
+            session = session_class()(self._address + given)
+            try:
+                found = session.query(text, output_format, params=values)
+                spent = time.perf_counter() - began
+                return Result(found.bytes(), found.rows_read(), spent, found.storage_rows_read(), found.storage_bytes_read())
+            finally:
+                session.close()
+        except RuntimeError as error:
+            raise query_error(str(error), text) from None
+
+    def _run_interruptibly(self, text: str, values: dict[str, str], output_format: str, settings: dict[str, object]) -> Result:
+        """As `_run_here`, in a thread beside this one, which would not hear of Ctrl-C inside the engine."""
+        mark = str(settings.setdefault("log_comment", uuid.uuid4().hex))
+        answers: Future[Result] = Future()
+
+        def work() -> None:
+            try:
+                answers.set_result(self._run_here(text, values, output_format, settings))
+            except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
+                answers.set_exception(error)
+
+        thread = threading.Thread(target=work, name="pointline-sql", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(_LISTEN_S)
+        except BaseException:
+            kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
+            self._run_here(kill, {"mark": parameter_text(mark)}, "Null", {})
+            thread.join()
+            raise
+        return answers.result()
+
+    def check(self, text: str) -> str:
+        """The statement as ClickHouse writes it, in one line.
+
+        Raises:
+            QueryError: it cannot be parsed, or there is none, or there are several.
+        """
+        found = self.run("SELECT formatQuerySingleLine({text:String})", parameters={"text": text}, output_format="TSVRaw")
+        return found.data.decode().rstrip("\n")
+
+    def _check_usable(self) -> None:
+        if self._process != os.getpid():
+            raise ConfigError(
+                "the SQL engine does not work in a forked process",
+                hint="start processes with multiprocessing.get_context('spawn')",
+            )
+        if not self._is_open:
+            raise ConfigError("the SQL engine is closed", hint="open another one on the catalogue")
+
+
+def parameter_text(value: object) -> str:
+    """A parameter's value as ClickHouse reads it."""
+    import datetime as dt
+
+    if value is None:
+        return "\\N"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dt.datetime):
+        moment = value.astimezone(dt.UTC) if value.tzinfo else value
+        return moment.replace(tzinfo=None).isoformat(sep=" ")
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(_element_text(item) for item in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    return str(value).replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _element_text(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, (bool, int, float, list, tuple)):
+        return parameter_text(value)
+    return "'" + parameter_text(value).replace("'", "\\'") + "'"
+
+
+def setting_text(value: object) -> str:
+    """A setting's value as ClickHouse reads it."""
+    return str(int(value)) if isinstance(value, bool) else str(value)

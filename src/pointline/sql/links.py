@@ -1,0 +1,166 @@
+"""Folders of links to the lake's live files, in which the folder names are the exchange and market names of SQL.
+
+The engine reads a table as a pattern of paths and takes ``exchange=…`` and ``market=…`` from them. The names in the lake's own folders
+are others (``exchange=binance-futures/symbol=BTCUSDT``), and beside live files lie such that were replaced; the links tell both apart
+without copying a byte, and a query that names a market opens that market's files only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+from bisect import bisect_right
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import polars as pl
+
+from pointline import clock
+from pointline.errors import ConfigError, RegistryError
+from pointline.instruments import sql_exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pointline.lake.store import Lake
+
+Link: TypeAlias = "tuple[str, str]"  # path below the table's folder, and the file or folder it leads to
+
+_KEPT_S = 7 * 86_400
+_GLOB = set("*?{}[]'\"<>&\\\n")
+
+
+class Names:
+    """SQL names of what the lake holds.
+
+    Args:
+        lake: the lake.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._frame = lake.registry().frame
+        self._markets: dict[tuple[str, str], tuple[list[int], list[str]]] = {}
+        for exchange, symbol, start_us, market in self._frame.select("exchange", "exchange_symbol", "valid_from_us", "market").iter_rows():
+            starts, names = self._markets.setdefault((exchange, symbol), ([], []))
+            starts.append(start_us)
+            names.append(market)
+        shared = self._frame.group_by("exchange", "market").agg(pl.col("exchange_symbol").n_unique()).filter(pl.col("exchange_symbol") > 1)
+        self._shared = set(shared.select("exchange", "market").iter_rows())
+
+    def market(self, exchange: str, symbol: str, date: str) -> str:
+        """The market that a symbol named on a day.
+
+        The symbol itself where no instrument is known by it, or where its market name stands for several symbols of the exchange.
+        """
+        starts, names = self._markets.get((exchange, symbol), ([], []))
+        if not starts:
+            return symbol
+        name = names[0] if len(names) == 1 else names[max(0, bisect_right(starts, clock.to_us(date)) - 1)]
+        return symbol if (exchange, name) in self._shared else name
+
+    def contract_type(self, exchange: str, symbol: str) -> str:
+        """``LINEAR``, ``INVERSE`` or an empty text."""
+        own = (pl.col("exchange") == exchange) & (pl.col("exchange_symbol") == symbol)
+        found = self._frame.filter(own)["contract_type"].drop_nulls()
+        return str(found[-1]).upper() if len(found) else ""
+
+
+def exchange_name(exchange: str) -> str:
+    """The SQL name of an exchange; its id where the venue files do not know it."""
+    try:
+        return sql_exchange(exchange)
+    except RegistryError:
+        return exchange
+
+
+def market_links(lake: Lake, kind: str, names: Names, *, contract_type: bool = False) -> list[Link]:
+    """A link for every live file of a table: ``exchange=…/[contract_type=…/]market=…/DATE.parquet``, in order."""
+    links = []
+    folder = str(lake.table_path(kind))
+    contracts: dict[tuple[str, str], str] = {}
+    for path, exchange, symbol, date, _ in lake.listing(kind).iter_rows():
+        parts = [f"exchange={exchange_name(exchange)}"]
+        if contract_type:
+            if (exchange, symbol) not in contracts:
+                contracts[exchange, symbol] = names.contract_type(exchange, symbol)
+            parts.append(f"contract_type={contracts[exchange, symbol]}")
+        parts.append(f"market={names.market(exchange, symbol, date)}")
+        links.append(("/".join([*parts, f"{date}.parquet"]), f"{folder}/{path}"))
+    return sorted(links)
+
+
+def by_month(root: Path, links: Iterable[Link]) -> list[Link]:
+    """Links to folders of links, one for each month of a market, in the place of one for each day.
+
+    A day that is added to a lake of years then changes one such folder, and the others are used again.
+    """
+    months: dict[str, list[Link]] = {}
+    for place, target in links:
+        folder, _, name = place.rpartition("/")
+        months.setdefault(f"{folder}/{name[:7]}", []).append((name, target))
+    return [(month, str(link_folder(root, "month", days))) for month, days in months.items()]
+
+
+def link_folder(root: Path, name: str, links: Iterable[Link]) -> Path:
+    """The folder with exactly these links; made where it is not there yet, whole or not at all.
+
+    Args:
+        root: where link folders are kept.
+        name: what the folder's name begins with; the rest follows from the links.
+        links: what shall be in it.
+    """
+    wanted = list(links)
+    digest = hashlib.sha256("\n".join(f"{place}\t{target}" for place, target in wanted).encode()).hexdigest()[:24]
+    folder = root / f"{name}-{digest}"
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(folder)  # in use, see `remove_unused`
+        return folder
+    growing = root / f".{name}-{digest}.{os.getpid()}"
+    shutil.rmtree(growing, ignore_errors=True)
+    growing.mkdir(parents=True)
+    made = {str(growing)}
+    for place, target in wanted:
+        path = f"{growing}/{place}"
+        parent = path.rpartition("/")[0]
+        if parent not in made:
+            Path(parent).mkdir(parents=True)
+            made.add(parent)
+        os.symlink(target, path)  # noqa: PTH211 - a Path for each of some ten thousand links costs more than the links
+    try:
+        growing.rename(folder)
+    except OSError:  # another process was quicker
+        shutil.rmtree(growing, ignore_errors=True)
+    return folder
+
+
+def remove_unused(root: Path, now_s: float | None = None) -> None:
+    """Removes link folders that no catalogue was built with for a week; they are made again where they are needed."""
+    oldest = (time.time() if now_s is None else now_s) - _KEPT_S
+    for folder in root.iterdir() if root.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):
+            if folder.is_dir() and folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def has_plain_path(folder: Path) -> bool:
+    """Whether a folder's path means itself in a pattern, in SQL and in XML."""
+    return not set(str(folder)) & _GLOB
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder whose path means something else in a pattern, in SQL or in XML.
+
+    Raises:
+        ConfigError: the path holds such a sign.
+    """
+    if not has_plain_path(folder):
+        raise ConfigError(
+            "the SQL catalogue cannot be made in a folder of this name",
+            where=str(folder),
+            value="".join(sorted(set(str(folder)) & _GLOB)),
+            expected="a path without * ? { } [ ] ' \" < > & and \\",
+            hint="choose another folder, or set TMPDIR to one",
+        )

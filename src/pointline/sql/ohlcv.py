@@ -1,0 +1,84 @@
+"""The text of ``api.ohlcv``: candles of any number of minutes from whatever the lake holds of a market's day."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Template
+
+from pointline import clock
+
+MINUTES = "{candle_duration_in_minutes:UInt32}"
+# What an integer amount of so many decimals is divided by.
+POWERS = "[" + ", ".join(f"toInt64({10**n})" for n in range(13)) + "]"
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DAY_S = clock.DAY_US // clock.SECOND_US
+_INTERVAL = re.compile(r"candles_(\d+)([smhd])")
+# Candles begin at whole multiples of their length since 1970-01-01 00:00 UTC, a Thursday; those of whole weeks on Mondays, four days
+# later, as exchanges publish them.
+_SHIFT_S = f"if({MINUTES} % 10080 = 0, 345600, 0)"
+
+
+@dataclass(frozen=True)
+class CandleSource:
+    """A table from which candles can be made.
+
+    Attributes:
+        kind: the lake's table.
+        seconds: length of its candles; 0 for trades.
+        contested: another table holds some of its markets too.
+    """
+
+    kind: str
+    seconds: int
+    contested: bool = False
+
+
+def seconds_of(kind: str) -> int | None:
+    """Length of a table's candles; None for what candles are not made from: other tables, and candles that no day is a multiple of."""
+    found = _INTERVAL.fullmatch(kind)
+    if found is None:
+        return None
+    seconds = int(found[1]) * _UNITS_S[found[2]]
+    return seconds if seconds and _DAY_S % seconds == 0 else None
+
+
+def ohlcv_view(sources: list[CandleSource]) -> str:
+    """The view's SELECT over the given sources."""
+    if len(sources) == 1 and sources[0].kind != "trades":
+        return _candles("one table", sources[0])
+    parts = [_trades(source) if source.kind == "trades" else _candles("candles", source) for source in sources]
+    return _part("several", parts="\nUNION ALL\n".join(parts))
+
+
+def _candles(part: str, source: CandleSource) -> str:
+    where = f"{MINUTES} * 60 % {source.seconds} = 0"
+    if source.contested:
+        others = _part("days of others", days=_part("days"), seconds=source.seconds)
+        where += f" AND (exchange, market, intDiv(start_us, {clock.DAY_US})) NOT IN ({others})"
+    return _part(part, kind=source.kind, seconds=source.seconds, where=where, bucket=_bucket("start_us"))
+
+
+def _trades(source: CandleSource) -> str:
+    where = _part("trades without candles", day_us=clock.DAY_US, days=_part("days")) if source.contested else "1"
+    return _part("trades", where=where, bucket=_bucket("minute_us"), powers=POWERS)
+
+
+def _bucket(us: str) -> str:
+    return _part("bucket", us=us, shift=_SHIFT_S)
+
+
+def _part(name: str, **values: object) -> str:
+    return Template(_parts()[name]).substitute(minutes=MINUTES, **values)
+
+
+@cache
+def _parts() -> dict[str, str]:
+    """The parts of ohlcv.sql without their comments, by name."""
+    text = (Path(__file__).parent / "ohlcv.sql").read_text(encoding="utf-8")
+    _, *pieces = re.split(r"^-- \[(.+)\]\n", text, flags=re.MULTILINE)
+    bodies = [re.sub(r"^--.*\n", "", body, flags=re.MULTILINE).strip() for body in pieces[1::2]]
+    return dict(zip(pieces[::2], bodies, strict=True))

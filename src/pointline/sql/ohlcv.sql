@@ -1,0 +1,80 @@
+-- The parts of api.ohlcv, put together by pointline.sql.ohlcv: which of them, and how often, depends on what the lake holds.
+-- $name is filled in there. A part begins at a line "-- [its name]".
+
+-- [bucket]
+-- Row groups can be skipped by the bounds of their times through this form; with three arguments, or with intDiv twice, they cannot.
+toStartOfInterval(toDateTime(intDiv($us, 1000000) - $shift, 'UTC'), toIntervalMinute($minutes)) + toIntervalSecond($shift)
+
+-- [days]
+-- Days of a market on which a table has candles that fit the duration.
+SELECT exchange, market, day FROM lake.candle_days WHERE $minutes * 60 % seconds = 0
+
+-- [days of others]
+-- Those of them that another table serves: the finest that has the whole day, or where none has, the finest that has anything.
+$days GROUP BY exchange, market, day HAVING argMin(seconds, rank) != $seconds
+
+-- [one table]
+-- Where candles come from a single table: half the planning of [several].
+SELECT
+    $bucket AS start, start + toIntervalMinute($minutes) AS end, exchange, market,
+    argMin(open, start_us) AS open, max(high) AS high, min(low) AS low, argMax(close, start_us) AS close,
+    sum(volume) AS volume, sum(trade_count) AS count, $minutes AS duration_minutes,
+    toUInt32(intDiv(count() * $seconds, 60)) AS minutes,
+    CAST(count() * $seconds = toUInt64($minutes) * 60 AS Bool) AS complete,
+    '$kind' AS source,
+    fromUnixTimestamp64Micro(greatest(max(ts_local_us), toInt64(toUnixTimestamp(end)) * 1000000), 'UTC') AS known_at
+FROM lake.$kind
+WHERE $where
+GROUP BY start, exchange, market
+
+-- [several]
+SELECT
+    bucket AS start, bucket + toIntervalMinute($minutes) AS end, exchange, market,
+    argMin(first_price, first_us) AS open, max(high_price) AS high, min(low_price) AS low, argMax(last_price, last_us) AS close,
+    sum(amount) AS volume, sum(trades) AS count, $minutes AS duration_minutes,
+    toUInt32(intDiv(sum(covered_s), 60)) AS minutes,
+    CAST(sum(covered_s) = toInt64($minutes) * 60 AS Bool) AS complete,
+    arrayStringConcat(arraySort(groupUniqArray(origin)), '+') AS source,
+    fromUnixTimestamp64Micro(greatest(max(local_us), toInt64(toUnixTimestamp(end)) * 1000000), 'UTC') AS known_at
+FROM (
+$parts
+)
+GROUP BY bucket, exchange, market
+
+-- [candles]
+SELECT
+    $bucket AS bucket, exchange, market,
+    argMin(open, start_us) AS first_price, max(high) AS high_price, min(low) AS low_price, argMax(close, start_us) AS last_price,
+    sum(volume) AS amount, sum(trade_count) AS trades, toInt64(count()) * $seconds AS covered_s,
+    min(start_us) AS first_us, max(start_us) AS last_us, max(ts_local_us) AS local_us, '$kind' AS origin
+FROM lake.$kind
+WHERE $where
+GROUP BY bucket, exchange, market
+
+-- [trades]
+-- First minutes, in integers as far as a partition's decimals allow, then the duration. A trade belongs to the minute in which it happened.
+SELECT
+    $bucket AS bucket, exchange, market,
+    argMin(opening, minute_us) AS first_price, max(highest) AS high_price, min(lowest) AS low_price, argMax(closing, minute_us) AS last_price,
+    sum(traded) AS amount, CAST(sum(prints) AS Nullable(Int64)) AS trades, toInt64(uniqExact(minute_us)) * 60 AS covered_s,
+    min(minute_us) AS first_us, max(minute_us) AS last_us, max(received_us) AS local_us, 'trades' AS origin
+FROM (
+    SELECT
+        intDiv(ts_event_us, 60000000) * 60000000 AS minute_us, exchange, market,
+        arrayElement($powers, price_decimals + 1) AS price_scale, arrayElement($powers, qty_decimals + 1) AS qty_scale,
+        CAST(argMin(price_int, (ts_event_us, trade_id, source_row)) AS Decimal(38, 12)) / price_scale AS opening,
+        CAST(max(price_int) AS Decimal(38, 12)) / price_scale AS highest,
+        CAST(min(price_int) AS Decimal(38, 12)) / price_scale AS lowest,
+        CAST(argMax(price_int, (ts_event_us, trade_id, source_row)) AS Decimal(38, 12)) / price_scale AS closing,
+        CAST(sum(toDecimal128(qty_int, 0)) AS Decimal(38, 12)) / qty_scale AS traded,
+        toInt64(count()) AS prints, max(ts_local_us) AS received_us
+    FROM lake.trades
+    WHERE $where
+    GROUP BY minute_us, exchange, market, price_decimals, qty_decimals
+)
+GROUP BY bucket, exchange, market
+
+-- [trades without candles]
+-- Files all of whose days have candles are not even opened; of the others, the days without candles count.
+(exchange, market, _file) NOT IN (SELECT exchange, market, file FROM lake.covered_trades WHERE $minutes * 60 % seconds = 0)
+AND (exchange, market, intDiv(ts_event_us, $day_us)) NOT IN ($days)

@@ -1,0 +1,133 @@
+"""The one engine of this process: opened at the first query, rebuilt when the lake has changed, switched when another lake is asked."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointline.lake.store import as_lake
+from pointline.sql.catalogue import build_catalogue, fingerprint_of
+from pointline.sql.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from pointline.lake.store import Lake, LakeLike
+    from pointline.sql.engine import Result
+
+
+class _Holder:
+    """Engine, lake and the temporary folder of their catalogues; queries in flight keep the engine open."""
+
+    def __init__(self) -> None:
+        self._state = threading.Condition()
+        self._engine: Engine | None = None
+        self._folder: Path | None = None
+        self._process = os.getpid()
+        self._built = 0
+        self._running = 0
+
+    def run(self, lake: Lake, text: str, parameters: Mapping[str, object], output_format: str, settings: Mapping[str, object]) -> Result:
+        engine = self._enter(lake)
+        try:
+            if ";" in text.rstrip().rstrip(";") or not text.strip():
+                engine.check(text)  # the engine itself would run several and give what they print one after another
+            return engine.run(text, parameters=parameters, output_format=output_format, settings=settings)
+        finally:
+            with self._state:
+                self._running -= 1
+                self._state.notify_all()
+
+    def _enter(self, lake: Lake) -> Engine:
+        with self._state:
+            while self._engine is None or self._engine.catalogue.fingerprint != fingerprint_of(lake):
+                if self._running:
+                    self._state.wait()
+                else:
+                    self._open(lake)
+            self._running += 1
+            return self._engine
+
+    def _open(self, lake: Lake) -> None:
+        if self._folder is None:
+            self._folder, self._process = Path(tempfile.mkdtemp(prefix="pointline-sql-")), os.getpid()
+        before = self._engine
+        if before is not None:
+            before.close()
+            self._engine = None
+        self._built += 1
+        catalogue = build_catalogue(lake, self._folder / str(self._built))
+        self._engine = Engine(catalogue)
+        if before is not None:
+            shutil.rmtree(before.catalogue.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends the engine once its queries are done, and removes its folder."""
+        with self._state:
+            self._state.wait_for(lambda: not self._running)
+            self.end()
+
+    def end(self) -> None:
+        """As `close`, without waiting."""
+        if self._process != os.getpid():
+            return  # a forked process leaves its parent's alone
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+_HOLDER = _Holder()
+atexit.register(_HOLDER.end)
+
+
+def close() -> None:
+    """Ends this process's engine, once its queries are done; the next query opens one again."""
+    _HOLDER.close()
+
+
+def run(
+    text: str,
+    *,
+    lake: LakeLike | None = None,
+    parameters: Mapping[str, object] | None = None,
+    output_format: str = "JSONCompact",
+    settings: Mapping[str, object] | None = None,
+) -> Result:
+    """Runs one statement on a lake and gives the bytes of its result; arguments as in `query` and `Engine.run`."""
+    return _HOLDER.run(as_lake(lake), text, parameters or {}, output_format, settings or {})
+
+
+def query(text: str, *, lake: LakeLike | None = None, **parameters: object) -> pl.DataFrame:
+    """Runs one statement of ClickHouse SQL on a lake.
+
+    Args:
+        text: a statement without a FORMAT clause, e.g. ``"SELECT * FROM api.ohlcv(candle_duration_in_minutes = 60) LIMIT 5"``.
+        lake: a lake or its folder; the default lake if None.
+        parameters: values of ``{name:Type}`` in the text.
+
+    Returns:
+        The result with its types: decimals stay decimals, times are UTC.
+
+    Raises:
+        QueryError: the statement is wrong or was stopped; has ClickHouse's code and name.
+        LakeError: there is no lake at that place.
+        MissingExtraError: chDB is not installed.
+    """
+    from pointline.sql.frames import SETTINGS, read_frame
+
+    def columns() -> str:
+        described = run(f"DESCRIBE TABLE (\n{text.strip().rstrip(';')}\n)", lake=lake, parameters=parameters, output_format="JSONCompact")
+        return described.data.decode()
+
+    found = run(text, lake=lake, parameters=parameters, output_format="ArrowStream", settings=SETTINGS)
+    return read_frame(found.data, columns)

@@ -1,0 +1,108 @@
+"""The audit log: one JSON line for every query, also for those that were refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pointline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEPT_FILES = 5
+_TEXT_KEPT = 10_000
+
+
+@dataclass
+class Entry:
+    """What is known of a query.
+
+    Attributes:
+        user: who asked; empty where that was not established.
+        address: of the connection's other end.
+        query_id: as the answer carries it.
+        text: the statement, cut after 10,000 characters; `text_sha256` is of all of it.
+        output_format: of the result.
+        rows, rows_read, bytes_sent: of the result, of what was read for it, and of the body that was sent.
+        waited_ms, elapsed_ms: until a worker was free, and from the request to the last byte.
+        outcome: ``ok``, ``refused``, ``failed``, ``gone`` (the client left) or ``stalled`` (it did not read).
+        error: ClickHouse's name of the error.
+        relations: names in `api` that were read.
+    """
+
+    user: str = ""
+    address: str = ""
+    query_id: str = ""
+    text: str = ""
+    output_format: str = ""
+    rows: int = 0
+    rows_read: int = 0
+    bytes_sent: int = 0
+    waited_ms: float = 0.0
+    elapsed_ms: float = 0.0
+    outcome: str = "ok"
+    error: str = ""
+    relations: tuple[str, ...] = ()
+
+    def line(self, now: dt.datetime) -> str:
+        """The entry as a line of JSON."""
+        values = asdict(self)
+        text = values.pop("text")
+        digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+        time = now.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
+        return json.dumps({"time": time, **rounded, "text_sha256": digest, "text": text[:_TEXT_KEPT]}) + "\n"
+
+
+class AuditLog:
+    """A file that entries are added to; when it has its size it becomes ``.1``, the one before it ``.2``, and so on.
+
+    Args:
+        path: the file, or None for no log.
+        size_bytes: its size.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+
+    def __init__(self, path: Path | None, size_bytes: int) -> None:
+        self._path = path
+        self._size_bytes = size_bytes
+        self._descriptor = -1
+        if path is not None:
+            self._open(path)
+
+    def add(self, entry: Entry) -> None:
+        """Writes an entry in one piece."""
+        if self._path is None or self._descriptor < 0:
+            return
+        os.write(self._descriptor, entry.line(dt.datetime.now(dt.UTC)).encode())
+        if os.fstat(self._descriptor).st_size >= self._size_bytes:
+            self._rotate(self._path)
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError("the audit log cannot be written", where=str(path), value=error.strerror) from error
+
+    def _rotate(self, path: Path) -> None:
+        self.close()
+        for number in range(_KEPT_FILES - 1, 0, -1):
+            older = path.with_name(f"{path.name}.{number}")
+            if older.exists():
+                older.replace(path.with_name(f"{path.name}.{number + 1}"))
+        path.replace(path.with_name(f"{path.name}.1"))
+        self._open(path)

@@ -1,0 +1,528 @@
+"""What may run: one statement that reads, made of parts that are known to be harmless.
+
+The engine parses the statement itself (`parseQueryToJSON`), and the guard walks that tree: a kind of node, a function, a table function,
+a table, a format or a setting that is not on a list of allowed ones is refused. What then runs is the text that the engine writes from the
+tree that was walked, so nothing that the walk did not see can run. Behind the guard stand the engine's own rights (`SELECT ON api.*`, read
+only) and the walls of `pointline.sql.server.sandbox`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from pointline.sql.server.codes import RefusedError
+from pointline.sql.server.formats import FORMATS
+from pointline.sql.server.names import CATEGORIES, EXPLAIN_KINDS, FUNCTIONS, NEVER, NODES, TABLE_FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+Tree: TypeAlias = dict[str, Any]
+
+DATABASE = "api"
+
+_MEMBERSHIP = re.compile(r"(global)?(not)?(null)?in(ignoreset)?", re.IGNORECASE)
+_COMPARISONS = frozenset({"equals", "less", "greater", "lessOrEquals", "greaterOrEquals", "in", "between"})
+_SPELT_OUT = frozenset({"arrayReduce", "arrayReduceInRanges", "initializeAggregation"})
+_AGGREGATE = re.compile(r"\s*(\w+)\s*(?:\([^()]*\)\s*)?", re.ASCII)  # without a bracket in the brackets nothing can be called
+_EXPRESSION_OF_COLUMN = re.compile(
+    r"\b(?:default|materialized|alias|ephemeral|ttl|codec|comment|statistics|collate|auto_increment|primary|settings)\b", re.IGNORECASE
+)
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_FOREIGN_DATABASES = frozenset({"system", "information_schema", "default", "lake"})
+
+
+class Reader(Protocol):
+    """The engine's parser."""
+
+    def read(self, text: str) -> tuple[str, str]:
+        """A statement's canonical text and its tree as JSON."""
+
+    def canonical(self, text: str) -> str:
+        """A statement's canonical text; for those that the engine cannot give a tree of."""
+
+    def write(self, *trees: str) -> list[str]:
+        """Canonical texts of trees."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is to run.
+
+    Attributes:
+        text: canonical text without FORMAT and SETTINGS.
+        output_format: of its FORMAT clause.
+        settings: of its SETTINGS clause, checked.
+        relations: names in `api` that it reads, in order of appearance.
+    """
+
+    text: str
+    output_format: str | None
+    settings: dict[str, str]
+    relations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the engine has and the server allows.
+
+    Attributes:
+        functions: allowed names.
+        folded: allowed names in lower case, of functions for which case does not matter.
+        known: names of all functions in lower case, to tell what is not allowed from what does not exist.
+        combinators: suffixes of aggregate functions.
+        aggregates: allowed aggregate functions, to which a suffix can be put.
+        system_tables: stand-ins for tables of `system`, as the tree of a SELECT by the table's name.
+        views: names in `api`.
+        time_columns: relation of `api` that is too large to be read whole -> its columns of time.
+    """
+
+    functions: frozenset[str]
+    folded: frozenset[str]
+    known: frozenset[str]
+    combinators: tuple[str, ...]
+    aggregates: frozenset[str]
+    system_tables: Mapping[str, Tree] = field(default_factory=dict)
+    views: frozenset[str] = frozenset()
+    time_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def check_function(self, name: str) -> None:
+        """Refuses a function that may not be called."""
+        if self.allows_function(name):
+            return
+        if name.lower() in self.known:
+            raise RefusedError("ACCESS_DENIED", f"the function {_shown(name)} is not allowed here")
+        alike = get_close_matches(name, self.functions, n=3)
+        hint = f"; alike are {', '.join(alike)}" if alike else ""
+        raise RefusedError("UNKNOWN_FUNCTION", f"there is no function {_shown(name)}{hint}")
+
+    def allows_function(self, name: str) -> bool:
+        """Whether a function of that name, with or without combinators, may be called."""
+        if name in self.functions or name.lower() in self.folded:
+            return True
+        for suffix in self.combinators:
+            if name.endswith(suffix) and len(name) > len(suffix):
+                stem = name[: -len(suffix)]
+                if stem in self.aggregates or stem.lower() in self.folded or self.allows_function(stem):
+                    return True
+        return False
+
+
+def rules_from(
+    functions: list[list[Any]],
+    combinators: list[str],
+    *,
+    system_tables: Mapping[str, Tree],
+    views: Iterable[str],
+    time_columns: Mapping[str, frozenset[str]],
+) -> Rules:
+    """The rules for an engine.
+
+    Args:
+        functions: rows of name, is_aggregate, case_insensitive, alias_to, categories.
+        combinators: suffixes of aggregate functions.
+        system_tables, views, time_columns: as in `Rules`.
+    """
+    own = {name for name, _, _, alias, categories in functions if not alias and (categories in CATEGORIES or name in FUNCTIONS)} - NEVER
+    allowed = [row for row in functions if row[0] in own or row[3] in own]
+    return Rules(
+        functions=frozenset(row[0] for row in allowed) | FUNCTIONS,
+        folded=frozenset(row[0].lower() for row in allowed if row[2]),
+        known=frozenset(row[0].lower() for row in functions),
+        combinators=tuple(sorted(combinators)),
+        aggregates=frozenset(row[0] for row in allowed if row[1]),
+        system_tables=system_tables,
+        views=frozenset(views),
+        time_columns=time_columns,
+    )
+
+
+def check(text: str, *, reader: Reader, rules: Rules, parameters: Mapping[str, str], whole: bool = False) -> Statement:
+    """Looks whether a statement may run and what of it.
+
+    Args:
+        text: as the client sent it.
+        reader: the engine's parser.
+        rules: what is allowed.
+        parameters: values of the statement's `{name:Type}`; those of type Identifier are put in, so that they are looked at too.
+        whole: large relations need no limit in time, because they are only described.
+
+    Raises:
+        RefusedError: it may not, with the reason and what to do instead.
+    """
+    try:
+        canonical, text_of_tree = reader.read(text)
+    except RefusedError as refusal:
+        if _NO_TREE not in refusal.what.replace("\n", " "):
+            raise
+        return _described(reader.canonical(text), reader=reader, rules=rules, parameters=parameters)
+    walk = _Walk(rules, parameters, whole=whole)
+    try:
+        tree = _exact(json.loads(text_of_tree, parse_int=_number))
+        before = json.dumps(tree)
+        walk.statement(tree)
+        output_format, settings = walk.take_clauses(tree)
+        after = json.dumps(tree)
+    except RecursionError:
+        raise RefusedError("TOO_DEEP_AST", "the statement is nested too deeply") from None
+    again, written = reader.write(before, after) if after != before else reader.write(before) * 2
+    if _bare(again) != _bare(canonical):
+        raise RefusedError("NOT_IMPLEMENTED", "the statement has a part that cannot be checked; please write it in another way")
+    return Statement(written, output_format, settings, tuple(dict.fromkeys(walk.relations)))
+
+
+_QUOTED_OR_BRACKET = re.compile(r"""('(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*")|[()\s]""", re.DOTALL)
+
+
+def _bare(text: str) -> str:
+    """The text without brackets and spaces outside quotes: a tree forgets redundant ones, and what runs is written from the tree."""
+    return _QUOTED_OR_BRACKET.sub(lambda found: found[1] or "", text)
+
+
+def _number(text: str) -> float:
+    return -0.0 if text == "-0" else int(text)
+
+
+def _exact(node: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The tree with its floating point literals as such: the engine writes 1e20 as an integer that it cannot read."""
+    if isinstance(node, list):
+        return [_exact(item) for item in node]
+    if isinstance(node, dict):
+        exact = {name: _exact(value) for name, value in node.items()}
+        if node.get("field_type") == "Float64" and isinstance(node.get("value"), int):
+            exact["value"] = float(node["value"])
+        return exact
+    return node
+
+
+_NO_TREE = "supported by parseQueryToJSON"
+_DESCRIBE = "DESCRIBE TABLE "
+_SELECT_ALL = "SELECT * FROM "
+
+
+def _described(canonical: str, *, reader: Reader, rules: Rules, parameters: Mapping[str, str]) -> Statement:
+    """DESCRIBE, which has no tree, is checked as the SELECT from what it describes."""
+    if not canonical.startswith(_DESCRIBE):
+        raise _not_a_reading("this statement")
+    inner = check(_SELECT_ALL + canonical.removeprefix(_DESCRIBE), reader=reader, rules=rules, parameters=parameters, whole=True)
+    if not inner.text.startswith(_SELECT_ALL):
+        raise _not_a_reading("this DESCRIBE")
+    return replace(inner, text=_DESCRIBE + inner.text.removeprefix(_SELECT_ALL))
+
+
+def _not_a_reading(what: str) -> RefusedError:
+    return RefusedError(
+        "ACCESS_DENIED", f"{what} is not allowed: this server only reads (SELECT, DESCRIBE, SHOW TABLES, SHOW DATABASES, EXPLAIN)"
+    )
+
+
+_SHOW_KEYS = frozenset({"type", "databases", "full", "like", "not_like", "case_insensitive_like", "from", "limit_length"})
+_CLAUSES = frozenset({"format_ast", "settings_ast", "is_outfile_append", "is_outfile_truncate", "is_into_outfile_with_stdout"})
+
+
+class _Walk:
+    """One look over a tree. It refuses, notes what is read, and puts stand-ins in place of system tables and identifier parameters."""
+
+    def __init__(self, rules: Rules, parameters: Mapping[str, str], *, whole: bool) -> None:
+        self.relations: list[str] = []
+        self._rules = rules
+        self._parameters = parameters
+        self._compared: list[frozenset[str]] = []
+        self._whole = whole
+        self._named: frozenset[str] = frozenset()
+
+    def statement(self, tree: Tree) -> None:
+        """The whole of it."""
+        self._named = frozenset(_with_names(tree))
+        kind = tree.get("type")
+        if "out_file" in tree:
+            raise RefusedError("ACCESS_DENIED", "INTO OUTFILE is not allowed: the answer is the result")
+        if kind == "ShowTablesQuery":
+            self._show(tree)
+        elif kind == "ExplainQuery":
+            self._explain(tree)
+        elif kind in {"SelectWithUnionQuery", "SelectIntersectExceptQuery"}:
+            self._top(tree)
+        else:
+            raise _not_a_reading(_words(str(kind)))
+
+    def take_clauses(self, tree: Tree) -> tuple[str | None, dict[str, str]]:
+        """Takes FORMAT and SETTINGS off the statement."""
+        settings: dict[str, str] = {}
+        name = None
+        inner = tree.get("query") if tree.get("type") == "ExplainQuery" else None
+        for top in (tree, *([inner] if inner else [])):
+            clause = top.pop("format_ast", None)
+            name = name or (clause["name"] if clause else None)
+            settings |= _changes(top.pop("settings_ast", None))
+            for select in _only_select(top):
+                settings |= _changes(select.pop("settings", None))
+        if name is not None and name not in FORMATS:
+            raise RefusedError("UNKNOWN_FORMAT", f"the format {name} is not served; what is: {', '.join(sorted(FORMATS))}")
+        return name, settings
+
+    def _top(self, tree: Tree) -> None:
+        """A query whose FORMAT and SETTINGS are taken off later, so that they are no reason to refuse it."""
+        ours = {name: value for name, value in tree.items() if name not in _CLAUSES}
+        held = [(select, select.pop("settings")) for select in _only_select(tree) if "settings" in select]
+        self._visit(ours)
+        for select, clause in held:
+            select["settings"] = clause
+
+    def _show(self, tree: Tree) -> None:
+        if unknown := set(tree) - _SHOW_KEYS - _CLAUSES:
+            raise RefusedError(
+                "ACCESS_DENIED", f"SHOW TABLES and SHOW DATABASES are the only SHOW that is allowed, not {', '.join(sorted(unknown))}"
+            )
+        database = tree.get("from", {"name": DATABASE})
+        if database.get("name") != DATABASE or "children" in database:
+            raise RefusedError("ACCESS_DENIED", f"only the tables of {DATABASE} can be shown")
+        self._visit(tree.get("limit_length", []))
+        tree["from"] = {"type": "Identifier", "name": DATABASE}
+        if tree.get("databases"):
+            del tree["from"]
+
+    def _explain(self, tree: Tree) -> None:
+        query = tree.get("query")
+        if (
+            tree.get("kind") not in EXPLAIN_KINDS
+            or "settings" in tree
+            or not isinstance(query, dict)
+            or set(tree) - _CLAUSES - {"type", "kind", "query"}
+        ):
+            raise RefusedError(
+                "ACCESS_DENIED", f"this EXPLAIN is not allowed; what is: {', '.join(sorted(EXPLAIN_KINDS))}, without options"
+            )
+        self._top(query)
+
+    def _visit(self, node: Any) -> None:  # noqa: ANN401 - any JSON
+        if isinstance(node, list):
+            for item in node:
+                self._visit(item)
+        elif isinstance(node, dict):
+            kind = node.get("type")
+            if kind == "Literal":
+                return
+            if kind not in NODES:
+                raise RefusedError("ACCESS_DENIED", f"{_words(str(kind))} is not allowed in a query here")
+            special = getattr(self, f"_visit_{kind}", None)
+            if special is None:
+                self._inside(node)
+            else:
+                special(node)
+
+    def _inside(self, node: Tree, *, without: tuple[str, ...] = ()) -> None:
+        for name, value in node.items():
+            if isinstance(value, dict | list) and name not in without:
+                self._visit(value)
+
+    def _visit_SelectWithUnionQuery(self, node: Tree) -> None:  # noqa: N802 - the engine's name
+        if "out_file" in node or "format_ast" in node or "settings_ast" in node:
+            raise RefusedError("ACCESS_DENIED", "FORMAT, SETTINGS and INTO OUTFILE are not allowed inside a query")
+        self._inside(node, without=("list_of_modes",))
+
+    def _visit_SelectQuery(self, node: Tree) -> None:  # noqa: N802
+        if "settings" in node:
+            raise RefusedError("READONLY", "SETTINGS is allowed at the end of the whole statement only")
+        compared = {name for clause in ("where", "prewhere") for name in _compared(node.get(clause))}
+        self._compared.append(frozenset(compared))
+        self._inside(node)
+        self._compared.pop()
+
+    def _visit_Function(self, node: Tree) -> None:  # noqa: N802
+        name = str(node.get("name"))
+        self._rules.check_function(name)
+        if name in _SPELT_OUT:
+            self._spelt_out(name, node)
+        if _MEMBERSHIP.fullmatch(name):
+            arguments = node.get("arguments", {}).get("children", [])
+            for argument in arguments[1:]:
+                if argument.get("type") == "Identifier":
+                    self._identifier_as_table(argument)
+        self._inside(node)
+
+    def _visit_ColumnsApplyTransformer(self, node: Tree) -> None:  # noqa: N802
+        name = node.get("func_name")
+        if name:
+            self._rules.check_function(str(name))
+        if name in _SPELT_OUT:
+            raise RefusedError("ACCESS_DENIED", f"{name} cannot be applied to columns here")
+        self._inside(node)
+
+    def _spelt_out(self, name: str, node: Tree) -> None:
+        """Looks at the aggregate function that a string names; the engine would run what is constant in its parameters."""
+        first = next(iter(node.get("arguments", {}).get("children", [])), {})
+        spec = first.get("value", {}).get("value") if first.get("type") == "Literal" else None
+        found = _AGGREGATE.fullmatch(spec) if isinstance(spec, str) else None
+        if found is None:
+            raise RefusedError("ACCESS_DENIED", f"{name} takes an aggregate function as plain text here, such as 'sum' or 'quantile(0.9)'")
+        self._rules.check_function(found[1])
+
+    def _visit_Identifier(self, node: Tree) -> None:  # noqa: N802
+        self._fill_in(node)
+
+    def _visit_TableExpression(self, node: Tree) -> None:  # noqa: N802
+        table, function = node.get("database_and_table_name"), node.get("table_function")
+        self._inside(node, without=("database_and_table_name", "table_function"))
+        if table is not None:
+            self._fill_in(table)
+            self._table(node, table)
+        if function is not None:
+            self._table_function(function)
+
+    def _table(self, expression: Tree, table: Tree) -> None:
+        database, name = _split(table)
+        if database == "system" and name in self._rules.system_tables:
+            stand_in = copy.deepcopy(self._rules.system_tables[name])
+            stand_in["alias"] = table.get("alias", name)
+            del expression["database_and_table_name"]
+            expression["subquery"] = stand_in
+            return
+        if database not in {None, DATABASE}:
+            raise _foreign(database, name, self._rules)
+        if database is not None or name not in self._named:
+            self._note(name)
+
+    def _identifier_as_table(self, node: Tree) -> None:
+        """What stands to the right of IN and may be a table."""
+        self._fill_in(node)
+        parts = node.get("name_parts", [node.get("name")])
+        if len(parts) > 1 and str(parts[0]).lower() in _FOREIGN_DATABASES:
+            raise _foreign(str(parts[0]), str(parts[-1]), self._rules)
+        if parts[0] == DATABASE or len(parts) == 1:
+            self._note(str(parts[-1]), certain=parts[0] == DATABASE)
+
+    def _table_function(self, node: Tree) -> None:
+        name = str(node.get("name"))
+        database, dot, view = name.rpartition(".")
+        if dot and database == DATABASE and _NAME.fullmatch(view):
+            self._note(view)
+        elif not dot and name not in TABLE_FUNCTIONS and _NAME.fullmatch(name) and name in self._rules.views:
+            self._note(name)
+        elif dot or name not in TABLE_FUNCTIONS:
+            allowed = ", ".join(sorted(TABLE_FUNCTIONS))
+            raise RefusedError(
+                "ACCESS_DENIED", f"the table function {_shown(name)} is not allowed; what is: views of {DATABASE}, {allowed}"
+            )
+        if name == "values":
+            self._structure(node)
+        self._inside(node)
+
+    def _structure(self, node: Tree) -> None:
+        """Refuses columns with expressions in the text that `values` may begin with; the engine would run them."""
+        first = next(iter(node.get("arguments", {}).get("children", [])), {})
+        text = first.get("value", {}).get("value") if first.get("type") == "Literal" else self._parameters.get(str(first.get("name")))
+        if isinstance(text, str) and _EXPRESSION_OF_COLUMN.search(text):
+            raise RefusedError("ACCESS_DENIED", "the columns of values() have a name and a type here and nothing else")
+
+    def _note(self, name: str, *, certain: bool = True) -> None:
+        columns = self._rules.time_columns.get(name)
+        if columns is not None and not self._whole and not any(columns & compared for compared in self._compared):
+            shown, one = " or ".join(sorted(columns)), max(columns)
+            raise RefusedError(
+                "TOO_MANY_ROWS",
+                f"{DATABASE}.{name} holds too much to be read whole: say when, "
+                f"for example WHERE {one} >= '2024-12-01' AND {one} < '2024-12-02' (a condition on {shown})",
+            )
+        if certain:
+            self.relations.append(name)
+
+    def _fill_in(self, node: Tree) -> None:
+        """Puts the values of identifier parameters in their place."""
+        holes = [child for child in node.get("children", []) if child.get("type") == "QueryParameter"]
+        if not holes:
+            return
+        values = iter([self._identifier(hole) for hole in holes])
+        parts = [part or next(values) for part in node.get("name_parts", [""])]
+        if any(True for _ in values) or len(holes) != len(node["children"]):
+            raise RefusedError("BAD_QUERY_PARAMETER", "identifier parameters stand where they cannot be put in")
+        node["name"], node["name_parts"] = ".".join(parts), parts
+        if len(parts) == 1:
+            del node["name_parts"]
+        del node["children"]
+
+    def _identifier(self, hole: Tree) -> str:
+        name = str(hole.get("name"))
+        value = self._parameters.get(name)
+        if hole.get("param_type") != "Identifier" or value is None or _NAME.fullmatch(value) is None:
+            raise RefusedError("BAD_QUERY_PARAMETER", f"the parameter {_shown(name)} names a table or column: letters, digits and _ only")
+        return value
+
+
+def _compared(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Last parts of the names that a condition compares with something; what a query inside it does is its own affair."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _compared(item)
+    elif isinstance(node, dict) and node.get("type") != "Subquery":
+        if node.get("type") == "Function" and node.get("name") in _COMPARISONS:
+            yield from _names(node)
+        else:
+            for value in node.values():
+                yield from _compared(value)
+
+
+def _names(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    if isinstance(node, list):
+        for item in node:
+            yield from _names(item)
+    elif isinstance(node, dict) and node.get("type") != "Subquery":
+        if node.get("type") == "Identifier":
+            yield str(node.get("name")).rpartition(".")[2]
+        for value in node.values():
+            yield from _names(value)
+
+
+def _with_names(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Names that WITH gives to queries."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _with_names(item)
+    elif isinstance(node, dict):
+        if node.get("type") == "WithElement":
+            yield str(node.get("name"))
+        for value in node.values():
+            yield from _with_names(value)
+
+
+def _split(table: Tree) -> tuple[str | None, str]:
+    parts = [str(part) for part in table.get("name_parts", [table.get("name")])]
+    if len(parts) > 2:  # noqa: PLR2004 - database and name
+        raise RefusedError("UNKNOWN_TABLE", f"there is no table {_shown('.'.join(parts))}")
+    return (parts[0] if len(parts) > 1 else None), parts[-1]
+
+
+def _foreign(database: str | None, name: str, rules: Rules) -> RefusedError:
+    if database == "system":
+        served = ", ".join(sorted(rules.system_tables))
+        return RefusedError("ACCESS_DENIED", f"the table system.{_shown(name)[1:-1]} is not served; of system there are: {served}")
+    return RefusedError(
+        "ACCESS_DENIED", f"the database {_shown(str(database))} is not served; tables are in {DATABASE}, SHOW TABLES lists them"
+    )
+
+
+def _changes(clause: Tree | None) -> dict[str, str]:
+    if clause is None:
+        return {}
+    if set(clause) - {"type", "changes", "is_standalone"}:
+        raise RefusedError("READONLY", "SETTINGS takes names and values only")
+    return {str(change["name"]): str(change["value"].get("value", "")) for change in clause.get("changes", [])}
+
+
+def _only_select(tree: Tree) -> list[Tree]:
+    """The statement's SELECT where it has just one."""
+    children = tree.get("list_of_selects", {}).get("children", []) if isinstance(tree.get("list_of_selects"), dict) else []
+    return children if len(children) == 1 and children[0].get("type") == "SelectQuery" else []
+
+
+def _words(kind: str) -> str:
+    return " ".join(re.findall(r"[A-Z][a-z]+", kind.removesuffix("Query"))).upper() or "this statement"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 64 else text[:61] + "...")  # noqa: PLR2004

@@ -1,0 +1,16 @@
+// The state of the page in its address, so that a query can be shared. What a link brings is shown and not run: that is the reader's to decide.
+
+const CHART = ['kind', 'x', 'y', 'series'];
+
+export function toHash(view, sql, chart) {
+  const values = new URLSearchParams({ view, sql });
+  for (const name of CHART) if (chart[name] !== undefined) values.set(name, chart[name]);
+  return `#${values}`;
+}
+
+export function fromHash(hash) {
+  const values = new URLSearchParams(hash.slice(1));
+  if (!values.has('sql')) return null;
+  const chart = Object.fromEntries(CHART.filter((name) => values.has(name)).map((name) => [name, values.get(name)]));
+  return { view: values.get('view'), sql: values.get('sql'), chart };
+}

@@ -1,0 +1,107 @@
+"""Settings that a client may send, in the address or in a SETTINGS clause, and what becomes of each.
+
+Every other setting is refused: the engine runs read only, and these are handed to it from outside for one query.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pointline.sql.server.codes import RefusedError
+from pointline.sql.server.names import named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pointline.sql.server.config import Limits
+
+# Read by the server itself, or without meaning here: sessions keep nothing, results are sent when they are complete.
+TRANSPORT = named("""
+    query database default_format user password quota_key session_id session_timeout session_check query_id compress decompress
+    enable_http_compression http_zlib_compression_level wait_end_of_query buffer_size client_protocol_version role stacktrace
+    send_progress_in_http_headers http_headers_progress_interval_ms http_response_buffer_size add_http_cors_header
+    cancel_http_readonly_queries_on_client_close http_make_head_request http_write_exception_in_output_format readonly log_queries
+    log_comment max_query_size output_format_compression_level network_compression_method session_timezone http_send_timeout
+    http_receive_timeout
+""")
+
+_RESULT = named("""
+    join_use_nulls join_default_strictness union_default_mode except_default_mode intersect_default_mode extremes limit offset
+    group_by_use_nulls aggregate_functions_null_for_empty transform_null_in count_distinct_implementation prefer_column_name_to_alias
+    date_time_input_format date_time_output_format date_time_overflow_behavior bool_true_representation bool_false_representation
+    format_csv_delimiter format_csv_null_representation format_tsv_null_representation max_block_size result_overflow_mode totals_mode
+""")
+_OUTPUT = re.compile(r"output_format_(?!schema)[a-z0-9_]+")
+_VALUE = re.compile(r"[\w .,:;|+*/-]{0,64}", re.ASCII)
+
+# Limits can be lowered, never raised; 0 asks for no limit and gets the server's.
+_LIMITS = ("max_execution_time", "max_memory_usage", "max_rows_to_read", "max_result_rows", "max_result_bytes", "max_threads")
+
+# What a worker may not write to disk it must hold in memory, within its limit.
+_ALWAYS = {"max_bytes_ratio_before_external_group_by": "0", "max_bytes_ratio_before_external_sort": "0"}
+
+ACCEPTED = sorted(_RESULT | set(_LIMITS))
+"""Names that are handed to the engine, beside ``output_format_…``."""
+
+
+def is_accepted(name: str) -> bool:
+    """Whether the setting is handed to the engine."""
+    return name in _RESULT or name in _LIMITS or _OUTPUT.fullmatch(name) is not None
+
+
+def for_engine(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
+    """The engine's settings for one query.
+
+    Args:
+        asked: what the client sent, without the names in `TRANSPORT`.
+        limits: the user's.
+
+    Returns:
+        Limits first, then what was asked for, in name order.
+
+    Raises:
+        RefusedError: a setting that is not accepted, or a value that cannot be one.
+    """
+    highest = {
+        "max_execution_time": limits.time_s,
+        "max_memory_usage": limits.memory_mb * 1_000_000,
+        "max_rows_to_read": limits.rows_read,
+        "max_result_rows": limits.rows_returned,
+        "max_result_bytes": limits.megabytes_returned * 1_000_000,
+        "max_threads": limits.threads,
+    }
+    chosen: dict[str, str] = dict(_ALWAYS)
+    chosen |= {name: _number(value) for name, value in highest.items()}
+    for name, value in sorted(asked.items()):
+        if not is_accepted(name):
+            raise RefusedError(
+                "READONLY",
+                f"the setting {_shown(name)} cannot be changed here; what can: {', '.join(ACCEPTED)}, output_format_*",
+            )
+        if _VALUE.fullmatch(value) is None:
+            raise RefusedError(
+                "BAD_ARGUMENTS", f"the value of the setting {_shown(name)} is not one: at most 64 letters, digits and ordinary signs"
+            )
+        if name == "count_distinct_implementation" and re.fullmatch(r"uniq\w*", value) is None:
+            raise RefusedError("BAD_ARGUMENTS", f"the setting {name} takes one of the functions uniq…, not {_shown(value)}")
+        chosen[name] = _lowered(name, value, highest[name]) if name in highest else value
+    return chosen
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
+
+
+def _lowered(name: str, value: str, highest: float) -> str:
+    number = re.fullmatch(r"\d{1,18}(\.\d{1,6})?", value)
+    if number is None or (number[1] and name != "max_execution_time"):
+        raise RefusedError("BAD_ARGUMENTS", f"the setting {name} takes a number, not {_shown(value)}")
+    asked = float(value)
+    if asked == 0 or asked >= highest:
+        return _number(highest)
+    return value
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 64 else text[:61] + "...")  # noqa: PLR2004

@@ -1,0 +1,254 @@
+"""A process that runs queries, one after another, behind the walls of `pointline.sql.server.sandbox`.
+
+It is started as ``python -m pointline.sql.server.worker`` and reads a `Post` off standard input, then jobs; what it says goes to standard
+output. The order is what makes it safe: walls first, then the engine, then no more writing, and only then the first query.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pointline.errors import PointlineError
+from pointline.sql.server import channel, sandbox
+from pointline.sql.server.channel import Answer, Job
+from pointline.sql.server.codes import RefusedError, from_engine
+from pointline.sql.server.config import Limits
+from pointline.sql.server.encoding import REVISION_WITH_SERIALIZATION, compressed, native_blocks
+from pointline.sql.server.formats import FORMATS
+from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_from
+from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
+from pointline.sql.server.settings import ACCEPTED, for_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_PR_SET_PDEATHSIG = 1
+_KEPT_STATEMENTS = 512
+_KEPT_TEXT = 20_000
+MEMORY_BESIDE_QUERIES_MB = 1_000
+
+
+@dataclass(frozen=True)
+class Post:
+    """Where a worker works.
+
+    Attributes:
+        catalogue: the worker's own copy of the engine's catalogue.
+        config: the engine's configuration file.
+        folder: working directory, and the worker's own.
+        read: what stays readable beside the interpreter: the lake, and the shared part of the catalogue.
+        memory_mb: what a query may use at most.
+        confined: whether the walls go up.
+        time_columns: relation -> columns of time, of those that are not read whole.
+    """
+
+    catalogue: str
+    config: str
+    folder: str
+    read: list[str]
+    memory_mb: int
+    confined: bool = True
+    time_columns: dict[str, list[str]] = field(default_factory=dict)
+
+    def encoded(self) -> bytes:
+        """As a frame's bytes."""
+        return json.dumps(asdict(self)).encode()
+
+
+class Bench:
+    """The engine in this process, and what it takes to look at a statement and to run it."""
+
+    def __init__(self, post: Post) -> None:
+        from importlib import import_module
+
+        self._open = import_module("chdb.session").Session
+        self._place = f"{post.catalogue}?config-file={quote(post.config, safe='/')}&database={DATABASE}"
+        self._kept = self._open(self._place)  # the engine lives as long as one session does
+        self._parser = self._open(self._place)
+        self._rules = self._make_rules(post)
+        self._looked_at: dict[tuple[str, str], Statement] = {}
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+        return str(self._rows("SELECT version()")[0][0])
+
+    def look_at(self, job: Job) -> Statement:
+        """Checks a job's statement; one that was checked before is remembered."""
+        key = (job.text, json.dumps(job.parameters, sort_keys=True))
+        found = self._looked_at.get(key)
+        if found is None:
+            found = check(job.text, reader=self, rules=self._rules, parameters=job.parameters)
+            if len(self._looked_at) >= _KEPT_STATEMENTS:
+                self._looked_at.clear()
+            if len(key[0]) + len(key[1]) <= _KEPT_TEXT:
+                self._looked_at[key] = found
+        return found
+
+    def run(self, job: Job) -> tuple[Answer, Iterator[bytes | memoryview]]:
+        """Runs a job and gives what it found, compressed as the job says.
+
+        Raises:
+            RefusedError: the statement may not run, or the engine stopped it.
+        """
+        statement = self.look_at(job)
+        limits = Limits(**job.limits)
+        settings = for_engine({**job.settings, **statement.settings}, limits)
+        output_format = statement.output_format or job.default_format
+        if output_format not in FORMATS:
+            raise RefusedError("UNKNOWN_FORMAT", f"the format {output_format!r} is not served; what is: {', '.join(sorted(FORMATS))}")
+        given = "".join(f"&{name}={quote(value, safe='')}" for name, value in settings.items())
+        as_blocks = output_format == "Native" and job.revision >= REVISION_WITH_SERIALIZATION
+        try:
+            session = self._open(self._place + given)
+            try:
+                result = session.query(statement.text, "Buffers" if as_blocks else output_format, params=job.parameters)
+                columns = self._columns(session, statement.text, job) if as_blocks else []
+            finally:
+                session.close()
+        except RuntimeError as error:
+            raise from_engine(str(error)) from None
+        view = result.get_memview().view()
+        if len(view) > limits.megabytes_returned * 1_000_000:
+            raise RefusedError("TOO_MANY_ROWS_OR_BYTES", f"the result has {len(view):,} bytes, more than {limits.megabytes_returned} MB")
+        answer = Answer(
+            output_format,
+            rows=result.rows_read(),
+            rows_read=result.storage_rows_read(),
+            bytes_read=result.storage_bytes_read(),
+            elapsed_s=result.elapsed(),
+            relations=list(statement.relations),
+        )
+        chunks: Iterable[bytes | memoryview] = native_blocks(view, columns) if as_blocks else _sliced(view)
+        return answer, compressed(chunks, job.compression)
+
+    def read(self, text: str) -> tuple[str, str]:
+        """A statement's canonical text and its tree."""
+        query = "SELECT formatQuerySingleLine({q:String}), parseQueryToJSON({q:String})"
+        ((canonical, tree),) = self._rows(query, q=text)
+        return canonical, tree
+
+    def canonical(self, text: str) -> str:
+        """A statement's canonical text."""
+        return str(self._rows("SELECT formatQuerySingleLine({q:String})", q=text)[0][0])
+
+    def write(self, *trees: str) -> list[str]:
+        """Canonical texts of trees."""
+        names = [f"t{n}" for n in range(len(trees))]
+        query = "SELECT " + ", ".join(f"formatQueryFromJSON({{{name}:String}})" for name in names)
+        return list(self._rows(query, **dict(zip(names, trees, strict=True)))[0])
+
+    @staticmethod
+    def _columns(session: Any, text: str, job: Job) -> list[tuple[str, str]]:  # noqa: ANN401 - chdb has no types
+        """Names and types of a result's columns."""
+        if text.startswith(("SELECT", "WITH", "(")):
+            described = session.query(f"DESCRIBE TABLE ({text})", "JSONCompact", params=job.parameters)
+            return [(row[0], row[1]) for row in json.loads(described.bytes())["data"]]
+        small = session.query(text, "JSONCompact", params=job.parameters)  # what describes, shows or explains
+        return [(column["name"], column["type"]) for column in json.loads(small.bytes())["meta"]]
+
+    def _rows(self, query: str, **parameters: str) -> list[list[Any]]:
+        try:
+            result = self._parser.query(query, "JSONCompact", params={name: escaped(value) for name, value in parameters.items()})
+        except RuntimeError as error:
+            self._parser.close()  # a session that met an error may hand leftovers of it to the next result
+            self._parser = self._open(self._place)
+            raise from_engine(str(error)) from None
+        return json.loads(result.bytes())["data"]  # type: ignore[no-any-return]
+
+    def _make_rules(self, post: Post) -> Rules:
+        functions = self._rows(
+            "SELECT name, is_aggregate, case_insensitive, alias_to, categories FROM system.functions WHERE origin = 'System'"
+        )
+        combinators = [row[0] for row in self._rows("SELECT name FROM system.aggregate_function_combinators WHERE NOT is_internal")]
+        views = [row[0] for row in self._rows("SELECT name FROM system.tables WHERE database = {d:String}", d=DATABASE)]
+        accepted = ", ".join(f"'{name}'" for name in (*ACCEPTED, *READ_BY_THE_SERVER))
+        stand_ins = {name: self._subquery(text.replace("{accepted}", accepted)) for name, text in STAND_INS.items()}
+        return rules_from(
+            functions,
+            combinators,
+            system_tables=stand_ins,
+            views=views,
+            time_columns={name: frozenset(columns) for name, columns in post.time_columns.items()},
+        )
+
+    def _subquery(self, text: str) -> dict[str, Any]:
+        tree = json.loads(self.read(f"SELECT * FROM ({text})")[1])
+        element = tree["list_of_selects"]["children"][0]["tables"]["children"][0]
+        found: dict[str, Any] = element["table_expression"]["subquery"]
+        return found
+
+
+def escaped(text: str) -> str:
+    """A value as the engine reads parameters."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _sliced(view: memoryview) -> Iterator[memoryview]:
+    for start in range(0, len(view), channel.CHUNK_BYTES):
+        yield view[start : start + channel.CHUNK_BYTES]
+
+
+def serve_jobs(bench: Bench, source: int, sink: int) -> None:
+    """Answers jobs until the pipe they come from ends."""
+    while (frame := channel.receive(source)) is not None:
+        job = Job(**json.loads(frame[1]))
+        began = time.perf_counter()
+        try:
+            answer, chunks = bench.run(job)
+            channel.send_json(sink, channel.ANSWER, asdict(answer))
+            for chunk in chunks:
+                for part in _sliced(memoryview(chunk)):
+                    channel.send(sink, channel.DATA, part)
+            channel.send_json(sink, channel.END, {"seconds": time.perf_counter() - began})
+        except RefusedError as refusal:
+            said = {"name": refusal.name, "message": refusal.what, "code": refusal.code, "status": refusal.status}
+            channel.send_json(sink, channel.REFUSED, said)
+
+
+def main() -> None:
+    """The process from start to end."""
+    sink = os.dup(1)
+    os.dup2(2, 1)  # what a library prints must not get between the frames
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its workers
+    frame = channel.receive(0)
+    if frame is None:
+        return
+    post = Post(**json.loads(frame[1]))
+    try:
+        bench = _take_post(post)
+    except PointlineError as error:
+        channel.send_json(sink, channel.REFUSED, {"message": str(error)})
+        sys.exit(2)
+    channel.send_json(sink, channel.READY, {"version": bench.version, "pid": os.getpid()})
+    serve_jobs(bench, 0, sink)
+
+
+def _take_post(post: Post) -> Bench:
+    scratch = Path(post.catalogue) / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = str(scratch)
+    os.chdir(post.folder)
+    if post.confined:
+        read = sandbox.readable_for_python(Path(path) for path in post.read)
+        sandbox.confine(sandbox.Walls(read=read, write=(Path(post.catalogue),)))
+    bench = Bench(post)
+    if post.confined:
+        sandbox.forbid_writing()
+        sandbox.limit_memory((2 * post.memory_mb + MEMORY_BESIDE_QUERIES_MB) * 1_000_000)
+    return bench
+
+
+if __name__ == "__main__":
+    main()

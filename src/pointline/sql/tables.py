@@ -1,0 +1,202 @@
+"""Small tables that the views need beside the lake's own: instruments, coverage, and which source serves which day of a market."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline import clock
+from pointline.lake.catalog import coverage
+from pointline.sql.links import Names, exchange_name
+from pointline.sql.ohlcv import CandleSource, seconds_of
+
+if TYPE_CHECKING:
+    from pointline.lake.store import Lake
+
+_DAY_S = clock.DAY_US // clock.SECOND_US
+
+INSTRUMENTS: dict[str, pl.DataType] = {
+    "exchange": pl.String(),
+    "market": pl.String(),
+    "native_symbol": pl.String(),
+    "base_asset": pl.String(),
+    "quote_asset": pl.String(),
+    "settle_asset": pl.String(),
+    "asset_type": pl.String(),
+    "contract_type": pl.String(),
+    "contract_size": pl.Float64(),
+    "expiration": pl.Datetime("ms", "UTC"),
+    "price_increment": pl.Float64(),
+    "quantity_increment": pl.Float64(),
+    "listed": pl.Datetime("ms", "UTC"),
+    "valid_from": pl.Datetime("ms", "UTC"),
+}
+COVERAGE: dict[str, pl.DataType] = {
+    "kind": pl.String(),
+    "exchange": pl.String(),
+    "market": pl.String(),
+    "native_symbol": pl.String(),
+    "first_date": pl.Date(),
+    "last_date": pl.Date(),
+    "partitions": pl.Int64(),
+    "missing_partitions": pl.Int64(),
+    "row_count": pl.Int64(),
+}
+CANDLE_DAYS: dict[str, pl.DataType] = {
+    "exchange": pl.String(),
+    "market": pl.String(),
+    "seconds": pl.Int64(),
+    "day": pl.Int64(),
+    "rank": pl.Int64(),
+}
+COVERED_TRADES: dict[str, pl.DataType] = {"exchange": pl.String(), "market": pl.String(), "file": pl.String(), "seconds": pl.Int64()}
+
+
+def instrument_table(lake: Lake, names: Names) -> pl.DataFrame:
+    """The newest version of every instrument in `INSTRUMENTS`, by exchange and market."""
+    newest = lake.registry().frame.group_by("exchange", "exchange_symbol", maintain_order=True).last()
+    markets = [
+        names.market(exchange, symbol, clock.date_text(start_us))
+        for exchange, symbol, start_us in newest.select("exchange", "exchange_symbol", "valid_from_us").iter_rows()
+    ]
+    return (
+        newest.with_columns(
+            pl.col("exchange").map_elements(exchange_name, return_dtype=pl.String()),
+            pl.Series("market", markets, dtype=pl.String()),
+            pl.col("contract_type").str.to_uppercase(),
+            native_symbol="exchange_symbol",
+            expiration=_moment("expiry_us"),
+            quantity_increment="qty_increment",
+            listed=_moment("listed_us"),
+            valid_from=_moment("valid_from_us"),
+        )
+        .select(list(INSTRUMENTS))
+        .sort("exchange", "market", "native_symbol")
+    )
+
+
+def _moment(name: str) -> pl.Expr:
+    return pl.from_epoch(name, time_unit="us").dt.replace_time_zone("UTC").dt.cast_time_unit("ms")
+
+
+def coverage_table(lake: Lake, names: Names) -> pl.DataFrame:
+    """What the lake holds per table and instrument, in `COVERAGE`."""
+    held = coverage(lake)
+    markets = [
+        names.market(exchange, symbol, last_date)
+        for exchange, symbol, last_date in held.select("exchange", "symbol", "last_date").iter_rows()
+    ]
+    return (
+        held.with_columns(
+            pl.col("exchange").map_elements(exchange_name, return_dtype=pl.String()),
+            pl.Series("market", markets, dtype=pl.String()),
+            pl.col("first_date", "last_date").str.to_date(),
+            native_symbol="symbol",
+            row_count="rows",
+        )
+        .select(list(COVERAGE))
+        .sort("kind", "exchange", "market", "native_symbol")
+    )
+
+
+def candle_sources(lake: Lake) -> list[tuple[str, int]]:
+    """The tables that candles can be made from with the length of their candles, the finest first, trades last."""
+    found = [(kind, seconds) for kind in lake.kinds() if (seconds := seconds_of(kind)) is not None and not lake.listing(kind).is_empty()]
+    found.sort(key=lambda source: source[1])
+    if not lake.listing("trades").is_empty():
+        found.append(("trades", 0))
+    return found
+
+
+def day_sources(lake: Lake, names: Names) -> tuple[list[CandleSource], pl.DataFrame, pl.DataFrame]:
+    """Which tables candles are made from, and which of them serves a day of a market that several hold.
+
+    Returns:
+        The sources, the finest first; the days on which a table has candles, of markets that several tables hold, where the lowest rank
+        serves the day (`CANDLE_DAYS`); and the files of trades all of whose days have candles (`COVERED_TRADES`).
+    """
+    sources = candle_sources(lake)
+    if not sources:
+        sources = [("candles_1m", 60)]
+    held = pl.concat([lake.listing(kind).select("exchange", "symbol").unique().with_columns(kind=pl.lit(kind)) for kind, _ in sources])
+    contested = held.filter(pl.len().over("exchange", "symbol") > 1)
+    pairs = set(contested.select("exchange", "symbol").iter_rows())
+    counted = [_candle_days(lake, names, kind, seconds, pairs) for kind, seconds in sources if kind != "trades"]
+    days = pl.concat([pl.DataFrame(schema={**CANDLE_DAYS, "candles": pl.Int64}).drop("rank"), *counted])
+    whole = pl.col("candles") * pl.col("seconds") >= _DAY_S
+    ranked = (
+        days.group_by("exchange", "market", "seconds", "day")
+        .agg(pl.col("candles").sum())
+        .with_columns(rank=pl.col("seconds") + pl.when(whole).then(0).otherwise(_DAY_S + 1))
+        .select(list(CANDLE_DAYS))
+        .sort(list(CANDLE_DAYS))
+    )
+    kinds = set(contested["kind"])
+    found = [CandleSource(kind, seconds, contested=kind in kinds) for kind, seconds in sources]
+    return found, ranked, _covered_trades(lake, names, ranked, pairs)
+
+
+def _candle_days(lake: Lake, names: Names, kind: str, seconds: int, pairs: set[tuple[str, str]]) -> pl.DataFrame:
+    """How many candles of these instruments start on each day (since 1970)."""
+    step_us = seconds * clock.SECOND_US
+    rows: list[tuple[str, str, int, int, int]] = []
+    for path, exchange, symbol, date, count, first_end_us, last_end_us in _bounds(lake, kind, pairs).iter_rows():
+        own = (exchange_name(exchange), names.market(exchange, symbol, date), seconds)
+        if first_end_us is not None and last_end_us - first_end_us == (count - 1) * step_us:  # no candle is missing between them
+            start_us, end_us = first_end_us - step_us, last_end_us
+            for day_us in clock.days_in(start_us, end_us):
+                candles = (min(end_us, day_us + clock.DAY_US) - max(start_us, day_us)) // step_us
+                rows.append((*own, day_us // clock.DAY_US, candles))
+        else:
+            starts = pl.scan_parquet(lake.table_path(kind) / path, hive_partitioning=False).select(day=pl.col("start_us") // clock.DAY_US)
+            rows += [(*own, day, candles) for day, candles in starts.group_by("day").len().collect().iter_rows()]
+    return pl.DataFrame(rows, schema=["exchange", "market", "seconds", "day", "candles"], orient="row").cast(
+        {"exchange": pl.String, "market": pl.String, "seconds": pl.Int64, "day": pl.Int64, "candles": pl.Int64}
+    )
+
+
+def _covered_trades(lake: Lake, names: Names, days: pl.DataFrame, pairs: set[tuple[str, str]]) -> pl.DataFrame:
+    if days.is_empty():
+        return pl.DataFrame(schema=COVERED_TRADES)
+    covered: dict[tuple[str, str, int], set[int]] = {}
+    for exchange, market, seconds, day, _ in days.iter_rows():
+        covered.setdefault((exchange, market, seconds), set()).add(day)
+    by_market: dict[tuple[str, str], list[int]] = {}
+    for exchange, market, seconds in covered:
+        by_market.setdefault((exchange, market), []).append(seconds)
+    rows: list[tuple[str, str, str, int]] = []
+    for _, exchange_id, symbol, date, _, first_us, last_us in _bounds(lake, "trades", pairs).iter_rows():
+        exchange, market = exchange_name(exchange_id), names.market(exchange_id, symbol, date)
+        if first_us is None:
+            continue
+        own = range(first_us // clock.DAY_US, last_us // clock.DAY_US + 1)
+        rows += [
+            (exchange, market, f"{date}.parquet", seconds)
+            for seconds in by_market.get((exchange, market), ())
+            if covered[exchange, market, seconds].issuperset(own)
+        ]
+    return pl.DataFrame(rows, schema=COVERED_TRADES, orient="row").sort(list(COVERED_TRADES))
+
+
+def _bounds(lake: Lake, kind: str, pairs: set[tuple[str, str]]) -> pl.DataFrame:
+    """Path, exchange, symbol, date, rows and the first and last ts_event_us of these instruments' live files."""
+    table = lake.delta(kind)
+    columns = ("path", "exchange", "symbol", "date", "rows", "first_us", "last_us")
+    if table is None or not pairs:
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
+    actions = pl.DataFrame(table.get_add_actions(flatten=True))
+    wanted = pl.DataFrame(sorted(pairs), schema={"exchange": pl.String, "symbol": pl.String}, orient="row")
+    return (
+        actions.select(
+            "path",
+            exchange="partition.exchange",
+            symbol="partition.symbol",
+            date=pl.col("partition.date").cast(pl.String),
+            rows="num_records",
+            first_us="min.ts_event_us",
+            last_us="max.ts_event_us",
+        )
+        .join(wanted, on=["exchange", "symbol"], how="semi")
+        .sort("exchange", "symbol", "date")
+    )

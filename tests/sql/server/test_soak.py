@@ -1,0 +1,43 @@
+"""A short run of `benchmarks/serve_soak.py`: many clients at once, then honest queries beside hostile ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pointline.lake.store import Lake
+
+SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "serve_soak.py"
+ATTEMPTS = 3  # other work on the machine may disturb one
+
+
+def soak(lake: Lake, path: Path) -> dict[str, Any]:
+    command = [sys.executable, str(SCRIPT), "--minutes", "0.2", "--lake", str(lake.root), "--json", str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("confining")
+def test_eight_clients_and_hostile_neighbours(simulated: Lake, tmp_path: Path) -> None:
+    ratios = []
+    for attempt in range(ATTEMPTS):
+        found = soak(simulated, tmp_path / f"{attempt}.json")
+        assert found["failures"] == {}
+        assert found["requests_with_different_answers"] == []
+        assert found["8_clients"]["requests"] > 16
+        statuses = {status for beside in found["beside_hostile"] for status in beside["hostile_statuses"]}
+        assert statuses & {"400", "403"}
+        assert "200" not in statuses
+        ratios.append(found["p99_ratio"])
+        if ratios[-1] <= 3:
+            break
+    assert min(ratios) <= 3, ratios
