@@ -22,7 +22,7 @@ FROM (
     SELECT us, lots, sum(lots) OVER (ORDER BY us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS total
     FROM (SELECT ts_local_us AS us, sum(toInt64(qty_int)) AS lots FROM file('{{perp}}', Parquet) GROUP BY us)
 ) GROUP BY bar
-"""  # noqa: S608 -- our own numbers and file names
+"""
 _VENUE = """
     SELECT bucket_end, argMin(price_int, source_row) AS {venue}_open, max(price_int) AS {venue}_high, min(price_int) AS {venue}_low,
         argMax(price_int, source_row) AS {venue}_close, sum(toInt64(qty_int)) AS {venue}_volume,

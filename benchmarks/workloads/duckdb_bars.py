@@ -39,7 +39,7 @@ SELECT *,
     2 * perp_bought / perp_volume - 2 * spot_bought / spot_volume AS flow_divergence,
     perp_deviation * $perp_tick / (spot_deviation * $spot_tick) AS volatility_ratio
 FROM perp LEFT JOIN spot USING (bucket_end) ORDER BY bucket_end
-"""  # noqa: S608 -- our own numbers and file names
+"""
 
 
 def features(job: Job) -> dict[str, Any]:

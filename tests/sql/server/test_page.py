@@ -79,7 +79,8 @@ def test_the_specification_is_an_example(page: Page, specification: str) -> None
 
 
 def test_no_digit_is_lost_and_null_is_shown(page: Page) -> None:
-    ask(page, "SELECT toInt64(9007199254740993) AS large, toDecimal128('0.100000000000000001', 18) AS fine, CAST(NULL, 'Nullable(Int8)') AS none")
+    values = "toInt64(9007199254740993) AS large, toDecimal128('0.100000000000000001', 18) AS fine, CAST(NULL, 'Nullable(Int8)') AS none"
+    ask(page, f"SELECT {values}")
     page.get_by_text("1 rows in").wait_for()
     assert cells(page) == [["9007199254740993", "0.100000000000000001", "NULL"]]
     assert page.locator("#result td.number").count() == 2
