@@ -356,7 +356,7 @@ class _Walk:
 
     def _spelt_out(self, name: str, node: Tree) -> None:
         """Looks at the aggregate function that a string names; the engine would run what is constant in its parameters."""
-        first = next(iter(node.get("arguments", {}).get("children", [])), {})
+        first: Tree = next(iter(node.get("arguments", {}).get("children", [])), {})
         spec = first.get("value", {}).get("value") if first.get("type") == "Literal" else None
         found = _AGGREGATE.fullmatch(spec) if isinstance(spec, str) else None
         if found is None:
@@ -415,7 +415,7 @@ class _Walk:
 
     def _structure(self, node: Tree) -> None:
         """Refuses columns with expressions in the text that `values` may begin with; the engine would run them."""
-        first = next(iter(node.get("arguments", {}).get("children", [])), {})
+        first: Tree = next(iter(node.get("arguments", {}).get("children", [])), {})
         text = first.get("value", {}).get("value") if first.get("type") == "Literal" else self._parameters.get(str(first.get("name")))
         if isinstance(text, str) and _EXPRESSION_OF_COLUMN.search(text):
             raise RefusedError("ACCESS_DENIED", "the columns of values() have a name and a type here and nothing else")
