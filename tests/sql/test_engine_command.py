@@ -33,7 +33,8 @@ def run(*arguments: str, lake: Lake, typed: str | None = None) -> str:
     return result.stdout
 
 
-def test_a_table_is_what_a_person_gets(december: Lake, specification: str) -> None:
+def test_a_table_is_what_a_person_gets(december: Lake, specification: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     text = run(specification, lake=december)
     assert "93 rows" in text
     first = next(line for line in text.splitlines() if "2024-12-01" in line)
