@@ -11,19 +11,27 @@ the estimate where one is known and else the last settled rate; ``funding_source
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pointline.errors import ConfigError
-from pointline.research.known import KnownRows
+from pointline.research.state_known import NO_AGE_US, SETTLEMENT, Memory, Rows
 from pointline.schema import DERIVATIVE_TICKER, FUNDING, OPEN_INTEREST
 
 if TYPE_CHECKING:
-    from pointline.research.known import Found, Instants
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pointline.research.state_known import Ints, Known, Values
     from pointline.schema import Table
+
+    Floats = NDArray[np.float64]
+    Told = Mapping[str, Mapping[str, Known]]  # by feed and column, at the instants of some edges
 
 STATE_COLUMNS: dict[str, pl.DataType] = {
     "mark_close": pl.Float64(),
@@ -47,6 +55,11 @@ STATE_COLUMNS: dict[str, pl.DataType] = {
     "oi_source": pl.String(),  # "ticker", "open_interest" or null
 }
 """The columns that `attach_state` adds, in order."""
+
+TICKER, PAYMENTS, INTEREST = DERIVATIVE_TICKER.name, FUNDING.name, OPEN_INTEREST.name
+TICKER_COLUMNS = ("mark_price", "index_price", "funding_rate", "predicted_funding_rate", "open_interest", SETTLEMENT)
+PAYMENT_COLUMNS = ("funding_rate", "interval_hours")
+INTEREST_COLUMNS = ("open_interest",)
 
 SETTLED_INTERVALS = 2
 """A payment older than this many of its intervals is not the state of the market any more."""
@@ -72,10 +85,10 @@ class StateParams:
     default_interval_hours: float | None = None
 
     def __post_init__(self) -> None:
-        for limit in fields(self):
-            value = getattr(self, limit.name)
+        for field in fields(self):
+            value = getattr(self, field.name)
             if value is not None and not value > 0:
-                raise ConfigError(f"{limit.name} has to be positive", where="StateParams", value=value, expected="more than zero")
+                raise ConfigError(f"{field.name} has to be positive", where="StateParams", value=value, expected="more than zero")
 
 
 _DEFAULTS = StateParams()
@@ -108,101 +121,174 @@ def attach_state(
     Raises:
         ConfigError: a column is missing, the bars are not in order, or a frame holds more than one instrument.
     """
-    _check_bars(bars)
-    return state_beside(
-        bars,
-        KnownRows(_rows(ticker, DERIVATIVE_TICKER)),
-        _rows(funding, FUNDING),
-        KnownRows(_rows(open_interest, OPEN_INTEREST)),
-        params,
-    )
+    check_bars(bars)
+    edges = Edges.of(bars)
+    told = {
+        TICKER: _told(edges, ticker, DERIVATIVE_TICKER, TICKER_COLUMNS),
+        PAYMENTS: _told(edges, funding, FUNDING, PAYMENT_COLUMNS),
+        INTEREST: _told(edges, open_interest, OPEN_INTEREST, INTEREST_COLUMNS),
+    }
+    return state_beside(bars, edges, told, params)
 
 
-def state_beside(bars: pl.DataFrame, ticker: KnownRows, funding: pl.DataFrame, interest: KnownRows, params: StateParams) -> pl.DataFrame:
-    """What `attach_state` does, of rows that are checked: sorted, of one instrument, without not-a-number."""
-    ends, starts = bars["bucket_end"].to_numpy(), bars["bucket_start"].to_numpy()
-    fast, slow = params.max_ticker_age_us, params.max_open_interest_age_us
-    known = _Known({"bucket_end": bars["bucket_end"], "bucket_start": bars["bucket_start"]})
-    known.add("mark", ticker.last("mark_price", ends), "mark_price", fast)
-    known.add("index", ticker.last("index_price", ends), "index_price", fast)
-    known.add_estimate("predicted", ticker.last("predicted_funding_rate", ends), "predicted_funding_rate", fast)
-    known.add_estimate("estimate", ticker.last("funding_rate", ends), "funding_rate", fast)
-    known.add_estimate("estimate_open", ticker.last("funding_rate", starts), "funding_rate", fast)
-    known.add("ticker", ticker.last("open_interest", ends), "open_interest", fast)
-    known.add("ticker_open", ticker.last("open_interest", starts), "open_interest", fast)
-    known.add("table", interest.last("open_interest", ends), "open_interest", slow)
-    known.add("table_open", interest.last("open_interest", starts), "open_interest", slow)
-    known.add_payment("settled", funding, ends, params)
-    known.add_payment("settled_open", funding, starts, params)
-    known.columns["next_us"] = ticker.last("next_funding_us", ends).value("next_funding_us")
-    ahead = pl.when(pl.col("next_us") >= pl.col("bucket_end")).then("next_us").alias("next_funding_us")
-    plain = {"mark_close": "mark_value", "index_close": "index_value"}
-    predicted = {"predicted_funding_close": "predicted_value", "predicted_funding_age_us": "predicted_age_us"}
-    state = (
-        pl.DataFrame(known.columns)
-        .lazy()
-        .with_columns(known.intervals)
-        .with_columns(known.values)
-        .with_columns(*_funding(), *_open_interest(), ahead)
-        .with_columns(pl.col(name).alias(alias) for alias, name in {**plain, **predicted}.items())
-        .with_columns(_seconds_to_funding())
-        .select(list(STATE_COLUMNS))
-        .collect()
-    )
-    return bars.with_columns(state.get_columns())
-
-
-@dataclass
-class _Known:
-    """Raw columns that were looked up, and the expressions that say which of their values count.
+@dataclass(frozen=True)
+class Edges:
+    """The instants at which bars open and close, in order, those that are both only once.
 
     Attributes:
-        columns: ``{name}_raw``, ``{name}_age_us`` and what else the expressions read.
-        values: ``{name}_value``, null where the raw value is too old.
-        intervals: what `values` of payments read.
+        instants: µs UTC.
+        starts, ends: where each bar's are among them.
     """
 
-    columns: dict[str, pl.Series]
-    values: list[pl.Expr] = field(default_factory=list)
-    intervals: list[pl.Expr] = field(default_factory=list)
+    instants: Ints
+    starts: slice | Ints
+    ends: slice | Ints
 
-    def add(self, name: str, found: Found, column: str, limit_us: int) -> None:
-        """The last non-null value and its age; null past the limit."""
-        self._look_up(name, found, column)
-        self._keep(name, pl.col(f"{name}_age_us") <= limit_us)
-
-    def add_estimate(self, name: str, found: Found, column: str, limit_us: int) -> None:
-        """As `add`, and null once the settlement of which the row spoke has passed."""
-        self._look_up(name, found, column)
-        rows = found.known
-        self.columns[f"{name}_known_us"] = pl.Series(rows.times(found.places))
-        self.columns[f"{name}_own_us"] = found.value("next_funding_us")
-        self.columns[f"{name}_carried_us"] = rows.carried("next_funding_us", found.places)
-        own, carried = pl.col(f"{name}_own_us"), pl.col(f"{name}_carried_us")
-        settles = pl.when(own.is_not_null()).then(own).when(carried > pl.col(f"{name}_known_us")).then(carried)
-        instant = pl.col("bucket_start" if name.endswith("_open") else "bucket_end")
-        self._keep(name, (pl.col(f"{name}_age_us") <= limit_us) & (settles.is_null() | (settles >= instant)))
-
-    def add_payment(self, name: str, funding: pl.DataFrame, instants: Instants, params: StateParams) -> None:
-        """The last payment, its age, its interval and who says that."""
-        self._look_up(name, KnownRows(funding.drop_nulls("funding_rate")).last("funding_rate", instants), "funding_rate")
-        spans = KnownRows(funding.filter(pl.col("interval_hours") > 0)).last("interval_hours", instants)
-        self.columns[f"{name}_span"], self.columns[f"{name}_span_age_us"] = spans.value("interval_hours"), spans.age_us()
-        default = pl.lit(params.default_interval_hours, dtype=pl.Float64)
-        limit = _settled_limit(pl.col(f"{name}_span"), params)
-        span = pl.when(pl.col(f"{name}_span_age_us") <= limit).then(f"{name}_span")
-        source = pl.when(span.is_not_null()).then(pl.lit("payment")).when(default.is_not_null()).then(pl.lit("default"))
-        self.intervals += [pl.coalesce(span, default).alias(f"{name}_interval"), source.alias(f"{name}_interval_source")]
-        self._keep(name, pl.col(f"{name}_age_us") <= _settled_limit(pl.col(f"{name}_interval"), params))
-
-    def _look_up(self, name: str, found: Found, column: str) -> None:
-        self.columns[f"{name}_raw"], self.columns[f"{name}_age_us"] = found.value(column), found.age_us()
-
-    def _keep(self, name: str, valid: pl.Expr) -> None:
-        self.values.append(pl.when(valid).then(f"{name}_raw").alias(f"{name}_value"))
+    @classmethod
+    def of(cls, bars: pl.DataFrame) -> Edges:
+        """Those of bars in order."""
+        starts, ends = bars["bucket_start"].to_numpy(), bars["bucket_end"].to_numpy()
+        if np.array_equal(starts[1:], ends[:-1]):
+            return cls(np.concatenate([starts[:1], ends]), slice(0, len(ends)), slice(1, None))
+        instants = np.unique(np.concatenate([starts, ends]))
+        return cls(instants, np.searchsorted(instants, starts), np.searchsorted(instants, ends))
 
 
-def _check_bars(bars: pl.DataFrame) -> None:
+def state_beside(bars: pl.DataFrame, edges: Edges, told: Told, params: StateParams) -> pl.DataFrame:
+    """What `attach_state` does, of what each feed told at the edges of the bars."""
+    ticker, instants, ends = told[TICKER], edges.instants, edges.ends
+    limit = params.max_ticker_age_us
+    mark, index = (_aged(ticker[name], instants, limit) for name in ("mark_price", "index_price"))
+    predicted = _estimate(ticker["predicted_funding_rate"], instants, limit)
+    funding = _funding(edges, ticker["funding_rate"], told[PAYMENTS], params)
+    hours = funding["funding_interval_hours"]
+    known = {
+        "mark_close": mark.values[ends],
+        "mark_age_us": mark.ages[ends],
+        "index_close": index.values[ends],
+        "index_age_us": index.ages[ends],
+        **funding,
+        "seconds_to_funding": _seconds_to_funding(instants[ends], ticker[SETTLEMENT].values[ends], hours),
+        "predicted_funding_close": predicted.values[ends],
+        "predicted_funding_age_us": predicted.ages[ends],
+        **_open_interest(edges, ticker["open_interest"], told[INTEREST]["open_interest"], params),
+    }
+    state = pl.DataFrame({name: _SOURCES[name].gather(codes) if name in _SOURCES else codes for name, codes in known.items()})
+    ages = [pl.when(pl.col(name) < NO_AGE_US).then(name).alias(name) for name in STATE_COLUMNS if name.endswith("_age_us")]
+    return bars.with_columns(state.select(list(STATE_COLUMNS)).with_columns(pl.col(pl.Float64).fill_nan(None), *ages).get_columns())
+
+
+_FIRST, _SECOND, _NEITHER = 0, 1, 2
+_SOURCES = {
+    name: pl.Series(name, [*words, None], dtype=pl.String)
+    for name, words in {
+        "funding_source": ("estimate", "settled"),
+        "funding_interval_source": ("payment", "default"),
+        "oi_source": ("ticker", "open_interest"),
+    }.items()
+}
+
+
+class _Aged(NamedTuple):
+    """Values, not-a-number where there is none or it is too old, and their ages, `NO_AGE_US` or more where there is none."""
+
+    values: Floats
+    ages: Ints
+
+
+def _aged(known: Known, instants: Ints, limit_us: int) -> _Aged:
+    ages = instants - known.times
+    return _Aged(np.where(ages <= limit_us, known.values, np.nan), ages)
+
+
+def _estimate(known: Known, instants: Ints, limit_us: int) -> _Aged:
+    """As `_aged`, and nothing once the settlement of which the row spoke has passed."""
+    values, ages = _aged(known, instants, limit_us)
+    return _Aged(np.where(known.settles_at(instants) < instants, np.nan, values), ages)
+
+
+def _paid(payments: Mapping[str, Known], instants: Ints, params: StateParams) -> tuple[_Aged, Floats, Ints]:
+    """The last payment, the funding interval and who says that."""
+
+    def limit(hours: Floats) -> Floats | int:
+        return hours * (SETTLED_INTERVALS * HOUR_US) if params.max_settled_age_us is None else params.max_settled_age_us
+
+    rate, span = payments["funding_rate"], payments["interval_hours"]
+    default = np.nan if params.default_interval_hours is None else params.default_interval_hours
+    said = (instants - span.times <= limit(span.values)) & ~np.isnan(span.values)
+    hours = np.where(said, span.values, default)
+    ages = instants - rate.times
+    values = np.where(ages <= limit(hours), rate.values, np.nan)
+    return _Aged(values, ages), hours, np.where(said, _FIRST, _NEITHER if np.isnan(default) else _SECOND)
+
+
+def _either(edges: Edges, first: _Aged, second: _Aged) -> tuple[Floats, Floats, Ints]:
+    """At each bar's end the first where known, else the second; the same one at its start; and which that is."""
+    ones, others = first.values[edges.ends], second.values[edges.ends]
+    which = np.where(~np.isnan(ones), _FIRST, np.where(~np.isnan(others), _SECOND, _NEITHER))
+    opening = np.where(which == _SECOND, second.values[edges.starts], np.nan)
+    return (
+        np.where(which == _FIRST, ones, others),
+        np.where(which == _FIRST, first.values[edges.starts], opening),
+        which,
+    )
+
+
+def _funding(edges: Edges, rate: Known, payments: Mapping[str, Known], params: StateParams) -> dict[str, Values]:
+    """The estimate where one counts, else the payment; the opening rate is of the same kind."""
+    estimate = _estimate(rate, edges.instants, params.max_ticker_age_us)
+    settled, hours, said_by = _paid(payments, edges.instants, params)
+    close, opening, which = _either(edges, estimate, settled)
+    age, settled_age = estimate.ages[edges.ends], settled.ages[edges.ends]
+    shown = (which == _SECOND) | ((which == _NEITHER) & (age >= NO_AGE_US))
+    return {
+        "funding_close": close,
+        "funding_open": opening,
+        "funding_age_us": np.where(shown, settled_age, age),
+        "funding_source": which,
+        "funding_settled": settled.values[edges.ends],
+        "funding_settled_age_us": settled_age,
+        "funding_interval_hours": hours[edges.ends],
+        "funding_interval_source": said_by[edges.ends],
+    }
+
+
+def _open_interest(edges: Edges, running: Known, polled: Known, params: StateParams) -> dict[str, Values]:
+    """The ticker's open interest where known, else the table's; both feeds count in their own unit, so a bar never mixes them."""
+    fast = _aged(running, edges.instants, params.max_ticker_age_us)
+    slow = _aged(polled, edges.instants, params.max_open_interest_age_us)
+    close, opening, which = _either(edges, fast, slow)
+    fast_age, slow_age = fast.ages[edges.ends], slow.ages[edges.ends]
+    younger = np.where(which == _SECOND, slow_age, np.minimum(fast_age, slow_age))
+    return {"oi_close": close, "oi_open": opening, "oi_age_us": np.where(which == _FIRST, fast_age, younger), "oi_source": which}
+
+
+def _seconds_to_funding(ends: Ints, settles: Ints, hours: Floats) -> Floats:
+    """To the next settlement as the ticker last gave it, while it lies ahead, else to the next multiple of the interval."""
+    interval_us = np.rint(np.where(np.isfinite(hours), hours, 0.0) * HOUR_US).astype(np.int64)
+    in_day = ends % DAY_US
+    step = np.maximum(interval_us, 1)
+    scheduled = np.minimum((in_day + step - 1) // step * step - in_day, DAY_US - in_day)
+    wait = np.where(settles >= ends, settles - ends, scheduled)
+    told = (settles >= ends) | (interval_us > 0)
+    return np.where(told, wait // SECOND_US + wait % SECOND_US * 1e-6, np.nan)
+
+
+def _told(edges: Edges, frame: pl.DataFrame | None, table: Table, columns: tuple[str, ...]) -> dict[str, Known]:
+    types = {name: table.columns[name] for name in columns}
+    rows = _rows(frame, table).select("ts_local_us", *map(readable, columns))
+    return Memory(types).at(Rows(rows), edges.instants)
+
+
+def readable(column: str) -> pl.Expr:
+    """The column as it is looked up: decimals as floats, and no funding interval of zero or less."""
+    if column == "close":
+        return pl.col(column).cast(pl.Float64)
+    return pl.when(pl.col(column) > 0).then(column).alias(column) if column == "interval_hours" else pl.col(column)
+
+
+def check_bars(bars: pl.DataFrame) -> None:
+    """The bars have edges in order."""
     for name in ("bucket_start", "bucket_end"):
         if bars.schema.get(name) != pl.Int64():
             raise ConfigError(
@@ -216,7 +302,7 @@ def _check_bars(bars: pl.DataFrame) -> None:
 
 
 def _rows(frame: pl.DataFrame | None, table: Table) -> pl.DataFrame:
-    """The table's columns in order of knowledge, not-a-number read as unknown; no rows where there is no frame."""
+    """The table's columns; no rows where there is no frame."""
     if frame is None:
         return pl.DataFrame(schema=table.columns)
     missing = [name for name in table.columns if name not in frame.columns and name != "source_row"]
@@ -235,66 +321,4 @@ def _rows(frame: pl.DataFrame | None, table: Table) -> pl.DataFrame:
                 value=frame[name].unique().sort().head(5).to_list(),
                 expected="the rows of the derivative whose state is wanted",
             )
-    return in_order(frame.select(pl.col(name).cast(dtype) for name, dtype in table.columns.items() if name in frame.columns))
-
-
-def in_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows in order of knowledge, not-a-number read as unknown."""
-    unclear = [series.name for series in frame if series.dtype == pl.Float64 and series.is_nan().any()]
-    known = frame.with_columns(pl.col(unclear).fill_nan(None)) if unclear else frame
-    return known if known["ts_local_us"].is_sorted() else known.sort("ts_local_us", maintain_order=True)
-
-
-def _settled_limit(interval_hours: pl.Expr, params: StateParams) -> pl.Expr:
-    if params.max_settled_age_us is not None:
-        return pl.lit(params.max_settled_age_us, dtype=pl.Int64)
-    return interval_hours * (SETTLED_INTERVALS * HOUR_US)
-
-
-def _funding() -> list[pl.Expr]:
-    """The estimate where one counts, else the payment; the opening rate is of the same kind."""
-    estimated = pl.col("estimate_value").is_not_null()
-    paid = pl.col("settled_value").is_not_null()
-    return [
-        pl.coalesce("estimate_value", "settled_value").alias("funding_close"),
-        pl.when(estimated).then("estimate_open_value").when(paid).then("settled_open_value").alias("funding_open"),
-        pl.when(estimated)
-        .then("estimate_age_us")
-        .when(paid)
-        .then("settled_age_us")
-        .otherwise(pl.coalesce("estimate_age_us", "settled_age_us"))
-        .alias("funding_age_us"),
-        pl.when(estimated).then(pl.lit("estimate")).when(paid).then(pl.lit("settled")).alias("funding_source"),
-        pl.col("settled_value").alias("funding_settled"),
-        pl.col("settled_age_us").alias("funding_settled_age_us"),
-        pl.col("settled_interval").alias("funding_interval_hours"),
-        pl.col("settled_interval_source").alias("funding_interval_source"),
-    ]
-
-
-def _open_interest() -> list[pl.Expr]:
-    """The ticker's open interest where known, else the table's; both feeds count in their own unit, so a bar never mixes them."""
-    running = pl.col("ticker_value").is_not_null()
-    polled = pl.col("table_value").is_not_null()
-    return [
-        pl.coalesce("ticker_value", "table_value").alias("oi_close"),
-        pl.when(running).then("ticker_open_value").when(polled).then("table_open_value").alias("oi_open"),
-        pl.when(running)
-        .then("ticker_age_us")
-        .when(polled)
-        .then("table_age_us")
-        .otherwise(pl.min_horizontal("ticker_age_us", "table_age_us"))
-        .alias("oi_age_us"),
-        pl.when(running).then(pl.lit("ticker")).when(polled).then(pl.lit("open_interest")).alias("oi_source"),
-    ]
-
-
-def _seconds_to_funding() -> pl.Expr:
-    end = pl.col("bucket_end")
-    interval_us = (pl.col("funding_interval_hours") * HOUR_US).round().cast(pl.Int64)
-    in_day = end % DAY_US
-    waited = (in_day + interval_us - 1) // interval_us * interval_us - in_day
-    scheduled = pl.when(interval_us > 0).then(pl.min_horizontal(waited, DAY_US - in_day))
-    wait = pl.coalesce(pl.col("next_funding_us") - end, scheduled)
-    # Whole seconds and the rest apart: polars divides by a constant with other bits for one row than for many.
-    return (wait // SECOND_US + wait % SECOND_US * 1e-6).alias("seconds_to_funding")
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in table.columns.items() if name in frame.columns)

@@ -1,9 +1,8 @@
-"""Which rows of the lake tell the state of a derivative: running ticker, settled funding, open interest."""
+"""Which rows of the lake tell the state of a derivative: running ticker, mark and index candles, payments, open interest."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,113 +11,166 @@ import polars as pl
 from pointline import schema
 from pointline.clock import DAY_US
 from pointline.errors import VenueRuleError
-from pointline.research.known import KnownRows
-from pointline.research.state import STATE_COLUMNS, StateParams, in_order, state_beside
+from pointline.research.state import (
+    INTEREST,
+    INTEREST_COLUMNS,
+    PAYMENT_COLUMNS,
+    PAYMENTS,
+    TICKER,
+    TICKER_COLUMNS,
+    Edges,
+    StateParams,
+    check_bars,
+    readable,
+    state_beside,
+)
+from pointline.research.state_known import RATES, SETTLEMENT, Known, Memory, Rows
 from pointline.venue_rules import FAR_FUTURE_US, funding_rules
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
     from pointline.instruments import Instrument
-    from pointline.lake.store import Lake, PartitionFile
+    from pointline.lake.store import Lake
+    from pointline.research.state_known import Ints
 
-# Far enough back that no age limit reaches further, and the same for every window.
+# Far enough back that no usual age limit reaches further, and the same for every window.
 LOOK_BACK_US = 2 * DAY_US
 FUNDING_LOOK_BACK_US = 8 * DAY_US
-_STEP_US = 7 * DAY_US
-_TICKER = ("ts_local_us", "mark_price", "index_price", "funding_rate", "next_funding_us", "predicted_funding_rate", "open_interest")
-_INTEREST = ("ts_local_us", "open_interest")
-_FUNDING = ("ts_local_us", "funding_rate", "interval_hours")
+_FILES_AT_ONCE = 4
+_MONTH_US = 31 * DAY_US
 
 
 class StateReader:
-    """The state of one derivative beside bars, for blocks of bars in time order; the rows of a week are in memory at a time.
+    """The state of one derivative beside bars, for blocks of bars in time order; a few days of rows are in memory at a time.
 
-    A value and its age are told as far as the look-back reaches, two days or eight for payments, and null beyond, so that they depend
-    neither on where the window starts nor on how the bars are cut into blocks.
+    A value, its age and the settlement of which it spoke are known as far as the look-back reaches, two days or eight for payments, and
+    count as never known beyond, so that they depend neither on where the window starts nor on how the bars are cut into blocks. An
+    age limit beyond the look-back is cut to it.
 
     The closes of one-minute mark and index candles, known at their ends, are rows of the ticker like any other: what is known last
-    counts, whichever feed it came from, so that a feed that begins later changes nothing before it.
+    counts, whichever feed it came from (the ticker's where both came at once), so that a feed that begins later changes nothing before it.
 
     Args:
         lake: where the rows are.
         perp: the derivative.
-        params: age limits; those beyond the look-back count as the look-back.
+        params: age limits; without an interval, the venue's usual one.
     """
 
     def __init__(self, lake: Lake, perp: Instrument, params: StateParams) -> None:
-        self._lake = lake
-        self._perp = perp
-        self._params = _limited(params, perp)
-        self._until_us: int | None = None
-        self._ticker = pl.DataFrame()
-        self._tables: dict[str, tuple[Path, pl.DataFrame]] = {}
+        hours = params.default_interval_hours
+        self._params = replace(params, default_interval_hours=_usual_interval_hours(perp) if hours is None else hours)
+        symbol, candle = perp.exchange_symbol, dict[str, pl.DataType](close=pl.Float64())
+
+        def feed(kind: str, columns: Sequence[str], look_back_us: int = LOOK_BACK_US) -> _Feed:
+            types = schema.table(kind).columns
+            return _Feed(lake, perp.exchange, symbol, kind, {name: types[name] for name in columns}, look_back_us)
+
+        self._feeds = {
+            TICKER: feed(TICKER, TICKER_COLUMNS),
+            PAYMENTS: feed(PAYMENTS, PAYMENT_COLUMNS, FUNDING_LOOK_BACK_US),
+            INTEREST: feed(INTEREST, INTEREST_COLUMNS),
+        }
+        # index candles are filed under the pair's name, which is the symbol itself for USD-M
+        names = {"mark": symbol, "index": symbol.split("_")[0]}
+        self._candles = {
+            f"{price}_price": _Feed(lake, perp.exchange, name, schema.candles("1m", price).name, candle, LOOK_BACK_US)
+            for price, name in names.items()
+        }
 
     def attach(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """The bars with the `STATE_COLUMNS` beside them."""
-        starts = bars["bucket_start"].to_numpy()
-        week = (starts - starts[0]) // _STEP_US
-        cuts = [*np.flatnonzero(np.diff(week, prepend=-1)).tolist(), bars.height]
-        return pl.concat([self._attach(bars.slice(first, end - first)) for first, end in pairwise(cuts)])
+        """The bars with the `STATE_COLUMNS` beside them.
 
-    def _attach(self, bars: pl.DataFrame) -> pl.DataFrame:
-        start_us, end_us = int(bars["bucket_start"][0]), int(bars["bucket_end"][-1])
-        ticker = self._ticker_rows(start_us, end_us)
-        funding = self._rows(schema.FUNDING.name, self._perp.exchange_symbol, _FUNDING, start_us - FUNDING_LOOK_BACK_US, end_us)
-        interest = self._rows(schema.OPEN_INTEREST.name, self._perp.exchange_symbol, _INTEREST, start_us - LOOK_BACK_US, end_us)
-        known = state_beside(bars, ticker, funding, KnownRows(interest), self._params)
-        return known.with_columns(_limited_age(name) for name in STATE_COLUMNS if name.endswith("_age_us"))
+        Raises:
+            ConfigError: the bars have no edges, or are not in order.
+        """
+        check_bars(bars)
+        edges = Edges.of(bars)
+        told = {name: feed.at(edges.instants) for name, feed in self._feeds.items()}
+        for column, candles in self._candles.items():
+            told[TICKER][column] = candles.at(edges.instants)["close"].or_later(told[TICKER][column])
+        known = state_beside(bars, edges, told, self._params)
+        # where there is no rate, no age is told beyond the look-back of estimates
+        told_age = (pl.col("funding_age_us") <= LOOK_BACK_US) | (pl.col("funding_source") == "settled")
+        return known.with_columns(pl.when(told_age).then("funding_age_us").alias("funding_age_us"))
 
-    def _ticker_rows(self, start_us: int, end_us: int) -> KnownRows:
-        """The ticker before `end_us`: what was known last before the block, and the rows since then."""
-        if self._until_us is None or start_us < self._until_us or start_us - self._until_us > LOOK_BACK_US:
-            self._until_us, self._ticker = start_us - LOOK_BACK_US, pl.DataFrame()
-        feeds = [self._ticker, *self._candles(self._until_us, end_us)]
-        feeds.append(self._rows(schema.DERIVATIVE_TICKER.name, self._perp.exchange_symbol, _TICKER, self._until_us, end_us))
-        rows = KnownRows(in_order(pl.concat([feed for feed in feeds if feed.width], how="diagonal")))
-        self._until_us, self._ticker = end_us, rows.condensed()
-        return rows
 
-    def _candles(self, start_us: int, end_us: int) -> list[pl.DataFrame]:
-        found = []
-        symbol = self._perp.exchange_symbol
-        # index candles are filed under the pair's name, which is the symbol itself for USD-M
-        for price, column, name in (("mark", "mark_price", symbol), ("index", "index_price", symbol.split("_")[0])):
-            rows = self._rows(schema.candles("1m", price).name, name, ("ts_local_us", "close"), start_us, end_us)
-            if rows.height:
-                found.append(rows.select("ts_local_us", pl.col("close").cast(pl.Float64).alias(column)))
-        return found
+class _Feed:
+    """The last known values of one table's columns at instants in time order; each file is read once, unless time runs back.
 
-    def _rows(self, kind: str, symbol: str, columns: tuple[str, ...], start_us: int, end_us: int) -> pl.DataFrame:
-        """Rows with ``start_us <= ts_local_us < end_us``."""
+    Args:
+        lake, exchange, symbol, kind: which files.
+        columns: names and types; a decimal is read as a float.
+        look_back_us: what is older was never known.
+    """
+
+    def __init__(self, lake: Lake, exchange: str, symbol: str, kind: str, columns: dict[str, pl.DataType], look_back_us: int) -> None:
+        files = lake.listing(kind).filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol)).sort("date")
+        self._paths = files["path"]
+        self._folder = lake.table_path(kind)
+        self._starts = files["date"].str.to_date().cast(pl.Datetime("us")).to_physical().to_numpy()
+        self._span_us = _MONTH_US if schema.table(kind).monthly else DAY_US
+        self._columns = columns
+        self._look_back_us = look_back_us
+        self._memory = Memory(columns)
+        self._decoded: dict[int, Rows] = {}
+        self._place: int | None = None
+        self._from_us = 0
+
+    def at(self, instants: Ints) -> dict[str, Known]:
+        """The columns at the instants."""
+        if not len(instants) or not len(self._starts):
+            return {name: Known.nothing(dtype, len(instants)) for name, dtype in self._columns.items()}
+        places = np.searchsorted(self._starts, instants, side="left") - 1
+        cuts = [*np.flatnonzero(np.diff(places, prepend=-2)).tolist(), len(instants)]
+        needed = places[cuts[:-1]].tolist()
         parts = []
-        for file in self._lake.files(kind, self._perp.exchange, symbol, start_us, end_us):
-            rows = self._file(kind, file, columns)
-            first, end = np.searchsorted(rows["ts_local_us"].to_numpy(), [start_us, end_us]).tolist()
-            parts.append(rows.slice(first, end - first))
-        stored = schema.table(kind).columns
-        return pl.concat(parts) if parts else pl.DataFrame(schema={name: stored[name] for name in columns})
+        for k, place in enumerate(needed):
+            self._go_to(needed[k : k + _FILES_AT_ONCE], int(instants[cuts[k]]))
+            parts.append(self._memory.at(self._rows(place), instants[cuts[k] : cuts[k + 1]]))
+        joined = {name: Known.joined([part[name] for part in parts]) for name in self._columns}
+        return {name: known.not_older(instants, self._look_back_us) for name, known in joined.items()}
 
-    def _file(self, kind: str, file: PartitionFile, columns: tuple[str, ...]) -> pl.DataFrame:
-        """A partition's rows in order; the last one of each table is kept, because the next block often begins in it."""
-        known = self._tables.get(kind)
-        if known is None or known[0] != file.path:
-            rows = pl.scan_parquet(file.path, hive_partitioning=False).select(columns).collect()
-            known = self._tables[kind] = (file.path, in_order(rows))
-        return known[1]
+    def _go_to(self, places: list[int], instant: int) -> None:
+        """Makes the memory tell of all rows before the first of the files, as far as instants from `instant` on can need them."""
+        place = places[0]
+        if place == self._place and instant >= self._from_us:
+            return
+        follows = self._place is not None and place == self._place + 1
+        if follows:
+            self._memory.add(self._rows(place - 1))
+        self._read(places)
+        if not follows:
+            self._memory, self._from_us = self._look_back(place, instant), instant
+        self._place = place
 
+    def _look_back(self, place: int, instant: int) -> Memory:
+        """What the files before `place` told of the columns that its own rows before the instant leave open."""
+        memory = Memory(self._columns)
+        rows = self._rows(place)
+        at = rows.places(np.array([instant], dtype=np.int64))
+        unclear = [name for name in self._columns if rows.last(name, at)[0] < 0]
+        if SETTLEMENT in self._columns and SETTLEMENT not in unclear:
+            spoken = [rows.last(SETTLEMENT, rows.last(rate, at))[0] for rate in RATES]
+            unclear += [SETTLEMENT] if min(spoken) < 0 else []
+        for earlier in range(place):
+            if unclear and self._starts[earlier] + self._span_us > instant - self._look_back_us:
+                memory.add(Rows(self._scan(earlier, unclear).collect()))
+        return memory
 
-def _limited(params: StateParams, perp: Instrument) -> StateParams:
-    """The limits as far as the look-back reaches, and the venue's usual funding interval where none is given."""
-    settled = params.max_settled_age_us
-    hours = params.default_interval_hours
-    return replace(
-        params,
-        max_ticker_age_us=min(params.max_ticker_age_us, LOOK_BACK_US),
-        max_settled_age_us=None if settled is None else min(settled, FUNDING_LOOK_BACK_US),
-        max_open_interest_age_us=min(params.max_open_interest_age_us, LOOK_BACK_US),
-        default_interval_hours=_usual_interval_hours(perp) if hours is None else hours,
-    )
+    def _rows(self, place: int) -> Rows:
+        """The rows of the file that was gone to; none at -1."""
+        return self._decoded[place] if place >= 0 else Rows(pl.DataFrame(schema={"ts_local_us": pl.Int64(), **self._columns}))
+
+    def _read(self, places: list[int]) -> None:
+        """Decodes files side by side where the first is not there yet, and drops those before it."""
+        kept = {place: rows for place, rows in self._decoded.items() if place in places}
+        missing = [] if places[0] in kept else [place for place in places if place >= 0]
+        frames = pl.collect_all([self._scan(place, self._columns) for place in missing])
+        self._decoded = kept | {place: Rows(frame) for place, frame in zip(missing, frames, strict=True)}
+
+    def _scan(self, place: int, columns: Iterable[str]) -> pl.LazyFrame:
+        return pl.scan_parquet(self._folder / self._paths[place], hive_partitioning=False).select("ts_local_us", *map(readable, columns))
 
 
 def _usual_interval_hours(perp: Instrument) -> float | None:
@@ -129,10 +181,3 @@ def _usual_interval_hours(perp: Instrument) -> float | None:
         return None
     hours = {rule.interval_hours for rule in rules}
     return hours.pop() if len(hours) == 1 else None
-
-
-def _limited_age(name: str) -> pl.Expr:
-    settled = name.startswith("funding_settled")
-    either = pl.when(pl.col("funding_source") == "settled").then(FUNDING_LOOK_BACK_US).otherwise(LOOK_BACK_US)
-    limit = pl.lit(FUNDING_LOOK_BACK_US) if settled else either if name == "funding_age_us" else pl.lit(LOOK_BACK_US)
-    return pl.when(pl.col(name) <= limit).then(name).alias(name)
