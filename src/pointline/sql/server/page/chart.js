@@ -3,7 +3,12 @@
 import { byId, fillSelect, make } from './dom.js';
 import { choices, figure, fitted } from './figure.js';
 
-const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'] };
+const CONFIG = {
+  responsive: true,
+  displaylogo: false,
+  displayModeBar: matchMedia('(hover: hover)').matches ? 'hover' : false,
+  modeBarButtons: [['toImage', 'zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d']],
+};
 const SERIES = ['--series-1', '--series-2', '--series-3', '--series-4', '--series-5', '--series-6', '--series-7', '--series-8'];
 
 let shown = { result: null, chart: {} };
@@ -68,7 +73,7 @@ function load() {
 }
 
 function colours() {
-  const style = getComputedStyle(document.documentElement);
+  const style = getComputedStyle(document.body);
   const colour = (name) => style.getPropertyValue(name).trim();
-  return { text: colour('--text'), muted: colour('--muted'), grid: colour('--line'), panel: colour('--panel'), series: SERIES.map(colour) };
+  return { text: colour('--text'), muted: colour('--muted'), grid: colour('--line'), panel: colour('--panel'), font: style.fontFamily, series: SERIES.map(colour) };
 }

@@ -2,8 +2,9 @@
 
 import { cellText, isNumber, isText, isTime } from './result.js';
 
-const MOST_ROWS = 20_000;
+const MOST_ROWS = 50_000;
 const MOST_SERIES = 40;
+const MOST_BARS = 60;
 const MARKED_POINTS = 62; // up to here each point of a line is marked
 const PAIR = 'exchange / market';
 const INTERNAL = /^(?:close|spot_close|open|high|low|volume|count|minutes|periods|basis|partitions)$/;
@@ -19,14 +20,21 @@ export function choices({ columns }) {
 // The wanted chart as far as the result has its columns, completed by a guess.
 export function fitted(result, wanted) {
   const possible = choices(result);
+  if (!['x', 'y'].every((role) => wanted[role] === undefined || possible[role].includes(wanted[role]))) wanted = {}; // made for another result
   const pick = (role, ...others) => [wanted[role], ...others].find((name) => name !== undefined && possible[role].includes(name));
   const time = result.columns.find((column) => isTime(column.type))?.name;
   const number = possible.y.findLast((name) => !INTERNAL.test(name));
-  const x = pick('x', time, possible.series.find((name) => name && name !== PAIR), possible.x[0]);
+  const text = possible.series.find((name) => name && name !== PAIR);
+  const x = pick('x', time, text, possible.x[0]);
   const y = pick('y', number, possible.y.at(-1));
-  const guessed = result.rows.length < 2 || y === undefined || (wanted.x === undefined && time === undefined) ? 'none' : 'line';
-  const kind = y === undefined ? 'none' : (wanted.kind ?? guessed);
+  const kind = y === undefined ? 'none' : (wanted.kind ?? guessedKind(result.rows.length, time, text));
   return { kind, x, y, series: pick('series', ...(x === time ? [PAIR, 'market'] : []), '') };
+}
+
+function guessedKind(rows, time, text) {
+  if (rows < 2) return 'none';
+  if (time !== undefined) return 'line';
+  return text !== undefined && rows <= MOST_BARS ? 'bar' : 'none';
 }
 
 // What to draw: { data, layout, note }. Colours come from the page's style.
@@ -101,13 +109,14 @@ function heatMap(groups, { y }) {
 
 function layout({ kind, x, y, series }, colours, axis, groups) {
   const heat = kind === 'heatmap';
-  const line = { gridcolor: colours.grid, linecolor: colours.grid, zerolinecolor: colours.muted, automargin: true };
+  const line = { gridcolor: colours.grid, linecolor: colours.grid, zerolinecolor: colours.muted, automargin: true, showgrid: !heat };
   return {
     height: heat ? Math.max(260, 120 + 30 * groups) : 400,
     margin: { l: 50, r: 12, t: 12, b: 40 },
     paper_bgcolor: 'rgba(0,0,0,0)',
     plot_bgcolor: 'rgba(0,0,0,0)',
-    font: { color: colours.text, family: 'inherit', size: 12 },
+    font: { color: colours.text, family: colours.font, size: 12 },
+    modebar: { bgcolor: 'rgba(0,0,0,0)', color: colours.muted, activecolor: colours.text },
     hoverlabel: { bgcolor: colours.panel, bordercolor: colours.grid, font: { color: colours.text } },
     showlegend: !heat && series !== '',
     legend: { orientation: 'h', x: 0, y: 1.02, yanchor: 'bottom' },

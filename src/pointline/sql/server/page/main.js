@@ -2,7 +2,7 @@
 
 import { showCatalogue } from './catalogue.js';
 import { listenToChart, showChart } from './chart.js';
-import { byId, button, fillSelect, make } from './dom.js';
+import { button, byId, fillSelect, make } from './dom.js';
 import { EXAMPLES } from './examples.js';
 import { fromHash, toHash } from './link.js';
 import { listenToForm, loadMarkets, showForm } from './markets.js';
@@ -14,6 +14,7 @@ const views = {
   spreads: { sql: '', chart: {}, outcome: {} },
   term: { sql: '', chart: {}, outcome: {} },
 };
+const SMALL = matchMedia('(max-width: 40rem)'); // there a result lies below the screen
 const statement = byId('statement');
 let current = 'query';
 let running = null;
@@ -28,7 +29,7 @@ function showView(name) {
 }
 
 function openView(name) {
-  current = name in views ? name : 'query';
+  current = name;
   for (const tab of byId('views').children) {
     if (tab.dataset.view === current) tab.setAttribute('aria-current', 'page');
     else tab.removeAttribute('aria-current');
@@ -36,7 +37,13 @@ function openView(name) {
   byId('example-row').hidden = current !== 'query';
   showForm(current);
   statement.value = views[current].sql;
+  markExample();
   showOutcome();
+}
+
+// The list shows the example that stands in the query box, if one does.
+function markExample() {
+  byId('examples').value = String(EXAMPLES.findIndex(({ sql }) => sql === statement.value));
 }
 
 function showOutcome() {
@@ -75,38 +82,48 @@ async function run() {
   view.sql = statement.value;
   if (!view.sql.trim()) return statement.focus();
   running?.abort();
-  const control = new AbortController();
-  running = control;
+  const own = new AbortController();
+  running = own;
+  const pending = { said: 'Running …' };
+  view.outcome = pending;
   keepInAddress();
-  view.outcome = { said: 'Running …' };
   showOutcome();
-  const stopClock = startClock();
-  const began = performance.now();
-  try {
-    const result = await ask(view.sql, { signal: control.signal });
-    view.outcome = { result, said: summaryText(result) };
-  } catch (error) {
-    const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    if (error.name === 'AbortError') view.outcome = { said: `Cancelled after ${seconds} s; the server stops the query.` };
-    else view.outcome = { error };
-    if (error.asksForLogin) showLogin();
-  }
-  if (running === control) {
+  const clock = startClock();
+  const outcome = await outcomeOf(view.sql, own.signal, clock.seconds);
+  clock.stop();
+  if (running === own) {
     running = null;
-    stopClock();
+    showClock('');
   }
-  if (current === name && running === null) showOutcome();
+  if (view.outcome !== pending) return; // something else has taken its place
+  view.outcome = outcome;
+  if (current !== name) return;
+  showOutcome();
+  if (SMALL.matches) document.querySelector('#error:not([hidden]), #chart:not([hidden]), #result:not([hidden])')?.scrollIntoView();
+}
+
+async function outcomeOf(sql, signal, seconds) {
+  try {
+    const result = await ask(sql, { signal });
+    return { result, said: summaryText(result) };
+  } catch (error) {
+    if (error.name === 'AbortError') return { said: `Cancelled after ${seconds()} s; the server stops the query.` };
+    if (error.asksForLogin) showLogin();
+    return { error };
+  }
 }
 
 function startClock() {
   const began = performance.now();
-  byId('cancel').disabled = false;
-  const timer = setInterval(() => { byId('clock').textContent = `${((performance.now() - began) / 1000).toFixed(1)} s`; }, 100);
-  return () => {
-    clearInterval(timer);
-    byId('clock').textContent = '';
-    byId('cancel').disabled = true;
-  };
+  const seconds = () => ((performance.now() - began) / 1000).toFixed(1);
+  const timer = setInterval(() => showClock(`${seconds()} s`), 100);
+  showClock('0.0 s');
+  return { seconds, stop: () => clearInterval(timer) };
+}
+
+function showClock(text) {
+  byId('clock').textContent = text;
+  byId('cancel').disabled = text === '';
 }
 
 function summaryText({ rows, columns, format, summary }) {
@@ -129,8 +146,8 @@ function keepInAddress() {
 
 function openAddress() {
   const shared = fromHash(location.hash);
-  if (shared === null) return openView(current);
-  const name = shared.view in views ? shared.view : 'query';
+  if (shared === null) return;
+  const name = Object.hasOwn(views, shared.view) ? shared.view : 'query';
   if (shared.sql !== views[name].sql) views[name].outcome = {};
   Object.assign(views[name], { sql: shared.sql, chart: shared.chart });
   openView(name);
@@ -138,6 +155,7 @@ function openAddress() {
 
 function insert(text) {
   statement.setRangeText(text, statement.selectionStart, statement.selectionEnd, 'end');
+  markExample();
   statement.focus();
 }
 
@@ -202,7 +220,9 @@ function listen() {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) run();
     else if (event.key === 'Escape') running?.abort();
   };
+  statement.oninput = markExample;
   byId('examples').onchange = ({ target }) => {
+    if (target.value === '-1') return;
     const { sql, chart } = EXAMPLES[Number(target.value)];
     Object.assign(views.query, { sql, chart, outcome: {} });
     openView('query');
@@ -219,8 +239,9 @@ function listen() {
   addEventListener('popstate', openAddress);
 }
 
-fillSelect(byId('examples'), EXAMPLES.map(({ name }, n) => [String(n), name]));
+fillSelect(byId('examples'), [['-1', 'choose one …'], ...EXAMPLES.map(({ name }, n) => [String(n), name])]);
 byId('catalogue').open = matchMedia('(min-width: 64rem)').matches;
 listen();
+openView(current);
 openAddress();
 readLake();

@@ -2,7 +2,7 @@
 
 import { byId, fillSelect, make } from './dom.js';
 import { ask } from './server.js';
-import { basisStatement, curveStatement, spreadStatement } from './statements.js';
+import { basisStatement, curveStatement, spreadStatement, timeColumn } from './statements.js';
 
 const DAYS_SHOWN = 30;
 const DAY_MS = 86_400_000;
@@ -45,8 +45,7 @@ export function showForm(name) {
 
 export function listenToForm(run) {
   byId('base').onchange = chooseBase;
-  byId('reference').onchange = () => { chooseDates(); listContracts(); };
-  byId('from').onchange = listContracts;
+  byId('reference').onchange = () => { chooseDates(); tellQuotes(); };
   byId('shape').onchange = showShape;
   byId('contracts').onchange = tellQuotes;
   byId('markets').onsubmit = (event) => {
@@ -88,7 +87,8 @@ function listContracts() {
   const wanted = known.filter((one) => one.base === base && (view === 'term' ? one.kind === 'EXPIRING' : one.kind !== 'SPOT'));
   byId('contracts').replaceChildren(...wanted.map((one) => {
     const checked = one.last >= byId('from').value;
-    return make('label', { className: 'inline' }, make('input', { type: 'checkbox', value: key(one), checked }), ` ${one.exchange} `, make('b', {}, one.market));
+    const name = make('span', {}, `${one.exchange} `, make('b', {}, one.market));
+    return make('label', { className: 'inline' }, make('input', { type: 'checkbox', value: key(one), checked }), name);
   }));
   if (wanted.length === 0) byId('contracts').replaceChildren(make('p', { className: 'note' }, 'The lake has none of this asset.'));
   tellQuotes();
@@ -126,7 +126,7 @@ function statement() {
   }
   const duration = Number(byId('duration').value);
   const options = { duration, reference: reference(), contracts, from: byId('from').value, to: byId('to').value, at: byId('at').value.replace('T', ' ') };
-  const x = duration < 1440 ? 'start' : 'day';
+  const x = timeColumn(duration);
   if (view === 'spreads') return { sql: spreadStatement(options), chart: { kind: 'line', x, y: 'spread_pct', series: 'exchange / market' } };
   const y = 'annualised_simple_pct';
   if (byId('shape').value === 'curve') return { sql: curveStatement(options), chart: { kind: 'line', x: 'days_to_expiry', y, series: 'exchange' } };

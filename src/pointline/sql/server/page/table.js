@@ -1,7 +1,7 @@
 // The table of a result, a page of rows at a time.
 
 import { button, byId, make } from './dom.js';
-import { cellText, isNumber, toCsv } from './result.js';
+import { cellText, isNumber, plainType, toCsv } from './result.js';
 
 const PAGE_ROWS = 100;
 const SHOWN_TEXT = 100_000;
@@ -25,23 +25,23 @@ function showTable(section, result, say) {
     body.replaceChildren(...rows.map((row, n) => tableRow(result.columns, row, first + n + 1)));
     const place = `${(first + 1).toLocaleString('en')} to ${(first + rows.length).toLocaleString('en')} of ${result.rows.length.toLocaleString('en')}`;
     pager.replaceChildren(
-      turner('⏮', 'First page', 0, page > 0),
-      turner('◀', 'Previous page', page - 1, page > 0),
+      turner('«', 'First page', 0, page > 0),
+      turner('‹', 'Previous page', page - 1, page > 0),
       make('span', { role: 'status' }, place),
-      turner('▶', 'Next page', page + 1, page < last),
-      turner('⏭', 'Last page', last, page < last),
+      turner('›', 'Next page', page + 1, page < last),
+      turner('»', 'Last page', last, page < last),
     );
   }
 
   function turner(sign, name, page, enabled) {
     return button(sign, () => {
       turnTo(page);
-      pager.querySelector(`[aria-label="${name}"]:enabled, button:enabled`)?.focus();
+      (pager.querySelector(`[aria-label="${name}"]:enabled`) ?? pager.querySelector(':enabled')).focus();
     }, { 'aria-label': name, title: name, disabled: !enabled });
   }
 
   const heads = result.columns.map(({ name, type }) =>
-    make('th', { scope: 'col', className: isNumber(type) ? 'number' : '' }, name, make('small', {}, type)));
+    make('th', { scope: 'col', className: isNumber(type) ? 'number' : '' }, name, make('small', { title: type }, plainType(type))));
   const table = make('table', {}, make('thead', {}, make('tr', {}, make('th', { className: 'row-number', 'aria-label': 'Row' }, '#'), ...heads)), body);
   turnTo(0);
   section.replaceChildren(
