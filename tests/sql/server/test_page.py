@@ -178,6 +178,7 @@ def test_the_specification_is_the_first_example(page: Page, specification: str) 
     ]
 
 
+@pytest.mark.slow
 def test_every_example_runs(page: Page) -> None:
     rows = {
         "Spreads: spot, perpetuals, future": 93,
@@ -497,6 +498,7 @@ def test_a_server_that_is_gone_is_said(page: Page) -> None:
     page.get_by_text("The server cannot be reached").wait_for()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Callable[..., Page], served: RunningServer, scheme: str) -> None:
     page = read(opened(served.url, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True, color_scheme=scheme))
