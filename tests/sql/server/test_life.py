@@ -11,7 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 import pytest
@@ -61,13 +61,16 @@ tokens = ["{TOKEN_HASH}"]
 limits = {{ queries = 1, time_s = 0.5 }}
 """
 
+Found = TypeVar("Found")
 
-def until(holds: Callable[[], object], *, seconds: float = 30.0) -> None:
-    """Waits for something to become true."""
+
+def until(holds: Callable[[], Found], *, seconds: float = 30.0) -> Found:
+    """Waits for something to become true, and returns it."""
     end = time.monotonic() + seconds
-    while not holds():
+    while not (found := holds()):
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +139,7 @@ def test_a_killed_worker_is_replaced_and_only_its_query_fails(strict: RunningSer
     before = strict.workers()
     with ThreadPoolExecutor(1) as threads:
         failing = threads.submit(ask, strict, ENDLESS)
-        until(lambda: busy(strict))
-        (victim,) = busy(strict)
+        (victim,) = until(lambda: busy(strict))
         os.kill(victim, signal.SIGKILL)
         response = failing.result(30)
     assert (response.status_code, response.headers["x-clickhouse-exception-code"]) == (500, "236")
@@ -158,8 +160,7 @@ def test_all_workers_killed_while_idle(strict: RunningServer) -> None:
 def test_a_client_that_leaves_stops_its_query(strict: RunningServer) -> None:
     settle(strict)
     with running_query(strict):
-        until(lambda: busy(strict))
-        (worker,) = busy(strict)
+        (worker,) = until(lambda: busy(strict))
     until(lambda: worker not in strict.workers())
     until(lambda: strict.audit()[-1]["outcome"] == "gone")
     assert strict.audit()[-1]["text"] == ENDLESS
