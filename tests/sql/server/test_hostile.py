@@ -155,7 +155,8 @@ def wrong_with(attack: Attack, place: Place) -> str | None:
 def nothing_happens(place: Place) -> Iterator[None]:
     """Checks around something that no file changed, nobody was called and the server answers as before."""
     yield
-    assert place.ask(HONEST).text == place.honest
+    answers = (place.ask(HONEST) for _ in range(10))  # a busy machine may take longer than the short limit of these tests
+    assert next(answer for answer in answers if answer.status_code != 408).text == place.honest
     assert place.client.get(place.server.url + "ping").text == "Ok.\n"
     assert place.now() == place.before
     assert not (place.secret.parent / "made").exists()
