@@ -128,7 +128,7 @@ def _drop_unused(module: llvm.ModuleRef) -> None:
     foreign = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.") and f.name not in _LIBRARY]
     for name in foreign:
         if not name.startswith("NRT_"):
-            raise NotImplementedError(f"the loops call {name}, which is not there when numba is not")
+            raise LinkError(f"the loops call {name}, which is not there when numba is not")
         module.link_in(llvm.parse_assembly(f"define void @{name}(ptr %0) {{ unreachable }}"))
 
 
@@ -137,6 +137,10 @@ def _pass(module: llvm.ModuleRef, name: str) -> None:
     passes = llvm.create_new_module_pass_manager()
     getattr(passes, name)()
     passes.run(module, builder)
+
+
+class LinkError(RuntimeError):
+    """The compiled loops need a function that only numba brings."""
 
 
 _linked_code: list[Any] = []  # the code lives as long as its linker does
