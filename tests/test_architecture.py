@@ -167,6 +167,23 @@ def test_imports_form_no_circle() -> None:
     assert circle(internal_imports()) == []
 
 
+# Files of the user's own (results, mapped tables) are not the lake's.
+OPENS_OTHER_FILES = {"pointline.report.files", "pointline.sources.table"}
+OPENERS = re.compile(r"\b(?:scan|read)_(?:parquet|delta|ipc|parquet_schema|parquet_metadata)\b|\bParquetFile\b|\bDeltaTable\(")
+
+
+def test_only_the_lake_opens_its_files() -> None:
+    texts = {module_name(path): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    outside = {name: text for name, text in texts.items() if room(name) != "lake" and name not in OPENS_OTHER_FILES}
+    assert {name: found for name, text in outside.items() if (found := OPENERS.findall(text))} == {}
+
+
+def test_stored_amounts_are_decoded_in_one_place() -> None:
+    texts = {module_name(path): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    stored = re.compile(r"\w+_int\"?\]?\)? */|_int\"\)? */ ")
+    assert {name: found for name, text in texts.items() if name != "pointline.lake.rows" and (found := stored.findall(text))} == {}
+
+
 def test_modules_stay_short() -> None:
     lengths = {module_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {name: n for name, n in lengths.items() if n > LONGER_BY_AGREEMENT.get(name, MAX_MODULE_LINES)} == {}

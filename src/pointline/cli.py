@@ -137,9 +137,6 @@ def ingest(
     mapping: Annotated[Path | None, typer.Option(help="TOML file that describes the columns of any table.", show_default=False)] = None,
     clock: Annotated[str, typer.Option(help="receipt: use a recording's receive times; event: use the exchange's.")] = "receipt",
     latency: Annotated[str, typer.Option(help="Assumed delay where there is no receive time, e.g. 20ms.")] = "0us",
-    off_book_limit: Annotated[
-        float, typer.Option(help="Set prints aside that are further than this share from the last trade; 0 keeps all.", min=0.0)
-    ] = 0.01,
     json_output: JsonOption = False,
 ) -> None:
     """Brings archive files into the lake, each whole or not at all, each once.
@@ -163,7 +160,6 @@ def ingest(
         mapping=mapping,
         clock="event" if clock == "event" else None,
         latency_us=to_duration_us(latency, name="--latency"),
-        off_book_limit=off_book_limit,
     )
     sources = all_sources(source or ("table" if mapping else None))
     files = list(_archive_files(paths))

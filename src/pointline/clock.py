@@ -113,6 +113,12 @@ def days_in(start_us: int, end_us: int) -> list[int]:
     return list(range(day_start(start_us), end_us, DAY_US))
 
 
+def next_month(us: int) -> int:
+    """00:00 UTC of the first of the month after the one that holds `us`."""
+    year, month = int(date_text(us)[:4]), int(date_text(us)[5:7])
+    return to_us(f"{year + month // 12:04d}-{month % 12 + 1:02d}-01")
+
+
 def date_text(us: int) -> str:
     """``YYYY-MM-DD`` of the UTC day that holds `us`."""
     return (_EPOCH + dt.timedelta(microseconds=us)).date().isoformat()

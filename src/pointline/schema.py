@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PARTITION_COLUMNS = ("exchange", "symbol", "date")
 
 CLOCK: dict[str, pl.DataType] = {"ts_local_us": pl.Int64(), "ts_event_us": pl.Int64()}
@@ -46,28 +46,38 @@ class Table:
 _SOURCE_ROW: dict[str, pl.DataType] = {"source_row": pl.Int64()}
 _DECIMALS: dict[str, pl.DataType] = {"price_decimals": pl.Int8(), "qty_decimals": pl.Int8()}
 
+_TRADE_IDS: dict[str, pl.DataType] = {
+    "trade_id": pl.Int64(),  # the venue's number of the trade, of an aggregated row the number of the aggregate; null where it has none
+    "first_trade_id": pl.Int64(),  # aggregated rows only: the first and the last trade that the row adds up
+    "last_trade_id": pl.Int64(),
+    "text_id": pl.String(),  # the venue's id where it is text (a UUID, say), else null
+}
+_TRADE_FLAGS: dict[str, pl.DataType] = {
+    "side": pl.Boolean(),  # False = the buyer was the taker, True = the seller was, null = not known
+    "off_book": pl.Boolean(),  # a print away from the book: by the stream's own flag, else judged at ingest
+}
 TRADES = Table(
     name="trades",
     parsed={
         **CLOCK,
-        "trade_id": pl.Int64(),
+        **_TRADE_IDS,
         "price": pl.Float64(),
         "qty": pl.Float64(),
-        "side": pl.Boolean(),  # False = the buyer was the taker, True = the seller was
+        **_TRADE_FLAGS,
         **_SOURCE_ROW,
     },
     columns={
         **CLOCK,
-        "trade_id": pl.Int64(),
+        **_TRADE_IDS,
         "price_int": pl.Int64(),
         "qty_int": pl.Int64(),
-        "side": pl.Boolean(),
+        **_TRADE_FLAGS,
         **_SOURCE_ROW,
         **_DECIMALS,
     },
     amounts={"price": ("price_int", "price"), "qty": ("qty_int", "qty")},
     identity=("trade_id",),
-    delta=("ts_local_us", "ts_event_us", "trade_id", "source_row"),
+    delta=("ts_local_us", "ts_event_us", "trade_id", "first_trade_id", "last_trade_id", "source_row"),
     continuous=True,
 )
 

@@ -20,6 +20,7 @@ from tests.lake.test_wrong_inputs import FULL_DISK
 from pointline.lake import lane, open_lake, partition, spool
 from pointline.lake.checks import CONFIRM_WITHIN_US, OffBook
 from pointline.lake.lane import Lane
+from pointline.lake.rows import decode_frame
 from pointline.schema import TRADES
 from pointline.sources import csv_blocks
 
@@ -281,7 +282,7 @@ def test_a_lane_gives_all_rows_back_in_file_order(tmp_path_factory: pytest.TempP
 def test_amounts_come_back_exactly_whatever_holds_their_decimals() -> None:
     stored = partition.encode(parsed(1_000, 1).with_columns(source_file=pl.lit(1)), "trades")
     for decimals in (pl.lit(1, dtype=pl.Int8), pl.Series([1] * 1_000, dtype=pl.Int8)):
-        again = partition.to_floats(stored.with_columns(price_decimals=decimals), "trades")
+        again = decode_frame(stored.with_columns(price_decimals=decimals), "trades")
         assert again.select(list(TRADES.parsed)).equals(parsed(1_000, 1))
 
 

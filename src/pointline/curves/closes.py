@@ -13,6 +13,7 @@ import polars as pl
 from pointline import schema
 from pointline.clock import DAY_US, MINUTE_US, to_duration_us
 from pointline.errors import ConfigError
+from pointline.lake.rows import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,10 +128,10 @@ def _last_trades(file: PartitionFile, duration_us: int, ends_us: pl.Series, wind
     start_us = time_us - time_us % duration_us
     first, last = int(ends_us.min()) - window_us, int(ends_us.max())  # type: ignore[arg-type]
     rows = (
-        pl.scan_parquet(file.path, hive_partitioning=False)
+        file.scan()
         .filter((time_us >= first) & (time_us < last) & (time_us % duration_us >= duration_us - window_us))
         .select("ts_local_us", "price_int", "price_decimals", start_us=start_us)
         .collect()
     )
-    price = pl.col("price_int") / pl.lit(10.0).pow(pl.col("price_decimals").cast(pl.Int32))
-    return rows.group_by("start_us", maintain_order=True).agg(price.last().alias("close"), time_us.last())
+    of_candles = rows.group_by("start_us", maintain_order=True).last()
+    return of_candles.select("start_us", decoded("price_int", "price").alias("close"), "ts_local_us")

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pointline import schema
-from pointline.clock import DAY_US, date_text, to_us
+from pointline.clock import DAY_US, date_text, next_month, to_us
 from pointline.errors import RegistryError
 from pointline.instruments import Instrument, pair_spot
 from pointline.lake.manifest import Manifest, read_quarantine
-from pointline.lake.store import next_month
 
 if TYPE_CHECKING:
     from pointline.lake.store import Lake

@@ -23,7 +23,8 @@ from pointline.lake.delta_log import NewFile, append_rows, commit
 from pointline.lake.durable import STAGING, single_writer
 from pointline.lake.lane import Lane
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
-from pointline.lake.partition import Feed, encode, file_id, partition_path, to_floats, write_partition
+from pointline.lake.partition import Feed, encode, file_id, partition_path, write_partition
+from pointline.lake.rows import decode_frame, scan_rows
 from pointline.lake.spool import Slot, Spool
 from pointline.lake.store import PartitionFile
 from pointline.sources.base import REJECT_SCHEMA
@@ -92,7 +93,8 @@ class _Tally:
         self.out_of_order += checked.out_of_order
         if checked.ids is not None:
             self.ids.setdefault(slot[:3], []).append(checked.ids)
-        self.reject(*slot[:3], checked.rejects)
+        if not isinstance(checked, Lane):
+            self.reject(*slot[:3], checked.rejects)
 
 
 def ingest(
@@ -187,12 +189,13 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
     _check_names(identity)
     options = _options(hints)
-    before = manifest.current(identity.key)
     with ThreadPoolExecutor(1) as hashing:
         digest = hashing.submit(_verified_sha256, path)
+        key = identity.key("" if identity.period else digest.result())
+        before = manifest.current(key)
         if before is not None and before["options"] == options and before["sha256"] == digest.result():
             return FileReport(path, "unchanged", rows_read=before["rows_read"], rows_landed=before["rows_landed"], file_bytes=size)
-        spool = Spool(lake.root / STAGING / f"{os.getpid()}-{next(_NUMBERS)}", hints.off_book_limit, file_id(identity.key))
+        spool = Spool(lake.root / STAGING / f"{os.getpid()}-{next(_NUMBERS)}", file_id(key))
         tally = _Tally()
         try:
             try:
@@ -231,14 +234,15 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
         LakeError: the lake cannot be written; it is as before.
     """
     path, identity, digest, options, spool, tally = work.path, work.identity, work.digest, work.options, work.spool, work.tally
+    key = identity.key(digest)
     size = path.stat().st_size
     try:
-        before = manifest.current(identity.key)
+        before = manifest.current(key)
         if before is not work.before and before is not None and (before["sha256"], before["options"]) == (digest, options):
             return FileReport(path, "unchanged", file_bytes=size)  # named twice
         rows_read = spool.rows_read + sum(rows.height for *_, rows in tally.rejects)
         held = set(before["partitions"]) if before else set()
-        changes = _land(lake, spool, tally, identity, (digest, options), work.hints, held)
+        changes = _land(lake, spool, tally, (key, digest, options), held)
     except (SourceError, ConfigError, ArithmeticError) as error:
         return _failure(path, error)
     finally:
@@ -259,7 +263,7 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
     }
     manifest.append(
         {
-            "key": identity.key,
+            "key": key,
             **asdict(identity),
             **counts,
             "sha256": digest,
@@ -276,32 +280,23 @@ _Changes: TypeAlias = dict[str, tuple[list[NewFile], list[NewFile]]]
 
 
 def _hold(spool: Spool, tally: _Tally, batch: Batch) -> None:
-    """Keeps a batch's rows, but of a recording that holds trades and aggregated trades only the former."""
     instrument = (batch.kind, batch.exchange, batch.symbol)
-    best = tally.ranks.get(instrument, batch.rank)
     if batch.frame.is_empty():
         return
-    if batch.rank > best:
-        spool.rows_read += batch.frame.height
-        return
-    if batch.rank < best:
-        spool.forget(*instrument)
     tally.ranks[instrument] = batch.rank
     spool.add(*instrument, batch.frame)
 
 
-def _land(
-    lake: Lake, spool: Spool, tally: _Tally, identity: Identity, version: tuple[str, str], hints: Hints, before: set[str]
-) -> _Changes:
+def _land(lake: Lake, spool: Spool, tally: _Tally, version: tuple[str, str, str], before: set[str]) -> _Changes:
     """Writes the partition files that the rows lead to, and says what is to be committed; nothing is live yet."""
     changes: _Changes = {}
     listings: dict[str, dict[Slot, PartitionFile]] = {}
     for slot in spool.slots():
-        checked = spool.lane(slot) or check_rows(spool.take(slot), slot.kind, hints.off_book_limit)
+        checked = spool.lane(slot) or check_rows(spool.take(slot), slot.kind)
         tally.count(slot, checked)
         if not checked.rows:
             continue
-        feed = Feed(identity.key, *version, tally.ranks[slot[:3]], checked.rows, tally.clocks[slot.kind])
+        feed = Feed(*version, tally.ranks[slot[:3]], checked.rows, tally.clocks[slot.kind])
         live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
         others = _others(live, feed, slot.kind)
         if others is None:
@@ -312,13 +307,13 @@ def _land(
         if isinstance(checked, Lane) and not others:
             _replace(lake, slot, live, checked, [feed], changes)
             continue
-        frame = checked.frame.with_columns(source_file=pl.lit(file_id(identity.key), dtype=pl.Int64))
+        frame = checked.frame.with_columns(source_file=pl.lit(file_id(version[0]), dtype=pl.Int64))
         _replace(lake, slot, live, *_merge(live, others, frame, feed, slot.kind), changes)
     for gone in sorted(before - set(tally.partitions)):
         slot = Slot(*gone.split("/"))
         live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
         if live is not None:
-            _withdraw(lake, slot, live, identity.key, changes)
+            _withdraw(lake, slot, live, version[0], changes)
     return changes
 
 
@@ -348,8 +343,8 @@ def _merge(live: PartitionFile | None, others: list[Feed], frame: pl.DataFrame, 
 
 
 def _rows_of(live: PartitionFile, kind: str, feed: Feed) -> pl.DataFrame:
-    stored = pl.read_parquet(live.path, hive_partitioning=False).filter(pl.col("source_file") == file_id(feed.key))
-    return to_floats(stored, kind)
+    stored = scan_rows(live.path).filter(pl.col("source_file") == file_id(feed.key)).collect()
+    return decode_frame(stored, kind)
 
 
 def _union(parts: list[tuple[Feed, pl.DataFrame]], kind: str) -> tuple[pl.DataFrame, list[Feed]]:
@@ -410,12 +405,12 @@ def _missing(spans: list[tuple[int, int, int]]) -> int:
 
 
 def _quarantine(lake: Lake, tally: _Tally, identity: Identity, digest: str, file_name: str) -> pl.DataFrame:
-    name = f"file-{hashlib.sha256(f'{identity.key}|{digest}'.encode()).hexdigest()[:32]}.parquet"
+    name = f"file-{hashlib.sha256(f'{identity.key(digest)}|{digest}'.encode()).hexdigest()[:32]}.parquet"
     if not tally.rejects and not (lake.table_path("quarantine") / name).is_file():  # other options may have set rows aside before
         return pl.DataFrame(schema=QUARANTINE_SCHEMA)
     frames = [
         rows.select(list(REJECT_SCHEMA)).with_columns(
-            key=pl.lit(identity.key),
+            key=pl.lit(identity.key(digest)),
             sha256=pl.lit(digest),
             exchange=pl.lit(exchange),
             symbol=pl.lit(symbol),
@@ -449,7 +444,7 @@ def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
 
 def _options(hints: Hints) -> str:
     """What the user chose that changes what lands: with other choices, the same file is another version."""
-    chosen = {"clock": hints.clock, "latency_us": hints.latency_us, "off_book_limit": hints.off_book_limit}
+    chosen = {"clock": hints.clock, "latency_us": hints.latency_us}
     if hints.mapping is not None:
         chosen["mapping"] = _sha256(hints.mapping)
     return json.dumps(chosen, sort_keys=True)

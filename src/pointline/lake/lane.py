@@ -7,21 +7,18 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from pointline import schema
 from pointline.errors import AmountOverflowError
-from pointline.lake.checks import OffBook, off_book_rejects
 from pointline.lake.durable import disk_errors, make_folder, write_atomically
-from pointline.lake.partition import ROW_GROUP_ROWS, PartitionWriter, scales_of, to_floats, to_integers
+from pointline.lake.off_book import flag_off_book
+from pointline.lake.partition import ROW_GROUP_ROWS, PartitionWriter, scales_of, to_integers
+from pointline.lake.rows import decode_frame, scan_rows
 from pointline.lake.store import stored_columns
-from pointline.sources.base import REJECT_SCHEMA
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from pointline.lake.partition import Feed, Totals
 
@@ -36,20 +33,17 @@ class Lane:
     Args:
         path: where the file grows.
         kind: table name.
-        off_book_limit: see `pointline.lake.checks.check_rows`.
         source_file: id of the archive file.
     """
 
     duplicates = 0
     out_of_order = 0
 
-    def __init__(self, path: Path, kind: str, off_book_limit: float, source_file: int) -> None:
+    def __init__(self, path: Path, kind: str, source_file: int) -> None:
         self._path = path
         self._kind = kind
         self._table = schema.table(kind)
-        self._limit = off_book_limit if kind == "trades" else 0.0
         self._source_file = pl.lit(source_file, dtype=pl.Int64)
-        self._judge = OffBook(off_book_limit)
         self._writer: PartitionWriter | None = None
         self._scales: dict[str, int] = {}
         self._first_id = 0
@@ -57,7 +51,6 @@ class Lane:
         self._untaken: list[pl.DataFrame] = []  # not looked at yet
         self._taken = 0
         self._accepted: list[pl.DataFrame] = []  # for the next row group
-        self._aside: list[tuple[NDArray[np.int64], pl.DataFrame]] = []  # positions among the rows taken, and rows
         self._sealed = False
         self.broken = False
 
@@ -83,17 +76,11 @@ class Lane:
     @property
     def rows(self) -> int:
         """How many rows were accepted."""
-        return self._taken - sum(rows.height for _, rows in self._aside)
-
-    @property
-    def rejects(self) -> pl.DataFrame:
-        """What quarantine says of the rows that were not."""
-        found = [off_book_rejects(rows, self._limit) for _, rows in self._aside]
-        return pl.concat([pl.DataFrame(schema=REJECT_SCHEMA), *found])
+        return self._taken
 
     @property
     def ids(self) -> tuple[int, int, int] | None:
-        """Smallest and largest trade id and how many there are, off-book prints included; None without ids."""
+        """Smallest and largest trade id and how many there are, None without ids."""
         return (self._first_id, self._last[1], self._taken) if self._last is not None and self._table.continuous else None
 
     @property
@@ -104,7 +91,7 @@ class Lane:
         if self._writer is not None:
             with disk_errors(self._path):
                 self._writer.close()
-            written = to_floats(pl.read_parquet(self._path, hive_partitioning=False), self._kind).select(names)
+            written = decode_frame(scan_rows(self._path).collect(), self._kind).select(names)
         return pl.concat([written, *self._accepted])
 
     def place(self, path: Path, feeds: list[Feed], *, through: Path) -> Totals:
@@ -121,12 +108,7 @@ class Lane:
 
     def rows_again(self) -> list[pl.DataFrame]:
         """All rows that were pushed, in file order; the file is ended."""
-        rows = self.frame
-        if self._aside:
-            aside = np.concatenate([positions for positions, _ in self._aside])
-            positions = np.concatenate([np.delete(np.arange(self._taken), aside), aside])
-            rows = pl.concat([rows, *(set_aside for _, set_aside in self._aside)])[np.argsort(positions)]
-        return [rows, *self._untaken]
+        return [self.frame, *self._untaken]
 
     def close(self) -> None:
         """Gives the file up."""
@@ -154,7 +136,7 @@ class Lane:
             self.broken = True
             return
         self._untaken = [untaken[count:]]
-        self._accepted.append(self._without_off_book(rows))
+        self._accepted.append(flag_off_book(rows) if self._kind == "trades" else rows)
         self._taken += rows.height
 
     def _in_order(self, rows: pl.DataFrame) -> bool:
@@ -171,17 +153,6 @@ class Lane:
             return False
         self._last = (int(times[-1]), int(ids[-1]))
         return True
-
-    def _without_off_book(self, rows: pl.DataFrame) -> pl.DataFrame:
-        if self._limit <= 0:
-            return rows
-        aside = self._judge.judge(rows["price"].to_numpy(), rows["ts_local_us"].to_numpy())
-        if not aside:
-            return rows
-        kept = np.ones(rows.height, dtype=bool)
-        kept[aside] = False
-        self._aside.append((np.array(aside) + self._taken, rows.filter(pl.Series(~kept))))
-        return rows.filter(pl.Series(kept))
 
     def _write(self) -> None:
         try:

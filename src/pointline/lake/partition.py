@@ -14,6 +14,7 @@ import polars as pl
 from pointline import schema
 from pointline.errors import AmountOverflowError
 from pointline.lake.durable import write_atomically
+from pointline.lake.rows import MAX_DECIMALS
 from pointline.lake.store import FOOTER_KEY, stored_columns
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROW_GROUP_ROWS = 262_144
-MAX_DECIMALS = 12
 _EXACT = float(1 << 51)  # below it, value x 10**decimals rounds to the one right integer
 _WHOLE = float(1 << 53)
-_POWERS = np.array([10.0**decimals for decimals in range(MAX_DECIMALS + 1)])
 
 
 @dataclass(frozen=True)
@@ -106,25 +105,6 @@ def to_integers(frame: pl.DataFrame, kind: str, scales: dict[str, int]) -> pl.Da
         integers.append(pl.Series(stored, counts.astype(np.int64)))
     decimals = [pl.lit(scales[scale], dtype=pl.Int8).alias(f"{scale}_decimals") for scale in ("price", "qty")]
     return frame.drop(list(amounts)).with_columns(*integers, *decimals)
-
-
-def float_amounts(kind: str) -> list[pl.Expr]:
-    """The parsed amounts of stored rows, each the double nearest to its decimal."""
-    return [
-        (pl.col(stored) / pl.lit(10.0).pow(pl.col(f"{scale}_decimals").cast(pl.Int32))).alias(name)
-        for name, (stored, scale) in schema.table(kind).amounts.items()
-    ]
-
-
-def to_floats(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """The inverse of `to_integers`: parsed columns again."""
-    amounts = schema.table(kind).amounts
-    if not amounts:
-        return frame
-    # divided by numpy: where the decimals are one scalar, Polars multiplies by the reciprocal, which is not exact
-    powers = {scale: _POWERS[frame[f"{scale}_decimals"].to_numpy()] for scale in ("price", "qty")}
-    floats = [pl.Series(name, frame[stored].to_numpy() / powers[scale]) for name, (stored, scale) in amounts.items()]
-    return frame.drop([stored for stored, _ in amounts.values()]).drop("price_decimals", "qty_decimals").with_columns(floats)
 
 
 def encode(frame: pl.DataFrame, kind: str) -> pl.DataFrame:

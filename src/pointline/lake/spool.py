@@ -39,13 +39,11 @@ class Spool:
 
     Args:
         folder: where rows go when they become many; removed by `close`.
-        off_book_limit: see `pointline.lake.checks.check_rows`.
         source_file: id of the archive file.
     """
 
-    def __init__(self, folder: Path, off_book_limit: float, source_file: int) -> None:
+    def __init__(self, folder: Path, source_file: int) -> None:
         self._folder = folder
-        self._off_book_limit = off_book_limit
         self._source_file = source_file
         self._frames: dict[Slot, list[pl.DataFrame]] = defaultdict(list)
         self._spilled: dict[Slot, list[Path]] = defaultdict(list)
@@ -136,7 +134,7 @@ class Spool:
                 self._to_lane(other)
                 self._run(self._lanes[other].seal)
             path = self._folder / f"{len(self._lanes)}-{slot.date}.parquet"
-            self._lanes[slot] = Lane(path, slot.kind, self._off_book_limit, self._source_file)
+            self._lanes[slot] = Lane(path, slot.kind, self._source_file)
         self._to_lane(slot)
 
     def _to_lane(self, slot: Slot) -> None:

@@ -14,9 +14,11 @@ import polars as pl
 
 from pointline import clock, schema
 from pointline.errors import LakeError, LakeVersionError, RegistryError
+from pointline.lake.rows import decode_one, scan_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
     from deltalake import DeltaTable
 
@@ -56,6 +58,20 @@ class PartitionFile:
     def totals(self) -> dict[str, Any]:
         """Row count, amounts, first and last id, time and price of the partition (see `pointline.lake.partition`)."""
         return self.footer["totals"]  # type: ignore[no-any-return]
+
+    @property
+    def last_price(self) -> Decimal:
+        """Price of the last trade."""
+        return decode_one(self.totals["last_price_int"], self.totals["price_decimals"])
+
+    @property
+    def qty(self) -> Decimal:
+        """Sum of the traded quantities, as the exchange counts them."""
+        return decode_one(self.totals["qty_int"], self.totals["qty_decimals"])
+
+    def scan(self, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """The rows as stored, lazily; all columns if None."""
+        return scan_rows(self.path, columns)
 
 
 LakeLike: TypeAlias = "Lake | str | Path"
@@ -132,7 +148,7 @@ class Lake:
         found = []
         for path, _, _, date, count in rows.iter_rows():
             first = clock.to_us(date)
-            last = next_month(first) if monthly else first + clock.DAY_US
+            last = clock.next_month(first) if monthly else first + clock.DAY_US
             if (start_us is None or last > start_us) and (end_us is None or first < end_us):
                 found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
         return found
@@ -145,7 +161,7 @@ class Lake:
         if not files:
             return pl.LazyFrame(schema={name: stored[name] for name in names})
         inside = (pl.col("ts_local_us") >= start_us) & (pl.col("ts_local_us") < end_us)
-        return pl.scan_parquet([f.path for f in files], hive_partitioning=False).filter(inside).select(names)
+        return scan_rows([f.path for f in files]).filter(inside).select(names)
 
     def rows(self, name: str, columns: dict[str, pl.DataType]) -> pl.DataFrame:
         """All rows of a table without partitions (manifest, quarantine, instruments), files in name order."""
@@ -153,7 +169,7 @@ class Lake:
         paths = [] if table is None else sorted(pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list())
         if not paths:
             return pl.DataFrame(schema=columns)
-        return pl.read_parquet([self.table_path(name) / path for path in paths], hive_partitioning=False)
+        return scan_rows([self.table_path(name) / path for path in paths]).collect()
 
     def registry(self) -> Registry:
         """The instruments of all exchangeInfo snapshots, and those that only archive files tell of."""
@@ -184,12 +200,6 @@ class Lake:
 def stored_columns(kind: str) -> dict[str, pl.DataType]:
     """Columns of a market table's files, in order; the partition columns are in the path."""
     return {**schema.table(kind).columns, "source_file": pl.Int64()}
-
-
-def next_month(us: int) -> int:
-    """00:00 UTC of the first of the month after the one that holds `us`."""
-    year, month = int(clock.date_text(us)[:4]), int(clock.date_text(us)[5:7])
-    return clock.to_us(f"{year + month // 12:04d}-{month % 12 + 1:02d}-01")
 
 
 def _is_market(name: str) -> bool:

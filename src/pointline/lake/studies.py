@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError
 from pointline.lake.durable import write_atomically
+from pointline.lake.rows import scan_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,11 @@ def save_study(lake: Lake, name: str, table: pl.DataFrame) -> Path:
     path = lake.root / STUDIES / f"{name}.parquet"
     write_atomically(path, table.write_parquet)
     return path
+
+
+def study_schema(path: Path) -> pl.Schema:
+    """The columns of a saved study's file."""
+    return scan_rows(path).collect_schema()
 
 
 def saved_studies(lake: Lake) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES
+from pointline.lake.rows import decode_one, scan_rows
 
 if TYPE_CHECKING:
     from pointline.research.bars import Bars
@@ -113,9 +114,9 @@ def _spot_amounts(totals: BarTotals, built: Bars, *, dual: bool) -> tuple[int, f
         return totals.spot_trades, totals.spot_volume
     paths = [file.path for file in built.spot_venue.files.values()]
     known = pl.col("ts_local_us").is_between(totals.start_us, totals.end_us, closed="left")
-    by_scale = pl.scan_parquet(paths, hive_partitioning=False).filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum())
+    by_scale = scan_rows(paths).filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum())
     sums = by_scale.collect().rows()
-    return sum(count for _, count, _ in sums), sum(qty / 10.0**decimals for decimals, _, qty in sums)
+    return sum(count for _, count, _ in sums), float(sum(decode_one(qty, decimals) for decimals, _, qty in sums))
 
 
 def advice(ratio: float | None) -> str:

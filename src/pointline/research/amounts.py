@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.lake.partition import ROW_GROUP_ROWS
@@ -15,6 +14,8 @@ from pointline.research.bits import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import polars as pl
 
     from pointline.instruments import Instrument
     from pointline.lake.store import PartitionFile
@@ -161,7 +162,7 @@ def read_trades(
         for frame in decoded.iter_slices(batch_rows):
             use(_trade_rows(frame, factors, amounts, instrument))
 
-    pl.scan_parquet(file.path, hive_partitioning=False).select("ts_local_us", "price_int", "qty_int", "side").sink_batches(convert)
+    file.scan(["ts_local_us", "price_int", "qty_int", "side"]).sink_batches(convert)
 
 
 def _trade_rows(frame: pl.DataFrame, factors: tuple[int, int], amounts: Amounts, instrument: str) -> TradeRows:

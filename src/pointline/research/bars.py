@@ -10,6 +10,7 @@ import polars as pl
 
 from pointline.clock import DAY_US, day_start, time_text
 from pointline.errors import ConfigError, NoDataError
+from pointline.lake.rows import decoded
 from pointline.research.aggregate import venue_frame
 from pointline.research.amounts import BATCH_ROWS
 from pointline.research.spines.builder import run_stretches, spine_frame, stretches, venue_of, whole_bars
@@ -285,16 +286,11 @@ def last_trade_before(lake: Lake, instrument: Instrument, us: int) -> tuple[floa
     for file in reversed(files):
         totals = file.totals
         if totals["last_local_us"] < us:
-            return totals["last_price_int"] / 10.0 ** totals["price_decimals"], totals["last_local_us"]
-        rows = (
-            pl.scan_parquet(file.path, hive_partitioning=False)
-            .filter(pl.col("ts_local_us") < us)
-            .select("ts_local_us", "price_int")
-            .tail(1)
-            .collect()
-        )
+            return float(file.last_price), totals["last_local_us"]
+        before = file.scan().filter(pl.col("ts_local_us") < us).tail(1).select("ts_local_us", decoded("price_int", "price"))
+        rows = before.collect()
         if rows.height:
-            return rows["price_int"][0] / 10.0 ** totals["price_decimals"], rows["ts_local_us"][0]
+            return rows["price_int"][0], rows["ts_local_us"][0]
     return None, None
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import ConfigError
-from pointline.lake.partition import float_amounts
+from pointline.lake.rows import decode_amounts
 from pointline.lake.store import as_lake
 from pointline.research.amounts import contract_size_of
 from pointline.research.coverage import no_data
@@ -152,7 +152,7 @@ def decode(frame: pl.LazyFrame, kind: str, instrument: Instrument) -> pl.LazyFra
     if not table.amounts:
         return frame.with_columns(pl.col(name).cast(pl.Float64) for name, dtype in table.columns.items() if dtype == schema.PRICE)
     order = [_decoded_name(name, table) for name in table.columns if not name.endswith("_decimals")]
-    result = frame.with_columns(float_amounts(kind)).select([*order, "source_file"])
+    result = frame.with_columns(decode_amounts(kind)).select([*order, "source_file"])
     if kind == "trades" and instrument.contract_type == "inverse":
         base = pl.col("qty") * contract_size_of(instrument) / pl.col("price")
         result = result.with_columns(base.alias("qty"), pl.col("qty").alias("qty_contracts"))

@@ -105,10 +105,8 @@ class _Feed:
     """
 
     def __init__(self, lake: Lake, exchange: str, symbol: str, kind: str, columns: dict[str, pl.DataType], look_back_us: int) -> None:
-        files = lake.listing(kind).filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol)).sort("date")
-        self._paths = files["path"]
-        self._folder = lake.table_path(kind)
-        self._starts = files["date"].str.to_date().cast(pl.Datetime("us")).to_physical().to_numpy()
+        self._files = lake.files(kind, exchange, symbol)
+        self._starts = np.array([file.start_us for file in self._files], dtype=np.int64)
         self._span_us = _MONTH_US if schema.table(kind).monthly else DAY_US
         self._columns = columns
         self._look_back_us = look_back_us
@@ -170,7 +168,7 @@ class _Feed:
         self._decoded = kept | {place: Rows(frame) for place, frame in zip(missing, frames, strict=True)}
 
     def _scan(self, place: int, columns: Iterable[str]) -> pl.LazyFrame:
-        return pl.scan_parquet(self._folder / self._paths[place], hive_partitioning=False).select("ts_local_us", *map(readable, columns))
+        return self._files[place].scan().select("ts_local_us", *map(readable, columns))
 
 
 def _usual_interval_hours(perp: Instrument) -> float | None:

@@ -71,11 +71,9 @@ def _reference_day(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> 
 
 
 def _daily_amount(day: PartitionFile, perp: Instrument, kind: str) -> Decimal:
-    totals = day.totals
     if kind == "trades":
         return Decimal(day.rows)
-    price = Decimal(totals["last_price_int"]).scaleb(-totals["price_decimals"])
-    qty = Decimal(totals["qty_int"]).scaleb(-totals["qty_decimals"])
+    price, qty = day.last_price, day.qty
     if perp.contract_type == "inverse":
         quote = qty * Decimal(str(perp.contract_size))
         return quote if kind == "dollar" else quote / price

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
+from pointline.clock import DAY_US, next_month, to_us
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -21,7 +23,7 @@ REJECT_SCHEMA = {
     "value": pl.String(),
     "reason": pl.String(),
     "raw": pl.String(),  # the line as it stood
-    "fatal": pl.Boolean(),  # True: malformed (letters in a price, negative qty); False: set aside by rule (off-book print)
+    "fatal": pl.Boolean(),  # True: malformed (letters in a price, negative qty); False: set aside by rule (a one-sided quote)
 }
 
 
@@ -35,7 +37,8 @@ class Identity:
         market: the archive's own market name, e.g. ``"futures/um"``; empty where it has none.
         dataset: the archive's own dataset name, e.g. ``"trades"`` or ``"klines-1m"``.
         symbol: the exchange's own symbol, e.g. ``"BTCUSDT"``; ``"*"`` for a file of many instruments.
-        period: ``"2024-05-01"``, ``"2024-05"`` or a free label (the file's name) where the archive has no period.
+        period: ``"2024-05-01"`` or ``"2024-05"`` where the archive's own naming declares it, else empty: such a file is known by its
+            content alone, never by what it is called.
     """
 
     source: str
@@ -45,10 +48,28 @@ class Identity:
     symbol: str
     period: str
 
+    def key(self, sha256: str) -> str:
+        """What a later version of the file replaces: its declared period, else its own content and nothing else.
+
+        Args:
+            sha256: of the file.
+
+        Returns:
+            One string, e.g. ``binance_vision|binance-futures|futures/um|trades|BTCUSDT|2024-05-01``.
+        """
+        last = self.period or f"sha256:{sha256}"
+        return f"{self.source}|{self.exchange}|{self.market}|{self.dataset}|{self.symbol}|{last}"
+
     @property
-    def key(self) -> str:
-        """The identity as one string, e.g. ``binance_vision|binance-futures|futures/um|trades|BTCUSDT|2024-05-01``."""
-        return f"{self.source}|{self.exchange}|{self.market}|{self.dataset}|{self.symbol}|{self.period}"
+    def declared_us(self) -> tuple[int, int] | None:
+        """The declared period ``[start, end)`` on the exchange's clock; None where nothing is declared."""
+        if not self.period:
+            return None
+        if len(self.period) == len("2024-05-01"):
+            start_us = to_us(self.period)
+            return start_us, start_us + DAY_US
+        start_us = to_us(f"{self.period}-01")
+        return start_us, next_month(start_us)
 
 
 @dataclass(frozen=True)
@@ -62,7 +83,6 @@ class Hints:
     mapping: Path | None = None  # table source only
     clock: str | None = None  # "event": ignore the recorder's receive time
     latency_us: int = 0  # assumed latency, added to ts_event_us where there is no receipt time
-    off_book_limit: float = 0.01  # a print further than this from the last accepted price is set aside; 0 turns it off
 
 
 @dataclass
@@ -75,7 +95,10 @@ class Batch:
         frame: the `parsed` columns of that table, no nulls where the source has a value for every row.
         rejects: rows that were not accepted, in `REJECT_SCHEMA`.
         clock: ``"recorded"`` (ts_local_us is a receipt time) or ``"assumed"``.
-        rank: preference among feeds of the same partition, smaller is better (see `RANKS`).
+        rank: preference among feeds that tell the same, smaller is better (see `RANKS`).
+        skipped: rows of the file that were read and passed over, because they belong to no table or to an instrument that was not
+            asked for.
+        rounded: amounts that were put right to the shortest decimal, because binary arithmetic had left noise in them.
     """
 
     kind: str
@@ -84,12 +107,13 @@ class Batch:
     frame: pl.DataFrame
     clock: str = "assumed"
     rank: int = 0
+    skipped: int = 0
+    rounded: int = 0
     rejects: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECT_SCHEMA))
 
 
-# When several feeds hold the same instrument and day, only the best feeds the lake; the others are remembered as shadowed.
+# Of feeds that tell the same row equally well, the one with the smallest rank serves it.
 RANKS = {"daily": 10, "monthly": 20, "recorded": 30, "table": 40}
-AGGREGATED = 100  # added for aggregated trades: single trades are the truth where both are at hand
 
 
 class Source(Protocol):

@@ -13,7 +13,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import SourceError
-from pointline.sources.base import AGGREGATED, RANKS, Batch, Hints, Identity
+from pointline.sources.base import RANKS, Batch, Hints, Identity
 from pointline.sources.csv_blocks import CsvLayout, read_csv_blocks, time_unit
 
 if TYPE_CHECKING:
@@ -78,13 +78,18 @@ _INT, _FLOAT, _TEXT = pl.Int64(), pl.Float64(), pl.String()
 
 def _convert_trades(frame: pl.DataFrame, identity: Identity) -> pl.DataFrame:
     del identity
-    ident, qty = ("id", "qty") if "id" in frame.columns else ("agg_trade_id", "quantity")
+    aggregated = "agg_trade_id" in frame.columns
+    none = pl.lit(None, dtype=_INT)
     return frame.select(
         "ts_event_us",
-        trade_id=pl.col(ident),
+        trade_id=pl.col("agg_trade_id" if aggregated else "id"),
+        first_trade_id=pl.col("first_trade_id") if aggregated else none,
+        last_trade_id=pl.col("last_trade_id") if aggregated else none,
+        text_id=pl.lit(None, dtype=_TEXT),
         price=pl.col("price"),
-        qty=pl.col(qty),
+        qty=pl.col("quantity" if aggregated else "qty"),
         side=pl.col("is_buyer_maker"),
+        off_book=pl.lit(None, dtype=pl.Boolean()),
         source_row=pl.col("source_row"),
     )
 
@@ -169,7 +174,15 @@ _DATASETS = {
     ),
     "aggTrades": _Dataset(
         layouts=(_AGG_TRADES, (*_AGG_TRADES, "is_best_match")),
-        types={"agg_trade_id": _INT, "price": _FLOAT, "quantity": _FLOAT, "transact_time": _INT, **_FLAGS},
+        types={
+            "agg_trade_id": _INT,
+            "price": _FLOAT,
+            "quantity": _FLOAT,
+            "first_trade_id": _INT,
+            "last_trade_id": _INT,
+            "transact_time": _INT,
+            **_FLAGS,
+        },
         time="transact_time",
         kind=lambda _: "trades",
         convert=_convert_trades,
@@ -266,7 +279,7 @@ class BinanceVision:
         if named is None and (hints.dataset is None or self._family(hints.dataset) is None):
             return None
         symbol = _agreed(path, "--symbol", hints.symbol, named["symbol"] if named else None)
-        period = _agreed(path, "--period", hints.period, named["period"] if named else None) or path.name.split(".")[0]
+        period = _agreed(path, "--period", hints.period, named["period"] if named else None) or ""
         said = "binance-spot" if hints.exchange == "binance" else hints.exchange
         exchange = _agreed(path, "--exchange", said, _MARKETS[folder["market"]] if folder else None)
         dataset = _agreed(path, "--dataset", hints.dataset, self._dataset(named, folder))
@@ -297,7 +310,7 @@ class BinanceVision:
                 expected=", ".join((*_DATASETS, *_KLINE_DATASETS)),
             )
         daily = len(identity.period) != len("2024-05")
-        rank = RANKS["daily" if daily else "monthly"] + (AGGREGATED if identity.dataset == "aggTrades" else 0)
+        rank = RANKS["daily" if daily else "monthly"]
         layout = CsvLayout(
             layouts=dataset.layouts,
             types=dataset.types,

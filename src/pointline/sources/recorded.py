@@ -29,7 +29,7 @@ import polars as pl
 from pointline import schema
 from pointline.clock import to_us
 from pointline.errors import ConfigError, SourceError
-from pointline.sources.base import AGGREGATED, RANKS, REJECT_SCHEMA, Batch, Hints, Identity
+from pointline.sources.base import RANKS, REJECT_SCHEMA, Batch, Hints, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -188,8 +188,6 @@ def _present(column: str, key: str, noun: str) -> Check:
 
 
 _TIME_NOUN = "a time in milliseconds or microseconds"
-_ON_BOOK = pl.col("X").is_null() | (pl.col("X") == "MARKET")
-_OFF_BOOK = Check(_ON_BOOK, "X", pl.col("X"), pl.format("off-book print: X is {}, not MARKET", pl.col("X")), fatal=False)
 
 
 @dataclass(frozen=True)
@@ -202,7 +200,6 @@ class _Event:
         columns: parsed column -> expression over the fields (all of them text); ``ts_event_us`` may be null.
         checks: rules over fields and columns.
         spot: true where fields show that it is a spot message.
-        rank: added to the rank of recordings.
     """
 
     kind: str
@@ -210,22 +207,23 @@ class _Event:
     columns: dict[str, pl.Expr]
     checks: tuple[Check, ...]
     spot: pl.Expr
-    rank: int = 0
 
 
-def _trade(identifier: str, rank: int) -> _Event:
+def _trade(identifier: str, first: str | None = None, last: str | None = None) -> _Event:
     return _Event(
         kind="trades",
-        keys=(identifier, "p", "q", "T", "m", "M", "X"),
+        keys=(identifier, "p", "q", "T", "m", "M", "X", *(key for key in (first, last) if key is not None)),
         columns={
             "ts_event_us": _epoch_us("T"),
             "trade_id": _whole(identifier),
+            "first_trade_id": pl.lit(None, dtype=pl.Int64) if first is None else _whole(first),
+            "last_trade_id": pl.lit(None, dtype=pl.Int64) if last is None else _whole(last),
             "price": _number("p"),
             "qty": _number("q"),
             "side": pl.when(pl.col("m") == "true").then(statement=True).when(pl.col("m") == "false").then(statement=False),
+            "off_book": pl.when(pl.col("X").is_not_null()).then(pl.col("X") != "MARKET"),
         },
         checks=(
-            _OFF_BOOK,
             _present("trade_id", identifier, "a whole number"),
             _above_zero("price", "p"),
             _above_zero("qty", "q"),
@@ -233,7 +231,6 @@ def _trade(identifier: str, rank: int) -> _Event:
             _present("ts_event_us", "T", _TIME_NOUN),
         ),
         spot=pl.col("M").is_not_null(),
-        rank=rank,
     )
 
 
@@ -247,8 +244,8 @@ def _quote_side(side: str, price: str, qty: str) -> tuple[Check, ...]:
 
 
 _EVENTS = {
-    "trade": _trade("t", 0),
-    "aggTrade": _trade("a", AGGREGATED),
+    "trade": _trade("t"),
+    "aggTrade": _trade("a", "f", "l"),
     "bookTicker": _Event(
         kind="quotes",
         keys=("u", "b", "B", "a", "A", "T", "E"),
@@ -308,8 +305,7 @@ class Recorded:
             return None
         symbols = {str(message["s"]) for message in messages if "s" in message}
         symbol = hints.symbol or (symbols.pop() if len(symbols) == 1 else "*")
-        period = hints.period or path.name.removesuffix(".gz").rsplit(".", 1)[0]
-        return Identity(self.name, _exchange(path, messages, hints), "", "stream", symbol, period)
+        return Identity(self.name, _exchange(path, messages, hints), "", "stream", symbol, "")
 
     def read(self, path: Path, identity: Identity, hints: Hints) -> Iterator[Batch]:
         """The file's rows: a batch per block, table and symbol.
@@ -475,7 +471,7 @@ class _Recording:
             symbol = group["s"][0] or self.identity.symbol
             timed = self._clocks(accepted, symbol)
             if not (timed.is_empty() and rejects.is_empty()):
-                yield self._batch(event.kind, symbol, timed, rejects, event.rank)
+                yield self._batch(event.kind, symbol, timed, rejects)
 
     def _clocks(self, rows: pl.DataFrame, symbol: str) -> pl.DataFrame:
         """Adds ``ts_local_us`` and fills ``ts_event_us``."""
@@ -505,7 +501,7 @@ class _Recording:
                 hint="record each market to its own file, or give the right --exchange",
             )
 
-    def _batch(self, kind: str, symbol: str, frame: pl.DataFrame, rejects: pl.DataFrame, rank: int = 0) -> Batch:
+    def _batch(self, kind: str, symbol: str, frame: pl.DataFrame, rejects: pl.DataFrame) -> Batch:
         parsed = schema.table(kind).parsed
         if frame.width == 0:
             frame = pl.DataFrame(schema=parsed)
@@ -517,7 +513,7 @@ class _Recording:
                 (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in parsed.items()
             ),
             clock="assumed" if self.by_event_time else "recorded",
-            rank=RANKS["recorded"] + rank,
+            rank=RANKS["recorded"],
             rejects=rejects,
         )
 

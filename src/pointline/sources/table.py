@@ -78,7 +78,7 @@ _SUFFIXES |= dict.fromkeys(("feather", "arrow", "ipc"), "ipc")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _TIMES = frozenset({"ts_event_us", "start_us", "next_funding_us"})
-_COMPUTED = frozenset({"source_row", "funding_us", "ts_local_us"})
+_COMPUTED = frozenset({"source_row", "funding_us", "ts_local_us", "off_book", "first_trade_id", "last_trade_id"})
 _QUOTE = ("bid_price", "bid_qty", "ask_price", "ask_qty")
 _CANDLE = ("open", "high", "low", "close")
 _REQUIRED = {"trades": ("price", "qty", "side"), "quotes": _QUOTE, "funding": ("funding_rate",), "open_interest": ("open_interest",)}
@@ -268,8 +268,7 @@ class MappedTable:
             raise ConfigError(
                 f"the mapping names no {missing}", where=str(hints.mapping), hint=f"add the key {missing} or give --{missing}"
             )
-        stem = path.with_suffix("") if path.suffix in _PACKED else path
-        return Identity(self.name, exchange, "", mapping.kind, symbol, hints.period or stem.stem)
+        return Identity(self.name, exchange, "", mapping.kind, symbol, "")
 
     def read(self, path: Path, identity: Identity, hints: Hints) -> Iterator[Batch]:
         """The file's rows: one batch per symbol, in file order.

@@ -19,7 +19,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import ConfigError, LakeError
-from pointline.lake.studies import saved_studies
+from pointline.lake.studies import saved_studies, study_schema
 from pointline.sql import config, tables
 from pointline.sql.config import OWNER, Limits
 from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, link_folder, market_links, remove_unused
@@ -262,7 +262,7 @@ _STUDY_BARS = {"bucket_start": pl.Int64(), "bucket_end": pl.Int64()}
 def _features(lake: Lake, catalogue: Catalogue) -> list[str]:
     """The table and view of the saved studies, one under another, columns matched by name."""
     studies = saved_studies(lake)
-    empty = [pl.DataFrame(schema={**_STUDY, **_STUDY_BARS}), *(pl.DataFrame(schema=pl.read_parquet_schema(p)) for p in studies.values())]
+    empty = [pl.DataFrame(schema={**_STUDY, **_STUDY_BARS}), *(pl.DataFrame(schema=study_schema(p)) for p in studies.values())]
     columns = dict(pl.concat(empty, how="diagonal_relaxed").schema)
     listed = {name: "String" if name == "study" else _type_of(dtype) for name, dtype in columns.items()}
     links = [(f"study={name}/features.parquet", str(path)) for name, path in studies.items()]

@@ -8,6 +8,7 @@ import polars as pl
 
 from pointline import clock
 from pointline.lake.catalog import coverage
+from pointline.lake.rows import scan_rows
 from pointline.sql.links import Names, exchange_name
 from pointline.sql.ohlcv import CandleSource, seconds_of
 
@@ -149,7 +150,7 @@ def _candle_days(lake: Lake, names: Names, kind: str, seconds: int, pairs: set[t
                 candles = (min(end_us, day_us + clock.DAY_US) - max(start_us, day_us)) // step_us
                 rows.append((*own, day_us // clock.DAY_US, candles))
         else:
-            starts = pl.scan_parquet(lake.table_path(kind) / path, hive_partitioning=False).select(day=pl.col("start_us") // clock.DAY_US)
+            starts = scan_rows(lake.table_path(kind) / path).select(day=pl.col("start_us") // clock.DAY_US)
             rows += [(*own, day, candles) for day, candles in starts.group_by("day").len().collect().iter_rows()]
     return pl.DataFrame(rows, schema=["exchange", "market", "seconds", "day", "candles"], orient="row").cast(
         {"exchange": pl.String, "market": pl.String, "seconds": pl.Int64, "day": pl.Int64, "candles": pl.Int64}
