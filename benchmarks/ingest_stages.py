@@ -67,7 +67,7 @@ def stages(archive: Path, folder: Path, watch: Stopwatch) -> None:
     groups = [group.rechunk() for group in rows.iter_slices(ROW_GROUP_ROWS)]
     del rows
     with watch.stage("order, repeats, off-book"):
-        checked = [check_rows(group, "trades", HINTS.off_book_limit).frame for group in groups]
+        checked = [check_rows(group, "trades").frame for group in groups]
     with watch.stage("encode as integers"):
         stored = [encode(group.with_columns(source_file=pl.lit(1, dtype=pl.Int64)), "trades") for group in checked]
     writer = PartitionWriter(folder / "day.parquet", "trades")

@@ -48,7 +48,7 @@ def lake_of(folder: Path, markets: Mapping[tuple[str, str], Iterable[Print]]) ->
 def lake_from(folder: Path, paths: Iterable[Path]) -> Lake:
     """A lake of archive files; every file must land whole."""
     lake = open_lake(folder / "lake", create=True)
-    reports = ingest(lake, paths, sources=(BinanceVision(),), hints=Hints(off_book_limit=0))
+    reports = ingest(lake, paths, sources=(BinanceVision(),), hints=Hints())
     failed = [report for report in reports if report.outcome != "landed"]
     assert not failed, failed[0]
     return lake

@@ -254,7 +254,7 @@ def test_other_options_read_the_file_again(tmp_path: Path) -> None:
     land(root, path)
     assert rows(root)["trade_id"].to_list() == [1, 2, 3, 5]
     assert [row["value"] for row in quarantine(root)] == ["70000.0"]
-    (report,) = land(root, path, hints=Hints(off_book_limit=0.0, latency_us=250))
+    (report,) = land(root, path, hints=Hints(latency_us=250))
     assert (report.outcome, report.rows_quarantined) == ("landed", 0)
     stored = rows(root)
     assert stored["trade_id"].to_list() == [1, 2, 3, 4, 5]
@@ -346,7 +346,7 @@ def test_interleaved_rows_are_brought_in_order(tmp_path: Path) -> None:
 def test_amounts_are_exact(tmp_path: Path) -> None:
     amounts = [("60000.12345678", "0.00000001"), ("0.1", "0.3"), ("99999.99999999", "1000000.12345678"), ("7", "2.10000000")]
     lines = [trade(n, f"2024-05-01 12:00:0{n}", price, qty) for n, (price, qty) in enumerate(amounts)]
-    land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *lines), hints=Hints(off_book_limit=0.0))
+    land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *lines), hints=Hints())
     found = rows(tmp_path / "lake")
     assert found.select("price_decimals", "qty_decimals").unique().rows() == [(8, 8)]
     exact = [(int(Decimal(price).scaleb(8)), int(Decimal(qty).scaleb(8))) for price, qty in amounts]

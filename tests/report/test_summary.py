@@ -31,7 +31,7 @@ def test_a_thousandfold_contract_is_counted_in_spot_units(tmp_path: Path) -> Non
         qty_log_std=0.0,
     )
     lake = open_lake(tmp_path / "lake", create=True)
-    ingest(lake, write_archives(market, tmp_path / "archives", datasets=("trades",)), sources=all_sources(), hints=Hints(off_book_limit=0))
+    ingest(lake, write_archives(market, tmp_path / "archives", datasets=("trades",)), sources=all_sources(), hints=Hints())
     study = compare(
         "binance-futures:1000SHIBUSDT", "binance-spot:SHIBUSDT", start="2024-05-01", end="2024-05-02", bars=TradeBarConfig(100), lake=lake
     )

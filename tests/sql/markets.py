@@ -70,7 +70,7 @@ def zipped(path: Path, lines: list[str]) -> Path:
 
 def add(lake: Lake, *paths: Path, hints: Hints | None = None) -> None:
     """Ingests archive files, each of which must land whole."""
-    reports = ingest(lake, paths, sources=(BinanceVision(),), hints=hints or Hints(off_book_limit=0))
+    reports = ingest(lake, paths, sources=(BinanceVision(),), hints=hints or Hints())
     failed = [report for report in reports if report.outcome != "landed"]
     assert not failed, failed[0]
 

@@ -261,7 +261,7 @@ def recorded(folder: Path, rows: list[tuple[int, int, str]]) -> Lake:
     path = folder / "binance_usdm_btcusdt.dat"
     path.write_text("".join(lines))
     lake = open_lake(folder / "lake", create=True)
-    (report,) = ingest(lake, [path], sources=all_sources(), hints=Hints(off_book_limit=0))
+    (report,) = ingest(lake, [path], sources=all_sources(), hints=Hints())
     assert report.outcome == "landed", report
     return lake
 
