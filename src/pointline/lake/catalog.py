@@ -12,6 +12,7 @@ from pointline.clock import DAY_US, date_text, next_month, to_us
 from pointline.errors import RegistryError
 from pointline.instruments import Instrument, pair_spot
 from pointline.lake.manifest import Manifest, read_quarantine
+from pointline.lake.paths import read_slot
 
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
@@ -135,7 +136,7 @@ def _pairs(lake: Lake, held: set[tuple[str, str]]) -> list[dict[str, str]]:
 def _files_by_instrument(files: pl.DataFrame) -> dict[tuple[str, str, str], dict[str, Any]]:
     slots: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in files.iter_rows(named=True):
-        touched = {tuple(p.split("/")[:3]) for p in row["partitions"]}
+        touched = {read_slot(p)[:3] for p in row["partitions"]}
         for slot in touched:
             entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "missing_ids": 0, "out_of_order": 0, "clock": row["clock"]})
             entry["files"] += 1

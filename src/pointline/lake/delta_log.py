@@ -12,6 +12,7 @@ import polars as pl
 from pointline import schema
 from pointline.errors import LakeError
 from pointline.lake.durable import disk_errors, make_folder, sync
+from pointline.lake.paths import check_inside
 from pointline.lake.store import stored_columns
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def _commit(lake: Lake, name: str, delta_schema: Schema, partition_by: list[str]
     from deltalake.transaction import AddAction, RemoveAction
 
     folder = lake.table_path(name)
+    for file in (*added, *removed):
+        check_inside(file.path, folder)
     with disk_errors(folder):
         table = lake.delta(name)
         if table is None:

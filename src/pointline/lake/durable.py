@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from pointline.errors import LakeError
@@ -24,7 +25,8 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, through: Path
     Args:
         path: where the file shall be.
         write: makes the file at the path that it is given.
-        through: folder on the same disk in which the file grows; beside `path` if not given.
+        through: folder in which the file grows; beside `path` if not given. Where `path` is on another disk, because a table's folder is a
+            link to one, the finished file is copied to it before it gets its name.
 
     Raises:
         LakeError: the disk is full; nothing is left behind.
@@ -37,10 +39,28 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, through: Path
         with disk_errors(path):
             write(temporary)
             sync(temporary)
-            temporary.replace(path)
+            _rename(temporary, path)
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rename(source: Path, path: Path) -> None:
+    """Gives a finished file its place, whole or not at all, also on another disk."""
+    try:
+        source.replace(path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return
+    beside = path.parent / source.name
+    try:
+        shutil.copyfile(source, beside)
+        sync(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import importlib
 import itertools
 import json
 import os
-import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from pointline.lake.durable import STAGING, single_writer
 from pointline.lake.lane import Lane
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
 from pointline.lake.partition import Feed, encode, file_id, partition_path, write_partition
+from pointline.lake.paths import read_slot, slot_text
 from pointline.lake.rows import decode_frame, scan_rows
 from pointline.lake.spool import Slot, Spool
 from pointline.lake.store import PartitionFile
@@ -187,7 +187,6 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
     source, identity = next(((s, found) for s in sources if (found := s.recognise(path, hints)) is not None), (None, None))
     if source is None or identity is None:
         return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
-    _check_names(identity)
     options = _options(hints)
     with ThreadPoolExecutor(1) as hashing:
         digest = hashing.submit(_verified_sha256, path)
@@ -303,14 +302,14 @@ def _land(lake: Lake, spool: Spool, tally: _Tally, version: tuple[str, str, str]
             tally.shadowed += 1
             continue
         tally.landed += feed.rows
-        tally.partitions.append("/".join(slot))
+        tally.partitions.append(slot_text(*slot))
         if isinstance(checked, Lane) and not others:
             _replace(lake, slot, live, checked, [feed], changes)
             continue
         frame = checked.frame.with_columns(source_file=pl.lit(file_id(version[0]), dtype=pl.Int64))
         _replace(lake, slot, live, *_merge(live, others, frame, feed, slot.kind), changes)
     for gone in sorted(before - set(tally.partitions)):
-        slot = Slot(*gone.split("/"))
+        slot = Slot(*read_slot(gone))
         live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
         if live is not None:
             _withdraw(lake, slot, live, version[0], changes)
@@ -448,14 +447,6 @@ def _options(hints: Hints) -> str:
     if hints.mapping is not None:
         chosen["mapping"] = _sha256(hints.mapping)
     return json.dumps(chosen, sort_keys=True)
-
-
-def _check_names(identity: Identity) -> None:
-    for name, value in (("exchange", identity.exchange), ("symbol", identity.symbol)):
-        if value != "*" and not re.fullmatch(r"[A-Za-z0-9._-]+", value):
-            raise ConfigError(
-                f"this {name} cannot name a folder of the lake", value=value, expected="letters, digits, dot, dash and underscore"
-            )
 
 
 def _sha256(path: Path) -> str:

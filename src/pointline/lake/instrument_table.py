@@ -35,5 +35,5 @@ def add_exchange_info(lake: Lake, path: Path) -> int:
 
 
 def _is_live(lake: Lake, name: str) -> bool:
-    table = lake.delta("instruments")
-    return table is not None and name in pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list()
+    actions = lake.actions("instruments")
+    return not actions.is_empty() and name in actions["path"]

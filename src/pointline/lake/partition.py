@@ -14,6 +14,7 @@ import polars as pl
 from pointline import schema
 from pointline.errors import AmountOverflowError
 from pointline.lake.durable import write_atomically
+from pointline.lake.paths import partition_folder
 from pointline.lake.rows import MAX_DECIMALS
 from pointline.lake.store import FOOTER_KEY, stored_columns
 
@@ -233,4 +234,4 @@ def partition_path(kind: str, exchange: str, symbol: str, date: str, feeds: list
     """Path relative to the table's folder; the same feeds give the same name, on every machine and in any order of ingest."""
     identity = json.dumps([schema.FORMAT_VERSION, kind, [[f.key, f.sha256, f.options, f.rows] for f in feeds]])
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    return f"exchange={exchange}/symbol={symbol}/date={date}/part-{name}.parquet"
+    return f"{partition_folder(exchange, symbol, date)}/part-{name}.parquet"

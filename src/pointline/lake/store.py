@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +16,7 @@ import polars as pl
 
 from pointline import clock, schema
 from pointline.errors import LakeError, LakeVersionError, RegistryError
+from pointline.lake.paths import path_of
 from pointline.lake.rows import decode_one, scan_rows
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"
+# The Delta library takes a path for one in URL form: %20 becomes a space, a backslash a slash.
+_NO_DELTA_PATH = re.compile(r"%[0-9A-Fa-f]{2}|\\|[\x00-\x1f\x7f]|[\ud800-\udfff]")
 _LISTING = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
 
 
@@ -124,6 +129,19 @@ class Lake:
             return None
         return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()), default=None)
 
+    def actions(self, name: str) -> pl.DataFrame:
+        """What the log says of a table's live files: ``path`` below the table's folder, size, partition values and bounds; empty without any.
+
+        Raises:
+            LakeError: a path leads out of the table's folder; the error has the way out.
+        """
+        table = self.delta(name)
+        actions = pl.DataFrame() if table is None else pl.DataFrame(table.get_add_actions(flatten=True))
+        if actions.is_empty():
+            return actions
+        folder = self.table_path(name)
+        return actions.with_columns(pl.Series("path", [path_of(logged, folder) for logged in actions["path"]], dtype=pl.String))
+
     def listing(self, kind: str) -> pl.DataFrame:
         """All live files of a market table: path, exchange, symbol, date (String) and num_records."""
         table = self.delta(kind)
@@ -132,11 +150,12 @@ class Lake:
         known = self._listings.get(kind)
         if known is not None and known[0] == table.version():
             return known[1]
-        actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        actions = self.actions(kind)
         frame = pl.DataFrame(schema=_LISTING)
         if not actions.is_empty():
             named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
             frame = named.select("path", "exchange", "symbol", pl.col("date").cast(pl.String), "num_records")
+            _check_names(frame, self.table_path(kind))
         frame = frame.sort("exchange", "symbol", "date")
         self._listings[kind] = (table.version(), frame)
         return frame
@@ -165,8 +184,8 @@ class Lake:
 
     def rows(self, name: str, columns: dict[str, pl.DataType]) -> pl.DataFrame:
         """All rows of a table without partitions (manifest, quarantine, instruments), files in name order."""
-        table = self.delta(name)
-        paths = [] if table is None else sorted(pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list())
+        actions = self.actions(name)
+        paths = [] if actions.is_empty() else sorted(actions["path"])
         if not paths:
             return pl.DataFrame(schema=columns)
         return scan_rows([self.table_path(name) / path for path in paths]).collect()
@@ -202,6 +221,18 @@ def stored_columns(kind: str) -> dict[str, pl.DataType]:
     return {**schema.table(kind).columns, "source_file": pl.Int64()}
 
 
+def _check_names(listing: pl.DataFrame, folder: Path) -> None:
+    nameless = listing.filter(pl.any_horizontal(pl.col("exchange", "symbol", "date").is_null()))
+    if not nameless.is_empty():
+        raise LakeError(
+            "a partition of the lake names no exchange, symbol or date",
+            where=str(folder),
+            value=nameless["path"][0],
+            hint="take it out of the table with the deltalake library, e.g. "
+            f'DeltaTable({str(folder)!r}).delete("symbol IS NULL"), and ingest the archive file again',
+        )
+
+
 def _is_market(name: str) -> bool:
     try:
         schema.table(name)
@@ -218,13 +249,13 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
         create: make it where it does not exist.
 
     Raises:
-        LakeError: there is no lake at that place.
-        LakeVersionError: a newer pointline wrote it.
+        LakeError: there is no lake at that place, or its path cannot be a Delta table's.
+        LakeVersionError: an older or a newer pointline wrote it.
     """
     text = str(path if path is not None else os.environ.get("POINTLINE_LAKE", "lake"))
     if "://" in text:
         raise LakeError("only local folders can hold a lake in this version", value=text, expected="a path on a local disk")
-    root = Path(text).expanduser().resolve()
+    root = _root(text)
     version = root / VERSION_FILE
     if version.is_file():
         _check_version(version)
@@ -239,6 +270,23 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
             hint="make one with `pointline ingest PATH… --lake FOLDER`, or point to yours with --lake or POINTLINE_LAKE",
         )
     return Lake(root)
+
+
+def _root(text: str) -> Path:
+    """The folder that a text names."""
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # no user is called so: the folder is
+        path = path.expanduser()
+    root = path.resolve()
+    if found := _NO_DELTA_PATH.search(str(root)):
+        raise LakeError(
+            "a lake cannot lie below a folder of this name, which the Delta library reads as another one",
+            where=str(root),
+            value=found[0],
+            expected="a path without backslashes, control characters and % before two hexadecimal digits",
+            hint="rename the folder, or choose another one; a link to it does not help",
+        )
+    return root
 
 
 def as_lake(lake: LakeLike | None) -> Lake:
@@ -258,7 +306,15 @@ def _check_version(path: Path) -> None:
     try:
         found = int(json.loads(path.read_text(encoding="utf-8"))["format_version"])
     except (ValueError, KeyError, TypeError) as error:
-        raise LakeError("the lake's version file cannot be read", where=str(path), expected='{"format_version": 1}') from error
+        raise LakeError("the lake's version file cannot be read", where=str(path), expected=f'{{"format_version": {schema.FORMAT_VERSION}}}') from error
+    if found < schema.FORMAT_VERSION:
+        raise LakeVersionError(
+            "this lake was written by an older pointline, in a format that is no longer read",
+            where=str(path),
+            value=found,
+            expected=f"format version {schema.FORMAT_VERSION}",
+            hint="make a new lake: ingest the archive files again into another folder, then remove this one",
+        )
     if found > schema.FORMAT_VERSION:
         raise LakeVersionError(
             "this lake was written by a newer pointline",
