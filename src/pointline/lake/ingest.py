@@ -22,6 +22,7 @@ from pointline.lake.delta_log import NewFile, append_rows, commit
 from pointline.lake.durable import STAGING, single_writer
 from pointline.lake.lane import Lane
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
+from pointline.lake.names import Doorkeeper
 from pointline.lake.partition import Feed, encode, file_id, partition_path, write_partition
 from pointline.lake.paths import read_slot, slot_text
 from pointline.lake.rows import decode_frame, scan_rows
@@ -135,7 +136,7 @@ class _Work:
     """An archive file that was read and is to be stored.
 
     Attributes:
-        path, source, identity, hints: the file and how it is read.
+        path, source, identity, names: the file, how it is read and what its instruments are called.
         digest, options: its version.
         before: the manifest's row of its predecessor when it was read.
         spool, tally: its rows, and what was counted; closed by whoever stores them.
@@ -144,7 +145,7 @@ class _Work:
     path: Path
     source: Source
     identity: Identity
-    hints: Hints
+    names: Doorkeeper
     digest: str
     options: str
     before: dict[str, Any] | None
@@ -184,9 +185,13 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         count = add_exchange_info(lake, path)
         outcome = "instruments" if count else "unchanged"
         return FileReport(path, outcome, rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+    names = Doorkeeper(lake, hints)
+    hints = names.hints
     source, identity = next(((s, found) for s in sources if (found := s.recognise(path, hints)) is not None), (None, None))
     if source is None or identity is None:
         return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
+    identity = names.identity(identity, path)
+    hints = names.hints
     options = _options(hints)
     with ThreadPoolExecutor(1) as hashing:
         digest = hashing.submit(_verified_sha256, path)
@@ -198,13 +203,13 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         tally = _Tally()
         try:
             try:
-                _fill(spool, tally, source.read(path, identity, hints))
+                _fill(spool, tally, map(names.batch, source.read(path, identity, hints)))
             finally:
                 digest.result()  # a wrong checksum explains whatever else was found
         except BaseException:
             spool.close()
             raise
-    return _Work(path, source, identity, hints, digest.result(), options, before, spool, tally)
+    return _Work(path, source, identity, names, digest.result(), options, before, spool, tally)
 
 
 def _fill(spool: Spool, tally: _Tally, batches: Iterator[Batch]) -> None:
@@ -247,6 +252,7 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
     finally:
         spool.close()
     quarantined = _quarantine(lake, tally, identity, digest, path.name)
+    work.names.store()
     for kind, (added, removed) in changes.items():
         commit(lake, kind, added, removed)
     tally.missing_ids = max(0, sum(_missing(spans) for spans in tally.ids.values()) - tally.set_aside)

@@ -18,6 +18,7 @@ from pointline import clock, schema
 from pointline.errors import LakeError, LakeVersionError, RegistryError
 from pointline.lake.paths import path_of
 from pointline.lake.rows import decode_one, scan_rows
+from pointline.lake.venue_files import read_venues, venue_file_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from pointline.instruments import Registry
+    from pointline.venue_rules import Venues
 
 VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"
@@ -93,7 +95,9 @@ class Lake:
         self.root = root
         self._tables: dict[str, DeltaTable] = {}
         self._listings: dict[str, tuple[int, pl.DataFrame]] = {}
-        self._registry: tuple[tuple[int | None, ...], Registry] | None = None
+        self._registry: tuple[tuple[object, ...], Registry] | None = None
+        self._described: tuple[tuple[object, ...], Registry] | None = None
+        self._venues: tuple[tuple[object, ...], Venues] | None = None
 
     def __repr__(self) -> str:
         return f"Lake({str(self.root)!r})"
@@ -130,7 +134,7 @@ class Lake:
         return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()), default=None)
 
     def actions(self, name: str) -> pl.DataFrame:
-        """What the log says of a table's live files: ``path`` below the table's folder, size, partition values and bounds; empty without any.
+        """What the log says of a table's live files: ``path`` below its folder, size, partition values, bounds; empty without any.
 
         Raises:
             LakeError: a path leads out of the table's folder; the error has the way out.
@@ -190,24 +194,47 @@ class Lake:
             return pl.DataFrame(schema=columns)
         return scan_rows([self.table_path(name) / path for path in paths]).collect()
 
+    @property
+    def venues(self) -> Venues:
+        """The venue files that hold for this lake: the package's, and those in ``venues/*.toml`` below its folder.
+
+        Raises:
+            ConfigError: one of the lake's own cannot be used.
+        """
+        found = self.venue_versions()
+        if self._venues is None or self._venues[0] != found:
+            self._venues = (found, read_venues(self.root))
+        return self._venues[1]
+
+    def venue_versions(self) -> tuple[object, ...]:
+        """Changes when a venue file of the lake's own does."""
+        return tuple((path.name, (status := path.stat()).st_mtime_ns, status.st_size) for path in venue_file_paths(self.root))
+
+    def described(self) -> Registry:
+        """The instruments that exchangeInfo snapshots and mappings describe."""
+        from pointline.instruments import OBSERVATION_SCHEMA, Registry
+
+        versions = (self.newest_version("instruments"), *self.venue_versions())
+        if self._described is None or self._described[0] != versions:
+            observations = self.rows("instruments", OBSERVATION_SCHEMA).select(list(OBSERVATION_SCHEMA)).unique(maintain_order=True)
+            self._described = (versions, Registry(observations=observations, known=self.venues))
+        return self._described[1]
+
     def registry(self) -> Registry:
-        """The instruments of all exchangeInfo snapshots, and those that only archive files tell of."""
+        """The instruments of all exchangeInfo snapshots, those that mappings state, and those that only archive files tell of."""
         kinds = self.kinds()
-        versions = tuple(self.newest_version(kind) for kind in ("instruments", *kinds))
+        versions = (*(self.newest_version(kind) for kind in ("instruments", *kinds)), *self.venue_versions())
         if self._registry is None or self._registry[0] != versions:
             self._registry = (versions, self._read_registry(kinds))
         return self._registry[1]
 
     def _read_registry(self, kinds: list[str]) -> Registry:
-        from pointline.instruments import OBSERVATION_SCHEMA, Registry
-
-        observations = self.rows("instruments", OBSERVATION_SCHEMA).select(list(OBSERVATION_SCHEMA)).unique(maintain_order=True)
-        registry = Registry(observations=observations)
+        registry = self.described()
         nothing = pl.DataFrame(schema={"exchange": pl.String, "symbol": pl.String})
         with ThreadPoolExecutor() as pool:
             listings = list(pool.map(self.listing, kinds))
         seen = pl.concat([nothing, *(listing.select("exchange", "symbol") for listing in listings)])
-        known = observations.select("exchange", symbol="exchange_symbol")
+        known = registry.observations.select("exchange", symbol="exchange_symbol")
         for exchange, symbol in seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol").iter_rows():
             try:
                 registry = registry.with_derived(exchange, symbol)
@@ -306,7 +333,9 @@ def _check_version(path: Path) -> None:
     try:
         found = int(json.loads(path.read_text(encoding="utf-8"))["format_version"])
     except (ValueError, KeyError, TypeError) as error:
-        raise LakeError("the lake's version file cannot be read", where=str(path), expected=f'{{"format_version": {schema.FORMAT_VERSION}}}') from error
+        raise LakeError(
+            "the lake's version file cannot be read", where=str(path), expected=f'{{"format_version": {schema.FORMAT_VERSION}}}'
+        ) from error
     if found < schema.FORMAT_VERSION:
         raise LakeVersionError(
             "this lake was written by an older pointline, in a format that is no longer read",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
     from pointline.research.state_known import Ints
+    from pointline.venue_rules import Venues
 
 # Far enough back that no usual age limit reaches further, and the same for every window.
 LOOK_BACK_US = 2 * DAY_US
@@ -59,7 +60,7 @@ class StateReader:
 
     def __init__(self, lake: Lake, perp: Instrument, params: StateParams) -> None:
         hours = params.default_interval_hours
-        self._params = replace(params, default_interval_hours=_usual_interval_hours(perp) if hours is None else hours)
+        self._params = replace(params, default_interval_hours=_usual_interval_hours(perp, lake.venues) if hours is None else hours)
         symbol, candle = perp.exchange_symbol, dict[str, pl.DataType](close=pl.Float64())
 
         def feed(kind: str, columns: Sequence[str], look_back_us: int = LOOK_BACK_US) -> _Feed:
@@ -171,10 +172,10 @@ class _Feed:
         return self._files[place].scan().select("ts_local_us", *map(readable, columns))
 
 
-def _usual_interval_hours(perp: Instrument) -> float | None:
+def _usual_interval_hours(perp: Instrument, known: Venues) -> float | None:
     """The funding interval that the venue's rules name, where all of them name the same; a symbol may have its own."""
     try:
-        rules = funding_rules(perp.exchange, 0, FAR_FUTURE_US, base_asset=perp.base_asset)
+        rules = funding_rules(perp.exchange, 0, FAR_FUTURE_US, base_asset=perp.base_asset, known=known)
     except VenueRuleError:
         return None
     hours = {rule.interval_hours for rule in rules}

@@ -67,14 +67,15 @@ from pointline.errors import ConfigError, SourceError, nearest
 from pointline.sources.base import RANKS, REJECT_SCHEMA, Batch, Hints, Identity
 from pointline.sources.csv_blocks import open_archive
 from pointline.sources.recorded import Check, number_lines, split_rows
+from pointline.sources.stated import StatedInstruments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _PACKED = (".gz", ".zip")
-_SUFFIXES = {**dict.fromkeys(("csv", "tsv", "txt"), "csv"), "json": "json", "parquet": "parquet"}
-_SUFFIXES |= dict.fromkeys(("feather", "arrow", "ipc"), "ipc")
+_SUFFIXES = dict.fromkeys(("csv", "tsv", "txt"), "csv") | dict.fromkeys(("feather", "arrow", "ipc"), "ipc")
+_SUFFIXES |= {"json": "json", "parquet": "parquet"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _TIMES = frozenset({"ts_event_us", "start_us", "next_funding_us"})
@@ -86,8 +87,7 @@ _ABOVE_ZERO = frozenset({"price", "qty", "bid_price", "ask_price", "mark_price",
 _SIGNED = frozenset({"funding_rate", "predicted_funding_rate"})
 _OPPOSITES = {"true": "false", "sell": "buy", "s": "b", "1": "0", "t": "f", "yes": "no", "-1": "1", "ask": "bid"}
 _EXPONENTS = {"s": "e6", "ms": "e3", "us": "e0", "ns": "e-3"}
-_NAIVE_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_OFFSET_FORMAT = "%Y-%m-%d %H:%M:%S%.f%#z"
+_NAIVE_FORMATS, _OFFSET_FORMAT = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d"), "%Y-%m-%d %H:%M:%S%.f%#z"
 _EARLIEST_US, _LATEST_US = to_us("2009-01-01"), to_us("2100-12-31")
 
 
@@ -134,6 +134,7 @@ class Mapping(BaseModel):
     separator: str = Field(default=",", min_length=1, max_length=1)
     column_names: tuple[str, ...] = ()
     time_zone: str = "UTC"
+    instrument: StatedInstruments | None = None
     columns: dict[str, ColumnRule]
 
     @field_validator("columns", mode="before")
@@ -172,11 +173,11 @@ def load_mapping(path: Path) -> Mapping:
 
 def _invalid(error: ValidationError, path: Path) -> ConfigError:
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in {"str", "SymbolRule"}]
+    place = [str(part) for part in first["loc"] if part not in {"str", "SymbolRule", "alone", "by_symbol"}]
     where = f"{path}, {'.'.join(place)}" if place else str(path)
     if first["type"] == "extra_forbidden":
         model = Mapping if len(place) == 1 else ColumnRule if place[0] == "columns" else SymbolRule
-        known = list(model.model_fields)
+        known = StatedInstruments.keys() if place[0] == "instrument" else list(model.model_fields)
         return ConfigError(f"there is no key {place[-1]}", where=where, expected=", ".join(known), hint=_alike(place[-1], known))
     value = None if first["type"] == "missing" else first["input"]
     return ConfigError("the mapping cannot be used", where=where, value=value, expected=first["msg"].removeprefix("Value error, "))
@@ -548,8 +549,11 @@ def _time_name(mapping: Mapping) -> str:
 
 def _no_time(mapping: Mapping, mapping_path: Path, rejects: pl.DataFrame) -> ConfigError:
     name, hint = _time_name(mapping), "correct unit, format or since of this column"
-    what = f"no time of column {mapping.columns[name].column!r} can be used: {rejects['reason'][0]}"
-    return ConfigError(what, where=f"{mapping_path}, columns.{name}", value=rejects["value"][0], hint=hint)
+    what, where = (
+        f"no time of column {mapping.columns[name].column!r} can be used: {rejects['reason'][0]}",
+        f"{mapping_path}, columns.{name}",
+    )
+    return ConfigError(what, where=where, value=rejects["value"][0], hint=hint)
 
 
 def _checks(mapping: Mapping, parsed: dict[str, pl.DataType]) -> list[Check]:
