@@ -74,8 +74,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PACKED = (".gz", ".zip")
-_SUFFIXES = dict.fromkeys(("csv", "tsv", "txt"), "csv") | dict.fromkeys(("feather", "arrow", "ipc"), "ipc")
-_SUFFIXES |= {"json": "json", "parquet": "parquet"}
+_SUFFIXES = {**dict.fromkeys(("csv", "tsv", "txt"), "csv"), "json": "json", "parquet": "parquet"}
+_SUFFIXES |= dict.fromkeys(("feather", "arrow", "ipc"), "ipc")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _TIMES = frozenset({"ts_event_us", "start_us", "next_funding_us"})
@@ -87,7 +87,8 @@ _ABOVE_ZERO = frozenset({"price", "qty", "bid_price", "ask_price", "mark_price",
 _SIGNED = frozenset({"funding_rate", "predicted_funding_rate"})
 _OPPOSITES = {"true": "false", "sell": "buy", "s": "b", "1": "0", "t": "f", "yes": "no", "-1": "1", "ask": "bid"}
 _EXPONENTS = {"s": "e6", "ms": "e3", "us": "e0", "ns": "e-3"}
-_NAIVE_FORMATS, _OFFSET_FORMAT = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d"), "%Y-%m-%d %H:%M:%S%.f%#z"
+_NAIVE_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_OFFSET_FORMAT = "%Y-%m-%d %H:%M:%S%.f%#z"
 _EARLIEST_US, _LATEST_US = to_us("2009-01-01"), to_us("2100-12-31")
 
 
@@ -461,9 +462,8 @@ def _with_time(group: pl.DataFrame, name: str, mapping: Mapping, step_us: pl.Exp
             .otherwise(pl.lit(f"this time happened twice in {zone}, clocks went back, and neither interval nor order of rows decides"))
         )
     else:
-        moved = 0 if rule.since is None else to_us(rule.since, name="since")
         scaled = (text + pl.lit(_EXPONENTS[rule.unit])).cast(pl.Decimal(38, 6), strict=False).cast(pl.Int64, strict=False)
-        group = group.with_columns((scaled + moved).alias(name))
+        group = group.with_columns((scaled + (0 if rule.since is None else to_us(rule.since, name="since"))).alias(name))
     value = pl.col(name)
     unreadable = pl.lit("cannot be read as a time" if rule.format is None else f"cannot be read as a time of format {rule.format}")
     problem = (
@@ -549,11 +549,8 @@ def _time_name(mapping: Mapping) -> str:
 
 def _no_time(mapping: Mapping, mapping_path: Path, rejects: pl.DataFrame) -> ConfigError:
     name, hint = _time_name(mapping), "correct unit, format or since of this column"
-    what, where = (
-        f"no time of column {mapping.columns[name].column!r} can be used: {rejects['reason'][0]}",
-        f"{mapping_path}, columns.{name}",
-    )
-    return ConfigError(what, where=where, value=rejects["value"][0], hint=hint)
+    what = f"no time of column {mapping.columns[name].column!r} can be used: {rejects['reason'][0]}"
+    return ConfigError(what, where=f"{mapping_path}, columns.{name}", value=rejects["value"][0], hint=hint)
 
 
 def _checks(mapping: Mapping, parsed: dict[str, pl.DataType]) -> list[Check]:
