@@ -100,7 +100,7 @@ class Lake:
     def kinds(self) -> list[str]:
         """Market tables that exist, in name order."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and _is_market(folder.name)]
+        return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and is_market(folder.name)]
 
     def delta(self, kind: str) -> DeltaTable | None:
         """The Delta table at its newest version, or None where it does not exist yet."""
@@ -153,6 +153,11 @@ class Lake:
                 found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
         return found
 
+    def partition_paths(self, kind: str, exchange: str, symbol: str, date: str) -> list[Path]:
+        """Live files of one partition, of which there is one or none."""
+        own = (pl.col("exchange") == exchange) & (pl.col("symbol") == symbol) & (pl.col("date") == date)
+        return [self.table_path(kind) / path for path in self.listing(kind).filter(own)["path"].to_list()]
+
     def scan(self, kind: str, exchange: str, symbol: str, start_us: int, end_us: int, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Rows with ``start_us <= ts_local_us < end_us`` as stored, lazily; only the files that can hold them are opened."""
         stored = stored_columns(kind)
@@ -202,12 +207,13 @@ def stored_columns(kind: str) -> dict[str, pl.DataType]:
     return {**schema.table(kind).columns, "source_file": pl.Int64()}
 
 
-def _is_market(name: str) -> bool:
+def is_market(name: str) -> bool:
+    """Whether rows of a table serve: neither a reserve nor one of the lake's own books."""
     try:
         schema.table(name)
     except KeyError:
         return False
-    return True
+    return not name.endswith(schema.RESERVE)
 
 
 def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
