@@ -75,6 +75,10 @@ class LakeError(PointlineError, RuntimeError):
     """The lake cannot be read or written as it stands."""
 
 
+class BusyError(LakeError):
+    """Another process is writing to the lake."""
+
+
 class LakeVersionError(LakeError):
     """The lake was written in the format of another version of pointline."""
 

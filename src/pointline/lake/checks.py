@@ -20,14 +20,12 @@ class Checked:
         rejects: rows for quarantine.
         duplicates: repeats that were dropped.
         out_of_order: rows earlier than the row above them.
-        ids: smallest and largest trade id and how many there are; None without ids.
     """
 
     frame: pl.DataFrame
     rejects: pl.DataFrame
     duplicates: int
     out_of_order: int
-    ids: tuple[int, int, int] | None
 
     @property
     def rows(self) -> int:
@@ -47,17 +45,9 @@ def check_rows(frame: pl.DataFrame, kind: str) -> Checked:
     if out_of_order:
         frame = frame.sort("ts_local_us", maintain_order=True)
     frame, rejects, duplicates = _without_repeats(frame, identity)
-    ids = _id_span(frame) if schema.table(kind).continuous else None
     if kind == "trades":
         frame = flag_off_book(frame)
-    return Checked(frame, rejects, duplicates, out_of_order, ids)
-
-
-def _id_span(frame: pl.DataFrame) -> tuple[int, int, int] | None:
-    ids = frame["trade_id"]
-    if ids.is_empty() or ids.null_count():
-        return None
-    return int(ids.min()), int(ids.max()), len(ids)  # type: ignore[arg-type]
+    return Checked(frame, rejects, duplicates, out_of_order)
 
 
 def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataFrame, pl.DataFrame, int]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
+import mmap
 import os
 import shutil
 from typing import TYPE_CHECKING
 
-from pointline.errors import LakeError
+from isal import isal_zlib
+
+from pointline.errors import BusyError, LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,14 +23,13 @@ STAGING = ".staging"  # folder of a lake for what is not finished; emptied when 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_atomically(path: Path, write: Callable[[Path], None], *, through: Path | None = None) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], *, through: Path | None = None) -> None:
     """Lets `write` make a file, then puts it at `path` whole, durably, or not at all.
 
     Args:
         path: where the file shall be.
         write: makes the file at the path that it is given.
-        through: folder in which the file grows; beside `path` if not given. Where `path` is on another disk, because a table's folder is a
-            link to one, the finished file is copied to it before it gets its name.
+        through: folder on the same disk in which the file grows; beside `path` if not given.
 
     Raises:
         LakeError: the disk is full; nothing is left behind.
@@ -39,28 +42,37 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, through: Path
         with disk_errors(path):
             write(temporary)
             sync(temporary)
-            _rename(temporary, path)
+            temporary.replace(path)
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _rename(source: Path, path: Path) -> None:
-    """Gives a finished file its place, whole or not at all, also on another disk."""
-    try:
-        source.replace(path)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-    else:
-        return
-    beside = path.parent / source.name
-    try:
-        shutil.copyfile(source, beside)
-        sync(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def place(staged: Path, path: Path) -> None:
+    """Moves a finished, synced file to its place, durably; another disk gets a copy first. A file that is there already stays.
+
+    Raises:
+        LakeError: the disk is full.
+    """
+    make_folder(path.parent)
+    with disk_errors(path):
+        try:
+            staged.replace(path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            write_atomically(path, lambda temporary: shutil.copyfile(staged, temporary))
+            staged.unlink()
+        sync(path.parent)
+
+
+def content_name(path: Path) -> str:
+    """The name that a file's content gives it: ``part-SHA256-CRC32.parquet``, of the SHA-256 the first 128 bits.
+
+    Equal names therefore mean equal bytes, and a reader tells a damaged file by its CRC-32, which is quick to compute.
+    """
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return f"part-{hashlib.sha256(content).hexdigest()[:32]}-{isal_zlib.crc32(content):08x}.parquet"
 
 
 @contextlib.contextmanager
@@ -106,7 +118,7 @@ def single_writer(root: Path) -> Iterator[None]:
     """Holds the lake's write lock; the operating system frees it even after kill -9.
 
     Raises:
-        LakeError: another process is writing.
+        BusyError: another process is writing.
     """
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("a+") as lock:
@@ -114,7 +126,7 @@ def single_writer(root: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.seek(0)
-            raise LakeError(
+            raise BusyError(
                 "another process is writing to this lake",
                 where=str(root),
                 value=f"process {lock.read().strip() or 'unknown'}",

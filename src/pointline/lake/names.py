@@ -15,7 +15,8 @@ import polars as pl
 
 from pointline.errors import ConfigError, RegistryError, SourceError
 from pointline.instruments import OBSERVATION_SCHEMA, Observation, derive
-from pointline.lake.delta_log import append_rows
+from pointline.lake.delta_log import Change
+from pointline.lake.journal import stage_rows
 from pointline.lake.paths import encode_name
 from pointline.sources.base import REJECT_SCHEMA
 
@@ -103,20 +104,20 @@ class Doorkeeper:
         ).cast(REJECT_SCHEMA)  # type: ignore[arg-type]
         return replace(batch, exchange=exchange, frame=batch.frame.clear(), rejects=pl.concat([batch.rejects, rejects]))
 
-    def store(self) -> None:
-        """Adds the instruments that the mapping states, and of which rows came, to the lake's own.
+    def change(self) -> Change:
+        """The instruments that the mapping states, and of which rows came, as far as the lake does not know them.
 
         Raises:
-            LakeError: the lake cannot be written.
+            LakeError: the disk is full.
         """
         stated = [asdict(name.stated) for _, name in sorted(self._names.items()) if name.stated is not None]
         lake = type(self._lake)(self._lake.root)  # of its own: the next file may be reading through the other one
-        known = lake.described().observations
+        known = lake.described().observations if stated else pl.DataFrame(schema=OBSERVATION_SCHEMA)
         fresh = pl.DataFrame(stated, schema=OBSERVATION_SCHEMA).join(known, on=list(OBSERVATION_SCHEMA), how="anti", nulls_equal=True)
         if fresh.is_empty():
-            return
+            return Change()
         text = fresh.select(pl.all().cast(pl.String)).write_csv()
-        append_rows(lake, "instruments", fresh, f"stated-{hashlib.sha256(text.encode()).hexdigest()[:32]}.parquet")
+        return Change([stage_rows(lake, fresh, f"stated-{hashlib.sha256(text.encode()).hexdigest()[:32]}.parquet")])
 
     def _name(self, exchange: str, symbol: str, *, of_a_pair: bool) -> _Name:
         key = (exchange, symbol, of_a_pair)

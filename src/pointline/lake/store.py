@@ -109,7 +109,7 @@ class Lake:
     def kinds(self) -> list[str]:
         """Market tables that exist, in name order."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and _is_market(folder.name)]
+        return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and is_market(folder.name)]
 
     def delta(self, kind: str) -> DeltaTable | None:
         """The Delta table at its newest version, or None where it does not exist yet."""
@@ -175,6 +175,11 @@ class Lake:
             if (start_us is None or last > start_us) and (end_us is None or first < end_us):
                 found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
         return found
+
+    def partition_paths(self, kind: str, exchange: str, symbol: str, date: str) -> list[Path]:
+        """Live files of one partition, of which there is one or none."""
+        own = (pl.col("exchange") == exchange) & (pl.col("symbol") == symbol) & (pl.col("date") == date)
+        return [self.table_path(kind) / path for path in self.listing(kind).filter(own)["path"].to_list()]
 
     def scan(self, kind: str, exchange: str, symbol: str, start_us: int, end_us: int, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Rows with ``start_us <= ts_local_us < end_us`` as stored, lazily; only the files that can hold them are opened."""
@@ -260,12 +265,13 @@ def _check_names(listing: pl.DataFrame, folder: Path) -> None:
         )
 
 
-def _is_market(name: str) -> bool:
+def is_market(name: str) -> bool:
+    """Whether rows of a table serve: neither a reserve nor one of the lake's own books."""
     try:
         schema.table(name)
     except KeyError:
         return False
-    return True
+    return not name.endswith(schema.RESERVE)
 
 
 def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
@@ -333,9 +339,7 @@ def _check_version(path: Path) -> None:
     try:
         found = int(json.loads(path.read_text(encoding="utf-8"))["format_version"])
     except (ValueError, KeyError, TypeError) as error:
-        raise LakeError(
-            "the lake's version file cannot be read", where=str(path), expected=f'{{"format_version": {schema.FORMAT_VERSION}}}'
-        ) from error
+        raise LakeError("the lake's version file cannot be read", where=str(path), expected='{"format_version": 2}') from error
     if found < schema.FORMAT_VERSION:
         raise LakeVersionError(
             "this lake was written by an older pointline, in a format that is no longer read",

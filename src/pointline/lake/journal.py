@@ -1,0 +1,112 @@
+"""One change over several tables, whole or not at all: written down first, then carried out, then crossed out.
+
+New files grow in the lake's staging folder. The journal says where each belongs and what every table gains and loses. Once it is on the
+disk the change will happen: a writer that finds it finishes it before anything else. Before that, nothing has happened.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pointline.errors import LakeError
+from pointline.lake.delta_log import Change, NewFile, commit, live_paths
+from pointline.lake.durable import STAGING, place, sync, write_atomically
+from pointline.lake.paths import check_inside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from pointline.lake.store import Lake
+
+JOURNAL = ".journal.json"
+
+
+def stage_rows(lake: Lake, frame: pl.DataFrame, file_name: str) -> NewFile:
+    """A small file of a table without partitions (manifest, quarantine, instruments), to be made live by `carry_out`.
+
+    Raises:
+        LakeError: the disk is full.
+    """
+    path = lake.root / STAGING / file_name
+    write_atomically(path, frame.write_parquet)
+    return NewFile(file_name, {}, frame.height, staged=path.relative_to(lake.root).as_posix())
+
+
+def carry_out(lake: Lake, changes: dict[str, Change]) -> None:
+    """Makes the changes of all tables, in their order; from the moment at which the journal is written they will be made.
+
+    Raises:
+        LakeError: the disk is full, or a log cannot be written.
+    """
+    changes = {name: change for name, change in changes.items() if change.added or change.removed}
+    if not changes:
+        return
+    for change in changes.values():
+        for file in change.added:
+            if file.staged:
+                sync(lake.root / file.staged)
+    text = json.dumps({name: asdict(change) for name, change in changes.items()}, sort_keys=False)
+    write_atomically(lake.root / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
+    _apply(lake, changes)
+    (lake.root / JOURNAL).unlink()
+
+
+def is_pending(lake: Lake) -> bool:
+    """Whether a change was begun and not finished; the next writer finishes it."""
+    return (lake.root / JOURNAL).is_file()
+
+
+def finish(lake: Lake) -> None:
+    """Finishes a change that an earlier writer began; the caller holds the lake's lock.
+
+    Raises:
+        LakeError: the journal cannot be read, or the disk is full.
+    """
+    path = lake.root / JOURNAL
+    if not path.is_file():
+        return
+    changes = _read(path)
+    for name, change in changes.items():
+        live = live_paths(lake, name)
+        change.added = [file for file in change.added if file.path not in live]
+        change.removed = [file for file in change.removed if file.path in live]
+    _apply(lake, changes)
+    path.unlink()
+
+
+def _apply(lake: Lake, changes: dict[str, Change]) -> None:
+    for name, change in changes.items():
+        folder = lake.table_path(name)
+        for file in change.added:
+            check_inside(file.path, folder)
+            staged = lake.root / file.staged
+            if file.staged and staged.is_file():
+                place(staged, folder / file.path)
+    for name, change in changes.items():
+        if change.added or change.removed:
+            commit(lake, name, change)
+
+
+def _read(path: Path) -> dict[str, Change]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: Change(
+                *(
+                    [NewFile(**{**entry, "bounds": {k: tuple(v) for k, v in entry["bounds"].items()}}) for entry in change[part]]
+                    for part in ("added", "removed")
+                )
+            )
+            for name, change in content.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LakeError(
+            "the journal of an interrupted change cannot be read",
+            where=str(path),
+            value=str(error),
+            hint="remove this file, then run `pointline verify`: it says whether the change had begun, and `pointline repair` mends it",
+        ) from error
