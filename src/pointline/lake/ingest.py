@@ -421,7 +421,7 @@ def _conflict_text(lake: Lake, work: _Work, landed: Landed) -> Iterator[str]:
 def _quarantined(work: _Work, rejects: list[tuple[str, str, str, pl.DataFrame]], entry: int) -> pl.DataFrame:
     frames = [
         rows.select(list(REJECT_SCHEMA)).with_columns(
-            entry=pl.lit(entry),
+            entry=pl.lit(entry, dtype=pl.Int64),
             key=pl.lit(work.key),
             sha256=pl.lit(work.digest),
             exchange=pl.lit(exchange),
