@@ -50,12 +50,28 @@ def _date_span(lake: Lake, kind: str, exchange: str, symbol: str, dates: list[st
     return date_text(first), date_text(max(first, last - 1))  # what ends at midnight belongs to the day before
 
 
-def _instruments(lake: Lake, kind: str, exchange: str | None, symbol: str | None) -> list[tuple[tuple[str, str], pl.DataFrame]]:
-    listing = lake.listing(kind)
+def asked_for(lake: Lake, exchange: str | None, symbol: str | None) -> pl.Expr:
+    """Whether a row with ``exchange`` and ``symbol`` is one that somebody asks for.
+
+    Args:
+        lake: whose instruments are meant.
+        exchange: exchange id, alias or SQL name; every exchange if None.
+        symbol: the exchange's own symbol or the universal market name, in any case; every symbol if None.
+    """
+    wanted = pl.lit(value=True)
     if exchange is not None:
-        listing = listing.filter(pl.col("exchange") == exchange)
+        wanted &= pl.col("exchange") == lake.registry().exchange_id(exchange)
     if symbol is not None:
-        listing = listing.filter(pl.col("symbol") == symbol)
+        spellings = [symbol, symbol.upper()]
+        called = pl.any_horizontal(pl.col("exchange_symbol", "market").is_in(spellings))
+        known = lake.registry().frame.filter(called).select("exchange", symbol="exchange_symbol").unique()
+        pairs = [(pl.col("exchange") == one) & (pl.col("symbol") == own) for one, own in known.iter_rows()]
+        wanted &= pl.any_horizontal(pl.col("symbol") == symbol, *pairs)
+    return wanted
+
+
+def _instruments(lake: Lake, kind: str, exchange: str | None, symbol: str | None) -> list[tuple[tuple[str, str], pl.DataFrame]]:
+    listing = lake.listing(kind).filter(asked_for(lake, exchange, symbol))
     return [((str(key[0]), str(key[1])), part) for key, part in listing.group_by(["exchange", "symbol"], maintain_order=True)]
 
 
@@ -82,8 +98,7 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
     manifest = Manifest(lake)
     files = manifest.frame()
     aside = read_quarantine(lake, manifest)
-    wanted = [pl.col(name) == value for name, value in (("exchange", exchange), ("symbol", symbol)) if value is not None]
-    aside = aside.filter(pl.lit(value=True), *wanted)
+    aside = aside.filter(asked_for(lake, exchange, symbol))
     by_slot = _files_by_instrument(files)
     aside_counts = {tuple(key): len(part) for key, part in aside.group_by(["kind", "exchange", "symbol"])}
     entries = []

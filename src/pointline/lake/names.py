@@ -98,7 +98,7 @@ class Doorkeeper:
             line="source_row",
             column=pl.lit("symbol"),
             value=pl.lit(batch.symbol),
-            reason=pl.lit(f"{name.refusal.what}; {name.refusal.hint}"),
+            reason=pl.lit(f"{name.refusal.what}; state it with [instrument] in the mapping, or in venues/ of the lake"),
             raw=pl.lit(None, dtype=pl.String),
             fatal=pl.lit(value=True),
         ).cast(REJECT_SCHEMA)  # type: ignore[arg-type]

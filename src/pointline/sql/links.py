@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from bisect import bisect_right
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 Link: TypeAlias = "tuple[str, str]"  # path below the table's folder, and the file or folder it leads to
 
 _KEPT_S = 7 * 86_400
+_NO_FOLDER = set('/"\0')
+_LONGEST = 240  # bytes of a name in a path, beside "exchange=" or "market="
 _GLOB = set("*?{}[]'\"<>&\\\n")
 
 
@@ -38,6 +41,9 @@ class Names:
 
     Args:
         lake: the lake.
+
+    Attributes:
+        codes: what stands in paths for names that cannot, and the names.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -49,6 +55,7 @@ class Names:
             names.append(market)
         shared = self._frame.group_by("exchange", "market").agg(pl.col("exchange_symbol").n_unique()).filter(pl.col("exchange_symbol") > 1)
         self._shared = set(shared.select("exchange", "market").iter_rows())
+        self.codes: dict[str, str] = {}
 
     def market(self, exchange: str, symbol: str, date: str) -> str:
         """The market that a symbol named on a day.
@@ -60,6 +67,14 @@ class Names:
             return symbol
         name = names[0] if len(names) == 1 else names[max(0, bisect_right(starts, clock.to_us(date)) - 1)]
         return symbol if (exchange, name) in self._shared else name
+
+    def place(self, name: str) -> str:
+        """The name as a folder of links carries it: itself, or a code where the engine would read another name from the path."""
+        if not _NO_FOLDER & set(name) and 0 < len(name.encode()) <= _LONGEST:
+            return name
+        code = "~" + hashlib.sha256(name.encode()).hexdigest()[:32]
+        self.codes[code] = name
+        return code
 
     def contract_type(self, exchange: str, symbol: str) -> str:
         """``LINEAR``, ``INVERSE`` or an empty text."""
@@ -82,12 +97,12 @@ def market_links(lake: Lake, kind: str, names: Names, *, contract_type: bool = F
     folder = str(lake.table_path(kind))
     contracts: dict[tuple[str, str], str] = {}
     for path, exchange, symbol, date, _ in lake.listing(kind).iter_rows():
-        parts = [f"exchange={exchange_name(exchange)}"]
+        parts = [f"exchange={names.place(exchange_name(exchange))}"]
         if contract_type:
             if (exchange, symbol) not in contracts:
                 contracts[exchange, symbol] = names.contract_type(exchange, symbol)
             parts.append(f"contract_type={contracts[exchange, symbol]}")
-        parts.append(f"market={names.market(exchange, symbol, date)}")
+        parts.append(f"market={names.place(names.market(exchange, symbol, date))}")
         links.append(("/".join([*parts, f"{date}.parquet"]), f"{folder}/{path}"))
     return sorted(links)
 
@@ -143,6 +158,13 @@ def remove_unused(root: Path, now_s: float | None = None) -> None:
         with contextlib.suppress(FileNotFoundError):
             if folder.is_dir() and folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def plain_temporary() -> str:
+    """A folder for temporary files whose path means itself in SQL: the system's, or where that is none, another one that is usual."""
+    usual = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 - folders of random names are made in it
+    fitting = (place for place in usual if has_plain_path(Path(place)) and os.access(place, os.W_OK))
+    return next(fitting, usual[0])
 
 
 def has_plain_path(folder: Path) -> bool:
