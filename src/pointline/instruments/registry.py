@@ -64,7 +64,11 @@ class Registry:
         for candidate in symbol_candidates(wanted, name, self.known):
             if candidate in seen or self._derives(wanted, candidate):
                 return candidate
-        named = set() if own.is_empty() else set(self._on(wanted).filter(pl.col("market") == name.upper())["exchange_symbol"])
+        registry = self
+        for listing_exchange, symbol in self.known.instruments:
+            if listing_exchange == wanted:
+                registry = registry.with_derived(wanted, symbol)
+        named = set(registry._on(wanted).filter(pl.col("market") == name.upper())["exchange_symbol"])  # noqa: SLF001 - another of its kind
         return named.pop() if len(named) == 1 else None
 
     def _derives(self, exchange: str, symbol: str) -> bool:
