@@ -34,30 +34,39 @@ app = typer.Typer(
 LakeOption = Annotated[str | None, typer.Option("--lake", help="The lake's folder; else POINTLINE_LAKE, else ./lake.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
+_DATA_REFUSED = 3
+_SYSTEM_FAILED = 5
 _INTERRUPTED = 130  # what typer returns for Ctrl-C
 
 
 def main() -> None:
-    """Runs the command line; every error a user can cause is printed without a traceback and exits with 2."""
+    """Runs the command line; every error a user can cause is printed without a traceback.
+
+    Exit codes: 0 done (flagged or superseded rows included), 1 the result says no, 2 wrong usage, 3 data refused or rows quarantined,
+    4 the lake is busy, 5 the system failed, 130 interrupted.
+    """
     gc.set_threshold(100_000, 50, 100)  # looking again and again through what imports leave takes a tenth of the start-up
     try:
         code = app(standalone_mode=False, prog_name="pointline")
     except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
     except PointlineError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except OSError as error:
         refused = "the system refused to read or write"
         hint = "check the place and your rights to it"
-        _fail(str(PointlineError(refused, where=error.filename, value=error.strerror or str(error), hint=hint)))
+        _fail(str(PointlineError(refused, where=error.filename, value=error.strerror or str(error), hint=hint)), _SYSTEM_FAILED)
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         show = getattr(error, "show", None)  # a mistake in the command's own options, which typer explains
         if callable(show):
             show()
             sys.exit(2)
-        _fail(f"unexpected {type(error).__name__}: {error}\n  hint:     a defect of pointline: please report it with the command")
+        _fail(
+            f"unexpected {type(error).__name__}: {error}\n  hint:     a defect of pointline: please report it with the command",
+            _SYSTEM_FAILED,
+        )
     if code == _INTERRUPTED:
-        _fail("interrupted; what was finished is stored, run the same command again to go on")
+        _fail("interrupted; what was finished is stored, run the same command again to go on", _INTERRUPTED)
     if code:
         sys.exit(code)
 
@@ -66,9 +75,9 @@ def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _console() -> Console:
@@ -178,7 +187,7 @@ def ingest(
     if problems:
         raise_all = "\n".join(f"error: {report.problem}" for report in problems)
         sys.stderr.write(raise_all + "\n")
-        raise typer.Exit(2)
+        raise typer.Exit(_DATA_REFUSED)
 
 
 _ARCHIVE_SUFFIXES = (".zip", ".csv", ".gz", ".json", ".jsonl", ".dat", ".parquet", ".feather", ".arrow", ".log", ".txt")

@@ -22,7 +22,7 @@ from pointline.errors import ConfigError, LakeError, PointlineError, SourceError
 from pointline.lake.delta_log import Change
 from pointline.lake.durable import STAGING, single_writer
 from pointline.lake.instrument_table import Snapshot, read_snapshot
-from pointline.lake.journal import carry_out, finish, stage_rows
+from pointline.lake.journal import carry_out, finish, is_pending, stage_rows
 from pointline.lake.landing import Landing
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
 from pointline.lake.partition import Feed, file_id
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pointline.sources.base import Batch, Hints, Identity, Source
 
 _NUMBERS = itertools.count()  # of the files read by this process: two of them may be the same file, named twice
+_NEW = "new"  # folder of the data files that are to become live
 REACH_US = DAY_US
 """Rows further than this outside their file's declared period are quarantined; nearer ones land on their own day."""
 
@@ -324,6 +325,8 @@ def _settle(lake: Lake, manifest: Manifest, work: _Read) -> FileReport:
         return _failure(work.path, error)
     finally:
         work.spool.close()
+        if not is_pending(lake):  # else the next writer needs what was staged
+            shutil.rmtree(lake.root / STAGING / _NEW, ignore_errors=True)
 
 
 def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
@@ -331,7 +334,7 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
     before = manifest.current(work.key)
     if before is not None and (before["sha256"], before["options"]) == (work.digest, work.options) and _is_held(lake, before):
         return _unchanged(lake, manifest, path, before)  # named twice in one run
-    staging = spool.folder / "new"
+    staging = lake.root / STAGING / _NEW
     staging.mkdir(parents=True, exist_ok=True)
     landing = Landing(lake, spool, work.feed, tally.ranks, tally.clocks, staging)
     landed = landing.run(before["partitions"] if before else ())
@@ -417,7 +420,7 @@ def _conflict_text(lake: Lake, work: _Work, landed: Landed) -> Iterator[str]:
 def _quarantined(work: _Work, rejects: list[tuple[str, str, str, pl.DataFrame]], entry: int) -> pl.DataFrame:
     frames = [
         rows.select(list(REJECT_SCHEMA)).with_columns(
-            entry=pl.lit(entry),
+            entry=pl.lit(entry, dtype=pl.Int64),
             key=pl.lit(work.key),
             sha256=pl.lit(work.digest),
             exchange=pl.lit(exchange),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import LakeError, LakeVersionError, RegistryError
+from pointline.errors import DamageError, LakeError, LakeVersionError, RegistryError
+from pointline.lake.content import check_content
 from pointline.lake.rows import decode_one, scan_rows
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"
+FOOTER_CRC_KEY = "pointline_crc32"
 _LISTING = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
 
 
@@ -48,10 +51,22 @@ class PartitionFile:
 
     @cached_property
     def footer(self) -> dict[str, Any]:
-        """What ingest wrote beside the rows: the feeds that they came from and the totals."""
-        text = pl.read_parquet_metadata(self.path).get(FOOTER_KEY)
-        if text is None:
-            raise LakeError("a data file was not written by pointline", where=str(self.path), hint="ingest its archive file again")
+        """What ingest wrote beside the rows: the feeds that they came from and the totals.
+
+        Raises:
+            DamageError: the file is missing, or its footer is damaged.
+        """
+        try:
+            told = pl.read_parquet_metadata(self.path)
+        except (pl.exceptions.PolarsError, OSError):
+            check_content(self.path)  # says what is wrong
+            raise
+        text = told.get(FOOTER_KEY)
+        if text is None or told.get(FOOTER_CRC_KEY) != footer_crc(text):
+            check_content(self.path)
+            raise DamageError(
+                "a data file was not written by pointline", where=str(self.path), hint="`pointline verify` lists what is wrong"
+            )
         return json.loads(text)  # type: ignore[no-any-return]
 
     @property
@@ -200,6 +215,11 @@ class Lake:
             except RegistryError:
                 continue  # the index of a pair, BTCUSD, has candles but is no instrument
         return registry
+
+
+def footer_crc(text: str) -> str:
+    """CRC-32 of a footer's text, which stands beside it: footers are read without the rows."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def stored_columns(kind: str) -> dict[str, pl.DataType]:
