@@ -16,6 +16,7 @@ import polars as pl
 from pointline import clock, schema
 from pointline.errors import DamageError, LakeError, LakeVersionError, RegistryError
 from pointline.lake.content import check_content
+from pointline.lake.heads import read_heads, summed
 from pointline.lake.rows import decode_one, scan_rows
 
 if TYPE_CHECKING:
@@ -112,24 +113,77 @@ class Lake:
         """Folder of one Delta table."""
         return self.root / kind
 
+    def log_path(self, kind: str) -> Path:
+        """Folder of a table's log."""
+        return self.root / kind / "_delta_log"
+
     def kinds(self) -> list[str]:
         """Market tables that exist, in name order."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
         return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and is_market(folder.name)]
 
     def delta(self, kind: str) -> DeltaTable | None:
-        """The Delta table at its newest version, or None where it does not exist yet."""
+        """The Delta table at its newest version, or None where it does not exist yet.
+
+        Raises:
+            DamageError: the log is damaged.
+        """
         newest = self.newest_version(kind)
         if newest is None:
             return None
         from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
 
-        table = self._tables.get(kind)
-        if table is None:
-            table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))
+        try:
+            table = self._tables.get(kind)
+            if table is None:
+                table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))
+            if table.version() < newest:
+                table.update_incremental()
+        except (DeltaError, OSError, ValueError) as error:
+            self._tables.pop(kind, None)
+            raise self._log_damage(kind, str(error).splitlines()[0][:200]) from error
         if table.version() < newest:
-            table.update_incremental()
+            raise self._log_damage(kind, f"entry {newest} cannot be read")
         return table
+
+    def live(self, name: str) -> pl.DataFrame:
+        """All live files of a table: path, num_records and, of market tables, exchange, symbol and date (String).
+
+        Raises:
+            DamageError: the log is damaged, or tells of other files than the writer left.
+        """
+        head = read_heads(self.root).get(name)  # before the log is looked at: a writer may go on meanwhile
+        table = self.delta(name)
+        if table is None:
+            if head is not None:
+                raise self._log_damage(name, "there is no log")
+            return pl.DataFrame(schema=_LISTING)
+        known = self._listings.get(name)
+        if known is not None and known[0] == table.version():
+            return known[1]
+        actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        frame = pl.DataFrame(schema=_LISTING)
+        if not actions.is_empty():
+            named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
+            parts = [
+                pl.col(name).cast(pl.String) if name in named.columns else pl.lit("").alias(name) for name in ("exchange", "symbol", "date")
+            ]
+            frame = named.select("path", *parts, "num_records")
+        frame = frame.sort("exchange", "symbol", "date", "path")
+        if head is not None and head.version >= table.version():
+            files, digest = summed(frame.select("path", "num_records").iter_rows())
+            if (table.version(), files, digest) != (head.version, head.files, head.digest):
+                told = f"{files} files at version {table.version()}"
+                raise self._log_damage(name, told, f"{head.files} files at version {head.version}, as the writer left them")
+        self._listings[name] = (table.version(), frame)
+        return frame
+
+    def _log_damage(self, name: str, value: str, expected: str | None = None) -> DamageError:
+        log = self.table_path(name) / "_delta_log"
+        return DamageError(
+            "the log of a table is damaged", where=str(log), value=value, expected=expected, hint="`pointline repair` rebuilds it"
+        )
 
     def newest_version(self, kind: str) -> int | None:
         """Number of the newest commit in a table's log, read off the file names."""
@@ -140,21 +194,12 @@ class Lake:
         return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()), default=None)
 
     def listing(self, kind: str) -> pl.DataFrame:
-        """All live files of a market table: path, exchange, symbol, date (String) and num_records."""
-        table = self.delta(kind)
-        if table is None:
-            return pl.DataFrame(schema=_LISTING)
-        known = self._listings.get(kind)
-        if known is not None and known[0] == table.version():
-            return known[1]
-        actions = pl.DataFrame(table.get_add_actions(flatten=True))
-        frame = pl.DataFrame(schema=_LISTING)
-        if not actions.is_empty():
-            named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
-            frame = named.select("path", "exchange", "symbol", pl.col("date").cast(pl.String), "num_records")
-        frame = frame.sort("exchange", "symbol", "date")
-        self._listings[kind] = (table.version(), frame)
-        return frame
+        """All live files of a market table: path, exchange, symbol, date (String) and num_records.
+
+        Raises:
+            DamageError: the log is damaged.
+        """
+        return self.live(kind)
 
     def files(self, kind: str, exchange: str, symbol: str, start_us: int | None = None, end_us: int | None = None) -> list[PartitionFile]:
         """Live files of one instrument whose partition touches ``[start_us, end_us)``, in time order."""
@@ -185,8 +230,7 @@ class Lake:
 
     def rows(self, name: str, columns: dict[str, pl.DataType]) -> pl.DataFrame:
         """All rows of a table without partitions (manifest, quarantine, instruments), files in name order."""
-        table = self.delta(name)
-        paths = [] if table is None else sorted(pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list())
+        paths = sorted(self.live(name)["path"].to_list())
         if not paths:
             return pl.DataFrame(schema=columns)
         return scan_rows([self.table_path(name) / path for path in paths]).collect()
