@@ -14,14 +14,18 @@ from pointline.errors import LakeError
 from pointline.lake.durable import disk_errors, make_folder, sync
 from pointline.lake.paths import check_inside
 from pointline.lake.rows import scan_rows
-from pointline.lake.store import stored_columns
+from pointline.lake.store import is_market, stored_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from deltalake import Schema
 
     from pointline.lake.store import Lake
+
+
+_CONFIGURATION: Mapping[str, str | None] = {"delta.enableExpiredLogCleanup": "false"}  # the book holds a sum over all entries
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,12 @@ def commit(lake: Lake, name: str, change: Change) -> None:
     for file in (*change.added, *change.removed):
         check_inside(file.path, folder)
     with disk_errors(folder):
-        delta_schema, partition_by = _shape(lake, name, change)
+        partition_by = list(schema.PARTITION_COLUMNS) if is_market(name.removesuffix(schema.RESERVE)) else []
         table = lake.delta(name)
+        delta_schema = _shape(lake, name, change) if table is None else table.schema()
         if table is None:
             make_folder(folder)
-            DeltaTable.create(str(folder), schema=delta_schema, partition_by=partition_by)
+            DeltaTable.create(str(folder), schema=delta_schema, partition_by=partition_by, configuration=_CONFIGURATION)
             _sync_log(folder)
             table = DeltaTable(str(folder))
         actions: list[AddAction | RemoveAction] = [
@@ -87,21 +92,15 @@ def commit(lake: Lake, name: str, change: Change) -> None:
         _sync_log(folder)
 
 
-def live_paths(lake: Lake, name: str) -> frozenset[str]:
-    """Paths of a table's live files, relative to its folder."""
-    actions = lake.actions(name)
-    return frozenset() if actions.is_empty() else frozenset(actions["path"])
-
-
-def _shape(lake: Lake, name: str, change: Change) -> tuple[Schema, list[str]]:
-    """Delta schema and partition columns of a table."""
+def _shape(lake: Lake, name: str, change: Change) -> Schema:
+    """Delta schema of a new table: that of its kind, else that of its first file."""
     from deltalake import Schema
 
-    if any(not file.partition for file in change.added):
-        empty = scan_rows(lake.table_path(name) / change.added[0].path).limit(0).collect()
-        return Schema.from_arrow(empty.to_arrow().schema), []
-    columns = {**stored_columns(name), "exchange": pl.String(), "symbol": pl.String(), "date": pl.Date()}
-    return Schema.from_arrow(pl.DataFrame(schema=columns).to_arrow().schema), list(schema.PARTITION_COLUMNS)
+    if is_market(name.removesuffix(schema.RESERVE)):
+        columns = {**stored_columns(name), "exchange": pl.String(), "symbol": pl.String(), "date": pl.Date()}
+        return Schema.from_arrow(pl.DataFrame(schema=columns).to_arrow().schema)
+    empty = scan_rows(lake.table_path(name) / change.added[0].path).limit(0).collect()
+    return Schema.from_arrow(empty.to_arrow().schema)
 
 
 def _stats(file: NewFile) -> str:
@@ -118,7 +117,8 @@ def _stats(file: NewFile) -> str:
 def _sync_log(folder: Path) -> None:
     log = folder / "_delta_log"
     newest = max((p for p in log.iterdir() if p.suffix == ".json"), default=None)
-    if newest is not None:
-        sync(newest)
+    for path in (newest, *log.glob("*.checkpoint*.parquet"), log / "_last_checkpoint"):
+        if path is not None and path.is_file():
+            sync(path)
     sync(log)
     sync(folder)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
-import mmap
 import os
 import shutil
 from typing import TYPE_CHECKING
-
-from isal import isal_zlib
 
 from pointline.errors import BusyError, LakeError
 
@@ -64,15 +60,6 @@ def place(staged: Path, path: Path) -> None:
             write_atomically(path, lambda temporary: shutil.copyfile(staged, temporary))
             staged.unlink()
         sync(path.parent)
-
-
-def content_name(path: Path) -> str:
-    """The name that a file's content gives it: ``part-SHA256-CRC32.parquet``, of the SHA-256 the first 128 bits.
-
-    Equal names therefore mean equal bytes, and a reader tells a damaged file by its CRC-32, which is quick to compute.
-    """
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return f"part-{hashlib.sha256(content).hexdigest()[:32]}-{isal_zlib.crc32(content):08x}.parquet"
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
@@ -21,13 +21,14 @@ from pointline.errors import ConfigError, LakeError, PointlineError, SourceError
 from pointline.lake.delta_log import Change
 from pointline.lake.durable import STAGING, single_writer
 from pointline.lake.instrument_table import Snapshot, read_snapshot
-from pointline.lake.journal import carry_out, finish, stage_rows
+from pointline.lake.journal import carry_out, finish, is_pending, stage_rows
 from pointline.lake.landing import Landing
+from pointline.lake.maintenance import remove_dead, remove_left_behind
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
 from pointline.lake.names import Doorkeeper
 from pointline.lake.partition import Feed, file_id
 from pointline.lake.spool import Slot, Spool
-from pointline.sources.base import REJECT_SCHEMA
+from pointline.sources.base import REJECT_SCHEMA, Identity
 from pointline.sources.exchange_info import recognise_exchange_info
 from pointline.sources.inflate import ahead
 
@@ -37,9 +38,10 @@ if TYPE_CHECKING:
 
     from pointline.lake.landing import Landed
     from pointline.lake.store import Lake
-    from pointline.sources.base import Batch, Hints, Identity, Source
+    from pointline.sources.base import Batch, Hints, Source
 
 _NUMBERS = itertools.count()  # of the files read by this process: two of them may be the same file, named twice
+_NEW = "new"  # folder of the data files that are to become live
 REACH_US = DAY_US
 """Rows further than this outside their file's declared period are quarantined; nearer ones land on their own day."""
 
@@ -132,6 +134,8 @@ def ingest(
     with single_writer(lake.root):
         finish(lake)
         shutil.rmtree(lake.root / STAGING, ignore_errors=True)
+        remove_left_behind(lake.root)
+        remove_dead(lake)
         manifest = Manifest(lake)
         lake.described()  # venue files of the lake that cannot be used end the run, not each file
         for work in ahead(_read(lake, manifest, path, sources, hints) for path in paths):
@@ -144,6 +148,16 @@ def ingest(
     return reports
 
 
+def read_again(lake: Lake, path: Path, *, sources: Sequence[Source], hints: Hints) -> FileReport:
+    """Reads a file and stores its rows although the lake may know it; the caller holds the lake's lock.
+
+    Raises:
+        LakeError: the disk is full, or the lake is damaged.
+    """
+    manifest = Manifest(lake)
+    return _settle(lake, manifest, _read(lake, manifest, path, sources, hints, again=True))
+
+
 @dataclass(frozen=True)
 class _Work:
     """An archive file that was read and is to be stored.
@@ -152,6 +166,7 @@ class _Work:
         path, source, identity, names: the file, how it is read and what its instruments are called.
         digest, options: its version.
         spool, tally: its rows, and what was counted; closed by whoever stores them.
+        again: store it although the lake may know it.
     """
 
     path: Path
@@ -162,6 +177,7 @@ class _Work:
     options: str
     spool: Spool
     tally: _Tally
+    again: bool
 
     @property
     def key(self) -> str:
@@ -239,7 +255,7 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         except BaseException:
             spool.close()
             raise
-    return _Work(path, source, identity, names, digest.result(), options, spool, tally)
+    return _Work(path, source, identity, names, digest.result(), options, spool, tally, again)
 
 
 def _is_held(lake: Lake, entry: dict[str, Any]) -> bool:
@@ -319,23 +335,50 @@ def _settle(lake: Lake, manifest: Manifest, work: _Read) -> FileReport:
     if isinstance(work, _Known):
         return _unchanged(lake, manifest, work.path, work.entry)
     if isinstance(work, Snapshot):
-        size, count = work.path.stat().st_size, work.store(lake)
-        outcome = "instruments" if count else "unchanged"
-        return FileReport(work.path, outcome, rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+        return _store_snapshot(lake, manifest, work)
     try:
         return _store(lake, manifest, work)
     except (SourceError, ConfigError, ArithmeticError) as error:
         return _failure(work.path, error)
     finally:
         work.spool.close()
+        if not is_pending(lake):  # else the next writer needs what was staged
+            shutil.rmtree(lake.root / STAGING / _NEW, ignore_errors=True)
+
+
+def _store_snapshot(lake: Lake, manifest: Manifest, snapshot: Snapshot) -> FileReport:
+    """Stores a list of instruments, which has a row of the manifest like any other file."""
+    path, count = snapshot.path, snapshot.observations.height
+    size = path.stat().st_size
+    if snapshot.is_held(lake):
+        return FileReport(path, "unchanged", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+    report = FileReport(path, "instruments", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+    told = {name: getattr(report, name) for name in (*_COUNTS, "rounded", "missing_ids", "out_of_order", "file_bytes", "outcome")}
+    entry = {
+        "key": f"exchange_info|{snapshot.name}",
+        **asdict(Identity("exchange_info", "", "", "instruments", "*", "")),
+        **told,
+        "sha256": _sha256(path),
+        "file_name": path.name,
+        "path": str(path.absolute()),
+        "partitions": [],
+        "clock": "",
+        "options": "{}",
+        "hints": "{}",
+        "conflicts": [],
+    }
+    carry_out(lake, {"instruments": Change([snapshot.stage(lake)]), "manifest": Change([manifest.stage(entry)])})
+    manifest.accept()
+    return report
 
 
 def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
     path, spool, tally = work.path, work.spool, work.tally
     before = manifest.current(work.key)
-    if before is not None and (before["sha256"], before["options"]) == (work.digest, work.options) and _is_held(lake, before):
+    known = before is not None and (before["sha256"], before["options"]) == (work.digest, work.options)
+    if known and before is not None and not work.again and _is_held(lake, before):
         return _unchanged(lake, manifest, path, before)  # named twice in one run
-    staging = spool.folder / "new"
+    staging = lake.root / STAGING / _NEW
     staging.mkdir(parents=True, exist_ok=True)
     landing = Landing(lake, spool, work.feed, tally.ranks, tally.clocks, staging)
     landed = landing.run(before["partitions"] if before else ())
@@ -351,12 +394,12 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
         out_of_order=landed.out_of_order,
         file_bytes=path.stat().st_size,
         kinds=tuple(sorted({kind.removesuffix(schema.RESERVE) for kind in landed.changes})),
-        conflicts=tuple(_conflict_text(lake, work, landed)),
+        conflicts=tuple(_conflict_text(manifest, work, landed)),
         problem=_first_problem(quarantined, path),
     )
     changes = {"instruments": work.names.change(), **landed.changes}
     if not quarantined.is_empty():
-        changes["quarantine"] = Change([stage_rows(lake, quarantined, f"quarantine-{manifest.next_entry:010d}.parquet")])
+        changes["quarantine"] = Change([stage_rows(lake, quarantined, f"quarantine-{manifest.next_entry:010d}")])
     changes["manifest"] = Change([manifest.stage(_entry(work, report, landed))])
     carry_out(lake, changes)
     manifest.accept()
@@ -386,8 +429,7 @@ def _outcome(counts: dict[str, int]) -> str:
 
 def _entry(work: _Work, report: FileReport, landed: Landed) -> dict[str, Any]:
     """The file's row of the manifest."""
-    hints, mapping = asdict(replace(work.names.hints, mapping=None)), work.names.hints.mapping
-    text = None if mapping is None else mapping.read_text(encoding="utf-8")
+    said = {name: getattr(work.names.hints, name) for name in ("exchange", "dataset", "symbol", "period")}
     told = {name: getattr(report, name) for name in (*_COUNTS, "rounded", "missing_ids", "out_of_order", "file_bytes", "outcome")}
     return {
         "key": work.key,
@@ -399,22 +441,21 @@ def _entry(work: _Work, report: FileReport, landed: Landed) -> dict[str, Any]:
         "partitions": sorted(landed.partitions),
         "clock": ",".join(sorted(set(work.tally.clocks.values()))) or "assumed",
         "options": work.options,
-        "hints": json.dumps({**hints, "mapping": text}, sort_keys=True),
+        "hints": json.dumps(said, sort_keys=True),
         "conflicts": list(report.conflicts),
     }
 
 
-def _conflict_text(lake: Lake, work: _Work, landed: Landed) -> Iterator[str]:
+def _conflict_text(manifest: Manifest, work: _Work, landed: Landed) -> Iterator[str]:
     """Each contradiction with the names of both files."""
-    names = (
-        {row["key"]: row["file_name"] for row in Manifest(lake).frame().select("key", "file_name").iter_rows(named=True)}
-        if (landed.conflicts)
-        else {}
-    )
-    names[work.key] = work.path.name
+
+    def name_of(key: str) -> str:
+        entry = manifest.current(key)
+        return work.path.name if key == work.key or entry is None else str(entry["file_name"])
+
     for conflict in landed.conflicts:
         if work.key in {conflict.serving, conflict.losing}:
-            serving, losing = names.get(conflict.serving, conflict.serving), names.get(conflict.losing, conflict.losing)
+            serving, losing = name_of(conflict.serving), name_of(conflict.losing)
             yield f"{conflict.rows:,} rows of {losing} contradict {serving}, which serves: {conflict.example}"
 
 
@@ -457,7 +498,7 @@ def _options(hints: Hints) -> str:
     """What the user chose that changes what lands: with other choices, the same file is another version."""
     chosen: dict[str, Any] = {"clock": hints.clock, "latency_us": hints.latency_us}
     if hints.mapping is not None:
-        chosen["mapping"] = _sha256(hints.mapping)
+        chosen["mapping"] = hints.mapping.read_bytes().decode("utf-8")
     return json.dumps(chosen, sort_keys=True)
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pointline.instruments import Registry
-from pointline.lake.delta_log import Change, live_paths
-from pointline.lake.journal import carry_out, stage_rows
+from pointline.lake.journal import stage_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pointline.lake.delta_log import NewFile
     from pointline.lake.store import Lake
 
 
@@ -25,23 +25,25 @@ class Snapshot:
     Attributes:
         path: the file.
         observations: what it says of each instrument.
-        name: of the file in the table, by its content.
+        name: what its file in the table begins with, by what it says.
     """
 
     path: Path
     observations: pl.DataFrame
     name: str
 
-    def store(self, lake: Lake) -> int:
-        """Stores it; returns how many instruments it tells of, 0 where the lake has it already.
+    def is_held(self, lake: Lake) -> bool:
+        """Whether the lake has it already."""
+        found = [path for path in lake.live("instruments")["path"].to_list() if path.startswith(f"{self.name}-")]
+        return any((lake.table_path("instruments") / path).is_file() for path in found)
+
+    def stage(self, lake: Lake) -> NewFile:
+        """Its file, to be made live.
 
         Raises:
             LakeError: the disk is full.
         """
-        if self.name in live_paths(lake, "instruments") and (lake.table_path("instruments") / self.name).is_file():
-            return 0
-        carry_out(lake, {"instruments": Change([stage_rows(lake, self.observations, self.name)])})
-        return self.observations.height
+        return stage_rows(lake, self.observations, self.name)
 
 
 def read_snapshot(path: Path) -> Snapshot:
@@ -55,4 +57,4 @@ def read_snapshot(path: Path) -> Snapshot:
     rows, observed_us = read_exchange_info(path)
     observations = Registry().with_snapshot(rows, observed_us).observations
     text = observations.select(pl.all().cast(pl.String)).write_csv()
-    return Snapshot(path, observations, f"snapshot-{observed_us}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet")
+    return Snapshot(path, observations, f"snapshot-{observed_us}-{hashlib.sha256(text.encode()).hexdigest()[:16]}")

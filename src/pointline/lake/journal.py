@@ -7,15 +7,19 @@ disk the change will happen: a writer that finds it finishes it before anything 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pointline.errors import LakeError
-from pointline.lake.delta_log import Change, NewFile, commit, live_paths
+from pointline.lake.content import content_name
+from pointline.lake.delta_log import Change, NewFile, commit
 from pointline.lake.durable import STAGING, place, sync, write_atomically
+from pointline.lake.heads import NOTHING, head_of, read_heads, write_heads
 from pointline.lake.paths import check_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import polars as pl
@@ -25,15 +29,20 @@ if TYPE_CHECKING:
 JOURNAL = ".journal.json"
 
 
-def stage_rows(lake: Lake, frame: pl.DataFrame, file_name: str) -> NewFile:
+def stage_rows(lake: Lake, frame: pl.DataFrame, prefix: str) -> NewFile:
     """A small file of a table without partitions (manifest, quarantine, instruments), to be made live by `carry_out`.
+
+    Args:
+        lake: the lake.
+        frame: its rows.
+        prefix: what its name begins with; the rest follows from its content.
 
     Raises:
         LakeError: the disk is full.
     """
-    path = lake.root / STAGING / file_name
+    path = lake.root / STAGING / f"{prefix}.parquet"
     write_atomically(path, frame.write_parquet)
-    return NewFile(file_name, {}, frame.height, staged=path.relative_to(lake.root).as_posix())
+    return NewFile(content_name(path, prefix), {}, frame.height, staged=path.relative_to(lake.root).as_posix())
 
 
 def carry_out(lake: Lake, changes: dict[str, Change]) -> None:
@@ -52,6 +61,12 @@ def carry_out(lake: Lake, changes: dict[str, Change]) -> None:
     text = json.dumps({name: asdict(change) for name, change in changes.items()}, sort_keys=False)
     write_atomically(lake.root / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
     _apply(lake, changes)
+    now_ms = time.time_ns() // 1_000_000
+    heads = read_heads(lake.root)
+    for name, change in changes.items():
+        added, removed = ([(file.path, file.rows) for file in files] for files in (change.added, change.removed))
+        heads[name] = heads.get(name, NOTHING).after(lake.log_path(name), added, removed, now_ms)
+    write_heads(lake.root, heads)
     (lake.root / JOURNAL).unlink()
 
 
@@ -71,11 +86,19 @@ def finish(lake: Lake) -> None:
         return
     changes = _read(path)
     for name, change in changes.items():
-        live = live_paths(lake, name)
+        live = set(lake.live(name)["path"])
         change.added = [file for file in change.added if file.path not in live]
         change.removed = [file for file in change.removed if file.path in live]
     _apply(lake, changes)
+    heads = read_heads(lake.root)
+    for name in changes:
+        heads[name] = head_of(lake.log_path(name), _live(lake, name), heads.get(name, NOTHING).dead)
+    write_heads(lake.root, heads)
     path.unlink()
+
+
+def _live(lake: Lake, name: str) -> Iterator[tuple[str, int]]:
+    return lake.live(name).select("path", "num_records").iter_rows()
 
 
 def _apply(lake: Lake, changes: dict[str, Change]) -> None:

@@ -12,8 +12,8 @@ import polars as pl
 from pointline import schema
 from pointline.clock import DAY_US, SECOND_US, date_text, next_month, to_us
 from pointline.lake.checks import check_rows
+from pointline.lake.content import content_name
 from pointline.lake.delta_log import Change, NewFile
-from pointline.lake.durable import content_name
 from pointline.lake.lane import Lane
 from pointline.lake.partition import Feed, encode, file_id, write_partition
 from pointline.lake.paths import partition_folder

@@ -39,7 +39,7 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "out_of_order": pl.Int64(),
     "clock": pl.String(),  # recorded | assumed
     "options": pl.String(),  # the options that change what lands
-    "hints": pl.String(),  # JSON of all that was said of the file, the mapping's text included: what reads it again
+    "hints": pl.String(),  # JSON of what was said of the file beside the options: with them it can be read again
     "conflicts": pl.List(pl.String()),  # contradictions with other files, in words
 }
 
@@ -87,7 +87,7 @@ class Manifest:
         """The file of the next row, to be made live together with what it tells of."""
         self._staged = {"entry": self._next, **row}
         frame = pl.DataFrame([self._staged], schema=MANIFEST_SCHEMA, orient="row")
-        return stage_rows(self._lake, frame, f"manifest-{self._next:010d}.parquet")
+        return stage_rows(self._lake, frame, f"manifest-{self._next:010d}")
 
     def accept(self) -> None:
         """Counts the staged row: it is live."""

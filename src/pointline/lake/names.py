@@ -117,7 +117,7 @@ class Doorkeeper:
         if fresh.is_empty():
             return Change()
         text = fresh.select(pl.all().cast(pl.String)).write_csv()
-        return Change([stage_rows(lake, fresh, f"stated-{hashlib.sha256(text.encode()).hexdigest()[:32]}.parquet")])
+        return Change([stage_rows(lake, fresh, f"stated-{hashlib.sha256(text.encode()).hexdigest()[:32]}")])
 
     def _name(self, exchange: str, symbol: str, *, of_a_pair: bool) -> _Name:
         key = (exchange, symbol, of_a_pair)

@@ -15,7 +15,7 @@ from pointline import schema
 from pointline.errors import AmountOverflowError
 from pointline.lake.durable import disk_errors, make_folder
 from pointline.lake.rows import MAX_DECIMALS
-from pointline.lake.store import FOOTER_KEY, stored_columns
+from pointline.lake.store import FOOTER_CRC_KEY, FOOTER_KEY, footer_crc, stored_columns
 from pointline.lake.totals import Totals
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ class PartitionWriter:
                 "feeds": [asdict(feed) for feed in feeds],
                 "totals": self.totals.values(),
             }
-            self._parquet.add_key_value_metadata({FOOTER_KEY: json.dumps(footer, sort_keys=True)})
+            text = json.dumps(footer, sort_keys=True)
+            self._parquet.add_key_value_metadata({FOOTER_KEY: text, FOOTER_CRC_KEY: footer_crc(text)})
         self._parquet.close()
 
 

@@ -84,6 +84,18 @@ def partition_folder(exchange: str, symbol: str, date: str) -> str:
     return "/".join((_folder_name("exchange", exchange), _folder_name("symbol", symbol), f"date={date}"))
 
 
+def partition_values(folder: str) -> dict[str, str]:
+    """Exchange, symbol and date of `partition_folder`.
+
+    Raises:
+        LakeError: it is none, or a name in it was too long for a folder: only the log and the manifest tell it then.
+    """
+    parts = dict(part.split("=", 1) for part in folder.split("/") if "=" in part)
+    if parts.keys() != {"exchange", "symbol", "date"}:
+        raise LakeError("a folder of the lake is no partition's", value=folder, expected="exchange=…/symbol=…/date=…")
+    return {"exchange": decode_name(parts["exchange"]), "symbol": decode_name(parts["symbol"]), "date": parts["date"]}
+
+
 def slot_text(kind: str, exchange: str, symbol: str, date: str) -> str:
     """A partition in one line, ``kind/exchange/symbol/date``, of which `read_slot` is the way back; plain names stand as they are."""
     return "/".join((kind, encode_name(exchange), encode_name(symbol), date))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import LakeError, LakeVersionError, RegistryError
+from pointline.errors import DamageError, LakeError, LakeVersionError, RegistryError
+from pointline.lake.content import check_content
+from pointline.lake.heads import read_heads, summed
 from pointline.lake.paths import path_of
 from pointline.lake.rows import decode_one, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
@@ -33,6 +36,7 @@ VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"
 # The Delta library takes a path for one in URL form: %20 becomes a space, a backslash a slash.
 _NO_DELTA_PATH = re.compile(r"%[0-9A-Fa-f]{2}|\\|[\x00-\x1f\x7f]|[\ud800-\udfff]")
+FOOTER_CRC_KEY = "pointline_crc32"
 _LISTING = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
 
 
@@ -55,10 +59,22 @@ class PartitionFile:
 
     @cached_property
     def footer(self) -> dict[str, Any]:
-        """What ingest wrote beside the rows: the feeds that they came from and the totals."""
-        text = pl.read_parquet_metadata(self.path).get(FOOTER_KEY)
-        if text is None:
-            raise LakeError("a data file was not written by pointline", where=str(self.path), hint="ingest its archive file again")
+        """What ingest wrote beside the rows: the feeds that they came from and the totals.
+
+        Raises:
+            DamageError: the file is missing, or its footer is damaged.
+        """
+        try:
+            told = pl.read_parquet_metadata(self.path)
+        except (pl.exceptions.PolarsError, OSError):
+            check_content(self.path)  # says what is wrong
+            raise
+        text = told.get(FOOTER_KEY)
+        if text is None or told.get(FOOTER_CRC_KEY) != footer_crc(text):
+            check_content(self.path)
+            raise DamageError(
+                "a data file was not written by pointline", where=str(self.path), hint="`pointline verify` lists what is wrong"
+            )
         return json.loads(text)  # type: ignore[no-any-return]
 
     @property
@@ -106,24 +122,78 @@ class Lake:
         """Folder of one Delta table."""
         return self.root / kind
 
+    def log_path(self, kind: str) -> Path:
+        """Folder of a table's log."""
+        return self.root / kind / "_delta_log"
+
     def kinds(self) -> list[str]:
         """Market tables that exist, in name order."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
         return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and is_market(folder.name)]
 
     def delta(self, kind: str) -> DeltaTable | None:
-        """The Delta table at its newest version, or None where it does not exist yet."""
+        """The Delta table at its newest version, or None where it does not exist yet.
+
+        Raises:
+            DamageError: the log is damaged.
+        """
         newest = self.newest_version(kind)
         if newest is None:
             return None
         from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
 
-        table = self._tables.get(kind)
-        if table is None:
-            table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))
+        try:
+            table = self._tables.get(kind)
+            if table is None:
+                table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))
+            if table.version() < newest:
+                table.update_incremental()
+        except (DeltaError, OSError, ValueError) as error:
+            self._tables.pop(kind, None)
+            raise self._log_damage(kind, str(error).splitlines()[0][:200]) from error
         if table.version() < newest:
-            table.update_incremental()
+            raise self._log_damage(kind, f"entry {newest} cannot be read")
         return table
+
+    def live(self, name: str) -> pl.DataFrame:
+        """All live files of a table: path, num_records and, of market tables, exchange, symbol and date (String).
+
+        Raises:
+            DamageError: the log is damaged, or tells of other files than the writer left.
+        """
+        head = read_heads(self.root).get(name)  # before the log is looked at: a writer may go on meanwhile
+        table = self.delta(name)
+        if table is None:
+            if head is not None:
+                raise self._log_damage(name, "there is no log")
+            return pl.DataFrame(schema=_LISTING)
+        known = self._listings.get(name)
+        if known is not None and known[0] == table.version():
+            return known[1]
+        actions = self.actions(name)
+        frame = pl.DataFrame(schema=_LISTING)
+        if not actions.is_empty():
+            named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
+            parts = [
+                pl.col(name).cast(pl.String) if name in named.columns else pl.lit("").alias(name) for name in ("exchange", "symbol", "date")
+            ]
+            frame = named.select("path", *parts, "num_records")
+            _check_names(frame, self.table_path(name))
+        frame = frame.sort("exchange", "symbol", "date", "path")
+        if head is not None and head.version >= table.version():
+            files, digest = summed(frame.select("path", "num_records").iter_rows())
+            if (table.version(), files, digest) != (head.version, head.files, head.digest):
+                told = f"{files} files at version {table.version()}"
+                raise self._log_damage(name, told, f"{head.files} files at version {head.version}, as the writer left them")
+        self._listings[name] = (table.version(), frame)
+        return frame
+
+    def _log_damage(self, name: str, value: str, expected: str | None = None) -> DamageError:
+        log = self.table_path(name) / "_delta_log"
+        return DamageError(
+            "the log of a table is damaged", where=str(log), value=value, expected=expected, hint="`pointline repair` rebuilds it"
+        )
 
     def newest_version(self, kind: str) -> int | None:
         """Number of the newest commit in a table's log, read off the file names."""
@@ -147,22 +217,12 @@ class Lake:
         return actions.with_columns(pl.Series("path", [path_of(logged, folder) for logged in actions["path"]], dtype=pl.String))
 
     def listing(self, kind: str) -> pl.DataFrame:
-        """All live files of a market table: path, exchange, symbol, date (String) and num_records."""
-        table = self.delta(kind)
-        if table is None:
-            return pl.DataFrame(schema=_LISTING)
-        known = self._listings.get(kind)
-        if known is not None and known[0] == table.version():
-            return known[1]
-        actions = self.actions(kind)
-        frame = pl.DataFrame(schema=_LISTING)
-        if not actions.is_empty():
-            named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
-            frame = named.select("path", "exchange", "symbol", pl.col("date").cast(pl.String), "num_records")
-            _check_names(frame, self.table_path(kind))
-        frame = frame.sort("exchange", "symbol", "date")
-        self._listings[kind] = (table.version(), frame)
-        return frame
+        """All live files of a market table: path, exchange, symbol, date (String) and num_records.
+
+        Raises:
+            DamageError: the log is damaged.
+        """
+        return self.live(kind)
 
     def files(self, kind: str, exchange: str, symbol: str, start_us: int | None = None, end_us: int | None = None) -> list[PartitionFile]:
         """Live files of one instrument whose partition touches ``[start_us, end_us)``, in time order."""
@@ -193,8 +253,7 @@ class Lake:
 
     def rows(self, name: str, columns: dict[str, pl.DataType]) -> pl.DataFrame:
         """All rows of a table without partitions (manifest, quarantine, instruments), files in name order."""
-        actions = self.actions(name)
-        paths = [] if actions.is_empty() else sorted(actions["path"])
+        paths = sorted(self.live(name)["path"].to_list())
         if not paths:
             return pl.DataFrame(schema=columns)
         return scan_rows([self.table_path(name) / path for path in paths]).collect()
@@ -246,6 +305,11 @@ class Lake:
             except RegistryError:
                 continue  # the index of a pair, BTCUSD, has candles but is no instrument
         return registry
+
+
+def footer_crc(text: str) -> str:
+    """CRC-32 of a footer's text, which stands beside it: footers are read without the rows."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def stored_columns(kind: str) -> dict[str, pl.DataType]:

@@ -90,7 +90,7 @@ def serve(kind: str, here: Sequence[Part], near: Sequence[Part] = ()) -> Served:
         near: rows of the neighbouring partitions that may tell the same as some of these.
     """
     keys = sorted({part.feed.key for part in (*here, *near)})
-    if len(keys) == 1:
+    if len(keys) == 1 and not _is_mixed(kind, here):
         frame = pl.concat([_stored(part, kind) for part in here]).sort("ts_local_us", "source_row", maintain_order=True)
         return Served(frame, frame.clear())
     frame = _together(kind, here, near, keys)
@@ -105,6 +105,14 @@ def serve(kind: str, here: Sequence[Part], near: Sequence[Part] = ()) -> Served:
     reserve = rows.filter("_losing").sort("ts_local_us", _FEED, "source_row")
     columns = [*schema.table(kind).parsed, "source_file"]
     return Served(serving.select(columns), reserve.select(columns), conflicts)
+
+
+def _is_mixed(kind: str, parts: Sequence[Part]) -> bool:
+    """Whether one file tells the same trades singly and aggregated, or some with ids and some without."""
+    if not schema.table(kind).continuous:
+        return False
+    known = [(part.rows[name].null_count(), part.rows.height) for part in parts for name in ("first_trade_id", "text_id", "trade_id")]
+    return any(0 < nulls < rows for nulls, rows in known)
 
 
 def _stored(part: Part, kind: str) -> pl.DataFrame:
