@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from pointline.errors import ConfigError, RegistryError
 from pointline.lake import open_lake
 from pointline.lake.catalog import asked_for, catalog
 from pointline.lake.ingest import ingest
+from pointline.lake.repair import repair
+from pointline.lake.verify import verify
 from pointline.research import query
 from pointline.research.spines import VolumeBarConfig
 from pointline.sources.base import Hints
@@ -435,3 +438,23 @@ def test_a_stated_name_serves_plain_readers_too(tmp_path: Path) -> None:
     bring(lake, path, mapping=mapping)
     read = pl.read_parquet(lake.root / "trades" / "**" / "*.parquet", hive_partitioning=True)
     assert set(read.select("exchange", "symbol").iter_rows()) == {("bybit", "BTCUSDT")}
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "币 安", "x" * 300, ".."])
+@pytest.mark.parametrize("lost", ["a data file", "the log", "instruments"])
+def test_a_lake_with_odd_names_is_verified_and_repaired(tmp_path: Path, symbol: str, lost: str) -> None:
+    lake = open_lake(tmp_path / "lake", create=True)
+    head = f'kind = "trades"\nexchange = "my exchange"\nsymbol = {quoted(symbol)}\n[instrument]\n'
+    path, mapping = table(tmp_path, head + terms(**PERP) + COLUMNS, rows())
+    bring(lake, path, mapping=mapping)
+    assert verify(lake).problems == []
+    (data,) = (lake.root / "trades").rglob("part-*.parquet")
+    if lost == "a data file":
+        data.unlink()
+    else:
+        shutil.rmtree(lake.root / {"the log": "trades/_delta_log", "instruments": "instruments"}[lost])
+    assert verify(open_lake(lake.root)).problems
+    repair(open_lake(lake.root), all_sources)
+    mended = open_lake(lake.root)
+    assert verify(mended).problems == []
+    assert query.trades("my exchange", symbol, *DAY, lake=mended).height == len(rows())

@@ -211,9 +211,9 @@ def _tables(lake: Lake) -> list[str]:
 
 
 def _slot_of(lake: Lake, problem: Problem) -> str:
-    listed = lake.listing(problem.table).filter(pl.col("path") == problem.path).select("exchange", "symbol", "date")
-    values = listed.row(0, named=True) if listed.height else partition_values(problem.path.rpartition("/")[0])
-    return slot_text(problem.table.removesuffix(schema.RESERVE), **values)
+    listed = next((row for row in lake.listing(problem.table).iter_rows(named=True) if row["path"] == problem.path), None)
+    values = listed or partition_values(problem.path.rpartition("/")[0])
+    return slot_text(problem.table.removesuffix(schema.RESERVE), values["exchange"], values["symbol"], values["date"])
 
 
 def _is_held(slot: str, held: dict[str, set[tuple[Any, ...]]]) -> bool:
