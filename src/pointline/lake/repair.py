@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from pointline.lake.heads import HEADS, NOTHING, Head, head_of, read_heads, writ
 from pointline.lake.ingest import read_again
 from pointline.lake.journal import JOURNAL, finish
 from pointline.lake.manifest import Manifest
-from pointline.lake.paths import partition_values, read_slot, slot_text
+from pointline.lake.paths import partition_folder, partition_values, read_slot
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import Lake, PartitionFile, is_market
 from pointline.lake.verify import Problem, Verdict, table_names, verify
@@ -187,16 +188,18 @@ def _entries_to_read(lake: Lake, problems: list[Problem]) -> list[dict[str, Any]
     manifest = Manifest(lake)
     held = {kind: {tuple(row) for row in lake.listing(kind).select("exchange", "symbol", "date").iter_rows()} for kind in _tables(lake)}
     wanted: dict[str, dict[str, Any]] = {}
-    touched = {problem.path for problem in problems if problem.kind == "manifest"} | {
-        _slot_of(lake, problem) for problem in problems if problem.kind == "data" and is_market(problem.table.removesuffix(schema.RESERVE))
+    touched = {problem.path for problem in problems if problem.kind == "manifest"}
+    folders = {
+        (problem.table.removesuffix(schema.RESERVE), problem.path.rpartition("/")[0]) for problem in problems if problem.kind == "data"
     }
     lost_logs = {problem.table.removesuffix(schema.RESERVE) for problem in problems if problem.kind == "log"}
     aside = {int(problem.path.split("-")[1].split(".")[0]) for problem in problems if problem.table == "quarantine" and problem.path}
     for entry in manifest.frame().iter_rows(named=True):
         slots = set(entry["partitions"])
         gone = any(not _is_held(slot, held) for slot in slots)
-        lost = entry["dataset"] == _SNAPSHOT and any(problem.table == "instruments" for problem in problems)
-        if slots & touched or gone or lost or entry["entry"] in aside or {slot.split("/")[0] for slot in slots} & lost_logs:
+        lost = _states_instruments(entry) and any(problem.table == "instruments" for problem in problems)
+        hit = any((kind, partition_folder(*place)) in folders for kind, *place in map(read_slot, slots))
+        if hit or slots & touched or gone or lost or entry["entry"] in aside or {slot.split("/")[0] for slot in slots} & lost_logs:
             wanted[entry["key"]] = entry
     for feed in _unlisted(lake, manifest):
         wanted.setdefault(feed["key"], {**feed, "path": "", "hints": None})
@@ -206,14 +209,14 @@ def _entries_to_read(lake: Lake, problems: list[Problem]) -> list[dict[str, Any]
 _SNAPSHOT = "instruments"
 
 
+def _states_instruments(entry: dict[str, Any]) -> bool:
+    """Whether a file, or the mapping that it was read with, describes instruments."""
+    mapping = json.loads(entry["options"]).get("mapping") if entry["options"] else None
+    return entry["dataset"] == _SNAPSHOT or (mapping is not None and "instrument" in tomllib.loads(mapping))
+
+
 def _tables(lake: Lake) -> list[str]:
     return [name for name in table_names(lake) if is_market(name.removesuffix(schema.RESERVE))]
-
-
-def _slot_of(lake: Lake, problem: Problem) -> str:
-    listed = next((row for row in lake.listing(problem.table).iter_rows(named=True) if row["path"] == problem.path), None)
-    values = listed or partition_values(problem.path.rpartition("/")[0])
-    return slot_text(problem.table.removesuffix(schema.RESERVE), values["exchange"], values["symbol"], values["date"])
 
 
 def _is_held(slot: str, held: dict[str, set[tuple[Any, ...]]]) -> bool:
