@@ -151,11 +151,12 @@ def test_a_name_of_two_symbols_is_nobodys_market(tmp_path: Path, monkeypatch: py
     assert sql.query("SELECT market FROM api.market_spot ORDER BY market", lake=lake)["market"].to_list() == ["BTCUSDC", "BTCUSDT"]
 
 
-def test_what_no_instrument_is_known_of_keeps_its_symbol(tmp_path: Path) -> None:
+def test_what_no_instrument_is_known_of_does_not_land(tmp_path: Path) -> None:
     path = tmp_path / "data" / "spot" / "monthly" / "klines" / "ODDPAIR" / "1d" / "ODDPAIR-1d-2024-04.zip"
-    lake = lake_with(tmp_path, [zipped(path, [f"{MONDAY},1,1,1,1,1,{MONDAY + DAY_US - 1},0,1,0,0,0\n"])])
-    frame = sql.query("SELECT exchange, market FROM api.ohlcv(candle_duration_in_minutes = 1440)", lake=lake)
-    assert frame.rows() == [("binance", "ODDPAIR")]
+    odd = zipped(path, [f"{MONDAY},1,1,1,1,1,{MONDAY + DAY_US - 1},0,1,0,0,0\n"])
+    (report,) = ingest(open_lake(tmp_path / "lake", create=True), [odd], sources=all_sources(), hints=Hints())
+    assert report.outcome == "failed"
+    assert "could not be read back" in str(report.problem)
 
 
 def test_coverage_equals_what_was_ingested(tmp_path: Path) -> None:
@@ -261,12 +262,12 @@ def test_a_corrected_file_takes_the_place_of_its_predecessor(tmp_path: Path) -> 
 
 
 def test_instruments_learnt_later_name_what_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "data" / "spot" / "monthly" / "klines" / "ODDPAIR" / "1d" / "ODDPAIR-1d-2024-04.zip"
+    path = tmp_path / "data" / "spot" / "monthly" / "klines" / "ODDUSDT" / "1d" / "ODDUSDT-1d-2024-04.zip"
     lake = lake_with(tmp_path, [zipped(path, [f"{MONDAY},1,1,1,1,1,{MONDAY + DAY_US - 1},0,1,0,0,0\n"])])
     text = "SELECT market FROM api.ohlcv(candle_duration_in_minutes = 1440)"
-    assert sql.query(text, lake=lake).item() == "ODDPAIR"
+    assert sql.query(text, lake=lake).item() == "ODD-USDT"
     listed = {
-        "symbol": "ODDPAIR", "status": "TRADING", "baseAsset": "ODD", "quoteAsset": "PAIR",
+        "symbol": "ODDUSDT", "status": "TRADING", "baseAsset": "ODDU", "quoteAsset": "SDT",
         "filters": [
             {"filterType": "PRICE_FILTER", "tickSize": "0.01", "minPrice": "0.01", "maxPrice": "100"},
             {"filterType": "LOT_SIZE", "stepSize": "0.1", "minQty": "0.1", "maxQty": "100"},
@@ -278,5 +279,5 @@ def test_instruments_learnt_later_name_what_is_there(tmp_path: Path) -> None:
     )
     (report,) = ingest(lake, [info], sources=all_sources(), hints=Hints())
     assert report.outcome == "instruments", report
-    assert sql.query(text, lake=lake).item() == "ODD-PAIR"
-    assert sql.query("SELECT market, price_increment FROM api.market_spot", lake=lake).rows() == [("ODD-PAIR", 0.01)]
+    assert sql.query(text, lake=lake).item() == "ODDU-SDT"
+    assert sql.query("SELECT market, price_increment FROM api.market_spot", lake=lake).rows() == [("ODDU-SDT", 0.01)]
