@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 def no_data(lake: Lake, kind: str, exchange: str, symbol: str, start_us: int, end_us: int) -> NoDataError:
     """The error for an instrument without rows of a kind in a window, with its coverage or the nearest names."""
-    table = coverage(lake)
-    own = table.filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol))
+    own = coverage(lake, exchange, symbol)
     window = f"{time_text(start_us)} to {time_text(end_us)} (exclusive)"
     what = f"the lake has no {kind} of {exchange}:{symbol} in this window"
     if own.is_empty():
-        names = [f"{e}:{s}" for e, s in table.select("exchange", "symbol").unique().sort("exchange", "symbol").iter_rows()]
+        listed = {pair for held in lake.kinds() for pair in lake.listing(held).select("exchange", "symbol").unique().iter_rows()}
+        names = [f"{e}:{s}" for e, s in sorted(listed)]
         return NoDataError(
             what,
             value=window,

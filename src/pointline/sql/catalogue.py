@@ -29,7 +29,7 @@ from pointline.sql.sessions import run_statements
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
-_VERSION = 1  # of what a catalogue looks like; part of the fingerprint
+_VERSION = 2  # of what a catalogue looks like; part of the fingerprint
 _STORE = "store"
 
 _CANDLES = {

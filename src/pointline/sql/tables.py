@@ -43,6 +43,14 @@ COVERAGE: dict[str, pl.DataType] = {
     "partitions": pl.Int64(),
     "missing_partitions": pl.Int64(),
     "row_count": pl.Int64(),
+    "covered_share": pl.Float64(),
+    "missing_seconds": pl.Float64(),
+    "missing_ids": pl.Int64(),
+    "missing_candles": pl.Int64(),
+    "missing_stamps": pl.Int64(),
+    "off_grid": pl.Int64(),
+    "flagged": pl.Int64(),
+    "superseded": pl.Int64(),
 }
 CANDLE_DAYS: dict[str, pl.DataType] = {
     "exchange": pl.String(),
@@ -95,6 +103,7 @@ def coverage_table(lake: Lake, names: Names) -> pl.DataFrame:
             pl.col("first_date", "last_date").str.to_date(),
             native_symbol="symbol",
             row_count="rows",
+            missing_seconds=pl.col("missing_us") / clock.SECOND_US,
         )
         .select(list(COVERAGE))
         .sort("kind", "exchange", "market", "native_symbol")
