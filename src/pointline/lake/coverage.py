@@ -353,13 +353,18 @@ def _cover_months(starts_us: pl.Series) -> Covered:
 
 def _declared_us(files: Sequence[PartitionFile]) -> int:
     """End of the latest period that the last files declare; a month's last candle lies in the next month's partition."""
-    ends = [0]
-    for file in files[-2:]:
-        for feed in file.footer["feeds"]:
-            found = _PERIOD.search(feed["key"])
-            if found:
-                ends.append(to_us(found[1] + found[2]) + DAY_US if found[2] else next_month(to_us(f"{found[1]}-01")))
-    return max(ends)
+    declared = [declared_span(feed["key"]) for file in files[-2:] for feed in file.footer["feeds"]]
+    return max((span[1] for span in declared if span), default=0)
+
+
+def declared_span(key: str) -> Span | None:
+    """The period that an archive file declares, from its key (see `pointline.sources.base.Identity`); None where it declares none."""
+    found = _PERIOD.search(key)
+    if not found:
+        return None
+    if found[2]:
+        return to_us(found[1] + found[2]), to_us(found[1] + found[2]) + DAY_US
+    return to_us(f"{found[1]}-01"), next_month(to_us(f"{found[1]}-01"))
 
 
 def part_days(spans: Sequence[Span], start_us: int, end_us: int, days: Iterable[int]) -> list[tuple[int, float, str]]:

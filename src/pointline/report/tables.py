@@ -49,6 +49,10 @@ def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple
     head.add_row("trades", f"perp {summary['perp_trades']:,}   spot {summary['spot_trades']:,}")
     head.add_row("volume (base)", f"perp {summary['perp_volume_base']:,.3f}   spot {summary['spot_volume_base']:,.3f}")
     ratio = summary["volume_ratio"]
+    for side in ("perp", "spot"):
+        own = summary["coverage"][side]
+        aside = f"{own['flagged']:,} flagged as off-book, {own['quarantined']:,} quarantined, {own['missing_ids']:,} missing ids"
+        head.add_row(f"{side} covered", f"{share_text(own['share'])} of the window; {aside}")
     head.add_row("perp / spot volume", f"{'-' if ratio is None else format(ratio, '.2f')}   {summary['advice']}")
     dropped = f", {summary['bars_dropped']:,} without spot dropped" if summary["bars_dropped"] else ""
     length = summary["median_bar_seconds"]
@@ -209,7 +213,7 @@ _COUNTS = {
 
 
 def _flaws_of(row: dict[str, Any]) -> list[str]:
-    """What is missing or odd in one table of one instrument: a line each for absent and part-covered days, for a grid's holes, for counts."""
+    """What is missing or odd in one table of one instrument: absent days, days in part, holes of a grid, and counts."""
     place = f"{row['kind']} of {row['exchange']}:{row['symbol']}"
     lines = []
     if row["gaps"]:
