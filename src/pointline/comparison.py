@@ -371,12 +371,9 @@ def _coverage_notes(covered: dict[str, WindowCoverage]) -> list[str]:
         if own.part_days:
             days = _first_of([f"{clock.date_text(day)} to {share_text(share)}, {words}" for day, share, words in own.part_days], "; ")
             notes.append(f"{len(own.part_days)} of the window's days are covered in part by {side} trades: {days}")
-        aside = {
-            "flagged as off-book, and not in the bars": own.flagged,
-            "quarantined": own.quarantined,
-            "missing by their ids": own.missing_ids,
-        }
-        told = [f"{count:,} {what}" for what, count in aside.items() if count]
+        counts = (own.flagged, own.quarantined, own.missing_ids)
+        reasons = ("flagged as off-book and not in the bars", "quarantined", "missing by their ids")
+        told = [f"{count:,} {reason}" for count, reason in zip(counts, reasons, strict=True) if count]
         if told:
             notes.append(f"{side} trades of the window's days: {'; '.join(told)}")
     return notes

@@ -35,7 +35,8 @@ _FEW_ROWS = 10  # fewer tell no mean gap of their own
 _LISTING_IDS = (0, 1)  # a market's first trade: before it there was nothing
 
 _UNITS_US = {"s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
-_INTERVAL = re.compile(r"candles_(\d+)([smhdw])$")
+_INTERVAL = re.compile(r"candles_((?:\d+[smhdw])+)$")
+_STEP = re.compile(r"(\d+)([smhdw])")
 _PERIOD = re.compile(r"\|(\d{4}-\d{2})(-\d{2})?$")
 
 
@@ -239,7 +240,8 @@ def _silences(path: Path, limit_us: int) -> tuple[Span, ...]:
 def candle_length_us(kind: str) -> int | None:
     """Length of a candle table's candles; None of other tables and of candles of no fixed length (``"1mo"``)."""
     found = _INTERVAL.search(kind)
-    return int(found[1]) * _UNITS_US[found[2]] if found and int(found[1]) else None
+    length_us = sum(int(count) * _UNITS_US[unit] for count, unit in _STEP.findall(found[1])) if found else 0
+    return length_us or None
 
 
 def cover_candles(starts_us: pl.Series, length_us: int, *, declared_us: int = 0, expiry_us: int | None = None) -> Covered:

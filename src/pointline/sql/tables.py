@@ -148,19 +148,14 @@ def day_sources(lake: Lake, names: Names) -> tuple[list[CandleSource], pl.DataFr
 
 
 def _candle_days(lake: Lake, names: Names, kind: str, seconds: int, pairs: set[tuple[str, str]]) -> pl.DataFrame:
-    """How many candles of these instruments start on each day (since 1970)."""
-    step_us = seconds * clock.SECOND_US
+    """How many candles of these instruments start on each day (since 1970) at a multiple of their length."""
     rows: list[tuple[str, str, int, int, int]] = []
-    for path, exchange, symbol, date, count, first_end_us, last_end_us in _bounds(lake, kind, pairs).iter_rows():
+    start_us = pl.col("start_us")
+    for path, exchange, symbol, date, *_ in _bounds(lake, kind, pairs).iter_rows():
         own = (exchange_name(exchange), names.market(exchange, symbol, date), seconds)
-        if first_end_us is not None and last_end_us - first_end_us == (count - 1) * step_us:  # no candle is missing between them
-            start_us, end_us = first_end_us - step_us, last_end_us
-            for day_us in clock.days_in(start_us, end_us):
-                candles = (min(end_us, day_us + clock.DAY_US) - max(start_us, day_us)) // step_us
-                rows.append((*own, day_us // clock.DAY_US, candles))
-        else:
-            starts = scan_rows(lake.table_path(kind) / path).select(day=pl.col("start_us") // clock.DAY_US)
-            rows += [(*own, day, candles) for day, candles in starts.group_by("day").len().collect().iter_rows()]
+        starts = scan_rows(lake.table_path(kind) / path, ["start_us"]).filter(start_us % (seconds * clock.SECOND_US) == 0)
+        counted = starts.group_by(day=start_us // clock.DAY_US).agg(start_us.n_unique())
+        rows += [(*own, day, candles) for day, candles in counted.collect().iter_rows()]
     return pl.DataFrame(rows, schema=["exchange", "market", "seconds", "day", "candles"], orient="row").cast(
         {"exchange": pl.String, "market": pl.String, "seconds": pl.Int64, "day": pl.Int64, "candles": pl.Int64}
     )
