@@ -541,8 +541,8 @@ def test_catalog_as_text_shows_everything_that_is_wrong(lake: Path, monkeypatch:
     out = done("catalog", "--lake", lake).out
     lines = [line.rstrip() for line in out.splitlines()]
     assert max(map(len, lines[1:])) <= width
-    assert re.search(rf"^{PERP}\n  trades +2024-05-01 +2024-05-04 +3 days +[\d.]+ % +1,196 +assumed$", "\n".join(lines), re.MULTILINE)
-    assert re.search(rf"^{SPOT}\n  trades +2024-05-01 +2024-05-04 +3 days +[\d.]+ % +360 +assumed$", "\n".join(lines), re.MULTILINE)
+    assert re.search(rf"^{PERP}\n  trades +2024-05-01 +2024-05-04 +3 days +[\d.]+% +1,196 +assumed$", "\n".join(lines), re.MULTILINE)
+    assert re.search(rf"^{SPOT}\n  trades +2024-05-01 +2024-05-04 +3 days +[\d.]+% +360 +assumed$", "\n".join(lines), re.MULTILINE)
     text = " ".join(lines)
     assert "trades of binance-futures:BTCUSDT: 1 day missing: 2024-05-03" in text
     assert "trades of binance-futures:BTCUSDT: 2,203 missing ids, 1 duplicates, 1 quarantined" in text

@@ -349,7 +349,7 @@ def test_superseded_rows_are_those_of_the_table_beside(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(1.0, "100 %"), (0.99999, "99.9 %"), (0.996, "99.6 %"), (0.68, "68 %"), (0.002, "0.2 %"), (1e-9, "below 0.1 %"), (0.0, "0 %")],
+    [(1.0, "100 %"), (0.99999, "99.9 %"), (0.996, "99.6 %"), (0.68, "68 %"), (0.002, "0.2 %"), (1e-9, "0.1 %"), (0.0, "0 %")],
 )
 def test_a_share_looks_whole_only_where_it_is(share: float, text: str) -> None:
     assert share_text(share) == text

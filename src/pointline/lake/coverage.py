@@ -429,5 +429,5 @@ def share_text(share: float) -> str:
     if share < 1 and percent >= 99.5:  # noqa: PLR2004 - rounds to 100
         return "99.9 %" if percent >= 99.9 else f"{percent:.1f} %"  # noqa: PLR2004 - rounds to 100.0
     if 0 < percent < 0.5:  # noqa: PLR2004 - rounds to 0
-        return "below 0.1 %" if percent < 0.1 else f"{percent:.1f} %"  # noqa: PLR2004 - rounds to 0.0
+        return f"{max(percent, 0.1):.1f} %"
     return f"{percent:.0f} %"

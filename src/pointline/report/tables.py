@@ -175,13 +175,13 @@ def catalog_view(catalog: dict[str, Any]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = _table("instrument and table", "first", "last", "present", "covered", "rows", "clock", words=("instrument and table",))
+    table = _table("instrument and table", "first", "last", "present", "share", "rows", "clock", words=("instrument and table",))
     rows = sorted(catalog["instruments"], key=lambda row: (row["exchange"], row["symbol"], row["kind"]))
     for name, own in groupby(rows, key=lambda row: f"{row['exchange']}:{row['symbol']}"):
         table.add_row(name, style="bold")
         for row in own:
             present = _count(row["partitions"], _unit(row))
-            share = share_text(row["covered_share"])
+            share = share_text(row["covered_share"]).replace(" ", "")
             table.add_row(f"  {row['kind']}", row["first_date"], row["last_date"], present, share, f"{row['rows']:,}", row["clock"])
     parts: list[RenderableType] = [Text(f"lake {catalog['lake']}"), table]
     flaws = [Text(text, style="yellow") for row in rows for text in _flaws_of(row)]
