@@ -334,7 +334,8 @@ def cover(kind: str, files: Sequence[PartitionFile], expiry_us: int | None = Non
     if kind == schema.FUNDING.name:
         return cover_payments(scan_rows(paths, ["funding_us", "interval_hours"]).collect())
     if kind == schema.OPEN_INTEREST.name:
-        return cover_stamps(scan_rows(paths, ["ts_event_us"]).collect()["ts_event_us"], declared_us=_declared_us(files))
+        found = cover_stamps(scan_rows(paths, ["ts_event_us"]).collect()["ts_event_us"], declared_us=_declared_us(files))
+        return replace(found, last_us=max(found.from_us, found.last_us - 1))  # a stamp at midnight closes the day before
     starts_us = scan_rows(paths, ["start_us"]).collect()["start_us"]
     length_us = candle_length_us(kind)
     if length_us is None:

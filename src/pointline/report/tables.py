@@ -176,6 +176,7 @@ def catalog_view(catalog: dict[str, Any]) -> RenderableType:
     from rich.text import Text
 
     table = _table("instrument and table", "first", "last", "present", "share", "rows", "clock", words=("instrument and table",))
+    table.padding = (0, 0)  # so that the names of usual instruments fit into 80 columns
     rows = sorted(catalog["instruments"], key=lambda row: (row["exchange"], row["symbol"], row["kind"]))
     for name, own in groupby(rows, key=lambda row: f"{row['exchange']}:{row['symbol']}"):
         table.add_row(name, style="bold")
