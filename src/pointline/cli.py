@@ -374,7 +374,7 @@ def spreads(
         str | None, typer.Option(help="exchange:market of contracts, with commas; else all of the asset in the lake.", show_default=False)
     ] = None,
     duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
-    max_trade_age: Annotated[str, typer.Option(help="Where closes are made of trades: an older last trade tells no close.")] = "1m",
+    max_trade_age: Annotated[str, typer.Option(help="A last trade that is older than this at a candle's end tells no close.")] = "1m",
     same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the long table: .parquet, .csv or .arrow.", show_default=False)

@@ -15,12 +15,14 @@ from pointline import clock
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, compute_features, forward_labels
 from pointline.instruments import check_pair, sql_exchange
+from pointline.lake.coverage import share_text
 from pointline.lake.store import as_lake
 from pointline.lake.studies import save_study
 from pointline.report.files import WrittenTable, check_output, write_blocks
 from pointline.report.summary import BarTotals, summarise
-from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, spine_of
+from pointline.research.bars import BarRequest, Bars, build_bars, spine_of
 from pointline.research.cache import cache_of
+from pointline.research.coverage import window_coverage
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import keep_stretches, stretches, venue_of, window
 from pointline.research.state import StateParams
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
+    from pointline.research.coverage import WindowCoverage
     from pointline.research.spines.config import BarRule
     from pointline.venue_rules import FundingRule
 
@@ -140,6 +143,7 @@ class Study:
             features=self._rows,
             totals=self._totals,
             built=self._built,
+            covered=_window_coverage(self._lake, self._built, self.start_us, self.end_us),
             window=(self.start_us, self.end_us),
             elapsed_s=self.elapsed_s,
             price_factor=self.params.price_factor,
@@ -217,7 +221,7 @@ def compare(
             cache=cache_of(opened) if cache else None,
         )
     )
-    notes += _coverage_notes(built, start_us, end_us)
+    notes += _coverage_notes(_window_coverage(opened, built, start_us, end_us))
     attach = StateReader(opened, pair.perp, state or StateParams()).attach
     tables = _Tables(attach, params, start_us, join, BarTotals(params.max_spot_age_us))
     table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
@@ -355,18 +359,34 @@ def _find(registry: Registry, name: str, at_us: int) -> Instrument:
     return registry.find(exchange, symbol, at_us)
 
 
-def _coverage_notes(built: Bars, start_us: int, end_us: int) -> list[str]:
+def _coverage_notes(covered: dict[str, WindowCoverage]) -> list[str]:
     notes = []
-    for side, venue in (("perp", built.perp_venue), ("spot", built.spot_venue)):
-        missing = missing_days(venue, start_us, end_us)
-        if missing:
-            shown, more = missing[:_SHOWN_DAYS], len(missing) - _SHOWN_DAYS
-            days = ", ".join(clock.date_text(day) for day in shown) + (f" and {more} more" if more > 0 else "")
+    for side, own in covered.items():
+        if own.missing_days:
+            days = _first_of([clock.date_text(day) for day in own.missing_days])
             effect = "no bars there" if side == "perp" else "bars there have no fresh spot"
-            note = f"{len(missing)} of the window's days have no {side} trades ({effect}): {days}"
+            note = f"{len(own.missing_days)} of the window's days have no {side} trades ({effect}): {days}"
             warnings.warn(note, CoverageWarning, stacklevel=3)
             notes.append(note)
+        if own.part_days:
+            days = _first_of([f"{clock.date_text(day)} to {share_text(share)}, {words}" for day, share, words in own.part_days], "; ")
+            notes.append(f"{len(own.part_days)} of the window's days are covered in part by {side} trades: {days}")
+        counts = (own.flagged, own.quarantined, own.missing_ids)
+        reasons = ("flagged as off-book and not in the bars", "quarantined", "missing by their ids")
+        told = [f"{count:,} {reason}" for count, reason in zip(counts, reasons, strict=True) if count]
+        if told:
+            notes.append(f"{side} trades of the window's days: {'; '.join(told)}")
     return notes
+
+
+def _first_of(texts: list[str], comma: str = ", ") -> str:
+    more = len(texts) - _SHOWN_DAYS
+    return comma.join(texts[:_SHOWN_DAYS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _window_coverage(lake: Lake, built: Bars, start_us: int, end_us: int) -> dict[str, WindowCoverage]:
+    sides = {"perp": built.perp_venue, "spot": built.spot_venue}
+    return {side: window_coverage(lake, venue.instrument, venue.files, start_us, end_us) for side, venue in sides.items()}
 
 
 def _interval_notes(bars: pl.DataFrame) -> list[str]:

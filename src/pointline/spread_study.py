@@ -215,7 +215,7 @@ def spreads(
         end: a bare date is a whole day that is still in the window; a time of day is exclusive.
         contracts: ``exchange:market`` of one or several contracts; all that the lake has of the asset if None.
         duration: length of a candle in whole minutes, e.g. ``"1d"`` or ``"1h"``.
-        max_trade_age: where closes are made of trades: an older last trade tells no close.
+        max_trade_age: a last trade that is older at a candle's end tells no close (see `pointline.curves.closes.closes`).
         lake: a lake or its folder; the default lake if None.
 
     Returns:
@@ -295,14 +295,28 @@ def _notes(table: pl.DataFrame, contracts: Sequence[Listing], grid: CandleGrid) 
         pair = f"{row['exchange']}:{row['market']} against {row['reference']}"
         sides = f"{row['missing_close']:,} of the contract, {row['missing_spot']:,} of the reference"
         notes.append(f"{pair}: {row['missing']:,} of {row['candles']:,} candles are missing ({sides})")
+    notes += _untraded_notes(table)
     notes += _quote_notes(table)
-    for name, column in (("contracts", "close_source"), ("references", "spot_source")):
-        sources = table[column].drop_nulls().unique().sort().to_list()
+    for name, column, close in (("contracts", "close_source", "close"), ("references", "spot_source", "spot_close")):
+        sources = table.filter(pl.col(close).is_not_null())[column].drop_nulls().unique().sort().to_list()
         if len(sources) > 1:
             notes.append(f"closes of the {name} come from {', '.join(sources)}; the column {column} says which")
     ended = [c.name for c in contracts if c.until_us < grid.end_us and c.instrument.expiry_us == c.until_us]
     notes += [f"{name} is delivered inside the window; its rows end before" for name in ended]
     return notes
+
+
+def _untraded_notes(table: pl.DataFrame) -> list[str]:
+    """A line for each market that has candles without a close because nothing was traded, as after a settlement."""
+    market = pl.concat_str("exchange", pl.lit(":"), "market")
+    sides = (
+        table.filter(pl.col("close").is_null() & pl.col("close_source").is_not_null()).select(market.alias("name"), "start"),
+        table.filter(pl.col("spot_close").is_null() & pl.col("spot_source").is_not_null()).select(name="reference", start="start"),
+    )
+    quiet = pl.concat(sides).unique().group_by("name").agg(pl.len(), first=pl.col("start").min(), last=pl.col("start").max()).sort("name")
+    reason = "have no close, because nothing was traded up to their end"
+    rows = quiet.with_columns(pl.col("first", "last").dt.strftime("%Y-%m-%d %H:%M"))
+    return [f"{name}: {count:,} candles {reason}: {first} to {last}" for name, count, first, last in rows.iter_rows()]
 
 
 def _left_out_notes(lake: Lake, taken: Sequence[Listing], base_asset: str, grid: CandleGrid) -> list[str]:

@@ -73,3 +73,17 @@ def decode_frame(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
 def decode_one(count: int | str, decimals: int) -> Decimal:
     """One stored integer as the decimal that it counts."""
     return Decimal(count).scaleb(-decimals)
+
+
+def group_times(path: Path) -> list[tuple[int, int, int]]:
+    """Rows and the first and last ``ts_local_us`` of each row group of a data file, from the file's own statistics."""
+    import pyarrow.parquet as pq
+
+    found = []
+    metadata = pq.read_metadata(path)
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = [group.column(place) for place in range(group.num_columns)]
+        bounds = next(column.statistics for column in columns if column.path_in_schema == "ts_local_us")
+        found.append((group.num_rows, bounds.min, bounds.max))
+    return found

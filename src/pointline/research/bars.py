@@ -294,11 +294,6 @@ def last_trade_before(lake: Lake, instrument: Instrument, us: int) -> tuple[floa
     return None, None
 
 
-def missing_days(venue: Venue, start_us: int, end_us: int) -> list[int]:
-    """Days of the window for which a venue has no trades."""
-    return [day for day in range(day_start(start_us), end_us, DAY_US) if day not in venue.files]
-
-
 def spine_of(frame: pl.DataFrame) -> pl.DataFrame:
     """The spine columns of bars."""
     return frame.select("symbol_id", "bar_id", "bucket_start", "bucket_end", "ts_local_us", "complete")

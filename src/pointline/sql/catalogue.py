@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake
 
-_VERSION = 1  # of what a catalogue looks like; part of the fingerprint
+_VERSION = 2  # of what a catalogue looks like; part of the fingerprint
 _STORE = "store"
 
 _CANDLES = {

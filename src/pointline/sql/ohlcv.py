@@ -16,6 +16,8 @@ POWERS = "[" + ", ".join(f"toInt64({10**n})" for n in range(13)) + "]"
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DAY_S = clock.DAY_US // clock.SECOND_US
+# A candle in which nothing was traded has no price, though exchanges print the last one in it.
+_TRADED = "ifNull(candle.volume != 0, true) AND ifNull(candle.trade_count != 0, true)"
 _INTERVAL = re.compile(r"candles_(\d+)([smhd])")
 # Candles begin at whole multiples of their length since 1970-01-01 00:00 UTC, a Thursday; those of whole weeks on Mondays, four days
 # later, as exchanges publish them.
@@ -55,11 +57,14 @@ def ohlcv_view(sources: list[CandleSource]) -> str:
 
 
 def _candles(part: str, source: CandleSource) -> str:
-    where = f"{MINUTES} * 60 % {source.seconds} = 0"
+    length_us = source.seconds * clock.SECOND_US
+    where = f"{MINUTES} * 60 % {source.seconds} = 0 AND start_us % {length_us} = 0"
     if source.contested:
         others = _part("days of others", days=_part("days"), seconds=source.seconds)
         where += f" AND (exchange, market, intDiv(start_us, {clock.DAY_US})) NOT IN ({others})"
-    return _part(part, kind=source.kind, seconds=source.seconds, where=where, bucket=_bucket("start_us"))
+    return _part(
+        part, kind=source.kind, seconds=source.seconds, length_us=length_us, where=where, traded=_TRADED, bucket=_bucket("start_us")
+    )
 
 
 def _trades(source: CandleSource) -> str:

@@ -43,5 +43,7 @@ FROM lake.instruments
 WHERE asset_type != 'spot';
 
 CREATE VIEW api.coverage DEFINER = lake_owner SQL SECURITY DEFINER AS
-SELECT kind, exchange, market, native_symbol, first_date, last_date, partitions, missing_partitions, row_count
+SELECT
+    kind, exchange, market, native_symbol, first_date, last_date, partitions, missing_partitions, row_count,
+    covered_share, missing_seconds, missing_ids, missing_candles, missing_stamps, off_grid, flagged, superseded
 FROM lake.coverage;
