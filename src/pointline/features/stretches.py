@@ -1,0 +1,92 @@
+"""Stretches of bars without a hole: no value looks back or forward from one into another.
+
+A hole lies between a bar and the one before where the two do not touch (``bucket_start`` is not the previous ``bucket_end``), or where
+the bar says that trades of a venue are missing in between (``perp_hole``, ``spot_hole``; bars without these columns have no such holes).
+A perp's value heeds the perp's holes, a spot's the spot's, and what compares both heeds both. State (funding, mark, open interest) has
+ages of its own and heeds only bars that do not touch.
+
+Every feature and label with a window of more than one bar passes through `within`, which reads nothing but that window.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline.features.feature import HOLE_COLUMNS, KEY_COLUMNS
+from pointline.research.state import STATE_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pointline.features.feature import Feature, FeatureParams
+
+_HEEDED: dict[str, tuple[str, ...]] = {
+    "_stretch_bars": (),
+    "_stretch_perp": ("perp_hole",),
+    "_stretch_spot": ("spot_hole",),
+    "_stretch_both": HOLE_COLUMNS,
+}
+_WITHOUT_VENUE = frozenset((*KEY_COLUMNS, *STATE_COLUMNS))
+
+
+def number_stretches(bars: pl.DataFrame) -> pl.DataFrame:
+    """The bars with a column for each kind of stretch: a number that rises by one at each hole.
+
+    Args:
+        bars: sorted, with ``bucket_start`` and ``bucket_end``.
+    """
+    apart = (pl.col("bucket_start") != pl.col("bucket_end").shift(1)).fill_null(value=False)
+    numbers = []
+    for stretch, names in _HEEDED.items():
+        holes = [pl.col(name).fill_null(value=False) for name in names if name in bars.columns]
+        numbers.append(pl.any_horizontal(apart, *holes).cast(pl.Int64).cum_sum().alias(stretch))
+    return bars.with_columns(numbers)
+
+
+def stretch_of(columns: Iterable[str]) -> str:
+    """The kind of stretch that a value of these columns of the bars stays in; a column of no venue that is no state counts for both."""
+    sides = set()
+    for name in columns:
+        if name not in _WITHOUT_VENUE:
+            side = name.split("_")[0]
+            sides |= {side} if side in {"perp", "spot"} else {"perp", "spot"}
+    return "_stretch_both" if len(sides) > 1 else f"_stretch_{sides.pop()}" if sides else "_stretch_bars"
+
+
+def within(value: pl.Expr, stretch: str, bars: int) -> pl.Expr:
+    """The value where its last `bars` bars are there and without a hole between two of them, else null.
+
+    Args:
+        value: an expression over the columns of `number_stretches`.
+        stretch: the kind, see `stretch_of`.
+        bars: how many bars it depends on, its own included; negative: how many bars later it ends, for labels.
+    """
+    if bars == 1:
+        return value
+    other = pl.col(stretch).shift(bars - 1 if bars > 0 else bars)
+    return pl.when(pl.col(stretch) == other).then(value)
+
+
+def column_of(feature: Feature, params: FeatureParams, features: Mapping[str, Feature]) -> pl.Expr:
+    """A feature's column over `number_stretches`: null where its window is not whole.
+
+    Args:
+        feature: what is built.
+        params: of its formula.
+        features: all by name, to tell which venue's columns it comes from in the end.
+    """
+    value = feature.expression(params)
+    bars = feature.bars_needed(params)
+    if bars == 1:
+        return value
+    return within(value, stretch_of(_origins(feature, features)), bars).alias(feature.name)
+
+
+def _origins(feature: Feature, features: Mapping[str, Feature]) -> set[str]:
+    """The columns of the bars that a feature comes from."""
+    found: set[str] = set()
+    for name in feature.inputs:
+        found |= _origins(features[name], features) if name in features and name != feature.name else {name}
+    return found
