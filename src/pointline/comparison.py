@@ -23,6 +23,7 @@ from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, 
 from pointline.research.cache import cache_of
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import keep_stretches, stretches, venue_of, window
+from pointline.research.spines.config import check_bars
 from pointline.research.state import StateParams
 from pointline.research.state_feeds import StateReader
 from pointline.research.threshold import resolve_rule
@@ -108,7 +109,7 @@ class Study:
         text = f"{type(self.rule).__name__}({values})"
         return f"{text}, {self.rule_note}" if self.rule_note else text
 
-    def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[int] = ()) -> pl.DataFrame:
+    def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
         return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)
 
@@ -188,7 +189,8 @@ def compare(
         A `Study`.
 
     Raises:
-        ConfigError: swapped or unrelated instruments, an empty window, an unusable threshold.
+        ConfigError: swapped or unrelated instruments, an empty window, an unusable threshold, more time bars than
+            `pointline.clock.MOST_BARS` in memory; a registered feature that fails, looks ahead or states too short a window.
         RegistryError: an unknown instrument; the error has the nearest names.
         NoDataError: nothing in the window; the error has the coverage.
 
@@ -201,6 +203,8 @@ def compare(
     (start_us, end_us), opened = window(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
+    if output is None:
+        check_bars(rule, start_us, end_us, hint="choose longer ones or a shorter window, or write them to a file with output=")
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
     built = build_bars(
         BarRequest(
@@ -212,6 +216,7 @@ def compare(
             rule=rule,
             spot_rule=spot_bars,
             base_rule=base_bars,
+            max_hole_us=params.max_hole_us,
             warm_up_bars=max(f.bars_needed(params) for f in FEATURES.values()),
             threads=threads,
             cache=cache_of(opened) if cache else None,
