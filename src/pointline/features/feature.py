@@ -148,6 +148,10 @@ class Feature:
     published_ic: float | None = None
     dtype: pl.DataType = field(default_factory=pl.Float64)
 
+    def reads(self, params: FeatureParams) -> tuple[str, ...]:
+        """Its inputs, and what else its expression turns out to read."""
+        return tuple(dict.fromkeys((*self.inputs, *self.expression(params).meta.root_names())))
+
     def __post_init__(self) -> None:
         if not callable(self.window):
             self._checked(self.window)

@@ -12,6 +12,7 @@ along; `pointline.features.rolling` has means that do not.
 from __future__ import annotations
 
 import math
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -31,6 +32,8 @@ CHECKED_BARS = 16
 TOLERANCE = 1e-6
 """Relative difference of two floats that count as equal; a thousandth of it, of the column's largest, counts as zero."""
 
+_LONGEST_TEXT = 200
+
 
 def add_own(table: pl.DataFrame, feature: Feature, params: FeatureParams, features: Mapping[str, Feature]) -> pl.DataFrame:
     """The table with the feature's column; infinity and not-a-number are null.
@@ -45,7 +48,7 @@ def add_own(table: pl.DataFrame, feature: Feature, params: FeatureParams, featur
         raise ConfigError(
             f"the feature {feature.name} cannot be computed",
             where=f"feature {feature.name}",
-            value=f"{type(error).__name__}: {error}",
+            value=shorten(f"{type(error).__name__}: {error}", _LONGEST_TEXT),
             expected="a polars expression of its inputs, one value per bar",
         ) from error
 
@@ -71,7 +74,7 @@ def check_own(
     for row in _places(table[name], bars):
         if _same(table[name], row, computed(row - bars + 1, bars, [name])[name]):
             continue
-        where = f"feature {name}, bar {row} of {table.height}, which ends at {time_text(table['bucket_end'][row])}"
+        where = f"feature {name}, row {row} of {table.height}, the bar that ends at {time_text(table['bucket_end'][row])}"
         full, cut = table[name][row], computed(0, row + 1, [name])[name]
         if not _same(table[name], row, cut):
             raise ConfigError(

@@ -164,7 +164,7 @@ def _on_some(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, F
     names = set(wanted)
     for name in reversed(features):
         if name in names:
-            names.update(features[name].inputs)
+            names.update(features[name].reads(params))
     needed = {name: feature for name, feature in features.items() if name in names}
     table = _compute_built_in(bars, params, {name: feature for name, feature in needed.items() if name in BUILT_IN})
     for name, feature in needed.items():

@@ -81,12 +81,12 @@ def column_of(feature: Feature, params: FeatureParams, features: Mapping[str, Fe
     bars = feature.bars_needed(params)
     if bars == 1:
         return value
-    return within(value, stretch_of(_origins(feature, features)), bars).alias(feature.name)
+    return within(value, stretch_of(_origins(feature, params, features)), bars).alias(feature.name)
 
 
-def _origins(feature: Feature, features: Mapping[str, Feature]) -> set[str]:
+def _origins(feature: Feature, params: FeatureParams, features: Mapping[str, Feature]) -> set[str]:
     """The columns of the bars that a feature comes from."""
     found: set[str] = set()
-    for name in feature.inputs:
-        found |= _origins(features[name], features) if name in features and name != feature.name else {name}
+    for name in feature.reads(params):
+        found |= _origins(features[name], params, features) if name in features and name != feature.name else {name}
     return found
