@@ -49,7 +49,8 @@ def test_a_number_that_is_evidently_not_microseconds_is_refused_with_what_was_me
 
 @pytest.mark.parametrize("door", EVERY_DOOR)
 @pytest.mark.parametrize(
-    "value", [0, -60, "0s", dt.timedelta(0), dt.timedelta(seconds=-1), True, 6e7, None, "", "minute", "1.5h", "10 x", "1M", "9" * 40 + "s", 1 << 63]
+    "value",
+    [0, -60, "0s", dt.timedelta(0), dt.timedelta(seconds=-1), True, 6e7, None, "", "minute", "1.5h", "10 x", "1M", "9" * 40 + "s", 1 << 63],
 )
 def test_what_is_no_duration_is_refused_everywhere(door: str, value: object) -> None:
     if not (value is None and door == "settled age"):  # there None is twice the funding interval

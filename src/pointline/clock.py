@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from numbers import Integral
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from pointline.errors import ConfigError
 
@@ -50,7 +50,7 @@ def to_us(value: TimeLike, *, name: str = "time") -> int:
     """
     if isinstance(value, bool):
         raise _unreadable(value, name)
-    if isinstance(value, Integral):
+    if is_whole(value):
         return _checked(int(value), value, name)
     if isinstance(value, str):
         return _from_text(value, name)
@@ -60,6 +60,11 @@ def to_us(value: TimeLike, *, name: str = "time") -> int:
     if isinstance(value, dt.date):
         return _checked((value - _EPOCH.date()).days * DAY_US, value, name)
     raise _unreadable(value, name)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, one of numpy too, and not a truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _from_text(value: str, name: str) -> int:
@@ -121,7 +126,7 @@ def to_duration_us(value: DurationLike, *, name: str = "duration", least_us: int
 def _duration_us(value: DurationLike, name: str) -> int:
     if isinstance(value, dt.timedelta):
         return value // dt.timedelta(microseconds=1)
-    if isinstance(value, Integral) and not isinstance(value, bool):
+    if is_whole(value):
         count = int(value)
         if 0 < count < BARE_FLOOR_US:
             raise _without_unit(count, value, name)

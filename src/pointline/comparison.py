@@ -202,9 +202,7 @@ def compare(
     _check_choices(join, output)
     (start_us, end_us), opened = window(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
-    rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
-    if output is None:
-        check_bars(rule, start_us, end_us, hint="choose longer ones or a shorter window, or write them to a file with output=")
+    rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
     built = build_bars(
         BarRequest(
@@ -226,7 +224,6 @@ def compare(
     attach = StateReader(opened, pair.perp, state or StateParams()).attach
     tables = _Tables(attach, params, start_us, join, BarTotals(params.max_spot_age_us))
     table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
-    notes += tables.interval_notes
     return Study(
         pair=pair,
         rule=rule,
@@ -235,7 +232,7 @@ def compare(
         end_us=end_us,
         join=join,
         params=params,
-        notes=tuple(notes),
+        notes=(*notes, *tables.interval_notes),
         elapsed_s=time.perf_counter() - began,
         _table=table,
         _bars=whole,
@@ -286,6 +283,14 @@ def sweep(
         yield compare(
             *(perp, spot), start=start, end=end, bars=rule, join=join, costs=costs, params=params, state=state, lake=opened, threads=threads
         )
+
+
+def _rule_of(bars: BarRule | str, lake: Lake, perp: Instrument, window_us: tuple[int, int], *, in_memory: bool) -> tuple[BarRule, str]:
+    """The rule and how it was chosen; refused where its bars are more than memory should hold."""
+    rule, note = resolve_rule(bars, lake, perp, *window_us)
+    if in_memory:
+        check_bars(rule, *window_us, hint="choose longer ones or a shorter window, or write them to a file with output=")
+    return rule, note
 
 
 def _check_choices(join: str, output: str | Path | None) -> None:

@@ -26,13 +26,12 @@ from pointline.curves.closes import MAX_TRADE_AGE_US
 from pointline.curves.contracts import contract_listings, reference_listings, traded_contracts
 from pointline.curves.grid import CandleGrid, candle_grid
 from pointline.curves.quotes import CROSS_QUOTE
-from pointline.errors import ConfigError, NoDataError
+from pointline.errors import NoDataError
 from pointline.lake.store import as_lake
 from pointline.research.coverage import no_data
 from pointline.trading.costs import CostModel
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
     from rich.console import RenderableType

@@ -53,7 +53,7 @@ HONEST = {
     "input's window": own(lambda _: pl.col("basis_z").shift(1), "basis_z", window=101),
     "params": own(lambda p: rolling_z_expr("basis_bps", p.z_bars), "basis_bps", window=lambda p: p.z_bars),
     "not said input": own(lambda _: CLOSE - pl.col("spot_close"), "perp_close"),
-    "flag": own(lambda _: CLOSE > CLOSE.shift(1), window=2, dtype=pl.Boolean()),
+    "flag": own(lambda _: CLOSE.shift(1) < CLOSE, window=2, dtype=pl.Boolean()),
     "count": own(lambda _: pl.col("perp_trade_count") - 1, "perp_trade_count", dtype=pl.Int64()),
     "text": own(lambda _: pl.col("funding_source"), "funding_source", dtype=pl.String()),
     "nothing": own(lambda _: pl.lit(None), dtype=pl.Float64()),

@@ -18,8 +18,8 @@ from pointline import clock, compare
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pointline.features import FeatureParams
 from pointline.lake.store import Lake, PartitionFile
-from pointline.research import query
 from pointline.research import bars as bars_module
+from pointline.research import query
 from pointline.research.spines import TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.simulate import MarketConfig, write_archives
 
@@ -69,7 +69,8 @@ def trades(lake: Lake) -> Trades:
 
 
 SPAN = st.tuples(
-    st.integers(FIRST, END), st.sampled_from([SECOND_US, 90 * SECOND_US, 2 * MINUTE_US, 2 * MINUTE_US + 1, HOUR_US, 9 * HOUR_US, 30 * HOUR_US])
+    st.integers(FIRST, END),
+    st.sampled_from([SECOND_US, 90 * SECOND_US, 2 * MINUTE_US, 2 * MINUTE_US + 1, HOUR_US, 9 * HOUR_US, 30 * HOUR_US]),
 )
 HOLES = st.fixed_dictionaries(
     {
@@ -113,8 +114,10 @@ def joined(spans: Spans) -> Spans:
 
 
 def long_holes(drawn: dict[str, Any], times: list[int]) -> Spans:
-    """All holes longer than the limit, from their definition: what footers list, days, and from the last trade before days whose ids
-    are missing to the first behind them, joined where they touch."""
+    """All holes longer than the limit, from their definition, joined where they touch.
+
+    What footers list, days, and the time from the last trade before days whose ids are missing to the first behind them.
+    """
     spans = [span for day in range(DAYS) if day not in drawn["days"] for span in listed(drawn["spans"], day)]
     for day in drawn["days"]:
         first, last = FIRST + day * DAY_US, FIRST + (day + 1) * DAY_US
@@ -135,9 +138,7 @@ def computed(lake: Lake, start: int, end: int, **options: Any) -> pl.DataFrame: 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HOLES, st.sampled_from(sorted(RULES)), st.integers(0, DAYS * 24 - 12), st.integers(6, 60))
 @pytest.mark.filterwarnings("ignore::pointline.comparison.CoverageWarning")
-def test_nothing_reaches_over_a_hole(
-    lake: Lake, trades: Trades, drawn: dict[str, Any], name: str, first_hour: int, hours: int
-) -> None:
+def test_nothing_reaches_over_a_hole(lake: Lake, trades: Trades, drawn: dict[str, Any], name: str, first_hour: int, hours: int) -> None:
     options = RULES[name]
     holes = {side: long_holes(drawn[place], trades.of[place]) for side, place in (("perp", PERP), ("spot", SPOT))}
     with holed(drawn):
@@ -169,9 +170,7 @@ def check_marks(table: pl.DataFrame, holes: dict[str, Spans]) -> None:
             assert marked == spoiled(holes[side], before, end), (side, k)
 
 
-def check_values(
-    table: pl.DataFrame, drawn: dict[str, Any], trades: Trades, holes: dict[str, Spans], *, dual: bool
-) -> None:
+def check_values(table: pl.DataFrame, drawn: dict[str, Any], trades: Trades, holes: dict[str, Spans], *, dual: bool) -> None:
     """A value is there exactly where its closes are, its bars touch, and no hole lies between the first close's trade and its end."""
     rows = table.to_dicts()
     for k, row in enumerate(rows):
@@ -236,11 +235,20 @@ def test_labels_reach_over_no_hole(lake: Lake, trades: Trades) -> None:
 # --- a lake as users have it
 
 
-def day_of(day: str, price: int, hours: range = range(24), first_id: int = 1) -> list[Print]:
-    return [(clock.to_us(day) + h * HOUR_US + k * MINUTE_US, f"{price + (h * 60 + k) % 7}", "1", k % 2 == 0) for h in hours for k in range(0, 60, 5)]
+ALL_DAY = range(24)
 
 
-@pytest.mark.parametrize("options", [{"bars": TradeBarConfig(6)}, {"bars": TimeBarConfig("30m")}, {"bars": TimeBarConfig("30m", anchor="start")}])
+def day_of(day: str, price: int, hours: range = ALL_DAY) -> list[Print]:
+    return [
+        (clock.to_us(day) + h * HOUR_US + k * MINUTE_US, f"{price + (h * 60 + k) % 7}", "1", k % 2 == 0)
+        for h in hours
+        for k in range(0, 60, 5)
+    ]
+
+
+@pytest.mark.parametrize(
+    "options", [{"bars": TradeBarConfig(6)}, {"bars": TimeBarConfig("30m")}, {"bars": TimeBarConfig("30m", anchor="start")}]
+)
 @pytest.mark.filterwarnings("ignore::pointline.comparison.CoverageWarning")
 def test_no_return_spans_months(tmp_path: Path, options: dict[str, Any]) -> None:
     """The first bars after sixteen months without data, the first of them without trades, show no return over the time between."""
@@ -269,7 +277,9 @@ def test_ids_that_are_missing_between_days_are_a_hole(tmp_path: Path) -> None:
     paths = []
     for date, (hours, first_id) in days.items():
         for exchange in ("binance-futures", "binance-spot"):
-            path = trades_archive(tmp_path / "a", exchange, "BTCUSDT", clock.to_us(date), day_of(date, 100 if first_id == 1 else 200, hours))
+            path = trades_archive(
+                tmp_path / "a", exchange, "BTCUSDT", clock.to_us(date), day_of(date, 100 if first_id == 1 else 200, hours)
+            )
             if exchange == "binance-futures" and first_id > 1:
                 renumber(path, first_id)
             elif first_id > 1:

@@ -52,8 +52,8 @@ def candle_grid(start: TimeLike, end: TimeLike, duration: DurationLike = "1d") -
     start_us, end_us = to_us(start, name="start"), to_us(end, name="end")
     if _is_bare_date(end):
         end_us += DAY_US
-    length_us = to_duration_us(duration)
-    if length_us % MINUTE_US:
+    length_us = to_duration_us(duration, least_us=0)
+    if not length_us or length_us % MINUTE_US:
         raise ConfigError("a candle lasts whole minutes", value=duration, expected="for example 1m, 15m, 1h, 4h or 1d")
     if end_us <= start_us:
         raise ConfigError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
-from pointline.clock import MINUTE_US, SECOND_US, DurationField
+from pointline.clock import MINUTE_US, SECOND_US, DurationField, is_whole
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class FeatureParams:
     def __post_init__(self) -> None:
         for name, fewest in {"smooth_bars": 1, "z_bars": 2}.items():
             value = getattr(self, name)
-            if not (_is_whole(value) and value >= fewest):
+            if not (is_whole(value) and value >= fewest):
                 expected = f"a whole number, {fewest} or more"
                 raise ConfigError(f"{name} is no number of bars", where="FeatureParams", value=value, expected=expected)
             object.__setattr__(self, name, int(value))
@@ -108,10 +108,6 @@ class FeatureParams:
 
 def _is_finite(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 Builder: TypeAlias = "Callable[[FeatureParams], pl.Expr]"
@@ -165,7 +161,7 @@ class Feature:
         return self._checked(self.window(params) if callable(self.window) else self.window)
 
     def _checked(self, bars: int) -> int:
-        if not (_is_whole(bars) and bars > 0):
+        if not (is_whole(bars) and bars > 0):
             expected = "a whole number of bars, 1 or more, its own included"
             raise ConfigError(f"the window of the feature {self.name} is no number of bars", value=bars, expected=expected)
         return int(bars)

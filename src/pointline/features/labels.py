@@ -8,12 +8,11 @@ middle, so nothing vouches for its end. Bars closed by the turn of the day are i
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pointline.clock import DurationLike, duration_text, to_duration_us
+from pointline.clock import DurationLike, duration_text, is_whole, to_duration_us
 from pointline.errors import ConfigError
 from pointline.features.basis import basis_expr
 from pointline.features.feature import FeatureParams, ratio
@@ -24,7 +23,11 @@ if TYPE_CHECKING:
 
 _DEFAULTS = FeatureParams()
 _NEEDED = ("bucket_start", "bucket_end", "complete", "perp_close", "spot_close", "perp_age_us", "spot_age_us")
-_VALUES = {"perp_close": stretch_of(["perp_close"]), "spot_close": stretch_of(["spot_close"]), "basis": stretch_of(["perp_close", "spot_close"])}
+_VALUES = {
+    "perp_close": stretch_of(["perp_close"]),
+    "spot_close": stretch_of(["spot_close"]),
+    "basis": stretch_of(["perp_close", "spot_close"]),
+}
 
 
 def label_names(horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[DurationLike] = ()) -> list[str]:
@@ -95,7 +98,9 @@ def _values_at(known: pl.DataFrame, horizon_us: int) -> pl.DataFrame:
     """
     numbers = sorted(set(_VALUES.values()))
     goes_on = (pl.col("bucket_start").shift(-1) == pl.col("bucket_end")).fill_null(value=False)
-    same_next = {name: (goes_on & (pl.col(stretch).shift(-1) == pl.col(stretch))).alias(f"{name}_goes_on") for name, stretch in _VALUES.items()}
+    same_next = {
+        name: (goes_on & (pl.col(stretch).shift(-1) == pl.col(stretch))).alias(f"{name}_goes_on") for name, stretch in _VALUES.items()
+    }
     ended = known.filter("trusted").select(
         pl.col("bucket_end").alias("ended_us"), *_VALUES, *same_next.values(), *(pl.col(name).alias(f"then{name}") for name in numbers)
     )
@@ -125,7 +130,7 @@ def _names(horizon: str) -> tuple[str, str, str]:
 
 def _horizons(horizons_bars: Sequence[int], horizons_us: Sequence[DurationLike]) -> tuple[list[int], list[int]]:
     """The horizons as whole numbers of bars and microseconds."""
-    whole = all(isinstance(count, Integral) and not isinstance(count, bool) and count > 0 for count in horizons_bars)
+    whole = all(is_whole(count) and count > 0 for count in horizons_bars)
     lengths_us = [to_duration_us(length, name="horizons_us") for length in horizons_us]
     given = {"horizons_bars": horizons_bars, "horizons_us": lengths_us}
     for name, horizons in given.items():

@@ -162,7 +162,7 @@ def _compute_built_in(bars: pl.DataFrame, params: FeatureParams, features: Mappi
 def _on_some(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature], wanted: Iterable[str]) -> pl.DataFrame:
     """Some bars with the wanted features, and what those read, computed from these bars alone."""
     names = set(wanted)
-    for name in reversed(features):
+    for name in reversed(list(features)):
         if name in names:
             names.update(features[name].reads(params))
     needed = {name: feature for name, feature in features.items() if name in names}

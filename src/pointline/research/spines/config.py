@@ -134,7 +134,9 @@ class TimeBarConfig(BarRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.anchor == "day" and self.interval_us > DAY_US:
-            raise ConfigError("interval must be at most a day where bars are anchored by day", value=self.interval, expected="1m, 15m or 1h")
+            raise ConfigError(
+                "interval must be at most a day where bars are anchored by day", value=self.interval, expected="1m, 15m or 1h"
+            )
 
     @property
     def interval_us(self) -> int:
