@@ -21,7 +21,7 @@ _MAX_US = 4_133_980_800_000_000  # 2101-01-01
 _DURATION = re.compile(r"(\d{1,18})\s*(us|ms|s|m|h|d|w)", re.ASCII)
 _DURATION_US = {"us": 1, "ms": 1_000, "s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
 _DURATION_UNITS = [(unit, size) for unit, size in reversed(_DURATION_US.items()) if unit != "w"]
-_DURATION_FORMS = "text such as '90s', '1h30m' or '1d', a timedelta, or integer microseconds"
+_DURATION_FORMS = "text such as '1m', '90s', '1h30m' or '1d', a timedelta, or integer microseconds"
 _LONGEST_US = 1 << 62
 
 TimeLike: TypeAlias = int | str | dt.date | dt.datetime
