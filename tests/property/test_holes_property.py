@@ -124,6 +124,7 @@ def long_holes(drawn: dict[str, Any], times: list[int]) -> Spans:
         before = [us for us in times if us < first and present(drawn, us)]
         behind = [us for us in times if us >= last and present(drawn, us)]
         spans.append((before[-1] + 1, behind[0]) if before and behind else (first, last))
+    spans += [(0, FIRST), (END, 1 << 62)]  # outside its partitions the lake has nothing
     return [(a, b) for a, b in joined(spans) if b - a > PARAMS.max_hole_us]
 
 

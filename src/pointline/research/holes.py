@@ -6,10 +6,15 @@ market that exists cannot be told from one that was not ingested.
 
 A bar is spoiled where a hole overlaps ``[last price known at the end of the bar before, bucket_end)``. So a quiet bar behind a hole is
 spoiled too, whose price is from before it, and the bar of the first trade behind it, whose return is the whole jump; the next is not.
+
+That ids are missing shows with the first trade behind the hole. So a bar that ends inside a hole is marked by what came later: the one
+thing in a bar that later data tell. It takes values away and gives none; for a bar that ends inside a hole and was cut off there, the
+hole is a quiet time as any other, whose length is its price's age.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pointline.clock import DAY_US, day_start
+from pointline.clock import DAY_US
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from pointline.research.amounts import Ints
     from pointline.research.spines.run import Venue
 
-_DENSE = 0.5  # of a partition's ids are there where they count its trades; ids that an exchange shares between markets tell nothing
+_EVER_US, _NEVER_US = 0, 1 << 62
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Holes:
 
 
 def holes_of(lake: Lake, venue: Venue, start_us: int, end_us: int, longer_than_us: int) -> Holes:
-    """The holes of an instrument's trades between the last partition before a window and the end of its last day.
+    """The holes of an instrument's trades that bars of a window can touch, whatever the window: none is cut at its edges.
 
     Args:
         lake: where the trades are.
@@ -60,29 +65,26 @@ def holes_of(lake: Lake, venue: Venue, start_us: int, end_us: int, longer_than_u
         start_us, end_us: the window.
         longer_than_us: holes up to this length do not count.
     """
-    instrument, end_us = venue.instrument, day_start(end_us - 1) + DAY_US
-    files = [venue.files.get(f.start_us, f) for f in lake.files("trades", instrument.exchange, instrument.exchange_symbol, None, end_us)]
-    first = max((place for place, file in enumerate(files) if file.start_us <= start_us), default=0)
-    files = files[max(first - 1, 0) :]
-    found = [(start, end) for file in files for start, end in file.totals.get("holes", ())]
-    found += [span for before, after in pairwise(files) for span in _between(before, after)]
-    known_us = files[0].start_us if files else end_us
-    found += [(min(day_start(start_us), known_us), known_us), (files[-1].start_us + DAY_US if files else end_us, end_us)]
+    files = [venue.files.get(f.start_us, f) for f in lake.files("trades", venue.instrument.exchange, venue.instrument.exchange_symbol)]
+    if not files:
+        return _joined([(_EVER_US, _NEVER_US)], longer_than_us)
+    starts = [file.start_us for file in files]
+    # the last price before the window's first partition is in the one before; the one behind tells which ids are missing at the end
+    first, last = bisect_right(starts, start_us) - 2, bisect_left(starts, end_us) + 1
+    near = files[max(first, 0) : last]
+    found = [(start, end) for file in near for start, end in file.totals.get("holes", ())]
+    found += [span for before, after in pairwise(near) for span in _between(before, after)]
+    found += [(_EVER_US, starts[0]), (starts[-1] + DAY_US, _NEVER_US)]
     return _joined(found, longer_than_us)
 
 
 def _between(before: PartitionFile, after: PartitionFile) -> list[tuple[int, int]]:
     """The days between two partitions, and the time from the last trade to the next where ids between them are missing."""
     days = (before.start_us + DAY_US, after.start_us)
-    if not (_counted(before) and _counted(after)) or after.totals["first_id"] <= before.totals["last_id"] + 1:
+    last, first = before.totals.get("last_id"), after.totals.get("first_id")
+    if last is None or first is None or first <= last + 1:
         return [days]
     return [days, (before.totals["last_local_us"] + 1, after.totals["first_local_us"])]
-
-
-def _counted(file: PartitionFile) -> bool:
-    """Whether ids count the trades of a partition."""
-    first, last = file.totals.get("first_id"), file.totals.get("last_id")
-    return first is not None and last is not None and file.rows >= _DENSE * (last - first + 1)
 
 
 def _joined(spans: Sequence[tuple[int, int]], longer_than_us: int) -> Holes:
