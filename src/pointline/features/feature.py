@@ -167,7 +167,7 @@ class Feature:
         return int(bars)
 
     def expression(self, params: FeatureParams) -> pl.Expr:
-        """The column, named and typed."""
+        """The column, named and typed; nothing in it heeds holes yet (see `pointline.features.stretches.within`)."""
         return self.build(params).cast(self.dtype).alias(self.name)
 
 

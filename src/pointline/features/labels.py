@@ -16,7 +16,7 @@ from pointline.clock import DurationLike, duration_text, is_whole, to_duration_u
 from pointline.errors import ConfigError
 from pointline.features.basis import basis_expr
 from pointline.features.feature import FeatureParams, ratio
-from pointline.features.stretches import number_stretches, stretch_of, within
+from pointline.features.stretches import stretch_numbers, stretch_of, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def forward_labels(
     counts, lengths_us = _horizons(horizons_bars, horizons_us)
     last = pl.int_range(pl.len()) == pl.len() - 1
     trusted = ~(last & ~pl.col("complete"))
-    known = number_stretches(bars).select(
+    known = bars.with_columns(stretch_numbers(bars.columns)).select(
         "bucket_start",
         "bucket_end",
         *(pl.when(trusted).then(name).alias(name) for name in ("perp_close", "spot_close")),

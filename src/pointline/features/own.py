@@ -19,10 +19,10 @@ import polars as pl
 
 from pointline.clock import time_text
 from pointline.errors import ConfigError
-from pointline.features.stretches import column_of
+from pointline.features.stretches import stretch_of, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from pointline.features.feature import Feature, FeatureParams
 
@@ -35,14 +35,21 @@ TOLERANCE = 1e-6
 _LONGEST_TEXT = 200
 
 
-def add_own(table: pl.DataFrame, feature: Feature, params: FeatureParams, features: Mapping[str, Feature]) -> pl.DataFrame:
+def add_own(table: pl.DataFrame, feature: Feature, params: FeatureParams, origins: Callable[[Feature], Iterable[str]]) -> pl.DataFrame:
     """The table with the feature's column; infinity and not-a-number are null.
+
+    Args:
+        table: bars with the numbers of their stretches and every feature that is read.
+        feature: the one to add.
+        params: of its formula.
+        origins: the columns of the bars that a feature comes from in the end.
 
     Raises:
         ConfigError: the feature's code raises; the error names the feature.
     """
     try:
-        added = table.with_columns(column_of(feature, params, features))
+        value = within(feature.expression(params), stretch_of(origins(feature)), feature.bars_needed(params))
+        added = table.with_columns(value.alias(feature.name))
         return added.with_columns(pl.when(pl.col(feature.name).is_finite()).then(feature.name)) if feature.dtype.is_float() else added
     except Exception as error:
         raise ConfigError(

@@ -6,6 +6,7 @@ known at ``bucket_end``; labels live in a frame of their own (`pointline.feature
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from pointline.features.feature import HOLE_COLUMNS, KEY_COLUMNS, VENUE_COLUMNS,
 from pointline.features.flow import FLOW_FEATURES
 from pointline.features.funding import FAIR_SOURCE, FUNDING_FEATURES, fair_source
 from pointline.features.own import add_own, check_own
-from pointline.features.stretches import column_of, number_stretches
+from pointline.features.stretches import stretch_numbers, stretch_of, within
 from pointline.features.venue import VENUE_FEATURES
 from pointline.research.state import STATE_COLUMNS
 
@@ -137,7 +138,7 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     table = _compute_built_in(real, params, {name: feature for name, feature in features.items() if name in BUILT_IN})
     own = {name: feature for name, feature in features.items() if name not in BUILT_IN}
     for feature in own.values():
-        table = add_own(table, feature, params, features)
+        table = add_own(table, feature, params, partial(_origins, params, features))
     for feature in own.values():
         check_own(table, feature, params, lambda first, rows, names: _on_some(real.slice(first, rows), params, features, names))
     computed = {*features, FAIR_SOURCE, *(CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS)}
@@ -148,15 +149,26 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
 
 def _compute_built_in(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature]) -> pl.DataFrame:
     """The bars, the numbers of their stretches, and built-in features beside them."""
-    query = number_stretches(bars).lazy()
+    query = bars.lazy().with_columns(stretch_numbers(bars.columns))
     for level in _levels(features):
-        query = query.with_columns(column_of(feature, params, features) for feature in level)
+        query = query.with_columns(
+            within(feature.expression(params), _STRETCHES[feature.name], feature.bars_needed(params)).alias(feature.name)
+            for feature in level
+        )
         query = query.with_columns(pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64)
     if "funding_fair" in features:
         query = query.with_columns(fair_source(params))
     if params.cross_quote:
         query = query.with_columns(pl.lit(None, dtype=features[name].dtype).alias(name) for name in NEEDS_LIKE_QUOTES if name in features)
     return query.collect()
+
+
+def _origins(params: FeatureParams, features: Mapping[str, Feature], feature: Feature) -> set[str]:
+    """The columns of the bars that a feature comes from; one's own may read more than it says."""
+    found: set[str] = set()
+    for name in feature.inputs if feature.name in BUILT_IN else feature.reads(params):
+        found |= _origins(params, features, features[name]) if name in features and name != feature.name else {name}
+    return found
 
 
 def _on_some(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature], wanted: Iterable[str]) -> pl.DataFrame:
@@ -169,7 +181,7 @@ def _on_some(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, F
     table = _compute_built_in(bars, params, {name: feature for name, feature in needed.items() if name in BUILT_IN})
     for name, feature in needed.items():
         if name not in BUILT_IN:
-            table = add_own(table, feature, params, features)
+            table = add_own(table, feature, params, partial(_origins, params, features))
     return table
 
 
@@ -250,3 +262,7 @@ def _levels(features: Mapping[str, Feature]) -> list[list[Feature]]:
     for feature in features.values():
         rounds[level[feature.name]].append(feature)
     return rounds
+
+
+_STRETCHES = {name: stretch_of(_origins(_DEFAULTS, _BY_NAME, feature)) for name, feature in _BY_NAME.items()}
+"""The stretch in which each built-in feature looks back."""

@@ -18,9 +18,7 @@ from pointline.features.feature import HOLE_COLUMNS, KEY_COLUMNS
 from pointline.research.state import STATE_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from pointline.features.feature import Feature, FeatureParams
+    from collections.abc import Collection, Iterable
 
 _HEEDED: dict[str, tuple[str, ...]] = {
     "_stretch_bars": (),
@@ -31,18 +29,18 @@ _HEEDED: dict[str, tuple[str, ...]] = {
 _WITHOUT_VENUE = frozenset((*KEY_COLUMNS, *STATE_COLUMNS))
 
 
-def number_stretches(bars: pl.DataFrame) -> pl.DataFrame:
-    """The bars with a column for each kind of stretch: a number that rises by one at each hole.
+def stretch_numbers(columns: Collection[str]) -> list[pl.Expr]:
+    """A column for each kind of stretch: a number that rises by one at each hole.
 
     Args:
-        bars: sorted, with ``bucket_start`` and ``bucket_end``.
+        columns: of the bars, which are sorted and have ``bucket_start`` and ``bucket_end``.
     """
     apart = (pl.col("bucket_start") != pl.col("bucket_end").shift(1)).fill_null(value=False)
     numbers = []
     for stretch, names in _HEEDED.items():
-        holes = [pl.col(name).fill_null(value=False) for name in names if name in bars.columns]
+        holes = [pl.col(name).fill_null(value=False) for name in names if name in columns]
         numbers.append(pl.any_horizontal(apart, *holes).cast(pl.Int64).cum_sum().alias(stretch))
-    return bars.with_columns(numbers)
+    return numbers
 
 
 def stretch_of(columns: Iterable[str]) -> str:
@@ -59,7 +57,7 @@ def within(value: pl.Expr, stretch: str, bars: int) -> pl.Expr:
     """The value where its last `bars` bars are there and without a hole between two of them, else null.
 
     Args:
-        value: an expression over the columns of `number_stretches`.
+        value: an expression over bars with their `stretch_numbers`.
         stretch: the kind, see `stretch_of`.
         bars: how many bars it depends on, its own included; negative: how many bars later it ends, for labels.
     """
@@ -67,26 +65,3 @@ def within(value: pl.Expr, stretch: str, bars: int) -> pl.Expr:
         return value
     other = pl.col(stretch).shift(bars - 1 if bars > 0 else bars)
     return pl.when(pl.col(stretch) == other).then(value)
-
-
-def column_of(feature: Feature, params: FeatureParams, features: Mapping[str, Feature]) -> pl.Expr:
-    """A feature's column over `number_stretches`: null where its window is not whole.
-
-    Args:
-        feature: what is built.
-        params: of its formula.
-        features: all by name, to tell which venue's columns it comes from in the end.
-    """
-    value = feature.expression(params)
-    bars = feature.bars_needed(params)
-    if bars == 1:
-        return value
-    return within(value, stretch_of(_origins(feature, params, features)), bars).alias(feature.name)
-
-
-def _origins(feature: Feature, params: FeatureParams, features: Mapping[str, Feature]) -> set[str]:
-    """The columns of the bars that a feature comes from."""
-    found: set[str] = set()
-    for name in feature.reads(params):
-        found |= _origins(features[name], params, features) if name in features and name != feature.name else {name}
-    return found
