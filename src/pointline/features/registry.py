@@ -19,7 +19,7 @@ from pointline.features.feature import HOLE_COLUMNS, KEY_COLUMNS, VENUE_COLUMNS,
 from pointline.features.flow import FLOW_FEATURES
 from pointline.features.funding import FAIR_SOURCE, FUNDING_FEATURES, fair_source
 from pointline.features.own import add_own, check_own
-from pointline.features.stretches import stretch_numbers, stretch_of, within
+from pointline.features.stretches import are_whole, stretch_numbers, stretch_of, within
 from pointline.features.venue import VENUE_FEATURES
 from pointline.research.state import STATE_COLUMNS
 
@@ -135,8 +135,8 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     features = _with_extra(extra, bars.columns)
     _check_bars(bars, features)
     real = pl.DataFrame(bars.get_columns())  # constant columns as real ones: dividing by a constant rounds differently
-    table = _compute_built_in(real, params, {name: feature for name, feature in features.items() if name in BUILT_IN})
     own = {name: feature for name, feature in features.items() if name not in BUILT_IN}
+    table = _compute_built_in(real, params, {name: features[name] for name in features if name in BUILT_IN}, numbered=bool(own))
     for feature in own.values():
         table = add_own(table, feature, params, partial(_origins, params, features))
     for feature in own.values():
@@ -147,14 +147,16 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     return table.rename({name: CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS}) if params.cross_quote else table
 
 
-def _compute_built_in(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature]) -> pl.DataFrame:
-    """The bars, the numbers of their stretches, and built-in features beside them."""
-    query = bars.lazy().with_columns(stretch_numbers(bars.columns))
+def _compute_built_in(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature], *, numbered: bool) -> pl.DataFrame:
+    """The bars with built-in features beside them and, where features of one's own follow, the numbers of their stretches."""
+    whole, query = are_whole(bars), bars.lazy()
+    if numbered or not whole:
+        query = query.with_columns(stretch_numbers(bars.columns))
     for level in _levels(features):
-        query = query.with_columns(
-            within(feature.expression(params), _STRETCHES[feature.name], feature.bars_needed(params)).alias(feature.name)
-            for feature in level
-        )
+        columns = [feature.expression(params) for feature in level]
+        if not whole:
+            columns = [within(c, _STRETCHES[f.name], f.bars_needed(params)).alias(f.name) for c, f in zip(columns, level, strict=True)]
+        query = query.with_columns(columns)
         query = query.with_columns(pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64)
     if "funding_fair" in features:
         query = query.with_columns(fair_source(params))
@@ -178,7 +180,7 @@ def _on_some(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, F
         if name in names:
             names.update(features[name].reads(params))
     needed = {name: feature for name, feature in features.items() if name in names}
-    table = _compute_built_in(bars, params, {name: feature for name, feature in needed.items() if name in BUILT_IN})
+    table = _compute_built_in(bars, params, {name: needed[name] for name in needed if name in BUILT_IN}, numbered=True)
     for name, feature in needed.items():
         if name not in BUILT_IN:
             table = add_own(table, feature, params, partial(_origins, params, features))
