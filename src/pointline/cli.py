@@ -145,7 +145,7 @@ def ingest(
         period=period,
         mapping=mapping,
         clock="event" if clock == "event" else None,
-        latency_us=to_duration_us(latency, name="--latency"),
+        latency_us=to_duration_us(latency, name="--latency", least_us=0),
     )
     sources = all_sources(source or ("table" if mapping else None))
     files = list(_archive_files(paths))

@@ -25,6 +25,7 @@ from pointline.research.cache import cache_of
 from pointline.research.coverage import window_coverage
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import keep_stretches, stretches, venue_of, window
+from pointline.research.spines.config import check_bars
 from pointline.research.state import StateParams
 from pointline.research.state_feeds import StateReader
 from pointline.research.threshold import resolve_rule
@@ -111,7 +112,7 @@ class Study:
         text = f"{type(self.rule).__name__}({values})"
         return f"{text}, {self.rule_note}" if self.rule_note else text
 
-    def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[int] = ()) -> pl.DataFrame:
+    def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
         return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)
 
@@ -192,7 +193,8 @@ def compare(
         A `Study`.
 
     Raises:
-        ConfigError: swapped or unrelated instruments, an empty window, an unusable threshold.
+        ConfigError: swapped or unrelated instruments, an empty window, an unusable threshold, more time bars than
+            `pointline.clock.MOST_BARS` in memory; a registered feature that fails, looks ahead or states too short a window.
         RegistryError: an unknown instrument; the error has the nearest names.
         NoDataError: nothing in the window; the error has the coverage.
 
@@ -204,7 +206,7 @@ def compare(
     _check_choices(join, output)
     (start_us, end_us), opened = window(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
-    rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
+    rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
     built = build_bars(
         BarRequest(
@@ -216,6 +218,7 @@ def compare(
             rule=rule,
             spot_rule=spot_bars,
             base_rule=base_bars,
+            max_hole_us=params.max_hole_us,
             warm_up_bars=max(f.bars_needed(params) for f in FEATURES.values()),
             threads=threads,
             cache=cache_of(opened) if cache else None,
@@ -225,7 +228,6 @@ def compare(
     attach = StateReader(opened, pair.perp, state or StateParams()).attach
     tables = _Tables(attach, params, start_us, join, BarTotals(params.max_spot_age_us))
     table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
-    notes += tables.interval_notes
     return Study(
         pair=pair,
         rule=rule,
@@ -234,7 +236,7 @@ def compare(
         end_us=end_us,
         join=join,
         params=params,
-        notes=tuple(notes),
+        notes=(*notes, *tables.interval_notes),
         elapsed_s=time.perf_counter() - began,
         _table=table,
         _bars=whole,
@@ -285,6 +287,14 @@ def sweep(
         yield compare(
             *(perp, spot), start=start, end=end, bars=rule, join=join, costs=costs, params=params, state=state, lake=opened, threads=threads
         )
+
+
+def _rule_of(bars: BarRule | str, lake: Lake, perp: Instrument, window_us: tuple[int, int], *, in_memory: bool) -> tuple[BarRule, str]:
+    """The rule and how it was chosen; refused where its bars are more than memory should hold."""
+    rule, note = resolve_rule(bars, lake, perp, *window_us)
+    if in_memory:
+        check_bars(rule, *window_us, hint="choose longer ones or a shorter window, or write them to a file with output=")
+    return rule, note
 
 
 def _check_choices(join: str, output: str | Path | None) -> None:

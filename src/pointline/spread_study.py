@@ -26,13 +26,12 @@ from pointline.curves.closes import MAX_TRADE_AGE_US
 from pointline.curves.contracts import contract_listings, reference_listings, traded_contracts
 from pointline.curves.grid import CandleGrid, candle_grid
 from pointline.curves.quotes import CROSS_QUOTE
-from pointline.errors import ConfigError, NoDataError
+from pointline.errors import NoDataError
 from pointline.lake.store import as_lake
 from pointline.research.coverage import no_data
 from pointline.trading.costs import CostModel
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
     from rich.console import RenderableType
@@ -71,7 +70,7 @@ class Spreads:
         """Mean, lowest and highest spread per contract and reference, and missing candles (see `pointline.curves.summarise`)."""
         return summarise(self.table)
 
-    def term_structure(self, at: clock.TimeLike | None = None, *, max_age: int | str | dt.timedelta | None = None) -> pl.DataFrame:
+    def term_structure(self, at: clock.TimeLike | None = None, *, max_age: clock.DurationLike | None = None) -> pl.DataFrame:
         """Every contract's basis by maturity as it was known at an instant (see `pointline.curves.curve_at`).
 
         Args:
@@ -92,7 +91,7 @@ class Spreads:
             )
         return curve
 
-    def _curve(self, at_us: int, max_age: int | str | dt.timedelta | None = None) -> pl.DataFrame:
+    def _curve(self, at_us: int, max_age: clock.DurationLike | None = None) -> pl.DataFrame:
         max_age_us = _MAX_AGE_CANDLES * self.grid.duration_us if max_age is None else clock.to_duration_us(max_age, name="max_age")
         return curve_at(self.table, at_us, max_age_us=max_age_us)
 
@@ -109,7 +108,7 @@ class Spreads:
         costs: CostModel | None = None,
         at: clock.TimeLike | None = None,
         *,
-        max_age: int | str | dt.timedelta | None = None,
+        max_age: clock.DurationLike | None = None,
     ) -> pl.DataFrame:
         """The yield of cash and carry per dated contract at an instant, before and after costs (see `pointline.curves.carry_yield`).
 
@@ -201,8 +200,8 @@ def spreads(
     start: clock.TimeLike,
     end: clock.TimeLike,
     contracts: str | Sequence[str] | None = None,
-    duration: int | str | dt.timedelta = "1d",
-    max_trade_age: int | str | dt.timedelta = MAX_TRADE_AGE_US,
+    duration: clock.DurationLike = "1d",
+    max_trade_age: clock.DurationLike = MAX_TRADE_AGE_US,
     lake: LakeLike | None = None,
 ) -> Spreads:
     """Measures the closes of perpetuals and dated futures against a spot market.
@@ -230,8 +229,6 @@ def spreads(
     asset = base_asset.strip().upper()
     grid = candle_grid(start, end, duration)
     age_us = clock.to_duration_us(max_trade_age, name="max_trade_age")
-    if age_us <= 0:
-        raise ConfigError("the largest age of a trade must be positive", value=max_trade_age, expected="for example 1m")
     opened = as_lake(lake)
     named = contract_listings(opened, _names(contracts), asset, grid)
     spots = reference_listings(opened.registry(), _names(reference) or [], asset, grid)

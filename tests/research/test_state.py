@@ -143,7 +143,7 @@ def test_payment_without_an_interval_needs_a_limit() -> None:
     funding = funding_of({"ts_local_us": MIDNIGHT, "funding_rate": 0.0001})
     bars = bars_of(MIDNIGHT, MIDNIGHT + 60, MIDNIGHT + 61)
     assert attach_state(bars, funding=funding)["funding_settled"].to_list() == [None, None]
-    assert attach_state(bars, funding=funding, params=StateParams(max_settled_age_us=60))["funding_settled"].to_list() == [0.0001, None]
+    assert attach_state(bars, funding=funding, params=StateParams(max_settled_age_us="60us"))["funding_settled"].to_list() == [0.0001, None]
 
 
 def test_open_interest_never_mixes_its_feeds() -> None:

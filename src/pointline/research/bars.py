@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pointline.clock import DAY_US, day_start, time_text
+from pointline.clock import DAY_US, MINUTE_US, day_start, time_text
 from pointline.errors import ConfigError, NoDataError
 from pointline.lake.rows import decoded
 from pointline.research.aggregate import venue_frame
 from pointline.research.amounts import BATCH_ROWS
+from pointline.research.holes import Spoiled, holes_of
 from pointline.research.spines.builder import run_stretches, spine_frame, stretches, venue_of, whole_bars
 from pointline.research.spines.coarsen import coarsen, multiple_of
+from pointline.research.spines.config import check_bars
 from pointline.research.spines.run import BarSlice, Venue, run_spine
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class BarRequest:
         rule: when the perp's bars close.
         spot_rule: None puts both venues on the perp's bars; a rule gives the spot its own bars, joined as-of (dual spine).
         base_rule: finer bars of the same kind to derive the perp's bars from; None = count them from the trades.
+        max_hole_us: a bar is marked (``perp_hole``, ``spot_hole``) where trades are missing for longer.
         warm_up_bars: bars before the window that features look back on; as many as the lake holds are returned in front.
         threads: days counted side by side; None = one per core.
         cache: sums of earlier requests; None = compute everything.
@@ -55,6 +58,7 @@ class BarRequest:
     rule: BarRule
     spot_rule: BarRule | None = None
     base_rule: BarRule | None = None
+    max_hole_us: int = MINUTE_US
     warm_up_bars: int = 0
     threads: int | None = None
     cache: BarCache | None = None
@@ -76,7 +80,7 @@ class Bars:
 
 
 def build_bars(request: BarRequest) -> Bars:
-    """Bars of the request with ``perp_*`` and ``spot_*`` aggregates, as-of closes and ages.
+    """Bars of the request with ``perp_*`` and ``spot_*`` aggregates, as-of closes, ages and holes.
 
     Raises:
         NoDataError: one side has no trades in the window; or, with the last block, no whole bar lies inside the window.
@@ -91,7 +95,7 @@ def _in_window(request: BarRequest, perp: Venue, spot: Venue) -> Iterator[pl.Dat
     """The blocks of the window, warm-up bars in front of the first."""
     parts = stretches(request.rule, [perp], request.start_us, request.end_us)
     earlier = _earlier(request, parts[0][0])
-    closes = _Closes(request, int(earlier["bucket_start"][0]) if earlier.height else parts[0][0])
+    closes = _Closes(request, (perp, spot), int(earlier["bucket_start"][0]) if earlier.height else parts[0][0])
     before = closes.carried(earlier) if earlier.height else earlier
     seen = _Seen()
     for block in _blocks(request, perp, spot, parts):
@@ -212,24 +216,29 @@ def _frame(slices: Sequence[BarSlice], units: tuple[Amounts, ...], prefixes: tup
 
 
 class _Closes:
-    """As-of closes of both venues and their ages at ``bucket_end``, from one block of bars to the next.
+    """As-of closes of both venues, their ages at ``bucket_end`` and their holes, from one block of bars to the next.
 
     Args:
         request: the bars.
+        venues: perp and spot.
         first_us: where the first bar opens.
     """
 
-    def __init__(self, request: BarRequest, first_us: int) -> None:
+    def __init__(self, request: BarRequest, venues: tuple[Venue, Venue], first_us: int) -> None:
         self._request = request
+        self._spoiled = [
+            Spoiled(side, holes_of(request.lake, venue, first_us, request.end_us, request.max_hole_us))
+            for side, venue in zip(("perp", "spot"), venues, strict=True)
+        ]
         self._last = {"perp": pl.DataFrame(), "spot": pl.DataFrame()}
         self._spot_bars = None if request.spot_rule is None else _spot_spine(request, request.spot_rule, first_us)
 
     def carried(self, block: pl.DataFrame) -> pl.DataFrame:
-        """The block with closes carried over quiet bars."""
+        """The block with closes carried over quiet bars, and the bars marked that a hole spoils."""
         block = self._carried(block, "perp")
         block = self._carried(block, "spot") if self._spot_bars is None else _with_known(block, self._spot_bars)
         ages = [(pl.col("bucket_end") - pl.col(f"{prefix}_last_us")).alias(f"{prefix}_age_us") for prefix in ("perp", "spot")]
-        return block.with_columns(ages).drop("perp_last_us", "spot_last_us")
+        return block.with_columns(*ages, *(venue.mark(block) for venue in self._spoiled)).drop("perp_last_us", "spot_last_us")
 
     def _carried(self, block: pl.DataFrame, prefix: str) -> pl.DataFrame:
         last = self._last[prefix]
@@ -250,6 +259,7 @@ def _spot_spine(request: BarRequest, rule: BarRule, first_us: int) -> pl.DataFra
     files = {f.start_us: f for f in lake.files("trades", exchange, symbol, None, day_start(request.end_us - 1) + DAY_US)}
     start_us = request.start_us if rule.anchor == "start" else max((day for day in files if day < first_us), default=first_us)
     venue = Venue(request.spot, {day: file for day, file in files.items() if day >= day_start(start_us)})
+    check_bars(rule, start_us, request.end_us)
     runs = run_stretches(
         rule, venue, (venue,), stretches(rule, [venue], start_us, request.end_us), threads=request.threads, cache=request.cache
     )

@@ -11,13 +11,13 @@ the estimate where one is known and else the last settled rate; ``funding_source
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, DurationField, to_duration_us
 from pointline.errors import ConfigError
 from pointline.research.state_known import NO_AGE_US, SETTLEMENT, Memory, Rows
 from pointline.schema import DERIVATIVE_TICKER, FUNDING, OPEN_INTEREST
@@ -69,6 +69,8 @@ SETTLED_INTERVALS = 2
 class StateParams:
     """How old a value may be at the end of a bar.
 
+    Ages are given as text (``"15m"``), a timedelta or integer microseconds (`pointline.clock.to_duration_us`), and held in microseconds.
+
     Attributes:
         max_ticker_age_us: mark, index, funding estimate, prediction and open interest of the running ticker.
         max_settled_age_us: last payment; None = twice its funding interval, and null where no interval is known.
@@ -76,19 +78,20 @@ class StateParams:
         default_interval_hours: funding interval where no recent payment says it, for example from the venue's rule.
 
     Raises:
-        ConfigError: a limit or the interval is not positive.
+        ConfigError: a limit cannot be read as a duration, or one or the interval is not positive.
     """
 
-    max_ticker_age_us: int = MINUTE_US
+    max_ticker_age_us: DurationField = DurationField(MINUTE_US)  # noqa: RUF009 - it holds no value
     max_settled_age_us: int | None = None
-    max_open_interest_age_us: int = 15 * MINUTE_US
+    max_open_interest_age_us: DurationField = DurationField(15 * MINUTE_US)  # noqa: RUF009
     default_interval_hours: float | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{field.name} has to be positive", where="StateParams", value=value, expected="more than zero")
+        if self.max_settled_age_us is not None:
+            object.__setattr__(self, "max_settled_age_us", to_duration_us(self.max_settled_age_us, name="max_settled_age_us"))
+        hours = self.default_interval_hours
+        if hours is not None and not hours > 0:
+            raise ConfigError("default_interval_hours must be positive", where="StateParams", value=hours, expected="more than zero")
 
 
 _DEFAULTS = StateParams()

@@ -15,7 +15,15 @@ from pointline.errors import ConfigError
 from pointline.lake.store import as_lake
 from pointline.research.amounts import BATCH_ROWS
 from pointline.research.coverage import no_data
-from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.research.spines.config import (
+    BarRule,
+    DollarBarConfig,
+    ImbalanceBarConfig,
+    TimeBarConfig,
+    TradeBarConfig,
+    VolumeBarConfig,
+    check_bars,
+)
 from pointline.research.spines.run import Run, Venue, run_spine, run_spines, sum_over
 
 if TYPE_CHECKING:
@@ -69,13 +77,14 @@ class SpineBuilder:
             One row per bar: symbol_id, bar_id, bucket_start, bucket_end, ts_local_us (= bucket_start), complete.
 
         Raises:
-            ConfigError: `config` is for another kind of spine, or the window is empty.
+            ConfigError: `config` is for another kind of spine, the window is empty, or it would hold too many time bars.
             RegistryError: no instrument has this symbol_id.
             NoDataError: the lake has no trades of it in the window; the error says what it has.
         """
         if not isinstance(config, self.rule):
             raise ConfigError(f"a {self.kind} spine takes another config", value=type(config).__name__, expected=self.rule.__name__)
         start_us, end_us = window(start_ts_us, end_ts_us)
+        check_bars(config, start_us, end_us)
         opened = as_lake(lake)
         driver = venue_of(opened, opened.registry().by_id(symbol_id), start_us, end_us)
         runs = run_stretches(config, driver, (), stretches(config, [driver], start_us, end_us))
@@ -124,10 +133,17 @@ def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int) -> 
 
 
 def stretches(rule: BarRule, drivers: Sequence[Venue], start_us: int, end_us: int) -> list[tuple[int, int]]:
-    """What is counted on its own: each day that a driver has, or the whole window."""
-    if rule.anchor == "start":
-        return [(start_us, end_us)]
-    return [(day, day + DAY_US) for day in days_in(start_us, end_us) if any(day in driver.files for driver in drivers)]
+    """What is counted on its own: each day that a driver has, or the whole window.
+
+    Raises:
+        ConfigError: one of them would hold too many time bars.
+    """
+    parts = [(start_us, end_us)]
+    if rule.anchor == "day":
+        parts = [(day, day + DAY_US) for day in days_in(start_us, end_us) if any(day in driver.files for driver in drivers)]
+    for part in parts[:1]:  # all days are of one length
+        check_bars(rule, *part)
+    return parts
 
 
 def run_stretches(
