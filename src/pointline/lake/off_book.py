@@ -35,6 +35,7 @@ MOVES = 8.0
 MOVE_GROUPS = 50
 RECENT_GROUPS = 500
 GROUPS_BEFORE = 10
+BLOCK = 4096  # rows whose steps are looked at only where their prices lie far enough apart
 MOVE_UNIT = 2.0**-40  # moves are added up as integers, so their sum does not depend on where it began
 
 
@@ -112,7 +113,9 @@ class _Prints:
         said = trades["off_book"]
         if said.null_count() < trades.height:
             trades = trades.filter(~said.fill_null(value=False))
-        times = trades["ts_event_us"].fill_null(trades["ts_local_us"])
+        times = trades["ts_event_us"]
+        if times.null_count():
+            times = times.fill_null(trades["ts_local_us"])
         return cls(times.to_numpy(), trades["price"].to_numpy(), trades["off_book"].is_null().to_numpy())
 
     def followed_by(self, more: _Prints) -> _Prints:
@@ -160,8 +163,7 @@ def _flags(prints: _Prints, starts: Integers, begin: int) -> Flags:
 def _candidates(prints: _Prints, starts: Integers, begin: int) -> list[tuple[int, float]]:
     """Groups that look away from both neighbours, with their limit but for the tick; nearly always there are none."""
     prices = prints.prices
-    from_row = max(begin, 1)
-    jumps = np.flatnonzero(np.abs(_distance(prices[from_row - 1 : -1], prices[from_row:])) > LEAST) + from_row
+    jumps = _jumps(prices, max(begin, 1))
     if not len(jumps):
         return []
     groups = np.searchsorted(starts, jumps)
@@ -183,6 +185,21 @@ def _candidates(prints: _Prints, starts: Integers, begin: int) -> list[tuple[int
         return []
     limits = np.maximum(LEAST, MOVES * _mean_moves(prices[starts[1:] - 1], groups))
     return [(int(group), float(limit)) for group, limit in zip(groups[least > limits], limits[least > limits], strict=True)]
+
+
+def _jumps(prices: Floats, begin: int) -> Integers:
+    """The rows from `begin` on that lie further than `LEAST` from the row before."""
+    starts = np.arange(begin - 1, len(prices) - 1, BLOCK)
+    if not len(starts):
+        return starts
+    ends = np.minimum(starts + BLOCK, len(prices) - 1)
+    low = np.minimum(np.minimum.reduceat(prices, starts), prices[ends])
+    high = np.maximum(np.maximum.reduceat(prices, starts), prices[ends])
+    found = []
+    for block in np.flatnonzero(_distance(low, high) > LEAST * 0.999):  # a step is no longer than the block's range, but for rounding
+        rows = prices[starts[block] : ends[block] + 1]
+        found.append(np.flatnonzero(np.abs(_distance(rows[:-1], rows[1:])) > LEAST) + starts[block] + 1)
+    return np.concatenate(found) if found else starts[:0]
 
 
 def _mean_moves(lasts: Floats, groups: Integers) -> Floats:
