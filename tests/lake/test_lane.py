@@ -7,7 +7,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -25,8 +25,6 @@ from pointline.schema import TRADES
 from pointline.sources import csv_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pointline.lake.ingest import FileReport
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -112,15 +110,18 @@ SCENARIOS = {
 }
 
 
+Taken: TypeAlias = dict[tuple[spool.Spool, spool.Slot], bool]
+
+
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
-    """For each partition that was asked for its lane: whether that had all rows."""
-    found: list[bool] = []
+def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    """For each partition of a file that was asked for its lane: whether that had all rows."""
+    found: Taken = {}
     ask = spool.Spool.lane
 
     def lane_of(self: spool.Spool, slot: spool.Slot) -> Lane | None:
         answer = ask(self, slot)
-        found.append(answer is not None)
+        found[self, slot] = answer is not None
         return answer
 
     monkeypatch.setattr(spool.Spool, "lane", lane_of)
@@ -169,11 +170,11 @@ def test_a_lane_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     ],
 )
 def test_which_rows_stay_in_their_lane(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[bool], name: str, in_lanes: list[bool]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken, name: str, in_lanes: list[bool]
 ) -> None:
     sized(monkeypatch, 16, 16)
     take(tmp_path / "lake", futures_trades(tmp_path, "2024-05", *SCENARIOS[name]()))
-    assert taken == in_lanes
+    assert list(taken.values()) == in_lanes
 
 
 def test_row_groups_are_whole_although_prints_are_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,12 +190,12 @@ def test_row_groups_are_whole_although_prints_are_withheld(tmp_path: Path, monke
 
 @pytest.mark.parametrize(("name", "ids"), [("off-book", {16, 49, 64, 65}), ("many off-book", set(range(21, 61))), ("off-book only", set())])
 def test_off_book_prints_land_with_their_flag(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[bool], name: str, ids: set[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken, name: str, ids: set[int]
 ) -> None:
     sized(monkeypatch, 16, 16)
     lines = SCENARIOS[name]()
     land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *lines))
-    assert taken == [True]
+    assert list(taken.values()) == [True]
     found = rows(tmp_path / "lake")
     assert found.height == len(lines)
     assert set(found.filter("off_book")["trade_id"]) == ids
@@ -202,23 +203,23 @@ def test_off_book_prints_land_with_their_flag(
     assert quarantine(tmp_path / "lake") == []
 
 
-def test_two_files_of_one_day_are_united_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[bool]) -> None:
+def test_two_files_of_one_day_are_united_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken) -> None:
     sized(monkeypatch, 16, 16)
     lines = plain(90)
     paths = [futures_trades(tmp_path, "2024-05-01", *lines[:50]), futures_trades(tmp_path, "2024-05-02", *lines[40:])]
     for order in (paths, paths[::-1]):
         land(tmp_path / f"lake-{len(list(tmp_path.glob('lake-*')))}", *order)
-    assert taken == [True] * 4
+    assert list(taken.values()) == [True] * 4
     assert contents(tmp_path / "lake-0") == contents(tmp_path / "lake-1")
     assert rows(tmp_path / "lake-0")["trade_id"].to_list() == list(range(1, 91))
 
 
-def test_a_worse_feed_is_shadowed_and_a_correction_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worse_feed_is_superseded_and_a_correction_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sized(monkeypatch, 16, 16)
     daily = futures_trades(tmp_path / "a", "2024-05-01", *plain())
     (landed,) = land(tmp_path / "lake", daily)
-    (shadowed,) = land(tmp_path / "lake", futures_trades(tmp_path, "2024-05", *plain()[:40]))
-    assert (landed.outcome, shadowed.outcome) == ("landed", "shadowed")
+    (worse,) = land(tmp_path / "lake", futures_trades(tmp_path, "2024-05", *plain()[:40]))
+    assert (landed.outcome, worse.outcome) == ("landed", "superseded")
     corrected = futures_trades(tmp_path / "b", "2024-05-01", *plain(58))
     land(tmp_path / "lake", corrected)
     assert rows(tmp_path / "lake").height == 58
