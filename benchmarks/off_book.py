@@ -152,7 +152,9 @@ def regimes(random: np.random.Generator, count: int) -> Prints:
     parts = []
     price, now = 100.0, 0
     while sum(len(times) for times, _ in parts) < count:
-        make = MARKETS[str(random.choice(["walk 0.2 %", "walk 1.5 %", "spread 1.5 %", "jumps 3 %", "sparse, spread 1 %", "cascades apart"]))]
+        make = MARKETS[
+            str(random.choice(["walk 0.2 %", "walk 1.5 %", "spread 1.5 %", "jumps 3 %", "sparse, spread 1 %", "cascades apart"]))
+        ]
         times, prices = make(random, int(random.integers(50, 3_000)))
         parts.append((times + now, _steps(prices / prices[0] * price, 1e-6)))
         now, price = int(parts[-1][0][-1]) + 1_000, float(parts[-1][1][-1])
@@ -225,7 +227,9 @@ def real_sets(folder: Path) -> Iterator[tuple[str, pl.DataFrame]]:
     for pattern in MEASURED:
         for path in sorted(folder.glob(pattern)):
             for label, trades in _trades_in(path).items():
-                for (day,), rows in trades.with_columns(_day=pl.col("ts_local_us") // 86_400_000_000).partition_by("_day", as_dict=True).items():
+                for (day,), rows in (
+                    trades.with_columns(_day=pl.col("ts_local_us") // 86_400_000_000).partition_by("_day", as_dict=True).items()
+                ):
                     sorted_rows = rows.drop("_day").sort("ts_local_us", maintain_order=True)
                     yield f"{path.parent.name}/{path.name} {label} {date_text(int(day) * 86_400 * SECOND_US)}", flag_off_book(sorted_rows)
 

@@ -323,7 +323,9 @@ def test_a_lane_flags_what_is_flagged_where_all_rows_are_there(
     tmp_path_factory: pytest.TempPathFactory, count: int, seed: int, cuts: list[int], group: int
 ) -> None:
     decimals = pl.int_range(pl.len()) == 0  # those of the first row group must do for all
-    frame = parsed(count, seed).with_columns(price=pl.when(decimals).then(100.1).otherwise("price"), qty=pl.when(decimals).then(0.001).otherwise("qty"))
+    frame = parsed(count, seed).with_columns(
+        price=pl.when(decimals).then(100.1).otherwise("price"), qty=pl.when(decimals).then(0.001).otherwise("qty")
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lane, "ROW_GROUP_ROWS", group)
         made = Lane(tmp_path_factory.mktemp("lane") / "rows.parquet", "trades", 1)

@@ -110,7 +110,9 @@ def walk(seed: int, scale: float, far: float) -> Market:
     return [(price, wait, None) for price, wait in zip(prices.round(2).tolist(), random.choice([0, 1, 1], 150).tolist(), strict=True)]
 
 
-MARKET = LEVEL_MARKET | st.builds(walk, st.integers(0, 10_000), st.sampled_from([1e-5, 1e-4, 1e-3, 3e-3, 1e-2]), st.sampled_from([0.01, 0.05, 0.3]))
+MARKET = LEVEL_MARKET | st.builds(
+    walk, st.integers(0, 10_000), st.sampled_from([1e-5, 1e-4, 1e-3, 3e-3, 1e-2]), st.sampled_from([0.01, 0.05, 0.3])
+)
 
 
 @pytest.fixture(params=["whole", "short"])
