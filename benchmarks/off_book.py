@@ -1,13 +1,15 @@
 """How often the off-book rule is wrong: ``python benchmarks/off_book.py [--data FOLDER] [--prints N] [--seeds N]``.
 
 Three tables: real sets, in which every print is a true one but for the insurance fund's of 2023-04-05 (streams are judged as if they had
-said nothing); simulated markets without any off-book print, with the share that is flagged; and single prints put into calm markets at
-random, with the share that is found, by their distance.
+said nothing); simulated markets without any off-book print, with the share that is flagged; and single prints put into calm markets and
+into the real ones, one at a time, with the share of 100 that is found, by their distance, and how often others were flagged (on
+2023-04-05 the insurance fund's).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -37,6 +39,8 @@ MEASURED = (
     "vision/futures-APEUSDT-aggTrades-2024-10-18.zip",
     "sweeps/atomusdt_spot_20251010.csv",
 )
+LARGE = 9_000  # prints of a real set into which others are put
+MILLISECOND_US = 1_000
 DISTANCES = (0.011, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 
 
@@ -52,9 +56,9 @@ def trades_of(times: NDArray[np.int64], prices: NDArray[np.float64]) -> pl.DataF
 _GIVEN = {"ts_local_us", "ts_event_us", "trade_id", "price", "qty"}
 
 
-def _steps(values: NDArray[np.float64], tick: float) -> NDArray[np.float64]:
-    decimals = max(0, -int(np.floor(np.log10(tick))) + 2)
-    return np.maximum(np.rint(values / tick), 1.0).__mul__(tick).round(decimals)
+def _on_ticks(values: NDArray[np.float64], tick: float) -> NDArray[np.float64]:
+    """Prices on a grid of a power of ten, one tick at least."""
+    return (np.maximum(np.rint(values / tick), 1.0) * tick).round(-math.floor(math.log10(tick)))
 
 
 def _paced(random: np.random.Generator, count: int, seconds: float) -> NDArray[np.int64]:
@@ -62,28 +66,30 @@ def _paced(random: np.random.Generator, count: int, seconds: float) -> NDArray[n
     return np.cumsum(random.exponential(seconds, count) * 1e3).astype(np.int64) * 1_000
 
 
-def coarse_ticks(random: np.random.Generator, count: int, start: int = 50, turn: float = 0.02, bounce: float = 0.1) -> Prints:
+def coarse_ticks(
+    random: np.random.Generator, count: int, start: int = 50, turn: float = 0.02, bounce: float = 0.1, unit: int = 1
+) -> Prints:
     """One tick is 2 % of the price: the bid moves by a tick now and then, prints fall on bid and ask."""
     bid = np.maximum(start + np.cumsum(random.choice([-1, 0, 1], count, p=[turn / 2, 1 - turn, turn / 2])), start // 2)
-    return _paced(random, count, 0.5), (bid + (random.random(count) < bounce)) / 1e4
+    return _paced(random, count, 0.5), (bid + (random.random(count) < bounce)) * unit / 1e4
 
 
 def wide_spread(random: np.random.Generator, count: int, turn: float = 0.5, step: float = 1e-4, spread: float = 0.015) -> Prints:
     """Prints bounce between bid and ask, 1.5 % apart; a side follows itself with probability 1 - `turn`."""
     middle = 100 * np.exp(np.cumsum(random.normal(0, step, count)))
     ask = np.logical_xor.accumulate(random.random(count) < turn)
-    return _paced(random, count, 0.5), _steps(middle * (1 + spread * (ask - 0.5)), 0.001)
+    return _paced(random, count, 0.5), _on_ticks(middle * (1 + spread * (ask - 0.5)), 0.001)
 
 
 def walk(random: np.random.Generator, count: int, step: float, pace: float = 0.5, *, fixed: bool = False) -> Prints:
     """A random walk of that relative step from print to print."""
     moves = random.choice([-step, step], count) if fixed else random.normal(0, step, count)
-    return _paced(random, count, pace), _steps(100 * np.exp(np.cumsum(moves) - np.arange(count) * 0.0), 1e-5)
+    return _paced(random, count, pace), _on_ticks(100 * np.exp(np.cumsum(moves)), 1e-5)
 
 
 def fat_walk(random: np.random.Generator, count: int, step: float = 0.001) -> Prints:
     """A random walk with steps of Student's t with two degrees of freedom."""
-    return _paced(random, count, 0.5), _steps(100 * np.exp(np.clip(np.cumsum(random.standard_t(2, count) * step), -20, 20)), 1e-6)
+    return _paced(random, count, 0.5), _on_ticks(100 * np.exp(np.clip(np.cumsum(random.standard_t(2, count) * step), -20, 20)), 1e-6)
 
 
 def jumps(random: np.random.Generator, count: int, every: int = 500, back: float = 0.0) -> Prints:
@@ -101,7 +107,7 @@ def jumps(random: np.random.Generator, count: int, every: int = 500, back: float
         times += [now] * 20
         prices += (level + np.linspace(size / 20, size, 20)).tolist()
         level += 0.0 if random.random() < back else size
-    return np.array(times[:count]), _steps(np.exp(np.array(prices[:count])), 0.01)
+    return np.array(times[:count]), _on_ticks(np.exp(np.array(prices[:count])), 0.01)
 
 
 def cascades(random: np.random.Generator, count: int, gap: float = 0.015, *, rebound: bool = True, apart: bool = True) -> Prints:
@@ -122,13 +128,13 @@ def cascades(random: np.random.Generator, count: int, gap: float = 0.015, *, reb
             prices.append(level)
         if rebound:
             level -= 12 * down
-    return np.array(times[:count]), _steps(np.exp(np.array(prices[:count])), 0.001)
+    return np.array(times[:count]), _on_ticks(np.exp(np.array(prices[:count])), 0.001)
 
 
 def sparse(random: np.random.Generator, count: int, step: float = 0.002) -> Prints:
     """One trade a minute, two minutes in three without news, a spread of 1 %."""
     middle = 5 * np.exp(np.cumsum(random.normal(0, step, count) * (random.random(count) < 1 / 3)))
-    return _paced(random, count, 60.0), _steps(middle * (1 + 0.01 * ((random.random(count) < 0.5) - 0.5)), 0.001)
+    return _paced(random, count, 60.0), _on_ticks(middle * (1 + random.choice([-0.005, 0.005], count)), 0.001)
 
 
 def ladder(random: np.random.Generator, count: int) -> Prints:
@@ -144,7 +150,7 @@ def ladder(random: np.random.Generator, count: int) -> Prints:
             prices.append(middle[at] * (1 + side * 0.005 * level))
         if len(prices) >= count:
             break
-    return np.array(times[:count]), _steps(np.array(prices[:count]), 0.01)
+    return np.array(times[:count]), _on_ticks(np.array(prices[:count]), 0.01)
 
 
 def regimes(random: np.random.Generator, count: int) -> Prints:
@@ -152,19 +158,17 @@ def regimes(random: np.random.Generator, count: int) -> Prints:
     parts = []
     price, now = 100.0, 0
     while sum(len(times) for times, _ in parts) < count:
-        make = MARKETS[
-            str(random.choice(["walk 0.2 %", "walk 1.5 %", "spread 1.5 %", "jumps 3 %", "sparse, spread 1 %", "cascades apart"]))
-        ]
-        times, prices = make(random, int(random.integers(50, 3_000)))
-        parts.append((times + now, _steps(prices / prices[0] * price, 1e-6)))
+        times, prices = MARKETS[str(random.choice(STRETCHES))](random, int(random.integers(50, 3_000)))
+        parts.append((times + now, _on_ticks(prices / prices[0] * price, 1e-6)))
         now, price = int(parts[-1][0][-1]) + 1_000, float(parts[-1][1][-1])
     return np.concatenate([times for times, _ in parts])[:count], np.concatenate([prices for _, prices in parts])[:count]
 
 
+STRETCHES = ("walk 0.2 %", "walk 1.5 %", "spread 1.5 %", "jumps 3 %", "sparse, spread 1 %", "cascades apart")
 MARKETS: dict[str, Callable[[np.random.Generator, int], Prints]] = {
     "ticks of 2 %": coarse_ticks,
     "ticks of 2 %, still": lambda random, count: coarse_ticks(random, count, turn=0.001, bounce=0.003),
-    "ticks of 2 % in steps of 5": lambda random, count: (lambda t, p: (t, (p * 5).round(6)))(*coarse_ticks(random, count, turn=0.005)),
+    "ticks of 2 % in steps of 5": lambda random, count: coarse_ticks(random, count, turn=0.005, unit=5),
     "ticks of 0.7 %": lambda random, count: coarse_ticks(random, count, 150, 0.1),
     "spread 1.5 %": wide_spread,
     "spread 1.5 %, sides in runs": lambda random, count: wide_spread(random, count, 0.03),
@@ -192,10 +196,15 @@ MARKETS: dict[str, Callable[[np.random.Generator, int], Prints]] = {
 }
 
 
+def _tick_of(prices: pl.Series) -> float:
+    steps = prices.diff().abs()
+    return 10.0 ** round(math.log10(float(steps.filter(steps > 0).min())))  # type: ignore[arg-type]
+
+
 def calm(random: np.random.Generator, count: int) -> Prints:
     """Steps of 0.005 % and a spread of a tick."""
     middle = 60_000 * np.exp(np.cumsum(random.normal(0, 5e-5, count)))
-    return _paced(random, count, 0.05), _steps(middle + (random.random(count) < 0.5) * 0.1, 0.1)
+    return _paced(random, count, 0.05), _on_ticks(middle + random.choice([0.0, 0.1], count), 0.1)
 
 
 def calm_simulated(random: np.random.Generator, count: int) -> Prints:
@@ -205,21 +214,26 @@ def calm_simulated(random: np.random.Generator, count: int) -> Prints:
     return day["ts_event_us"].to_numpy(), day["price"].to_numpy()
 
 
-CALM = {"calm walk": calm, "simulated perpetual": calm_simulated, "sparse, steps of 0.02 %": lambda r, n: walk(r, n, 2e-4, 60.0)}
+CALM = {  # with their ticks
+    "calm walk": (calm, 0.1),
+    "simulated perpetual": (calm_simulated, 0.1),
+    "sparse, steps of 0.02 %": (lambda random, count: walk(random, count, 2e-4, 60.0), 1e-5),
+}
 
 
-def found(prints: Prints, random: np.random.Generator, distance: float, every: int = 1_500) -> tuple[int, int]:
-    """How many single prints at that distance, put between others, are found; and how many others are flagged."""
+def found(prints: Prints, random: np.random.Generator, distance: float, tick: float, tries: int = 100) -> tuple[int, int]:
+    """How many of the single prints at that distance, each put into the market alone, are found, and how many other prints are flagged."""
     times, prices = prints
-    free = np.flatnonzero(np.diff(times) >= 2_000)
-    at = np.unique(np.clip(np.searchsorted(free, np.arange(every, len(times) - 10, every)), 0, len(free) - 1))
-    rows = free[at]
-    sign = np.where(random.random(len(rows)) < 0.5, 1.0, -1.0)
-    put = _steps(prices[rows] * (1 + sign * distance), 0.1 if prices[0] > 1_000 else 1e-5)
-    mixed_times, mixed = np.insert(times, rows + 1, times[rows] + 1_000), np.insert(prices, rows + 1, put)
-    flags = flag_off_book(trades_of(mixed_times, mixed))["off_book"].to_numpy()
-    places = rows + 1 + np.arange(len(rows))
-    return int(flags[places].sum()), int(flags.sum() - flags[places].sum())
+    hits = others = 0
+    for row in random.choice(np.flatnonzero(np.diff(times) > MILLISECOND_US)[50:], tries).tolist():
+        near = slice(max(0, row - 5_000), row + 50)
+        put = _on_ticks(prices[row : row + 1] * (1 + random.choice([-1.0, 1.0]) * distance), tick)
+        place = row + 1 - near.start
+        mixed = trades_of(np.insert(times[near], place, times[row] + MILLISECOND_US), np.insert(prices[near], place, put))
+        flags = flag_off_book(mixed)["off_book"]
+        hits += int(flags[place])
+        others += int(flags.sum()) - int(flags[place])
+    return hits, others
 
 
 def real_sets(folder: Path) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -280,13 +294,17 @@ def main() -> None:
     for name, make in MARKETS.items():
         flagged_rows, total = false_share(make, chosen.prints, chosen.seeds)
         print(f"{name:40}{total:9,}{flagged_rows:9}{flagged_rows / total:9.4%}")
-    print(f"\n{'put into':30}{'distance':>9}{'put':>7}{'found':>9}{'others':>8}")
-    for name, make in CALM.items():
-        for distance in DISTANCES:
-            prints = make(np.random.default_rng(1), chosen.prints * 5)
-            put = len(np.arange(1_500, len(prints[0]) - 10, 1_500))
-            hits, others = found(prints, np.random.default_rng(2), distance)
-            print(f"{name:30}{distance:9.1%}{put:7}{hits / put:9.1%}{others:8}")
+    markets = {name: (make(np.random.default_rng(1), chosen.prints), tick) for name, (make, tick) in CALM.items()}
+    for name, rows in real_sets(chosen.data):
+        if rows.height >= LARGE:
+            markets[name.split(" ")[0].split("/")[1]] = (
+                (rows["ts_event_us"].to_numpy(), rows["price"].to_numpy()),
+                float(_tick_of(rows["price"])),
+            )
+    print(f"\n{'one print put into':50}" + "".join(f"{distance:9.1%}" for distance in DISTANCES) + "  others")
+    for name, (prints, tick) in markets.items():
+        results = [found(prints, np.random.default_rng(2), distance, tick) for distance in DISTANCES]
+        print(f"{name:50}" + "".join(f"{hits:8}%" for hits, _ in results) + f"{sum(others for _, others in results):8}")
 
 
 if __name__ == "__main__":

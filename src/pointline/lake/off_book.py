@@ -11,8 +11,8 @@ them, an archive drops the mark. The rule restores it from the prints alone and 
 3. Those two neighbours lie within half the limit of each other, and no print of the last 500 groups lies within a quarter of it.
 
 The tick is the smallest step from print to print in those 500 groups; where their price never changed, it is the unit of the last decimal,
-or its two- or fivefold where all prices are multiples of that. A group with fewer than ten groups before it is never off-book, neither is the
-last one. A flagged group is a neighbour of later ones as any other is: a second print at its price is not isolated.
+or its two- or fivefold where all prices are multiples of that. A group with fewer than ten before it is never off-book, neither is the last
+one. A flagged group is a neighbour of later ones as any other is: a second print at its price is not isolated.
 """
 
 from __future__ import annotations
