@@ -90,7 +90,7 @@ def test_tables_and_chart_are_made_of_the_results(results: dict[str, Any], modul
     assert text.endswith("After.\n")
     assert "earlier run" not in text
     assert "| trades, USD-M | 1 | 20,000 |" in text
-    assert "### 2 days, 43,998 trades" in text
+    assert "### 2 days, 44,000 trades" in text
     drawn = ET.fromstring(chart.svg(chart.chosen_window(results)))  # noqa: S314 -- our own text
     bars = [node for node in drawn.iter("{http://www.w3.org/2000/svg}rect") if node.get("rx")]
     left_out = {"pointline-first", "pointline-sweep"}  # no other way to the same table, but more work
