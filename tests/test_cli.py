@@ -25,7 +25,8 @@ import pytest
 from tests import oracle
 
 import pointline
-from pointline import cli
+from pointline import cli, open_lake
+from pointline.research import query
 from pointline.research.metadata import MetadataWarning
 from pointline.research.spines import (
     DollarBarConfig,
@@ -43,7 +44,7 @@ MAY_1 = 1_714_521_600_000_000  # 2024-05-01 00:00 UTC
 DAY, HOUR = oracle.DAY_US, oracle.DAY_US // 24
 DAYS = (0, 1, 3)  # the lake has no 2024-05-03
 PERP_TRADES, SPOT_TRADES = 400, 120
-OFF_BOOK_LINE = 204
+OFF_BOOK_ID = 1_203
 PERP_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker"
 WINDOW = ("--start", "2024-05-01", "--end", "2024-05-03")
 
@@ -172,8 +173,8 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
         rows = day_of_rows(day, PERP_TRADES, 1_000 * (day + 1), seed=day)
         lines = [row.line(spot=False) for row in rows]
         if day == 0:
-            off_book = next(at for at in range(200, 300) if rows[at].us == rows[at - 1].us)
-            assert off_book == OFF_BOOK_LINE - 3  # lines count from one, after a header and a line that stands twice
+            off_book = next(at for at in range(200, 300) if rows[at - 1].us < rows[at].us < rows[at + 1].us)
+            assert rows[off_book].number == OFF_BOOK_ID
             lines[off_book] = replace(rows[off_book], price=rows[off_book].price * 105 // 100).line(spot=False)
             lines.insert(50, lines[49])
             del lines[301:304], rows[300:303], rows[off_book]
@@ -269,7 +270,7 @@ def test_the_demo_as_json(tmp_path: Path) -> None:
     assert result.json["perp_trades"] == features["perp_trade_count"].sum()
     held = done("catalog", "--lake", tmp_path / "out" / "lake", "--exchange", "binance-futures", "--json").json
     assert [row["rows"] for row in held["instruments"] if row["kind"] == "trades"] == [result.json["perp_trades"]]
-    assert 1_990 < result.json["perp_trades"] <= 2_000  # prints away from the market are set aside
+    assert 1_990 < result.json["perp_trades"] <= 2_000  # prints away from the market are in no bar
 
 
 def test_the_demo_wants_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_the_demo_does_not_take_a_file_for_a_folder(tmp_path: Path) -> None:
 def test_ingest_counts_every_file(first_ingest: tuple[Path, Result], market: Market) -> None:
     reports = {report["path"]: report for report in first_ingest[1].json}
     assert len(reports) == 8
-    counts = ("outcome", "rows_read", "rows_landed", "rows_quarantined", "duplicates", "missing_ids", "problem")
+    counts = ("outcome", "rows_read", "rows_landed", "rows_flagged", "duplicates", "missing_ids", "problem")
 
     def found(path: Path) -> tuple[object, ...]:
         return tuple(reports[str(path)][name] for name in counts)
@@ -521,18 +522,18 @@ def test_catalog_as_json_holds_what_was_put_in(lake: Path, market: Market) -> No
         "first_date": "2024-05-01",
         "last_date": "2024-05-04",
         "partitions": 3,
-        "rows": len(market.perp),
+        "rows": len(market.perp) + 1,  # the one off the book
         "files": 3,
         "clock": "assumed",
     }
     assert (perp["gaps"], perp["missing_partitions"]) == (["2024-05-03"], 1)
     # three ids inside the first file, 1400 to 1999 and 2400 to 3999 between the days
-    assert (perp["duplicates"], perp["quarantined"], perp["missing_ids"]) == (1, 1, 3 + 600 + 1_600)
+    assert (perp["duplicates"], perp["quarantined"], perp["missing_ids"]) == (1, 0, 3 + 600 + 1_600)
     # 620 to 999 and 1120 to 1999
     assert (spot["rows"], spot["missing_ids"], spot["duplicates"], spot["quarantined"]) == (len(market.spot), 380 + 880, 0, 0)
     assert found["files"] == {"landed": 6}
     assert [(pair["perp"], pair["spot"]) for pair in found["pairs"]] == [(PERP, SPOT)]
-    assert found["quarantine"] == [{"reason": "off-book print: further than 1% from the last trade", "rows": 1}]
+    assert found["quarantine"] == []
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -541,13 +542,12 @@ def test_catalog_as_text_shows_everything_that_is_wrong(lake: Path, monkeypatch:
     out = done("catalog", "--lake", lake).out
     lines = [line.rstrip() for line in out.splitlines()]
     assert max(map(len, lines[1:])) <= width
-    assert re.search(rf"^{PERP}\n  trades +2024-05-01 +2024-05-04 +3 days +[\d.]+% +1,196 +assumed$", "\n".join(lines), re.MULTILINE)
+    assert re.search(rf"^{PERP}\n  trades +2024-05-01 +2024-05-04 +3 days +[\d.]+% +1,197 +assumed$", "\n".join(lines), re.MULTILINE)
     assert re.search(rf"^{SPOT}\n  trades +2024-05-01 +2024-05-04 +3 days +[\d.]+% +360 +assumed$", "\n".join(lines), re.MULTILINE)
     text = " ".join(lines)
     assert "trades of binance-futures:BTCUSDT: 1 day missing: 2024-05-03" in text
-    assert "trades of binance-futures:BTCUSDT: 2,203 missing ids, 1 duplicates, 1 quarantined" in text
+    assert "trades of binance-futures:BTCUSDT: 2,203 missing ids, 1 duplicates" in text
     assert "trades of binance-spot:BTCUSDT: 1,260 missing ids" in text
-    assert "quarantined 1 x off-book print: further than 1% from the last trade" in text
     assert f"pair {PERP} with {SPOT}: same base BTC and quote USDT; exchangeInfo of both" in text
 
 
@@ -566,15 +566,26 @@ def test_catalog_says_so_when_nothing_is_wrong(market: Market, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_quarantined_rows_are_listed_with_file_line_and_reason(lake: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+def test_quarantined_rows_are_listed_with_file_line_and_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
+    lake, rows = tmp_path / "lake", day_of_rows(0, 20, 1_000, seed=0)
+    lines = [row.line(spot=False) for row in rows]
+    lines[4] = replace(rows[4], price=-rows[4].price).line(spot=False)
+    path = write_zip(archive(tmp_path, "futures/um", 0), [PERP_HEADER, *lines])
+    assert run("ingest", path, "--lake", lake).code == 3
     out = done("catalog", "--lake", lake, "--quarantine").out
     assert "BTCUSDT-trades-2024-05-01.zip (trades of binance-futures:BTCUSDT)" in out
     (row,) = done("catalog", "--lake", lake, "--quarantine", "--json").json
-    assert (row["file_name"], row["line"], row["column"]) == ("BTCUSDT-trades-2024-05-01.zip", OFF_BOOK_LINE, "price")
-    assert re.search(rf"^ *{OFF_BOOK_LINE}  price +{row['value']}  off-book print", out, re.MULTILINE)
+    assert (row["file_name"], row["line"], row["column"]) == ("BTCUSDT-trades-2024-05-01.zip", 6, "price")
+    assert re.search(rf"^ *6  price +{row['value']}  must be above zero", out, re.MULTILINE)
     assert "1 row set aside" in out
+    assert "quarantined 1 x must be above zero" in done("catalog", "--lake", lake).out
     assert done("catalog", "--lake", lake, "--quarantine", "--exchange", "binance-spot", "--json").json == []
+
+
+def test_a_print_off_the_book_lands_with_its_flag(lake: Path) -> None:
+    trades = query.trades("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake=open_lake(lake))
+    assert trades.filter("off_book")["trade_id"].to_list() == [OFF_BOOK_ID]
 
 
 def test_a_lake_of_a_newer_version_is_not_touched(copy: Path, market: Market) -> None:
@@ -912,7 +923,6 @@ def test_a_table_that_does_not_fit_the_disk_is_not_written_by_half(lake: Path, t
         (("catalog", "--nonsense"), "No such option: --nonsense"),
         (("demo", "--trades", "10"), "Input should be greater than or equal to 1000"),
         (("demo", "--trades", "many"), "Input should be a valid integer"),
-        (("ingest", "x.zip", "--off-book-limit", "-1"), "Input should be greater than or equal to 0"),
         (("backtest",), "No such command 'backtest'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -924,9 +934,7 @@ def test_a_mistake_in_the_options_shows_the_usage(
     result = run(*arguments)
     assert result.code == 2
     assert result.err.startswith("Usage: pointline")
-    assert f"Error: {fragment}" in result.err.replace("Invalid value for '--trades': ", "").replace(
-        "Invalid value for '--off-book-limit': ", ""
-    )
+    assert f"Error: {fragment}" in result.err.replace("Invalid value for '--trades': ", "")
     assert "Traceback" not in result.err
     assert result.out == ""
     assert list(tmp_path.iterdir()) == []
