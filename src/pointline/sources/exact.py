@@ -10,9 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_DECIMALS = 12
 TOLERANCE = 1e-15
@@ -45,7 +49,7 @@ class Amounts:
     rounded: pl.Series
 
 
-def shortest_decimals(values: np.ndarray, bits: int) -> np.ndarray:
+def shortest_decimals(values: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
     """For each double the double of the shortest decimal that it stands for (see the head of this module), NaN where there is none.
 
     Args:
@@ -60,12 +64,19 @@ def shortest_decimals(values: np.ndarray, bits: int) -> np.ndarray:
                 if not len(open_):
                     return found
                 value = values[open_]
-                count = np.rint(value * 10.0**decimals)
+                count = _nearest_count(value, 10.0**decimals)
                 decimal = count / 10.0**decimals
                 near = np.abs(decimal - value) <= tolerance * np.abs(value)
                 fits = np.abs(count) < (limit if decimals else 2.0**_WHOLE_BITS)
                 found[open_[near & fits]] = decimal[near & fits]
     return found
+
+
+def _nearest_count(value: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """The whole number that divided by `scale` comes nearest; a large product of the two can be rounded to its neighbour."""
+    counts = np.rint(value * scale) + np.array([[0.0], [-1.0], [1.0]])
+    best = np.argmin(np.abs(counts / scale - value), axis=0)
+    return cast("NDArray[np.float64]", np.take_along_axis(counts, best[None], axis=0)[0])
 
 
 def exact_amounts(text: pl.Series, binary: pl.Series | None, dtype: pl.DataType) -> Amounts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
@@ -25,7 +25,7 @@ class _Number(float):
 
     text: str
 
-    def __new__(cls, text: str) -> _Number:
+    def __new__(cls, text: str) -> Self:
         number = super().__new__(cls, text)
         number.text = text
         return number
@@ -93,9 +93,10 @@ def _lines(data: bytes, path: str | None, where: str) -> Records:
     for raw, row in number_lines(data).iter_rows():
         if not raw.strip():
             continue
+        if "\ufffd" in raw:
+            broken.append((row, "line", raw[:80], "holds bytes that are not UTF-8", raw[:RAW_CHARACTERS], True))
+            continue
         try:
-            if "\ufffd" in raw:
-                raise ValueError("the line holds bytes that are not UTF-8")
             value = _DECODER.decode(raw.strip())
             items = _inside(value, path, where) if path or _is_list_of_records(value) else [value]
         except (ValueError, RecursionError, ConfigError) as error:
@@ -190,4 +191,6 @@ def keys_of(records: list[Record]) -> list[str]:
 
 
 def _paths(value: dict[str, Any]) -> list[str]:
-    return [path for key, inner in value.items() for path in (key, *(f"{key}.{p}" for p in (_paths(inner) if isinstance(inner, dict) else ())))]
+    return [
+        path for key, inner in value.items() for path in (key, *(f"{key}.{p}" for p in (_paths(inner) if isinstance(inner, dict) else ())))
+    ]

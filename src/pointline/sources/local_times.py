@@ -74,5 +74,3 @@ def resolved(group: pl.DataFrame, zone: str, *, ties: bool) -> pl.Series:
 def _on_grid(distance_us: pl.Expr, step_us: pl.Expr) -> pl.Expr:
     off = (distance_us + MINUTE_US) % step_us
     return (off <= 2 * MINUTE_US).fill_null(value=False)
-
-

@@ -12,7 +12,7 @@ markPriceUpdate     ``derivative_ticker``  ``E``; ``r`` is the running estimate 
 ==================  =====================  ====================================================================
 
 of spot, USD-M and COIN-M, one at a time or, as those of ``!markPrice@arr``, many in a list; every other message (order book, klines, …)
-is passed over and counted. A row is an update that is read, or a line that is not. A trade whose ``X`` is not MARKET is flagged as off-book.
+is passed over and counted. A row is an update that is read, or a line that is not. A trade whose ``X`` is not MARKET is flagged: off-book.
 Files are plain text or gzip and are read in blocks of `BLOCK_BYTES`, so that memory does not grow with the file or with a line.
 """
 
@@ -269,7 +269,9 @@ class _Recording:
         checks = (
             Check(pl.col("is_json"), "line", pl.col("raw").str.slice(0, 80), "is not valid JSON with plain values"),
             Check(pl.col("odd").is_null(), "line", pl.col("raw").str.slice(0, 80), pl.col("odd")),
-            Check((named | pl.col("e").is_null()) if name == "bookTicker" else named, "line", pl.col("e"), f"is no message of event {name}"),
+            Check(
+                (named | pl.col("e").is_null()) if name == "bookTicker" else named, "line", pl.col("e"), f"is no message of event {name}"
+            ),
             Check(pl.col("s").str.len_bytes() > 0, "symbol", pl.col("s"), "field s must name the instrument"),
             *event.checks,
         )
