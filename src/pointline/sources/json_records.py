@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import polars as pl
 
@@ -35,8 +35,7 @@ class _Ambiguous(dict[str, Any]):
     """An object that names a key twice."""
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One record.
 
     Attributes:
@@ -83,7 +82,10 @@ def read_records(data: bytes, path: str | None, *, lines: bool, where: str) -> R
             if "Extra data" not in str(error):
                 raise SourceError("the file is not JSON", where=where, value=str(error)[:200], hint="copy it again") from error
         else:
-            return _numbered((item, None) for item in _inside(document, path, where))
+            usable: list[Record] = []
+            broken: list[tuple[Any, ...]] = []
+            _sort_out(((row, item, None) for row, item in enumerate(_inside(document, path, where), 1)), usable, broken)
+            return Records(usable, pl.DataFrame(broken, schema=REJECT_SCHEMA, orient="row"))
     return _lines(data, path, where)
 
 
@@ -93,19 +95,20 @@ def _lines(data: bytes, path: str | None, where: str) -> Records:
     for raw, row in number_lines(data).iter_rows():
         if not raw.strip():
             continue
-        if "\ufffd" in raw:
-            broken.append((row, "line", raw[:80], "holds bytes that are not UTF-8", raw[:RAW_CHARACTERS], True))
-            continue
+        reason = "is not valid JSON"
         try:
-            value = _DECODER.decode(raw.strip())
-            items = _inside(value, path, where) if path or _is_list_of_records(value) else [value]
-        except (ValueError, RecursionError, ConfigError) as error:
-            reason = f"has no records at {path}" if isinstance(error, ConfigError) else "is not valid JSON"
-            broken.append((row, "line", raw[:80], reason, raw[:RAW_CHARACTERS], True))
-            continue
-        records = _numbered(((item, raw) for item in items), row)
-        usable += records.usable
-        broken += records.rejects.rows()
+            if "\ufffd" in raw:
+                reason = "holds bytes that are not UTF-8"
+            else:
+                value = _DECODER.decode(raw.strip())
+                items = _inside(value, path, where) if path or _is_list_of_records(value) else [value]
+                _sort_out(((row, item, raw) for item in items), usable, broken)
+                continue
+        except ConfigError:
+            reason = f"has no records at {path}"
+        except (ValueError, RecursionError):
+            pass
+        broken.append((row, "line", raw[:80], reason, raw[:RAW_CHARACTERS], True))
     if not usable and broken:
         raise SourceError("the file is not JSON", where=f"{where}, line {broken[0][0]}", value=broken[0][2], hint="copy it again")
     return Records(usable, pl.DataFrame(broken, schema=REJECT_SCHEMA, orient="row"))
@@ -115,18 +118,15 @@ def _is_list_of_records(value: Any) -> bool:  # noqa: ANN401  # any JSON value
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict | list) for item in value)
 
 
-def _numbered(items: Iterable[tuple[Any, str | None]], line: int | None = None) -> Records:
-    usable: list[Record] = []
-    broken: list[tuple[Any, ...]] = []
-    for number, (value, raw) in enumerate(items, 1):
-        row = number if line is None else line
-        if isinstance(value, (dict, list)) and not isinstance(value, _Ambiguous):
+def _sort_out(items: Iterable[tuple[int, Any, str | None]], usable: list[Record], broken: list[tuple[Any, ...]]) -> None:
+    """Adds each item (its row, value and line) to the usable records or, as `REJECT_SCHEMA` has it, to the broken ones."""
+    for row, value, raw in items:
+        if type(value) in {dict, list}:
             usable.append(Record(row, value, raw))
             continue
         text = json.dumps(value) if raw is None else raw
         reason = "names a key twice" if isinstance(value, _Ambiguous) else "is neither a record nor a list of values"
         broken.append((row, "line", text[:80], reason, text[:RAW_CHARACTERS], True))
-    return Records(usable, pl.DataFrame(broken, schema=REJECT_SCHEMA, orient="row"))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -148,29 +148,35 @@ def _inside(document: Any, path: str | None, where: str) -> list[Any]:  # noqa: 
     return found if isinstance(found, list) else [found]
 
 
-def value_at(record: Record, column: str, names: list[str]) -> tuple[str | None, bool]:
-    """A record's value as text and whether it is a binary float; no text where it has none.
+def column_of(records: list[Record], column: str, names: list[str]) -> tuple[list[str | None], list[bool]]:
+    """A column's values as text, None where a record has none, and which of them are binary floats.
 
     Args:
-        record: the record.
+        records: as many values as `names` where a record is a list.
         column: a key, a dotted path of keys, or one of `names`.
         names: of the places of a list.
     """
-    value: Any = None
-    if isinstance(record.value, list):
-        place = names.index(column)
-        value = record.value[place] if place < len(record.value) else None
-    elif column in record.value:
-        value = record.value[column]
-    elif "." in column:
-        value = record.value
-        for key in column.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-    if value is None or isinstance(value, str):
-        return value, False
-    if isinstance(value, _Number):
-        return value.text, _is_written_out(value)
-    return json.dumps(value), False
+    place = names.index(column) if column in names else -1
+    texts: list[str | None] = []
+    binary: list[bool] = []
+    for record in records:
+        found = record.value[place] if isinstance(record.value, list) else _value_at(record.value, column)
+        is_number = type(found) is _Number
+        texts.append(found if found is None or type(found) is str else found.text if is_number else _as_text(found))
+        binary.append(is_number and _is_written_out(found))
+    return texts, binary
+
+
+def _value_at(value: Any, column: str) -> Any:  # noqa: ANN401  # any JSON value
+    if "." not in column or column in value:
+        return value.get(column)
+    for key in column.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _as_text(value: Any) -> str:  # noqa: ANN401  # any JSON value
+    return str(value) if type(value) is int else json.dumps(value)
 
 
 def _is_written_out(number: _Number) -> bool:
@@ -178,15 +184,12 @@ def _is_written_out(number: _Number) -> bool:
     return len(number.text) <= _SHORT or Decimal(number.text) in {Decimal(repr(float(number))), Decimal(f"{number:.17g}")}
 
 
-def keys_of(records: list[Record]) -> list[str]:
-    """All keys of the records, with the paths of nested ones, in the order in which they appear."""
-    found: dict[str, None] = {}
+def keys_of(records: list[Record], *, nested: bool) -> list[str]:
+    """All keys of the records, on request with the paths of nested ones, in the order in which they appear."""
+    found: dict[str, Any] = {}
     for record in records:
         if isinstance(record.value, dict):
-            for key, value in record.value.items():
-                found[key] = None
-                if isinstance(value, dict):
-                    found.update(dict.fromkeys(f"{key}.{inner}" for inner in _paths(value)))
+            found.update(dict.fromkeys(_paths(record.value)) if nested else record.value)
     return list(found)
 
 

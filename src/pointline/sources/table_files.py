@@ -12,7 +12,7 @@ from pointline.errors import ConfigError, SourceError, nearest
 from pointline.sources.base import REJECT_SCHEMA
 from pointline.sources.checks import Check, number_lines, split_rows
 from pointline.sources.csv_blocks import open_archive
-from pointline.sources.json_records import keys_of, read_records, value_at
+from pointline.sources.json_records import column_of, keys_of, read_records
 from pointline.sources.mapping import TIMES, Mapping, SymbolRule
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class TableFile:
             what = "the records are lists: the mapping has to name their places"
             raise ConfigError(what, where=str(self.mapping_path), expected='column_names = ["…", …]', value=usable[0].text[:80])
         if usable:
-            self._require([*keys_of(usable), *names])
+            self._require([*keys_of(usable, nested=any("." in column for column in self.origins.values())), *names])
         self._require_units()
         odd = [record for record in usable if isinstance(record.value, list) and len(record.value) != len(names)]
         usable = [record for record in usable if isinstance(record.value, dict) or len(record.value) == len(names)]
@@ -124,9 +124,9 @@ class TableFile:
             "raw": pl.Series([record.text for record in usable], dtype=pl.String),
         }
         for name, column in self.origins.items():
-            values = [value_at(record, column, names) for record in usable]
-            columns[text_of(name)] = pl.Series([value for value, _ in values], dtype=pl.String)
-            columns[binary_of(name)] = pl.Series([binary for _, binary in values], dtype=pl.Boolean)
+            texts, binary = column_of(usable, column, names)
+            columns[text_of(name)] = pl.Series(texts, dtype=pl.String)
+            columns[binary_of(name)] = pl.Series(binary, dtype=pl.Boolean)
         return pl.DataFrame(columns), rejects
 
     def _csv(self, data: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
