@@ -64,17 +64,14 @@ def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataF
     """A repeated id with the same content is dropped and counted; with other content it is set aside.
 
     The time of receipt is no content: of one trade that two connections received, the row received first stays, which is the first in
-    time order. An aggregated row shares no numbers with single trades; trades that have text ids only are told apart by these.
+    time order.
     """
     nothing = pl.DataFrame(schema=REJECT_SCHEMA)
     key = frame[identity[0]]
     if len(identity) == 1 and key.null_count() == 0 and bool((key.diff().drop_nulls() > 0).all()):
         return frame, nothing, 0
-    if "text_id" in frame.columns and key.null_count() == len(key):
-        identity = ["text_id"]
     known = pl.all_horizontal(pl.col(identity).is_not_null())
-    groups = [*identity, *([pl.col("first_trade_id").is_null().alias("_single")] if "first_trade_id" in frame.columns else [])]
-    repeated = frame.select(~pl.struct(groups).is_first_distinct() & known).to_series()
+    repeated = frame.select(~pl.struct(identity).is_first_distinct() & known).to_series()
     if not repeated.any():
         return frame, nothing, 0
     content = [name for name in frame.columns if name not in {"source_row", "ts_local_us"}]
