@@ -34,30 +34,40 @@ app = typer.Typer(
 LakeOption = Annotated[str | None, typer.Option("--lake", help="The lake's folder; else POINTLINE_LAKE, else ./lake.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
+_RESULT_SAYS_NO = 1
+_DATA_REFUSED = 3
+_SYSTEM_FAILED = 5
 _INTERRUPTED = 130  # what typer returns for Ctrl-C
 
 
 def main() -> None:
-    """Runs the command line; every error a user can cause is printed without a traceback and exits with 2."""
+    """Runs the command line; every error a user can cause is printed without a traceback.
+
+    Exit codes: 0 done (flagged or superseded rows included), 1 the result says no, 2 wrong usage, 3 data refused or rows quarantined,
+    4 the lake is busy, 5 the system failed, 130 interrupted.
+    """
     gc.set_threshold(100_000, 50, 100)  # looking again and again through what imports leave takes a tenth of the start-up
     try:
         code = app(standalone_mode=False, prog_name="pointline")
     except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
     except PointlineError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except OSError as error:
         refused = "the system refused to read or write"
         hint = "check the place and your rights to it"
-        _fail(str(PointlineError(refused, where=error.filename, value=error.strerror or str(error), hint=hint)))
+        _fail(str(PointlineError(refused, where=error.filename, value=error.strerror or str(error), hint=hint)), _SYSTEM_FAILED)
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         show = getattr(error, "show", None)  # a mistake in the command's own options, which typer explains
         if callable(show):
             show()
             sys.exit(2)
-        _fail(f"unexpected {type(error).__name__}: {error}\n  hint:     a defect of pointline: please report it with the command")
+        _fail(
+            f"unexpected {type(error).__name__}: {error}\n  hint:     a defect of pointline: please report it with the command",
+            _SYSTEM_FAILED,
+        )
     if code == _INTERRUPTED:
-        _fail("interrupted; what was finished is stored, run the same command again to go on")
+        _fail("interrupted; what was finished is stored, run the same command again to go on", _INTERRUPTED)
     if code:
         sys.exit(code)
 
@@ -66,9 +76,9 @@ def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _console() -> Console:
@@ -178,7 +188,7 @@ def ingest(
     if problems:
         raise_all = "\n".join(f"error: {report.problem}" for report in problems)
         sys.stderr.write(raise_all + "\n")
-        raise typer.Exit(2)
+        raise typer.Exit(_DATA_REFUSED)
 
 
 _ARCHIVE_SUFFIXES = (".zip", ".csv", ".gz", ".json", ".jsonl", ".dat", ".parquet", ".feather", ".arrow", ".log", ".txt")
@@ -267,6 +277,83 @@ def catalog(
         _print_json(found)
     else:
         _print(catalog_view(found))
+
+
+@app.command(short_help="Compares the whole lake with what was written.")
+def verify(lake: LakeOption = None, json_output: JsonOption = False) -> None:
+    """Reads every file of the lake: content against names, totals, logs, manifest; exits with 1 where something is wrong.
+
+    Example: pointline verify --lake lake
+    """
+    from dataclasses import asdict
+
+    from pointline.lake.store import open_lake
+    from pointline.lake.verify import verify as run
+    from pointline.report.upkeep import verdict_view
+
+    verdict = run(open_lake(lake))
+    if json_output:
+        _print_json(asdict(verdict))
+    else:
+        _print(verdict_view(verdict))
+    if verdict.problems:
+        raise typer.Exit(_RESULT_SAYS_NO)
+
+
+@app.command(short_help="Restores a damaged lake from the archive files behind it.")
+def repair(
+    archives: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder to search for archive files that are no longer where they were; may be repeated.", show_default=False),
+    ] = None,
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Rebuilds logs from the data files and reads again the archive files behind lost rows; exits with 1 where something stays wrong.
+
+    Example: pointline repair --archives ~/vision --lake lake
+    """
+    from dataclasses import asdict
+
+    from pointline.lake.repair import repair as run
+    from pointline.lake.store import open_lake
+    from pointline.report.upkeep import repaired_view
+    from pointline.sources.families import all_sources
+
+    done = run(open_lake(lake), all_sources, archives or ())
+    if json_output:
+        _print_json(asdict(done))
+    else:
+        _print(repaired_view(done))
+    if done.after.problems or done.missing:
+        raise typer.Exit(_RESULT_SAYS_NO)
+
+
+@app.command(short_help="Removes replaced files and shows what every table takes.")
+def maintain(
+    grace: Annotated[str, typer.Option(help="Files that were replaced less long ago stay for readers.")] = "1h",
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Removes replaced data files and what killed runs left behind, and shows the sizes of all tables.
+
+    Example: pointline maintain --grace 1h --lake lake
+    """
+    from dataclasses import asdict
+
+    from pointline.clock import to_duration_us
+    from pointline.lake.durable import single_writer
+    from pointline.lake.maintenance import maintain as run
+    from pointline.lake.store import open_lake
+    from pointline.report.upkeep import sizes_view
+
+    opened = open_lake(lake)
+    with single_writer(opened.root):
+        sizes = run(opened, to_duration_us(grace, name="--grace"))
+    if json_output:
+        _print_json([asdict(size) for size in sizes])
+    else:
+        _print(sizes_view(sizes))
 
 
 @app.command()

@@ -7,7 +7,7 @@ can print them without a traceback. Each also derives from the closest builtin.
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,13 @@ class PointlineError(Exception):
         value: the offending value, shown with `repr`.
         expected: what would have been accepted.
         hint: what the user can do next.
+
+    Attributes:
+        exit_code: what the command line exits with: 1 the result says no, 2 wrong usage, 3 data refused or rows quarantined, 4 the
+            lake is busy, 5 the system failed.
     """
+
+    exit_code: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -70,9 +76,23 @@ class ConfigError(PointlineError, ValueError):
 class SourceError(PointlineError, ValueError):
     """An archive file cannot be trusted or parsed; nothing of it was stored."""
 
+    exit_code = 3
+
 
 class LakeError(PointlineError, RuntimeError):
     """The lake cannot be read or written as it stands."""
+
+    exit_code = 5
+
+
+class DamageError(LakeError):
+    """A file of the lake is missing or is not what was written."""
+
+
+class BusyError(LakeError):
+    """Another process is writing to the lake."""
+
+    exit_code = 4
 
 
 class LakeVersionError(LakeError):
@@ -119,6 +139,8 @@ class VenueRuleError(PointlineError, LookupError):
 
 class AmountOverflowError(PointlineError, OverflowError):
     """An integer amount does not fit its accumulator; nothing wrapped."""
+
+    exit_code = 3
 
 
 class MissingExtraError(PointlineError, ImportError):

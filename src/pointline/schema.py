@@ -7,12 +7,16 @@ first of month where `Table.monthly`). Within a partition rows are sorted by ``t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import polars as pl
 
 FORMAT_VERSION = 2
 PARTITION_COLUMNS = ("exchange", "symbol", "date")
+RESERVE = "_reserve"
+"""Behind a table's name: the table of the rows that do not serve at present, because another file tells the same better."""
+
 
 CLOCK: dict[str, pl.DataType] = {"ts_local_us": pl.Int64(), "ts_event_us": pl.Int64()}
 PRICE = pl.Decimal(38, 12)
@@ -29,6 +33,7 @@ class Table:
         amounts: parsed float column -> (stored integer column, ``"price"`` or ``"qty"`` scale).
         delta: columns that are Parquet DELTA_BINARY_PACKED encoded (sorted or nearly so); the others are dictionary encoded.
         identity: columns that make a row a duplicate of another of the same instrument.
+        period: the column whose time says whether a row belongs to its file's declared period.
         monthly: the partition holds a calendar month instead of a day.
         continuous: ``trade_id`` is expected to rise by one from row to row.
     """
@@ -41,6 +46,7 @@ class Table:
     delta: tuple[str, ...] = ("ts_local_us", "ts_event_us", "source_row")
     monthly: bool = False
     continuous: bool = False
+    period: str = "ts_event_us"
 
 
 _SOURCE_ROW: dict[str, pl.DataType] = {"source_row": pl.Int64()}
@@ -177,6 +183,7 @@ def candles(interval: str, price: str = "trade") -> Table:
         identity=("start_us",),
         delta=("ts_local_us", "ts_event_us", "start_us", "source_row"),
         monthly=True,
+        period="start_us",
     )
 
 
@@ -184,15 +191,16 @@ _FIXED = {t.name: t for t in (TRADES, QUOTES, DERIVATIVE_TICKER, FUNDING, OPEN_I
 
 
 def table(name: str) -> Table:
-    """The table of that name.
+    """The table of that name; of a reserve, the table that it stands beside.
 
     Raises:
         KeyError: there is no such kind.
     """
-    if name in _FIXED:
-        return _FIXED[name]
-    prefix, found, interval = name.rpartition("candles_")
+    kind = name.removesuffix(RESERVE)
+    if kind in _FIXED:
+        return _FIXED[kind]
+    prefix, found, interval = kind.rpartition("candles_")
     price = prefix.rstrip("_") or "trade"
-    if found and interval and price in {"trade", "mark", "index", "premium"}:
+    if found and re.fullmatch(r"[1-9]\d*(s|m|h|d|w|mo)", interval) and price in {"trade", "mark", "index", "premium"}:
         return candles(interval, price)
     raise KeyError(name)

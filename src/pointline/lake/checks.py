@@ -20,14 +20,12 @@ class Checked:
         rejects: rows for quarantine.
         duplicates: repeats that were dropped.
         out_of_order: rows earlier than the row above them.
-        ids: smallest and largest trade id and how many there are; None without ids.
     """
 
     frame: pl.DataFrame
     rejects: pl.DataFrame
     duplicates: int
     out_of_order: int
-    ids: tuple[int, int, int] | None
 
     @property
     def rows(self) -> int:
@@ -42,22 +40,25 @@ def check_rows(frame: pl.DataFrame, kind: str) -> Checked:
         frame: parsed rows in file order.
         kind: table name.
     """
-    identity = list(schema.table(kind).identity)
     out_of_order = int((frame["ts_local_us"].diff() < 0).sum())
     if out_of_order:
         frame = frame.sort("ts_local_us", maintain_order=True)
-    frame, rejects, duplicates = _without_repeats(frame, identity)
-    ids = _id_span(frame) if schema.table(kind).continuous else None
+    frame, rejects, duplicates = _of_each_identity(frame, kind)
     if kind == "trades":
         frame = flag_off_book(frame)
-    return Checked(frame, rejects, duplicates, out_of_order, ids)
+    return Checked(frame, rejects, duplicates, out_of_order)
 
 
-def _id_span(frame: pl.DataFrame) -> tuple[int, int, int] | None:
-    ids = frame["trade_id"]
-    if ids.is_empty() or ids.null_count():
-        return None
-    return int(ids.min()), int(ids.max()), len(ids)  # type: ignore[arg-type]
+def _of_each_identity(frame: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Drops repeats among rows that one kind of id tells apart: numbers of trades, numbers of aggregated trades, text."""
+    identity = list(schema.table(kind).identity)
+    if not schema.table(kind).continuous or frame["first_trade_id"].null_count() + frame["text_id"].null_count() == 2 * frame.height:
+        return _without_repeats(frame, identity)
+    aggregated, text = pl.col("first_trade_id").is_not_null(), pl.col("text_id").is_not_null()
+    groups = [(aggregated, identity), (~aggregated & text, ["text_id"]), (~aggregated & ~text, identity)]
+    parts = [_without_repeats(part, own) for mask, own in groups if not (part := frame.filter(mask)).is_empty()]
+    kept = pl.concat([part for part, _, _ in parts]).sort("ts_local_us", "source_row", maintain_order=True)
+    return kept, pl.concat([rejects for _, rejects, _ in parts]), sum(count for _, _, count in parts)
 
 
 def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataFrame, pl.DataFrame, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,14 +12,19 @@ import polars as pl
 from pointline import schema
 from pointline.errors import LakeError
 from pointline.lake.durable import disk_errors, make_folder, sync
-from pointline.lake.store import stored_columns
+from pointline.lake.rows import scan_rows
+from pointline.lake.store import is_market, stored_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from deltalake import Schema
 
     from pointline.lake.store import Lake
+
+
+_CONFIGURATION: Mapping[str, str | None] = {"delta.enableExpiredLogCleanup": "false"}  # the book holds a sum over all entries
 
 
 @dataclass(frozen=True)
@@ -31,62 +36,50 @@ class NewFile:
         partition: value of each partition column; empty for tables without partitions.
         rows: row count.
         bounds: column -> (smallest, largest), for readers that prune.
+        staged: where it was written, relative to the lake; empty where it is in its place.
     """
 
     path: str
     partition: dict[str, str]
     rows: int
-    bounds: dict[str, tuple[int, int]]
+    bounds: dict[str, tuple[int, int]] = field(default_factory=dict)
+    staged: str = ""
 
 
-def market_schema(kind: str) -> Schema:
-    """Delta schema of a market table."""
-    from deltalake import Schema
+@dataclass
+class Change:
+    """Files of one table that become live and files that are live no more."""
 
-    columns = {**stored_columns(kind), "exchange": pl.String(), "symbol": pl.String(), "date": pl.Date()}
-    return Schema.from_arrow(pl.DataFrame(schema=columns).to_arrow().schema)
+    added: list[NewFile] = field(default_factory=list)
+    removed: list[NewFile] = field(default_factory=list)
 
 
-def commit(lake: Lake, kind: str, added: list[NewFile], removed: list[NewFile]) -> None:
-    """Makes `added` live and `removed` dead in one durable transaction.
+def commit(lake: Lake, name: str, change: Change) -> None:
+    """Makes a change of one table in one durable transaction; the files are in their places.
 
     Raises:
-        LakeError: the disk is full, or another writer changed the same partitions.
+        LakeError: the disk is full, or the log cannot be written.
     """
-    _commit(lake, kind, market_schema(kind), list(schema.PARTITION_COLUMNS), added, removed)
-
-
-def append_rows(lake: Lake, name: str, frame: pl.DataFrame, file_name: str) -> None:
-    """Adds one small Parquet file to a table without partitions; adding the same file name again changes nothing."""
-    from deltalake import Schema
-
-    from pointline.lake.durable import STAGING, write_atomically
-
-    path = lake.table_path(name) / file_name
-    write_atomically(path, frame.write_parquet, through=lake.root / STAGING)
-    _commit(lake, name, Schema.from_arrow(frame.clear().to_arrow().schema), [], [NewFile(file_name, {}, frame.height, {})], [])
-
-
-def _commit(lake: Lake, name: str, delta_schema: Schema, partition_by: list[str], added: list[NewFile], removed: list[NewFile]) -> None:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
     from deltalake.transaction import AddAction, RemoveAction
 
     folder = lake.table_path(name)
     with disk_errors(folder):
+        partition_by = list(schema.PARTITION_COLUMNS) if is_market(name.removesuffix(schema.RESERVE)) else []
         table = lake.delta(name)
+        delta_schema = _shape(lake, name, change) if table is None else table.schema()
         if table is None:
             make_folder(folder)
-            DeltaTable.create(str(folder), schema=delta_schema, partition_by=partition_by)
+            DeltaTable.create(str(folder), schema=delta_schema, partition_by=partition_by, configuration=_CONFIGURATION)
             _sync_log(folder)
             table = DeltaTable(str(folder))
-        kept = {file.path for file in added}
         actions: list[AddAction | RemoveAction] = [
-            AddAction(f.path, (folder / f.path).stat().st_size, dict(f.partition), 0, data_change=True, stats=_stats(f)) for f in added
+            AddAction(f.path, (folder / f.path).stat().st_size, dict(f.partition), 0, data_change=True, stats=_stats(f))
+            for f in change.added
         ]
-        now_ms = time.time_ns() // 1_000_000  # vacuum keeps replaced files for its retention from here on
-        dead = [f for f in removed if f.path not in kept]
-        actions += [RemoveAction(f.path, True, now_ms, partition_values=dict(f.partition)) for f in dead]  # noqa: FBT003
+        now_ms = time.time_ns() // 1_000_000  # replaced files stay for readers for a while from here on
+        actions += [RemoveAction(f.path, True, now_ms, partition_values=dict(f.partition)) for f in change.removed]  # noqa: FBT003
         try:
             table.create_write_transaction(actions, mode="append", schema=delta_schema, partition_by=partition_by)
         except DeltaError as error:
@@ -94,6 +87,17 @@ def _commit(lake: Lake, name: str, delta_schema: Schema, partition_by: list[str]
                 "the lake refused the change; it is as it was", where=str(folder), value=str(error), hint="run the same command again"
             ) from error
         _sync_log(folder)
+
+
+def _shape(lake: Lake, name: str, change: Change) -> Schema:
+    """Delta schema of a new table: that of its kind, else that of its first file."""
+    from deltalake import Schema
+
+    if is_market(name.removesuffix(schema.RESERVE)):
+        columns = {**stored_columns(name), "exchange": pl.String(), "symbol": pl.String(), "date": pl.Date()}
+        return Schema.from_arrow(pl.DataFrame(schema=columns).to_arrow().schema)
+    empty = scan_rows(lake.table_path(name) / change.added[0].path).limit(0).collect()
+    return Schema.from_arrow(empty.to_arrow().schema)
 
 
 def _stats(file: NewFile) -> str:
@@ -110,7 +114,8 @@ def _stats(file: NewFile) -> str:
 def _sync_log(folder: Path) -> None:
     log = folder / "_delta_log"
     newest = max((p for p in log.iterdir() if p.suffix == ".json"), default=None)
-    if newest is not None:
-        sync(newest)
+    for path in (newest, *log.glob("*.checkpoint*.parquet"), log / "_last_checkpoint"):
+        if path is not None and path.is_file():
+            sync(path)
     sync(log)
     sync(folder)

@@ -6,9 +6,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 from typing import TYPE_CHECKING
 
-from pointline.errors import LakeError
+from pointline.errors import BusyError, LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ STAGING = ".staging"  # folder of a lake for what is not finished; emptied when 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_atomically(path: Path, write: Callable[[Path], None], *, through: Path | None = None) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], *, through: Path | None = None) -> None:
     """Lets `write` make a file, then puts it at `path` whole, durably, or not at all.
 
     Args:
@@ -41,6 +42,24 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, through: Path
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def place(staged: Path, path: Path) -> None:
+    """Moves a finished, synced file to its place, durably; another disk gets a copy first. A file that is there already stays.
+
+    Raises:
+        LakeError: the disk is full.
+    """
+    make_folder(path.parent)
+    with disk_errors(path):
+        try:
+            staged.replace(path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            write_atomically(path, lambda temporary: shutil.copyfile(staged, temporary))
+            staged.unlink()
+        sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -86,7 +105,7 @@ def single_writer(root: Path) -> Iterator[None]:
     """Holds the lake's write lock; the operating system frees it even after kill -9.
 
     Raises:
-        LakeError: another process is writing.
+        BusyError: another process is writing.
     """
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("a+") as lock:
@@ -94,7 +113,7 @@ def single_writer(root: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.seek(0)
-            raise LakeError(
+            raise BusyError(
                 "another process is writing to this lake",
                 where=str(root),
                 value=f"process {lock.read().strip() or 'unknown'}",

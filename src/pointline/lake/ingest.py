@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
-from pointline import clock, schema
-from pointline.errors import ConfigError, PointlineError, SourceError
-from pointline.lake.checks import check_rows
-from pointline.lake.delta_log import NewFile, append_rows, commit
+from pointline import schema
+from pointline.clock import DAY_US, time_text
+from pointline.errors import ConfigError, LakeError, PointlineError, SourceError
+from pointline.lake.delta_log import Change
 from pointline.lake.durable import STAGING, single_writer
-from pointline.lake.lane import Lane
+from pointline.lake.instrument_table import Snapshot, read_snapshot
+from pointline.lake.journal import carry_out, finish, is_pending, stage_rows
+from pointline.lake.landing import Landing
+from pointline.lake.maintenance import remove_dead, remove_left_behind
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
-from pointline.lake.partition import Feed, encode, file_id, partition_path, write_partition
-from pointline.lake.rows import decode_frame, scan_rows
+from pointline.lake.partition import Feed, file_id
 from pointline.lake.spool import Slot, Spool
-from pointline.lake.store import PartitionFile
-from pointline.sources.base import REJECT_SCHEMA
+from pointline.sources.base import REJECT_SCHEMA, Identity
 from pointline.sources.exchange_info import recognise_exchange_info
 from pointline.sources.inflate import ahead
 
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pointline.lake.checks import Checked
+    from pointline.lake.landing import Landed
     from pointline.lake.store import Lake
-    from pointline.sources.base import Batch, Hints, Identity, Source
+    from pointline.sources.base import Batch, Hints, Source
 
 _NUMBERS = itertools.count()  # of the files read by this process: two of them may be the same file, named twice
+_NEW = "new"  # folder of the data files that are to become live
+REACH_US = DAY_US
+"""Rows further than this outside their file's declared period are quarantined; nearer ones land on their own day."""
 
 
 @dataclass
@@ -48,9 +52,22 @@ class FileReport:
 
     Attributes:
         path: the file.
-        outcome: landed | unchanged | shadowed | instruments | failed | unknown.
-        rows_read, rows_landed, rows_quarantined, duplicates, missing_ids: counts.
+        outcome: landed | superseded (other files tell all of it better) | quarantined (no row could land) | empty | unchanged |
+            instruments | failed | unknown.
+        rows_read: the sum of the counts that follow; each row is counted once.
+        rows_landed: rows that serve.
+        rows_flagged: rows that serve as off-book prints: visible, but not in bars.
+        duplicates: repeats inside the file.
+        rows_superseded: rows that other files tell better; they are kept in reserve.
+        rows_quarantined: rows set aside with a reason.
+        rows_skipped: rows of other instruments or events, passed over.
+        rounded: amounts that were put right to the shortest decimal.
+        displaced: rows of other files that served until now.
+        missing_ids: ids missing in the days that the file feeds.
+        out_of_order: rows earlier than the row above them.
         file_bytes: size of the archive file.
+        kinds: tables that changed.
+        conflicts: contradictions with other files, in words.
         problem: first malformed row, or why the file failed; None when all is well.
     """
 
@@ -58,12 +75,18 @@ class FileReport:
     outcome: str
     rows_read: int = 0
     rows_landed: int = 0
-    rows_quarantined: int = 0
+    rows_flagged: int = 0
     duplicates: int = 0
+    rows_superseded: int = 0
+    rows_quarantined: int = 0
+    rows_skipped: int = 0
+    rounded: int = 0
+    displaced: int = 0
     missing_ids: int = 0
     out_of_order: int = 0
     file_bytes: int = 0
     kinds: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
     problem: str | None = None
 
 
@@ -74,27 +97,12 @@ class _Tally:
     ranks: dict[tuple[str, str, str], int] = field(default_factory=dict)
     clocks: dict[str, str] = field(default_factory=dict)
     rejects: list[tuple[str, str, str, pl.DataFrame]] = field(default_factory=list)
-    landed: int = 0
-    duplicates: int = 0
-    missing_ids: int = 0
-    set_aside: int = 0
-    out_of_order: int = 0
-    ids: dict[tuple[str, str, str], list[tuple[int, int, int]]] = field(default_factory=dict)
-    partitions: list[str] = field(default_factory=list)
-    shadowed: int = 0
+    skipped: int = 0
+    rounded: int = 0
 
     def reject(self, kind: str, exchange: str, symbol: str, rows: pl.DataFrame) -> None:
         if not rows.is_empty():
             self.rejects.append((kind, exchange, symbol, rows))
-
-    def count(self, slot: Slot, checked: Checked | Lane) -> None:
-        """Adds what the checks of one partition found."""
-        self.duplicates += checked.duplicates
-        self.out_of_order += checked.out_of_order
-        if checked.ids is not None:
-            self.ids.setdefault(slot[:3], []).append(checked.ids)
-        if not isinstance(checked, Lane):
-            self.reject(*slot[:3], checked.rejects)
 
 
 def ingest(
@@ -115,19 +123,38 @@ def ingest(
         progress: called after each file.
 
     Raises:
-        LakeError: another process is writing, or the disk is full.
+        BusyError: another process is writing.
+        LakeError: the disk is full, or the lake is damaged.
+        ConfigError: the assumed latency is a day or more.
     """
+    if not 0 <= hints.latency_us < DAY_US:
+        raise ConfigError("the assumed latency cannot be used", value=f"{hints.latency_us} us", expected="0 or more, less than a day")
     reports = []
     threading.Thread(target=importlib.import_module, args=("deltalake.transaction",)).start()  # ready when it is needed
     with single_writer(lake.root):
+        finish(lake)
         shutil.rmtree(lake.root / STAGING, ignore_errors=True)
+        remove_left_behind(lake.root)
+        remove_dead(lake)
         manifest = Manifest(lake)
         for work in ahead(_read(lake, manifest, path, sources, hints) for path in paths):
-            report = work if isinstance(work, FileReport) else _store(lake, manifest, work)
+            if isinstance(work, _Known) and not _is_held(lake, work.entry):
+                work = _read(lake, manifest, work.path, sources, hints, again=True)  # noqa: PLW2901 - the same file
+            report = _settle(lake, manifest, work)
             reports.append(report)
             if progress is not None:
                 progress(report)
     return reports
+
+
+def read_again(lake: Lake, path: Path, *, sources: Sequence[Source], hints: Hints) -> FileReport:
+    """Reads a file and stores its rows although the lake may know it; the caller holds the lake's lock.
+
+    Raises:
+        LakeError: the disk is full, or the lake is damaged.
+    """
+    manifest = Manifest(lake)
+    return _settle(lake, manifest, _read(lake, manifest, path, sources, hints, again=True))
 
 
 @dataclass(frozen=True)
@@ -137,8 +164,8 @@ class _Work:
     Attributes:
         path, source, identity, hints: the file and how it is read.
         digest, options: its version.
-        before: the manifest's row of its predecessor when it was read.
         spool, tally: its rows, and what was counted; closed by whoever stores them.
+        again: store it although the lake may know it.
     """
 
     path: Path
@@ -147,43 +174,62 @@ class _Work:
     hints: Hints
     digest: str
     options: str
-    before: dict[str, Any] | None
     spool: Spool
     tally: _Tally
+    again: bool
+
+    @property
+    def key(self) -> str:
+        """What a later version of the file replaces."""
+        return self.identity.key(self.digest)
+
+    @property
+    def feed(self) -> Feed:
+        """The file as partitions name it; rank, clock and rows differ by table."""
+        return Feed(self.key, self.digest, self.options, 0, "", self.path.name, self.identity.declared_us)
 
 
-def _read(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints) -> FileReport | _Work:
+@dataclass(frozen=True)
+class _Known:
+    """An archive file of which the manifest tells, as it is.
+
+    Attributes:
+        path: the file.
+        entry: its row of the manifest.
+    """
+
+    path: Path
+    entry: dict[str, Any]
+
+
+_Read: TypeAlias = "FileReport | Snapshot | _Known | _Work"
+
+
+def _read(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints, *, again: bool = False) -> _Read:
     """Reads one file while its predecessor is being stored; a report where there is nothing to store."""
     try:
-        return _read_or_raise(lake, manifest, path, sources, hints)
-    except (SourceError, ConfigError, ArithmeticError, OSError) as error:
+        return _read_or_raise(lake, manifest, path, sources, hints, again=again)
+    except LakeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one odd file never ends the run
         return _failure(path, error)
 
 
 def _failure(path: Path, error: Exception) -> FileReport:
-    """The report of a file that cannot be stored.
-
-    Raises:
-        Exception: the error itself where it is none that a file can cause.
-    """
-    if isinstance(error, OSError) and not isinstance(error, PointlineError):
-        error = SourceError("the file cannot be read", value=str(error), hint="check the path, its permissions and the disk")
+    """The report of a file that cannot be stored."""
     if not isinstance(error, PointlineError):
-        raise error
+        told = f"{type(error).__name__}: {error}"[:300]
+        error = SourceError("the file cannot be read", value=told, hint="check the path, its permissions and the disk")
     error.where = error.where or str(path)
     return FileReport(path, "failed", file_bytes=path.stat().st_size if path.is_file() else 0, problem=str(error))
 
 
-def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints) -> FileReport | _Work:
+def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints, *, again: bool) -> _Read:
     if not path.is_file():
         raise SourceError("there is no such file", where=str(path), expected="an archive file or a folder of them", hint="check the path")
     size = path.stat().st_size
     if recognise_exchange_info(path):
-        from pointline.lake.instrument_table import add_exchange_info
-
-        count = add_exchange_info(lake, path)
-        outcome = "instruments" if count else "unchanged"
-        return FileReport(path, outcome, rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+        return read_snapshot(path)
     source, identity = next(((s, found) for s in sources if (found := s.recognise(path, hints)) is not None), (None, None))
     if source is None or identity is None:
         return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
@@ -193,28 +239,75 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         digest = hashing.submit(_verified_sha256, path)
         key = identity.key("" if identity.period else digest.result())
         before = manifest.current(key)
-        if before is not None and before["options"] == options and before["sha256"] == digest.result():
-            return FileReport(path, "unchanged", rows_read=before["rows_read"], rows_landed=before["rows_landed"], file_bytes=size)
+        if not again and before is not None and before["options"] == options and before["sha256"] == digest.result():
+            return _Known(path, before)
         spool = Spool(lake.root / STAGING / f"{os.getpid()}-{next(_NUMBERS)}", file_id(key))
         tally = _Tally()
         try:
             try:
-                _fill(spool, tally, source.read(path, identity, hints))
+                _fill(spool, tally, source.read(path, identity, hints), identity)
             finally:
                 digest.result()  # a wrong checksum explains whatever else was found
         except BaseException:
             spool.close()
             raise
-    return _Work(path, source, identity, hints, digest.result(), options, before, spool, tally)
+    return _Work(path, source, identity, hints, digest.result(), options, spool, tally, again)
 
 
-def _fill(spool: Spool, tally: _Tally, batches: Iterator[Batch]) -> None:
+def _is_held(lake: Lake, entry: dict[str, Any]) -> bool:
+    """Whether every partition that a file's rows went to is there; rows that are gone are read again."""
+    for name in entry["partitions"]:
+        slot = Slot(*name.split("/"))
+        kinds = (slot.kind, slot.kind + schema.RESERVE)
+        if not any(path.is_file() for kind in kinds for path in lake.partition_paths(kind, slot.exchange, slot.symbol, slot.date)):
+            return False
+    return True
+
+
+def _unchanged(lake: Lake, manifest: Manifest, path: Path, entry: dict[str, Any]) -> FileReport:
+    """The report of a file that is in the lake already: what it said when it landed."""
+    counts = {name: entry[name] for name in (*_COUNTS, "rounded", "file_bytes")}
+    problem = _first_problem(manifest.quarantine_of(lake, entry["entry"]), path) if entry["rows_quarantined"] else None
+    return FileReport(path, "unchanged", **counts, problem=problem)
+
+
+_COUNTS = ("rows_read", "rows_landed", "rows_flagged", "duplicates", "rows_superseded", "rows_quarantined", "rows_skipped")
+
+
+def _fill(spool: Spool, tally: _Tally, batches: Iterator[Batch], identity: Identity) -> None:
     for batch in batches:
         tally.clocks[batch.kind] = batch.clock
+        tally.skipped += batch.skipped
+        tally.rounded += batch.rounded
         tally.reject(batch.kind, batch.exchange, batch.symbol, batch.rejects)
-        if schema.table(batch.kind).continuous:
-            tally.set_aside += int((~batch.rejects["fatal"]).sum())
-        _hold(spool, tally, batch)
+        frame, far = _within_reach(batch, identity)
+        tally.reject(batch.kind, batch.exchange, batch.symbol, far)
+        if not frame.is_empty():
+            tally.ranks[batch.kind, batch.exchange, batch.symbol] = batch.rank
+            spool.add(batch.kind, batch.exchange, batch.symbol, frame)
+
+
+def _within_reach(batch: Batch, identity: Identity) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that lie no more than a day outside the file's declared period, and rejects for the others."""
+    declared, column = identity.declared_us, schema.table(batch.kind).period
+    nothing = pl.DataFrame(schema=REJECT_SCHEMA)
+    if declared is None or batch.frame.is_empty():
+        return batch.frame, nothing
+    start, end = declared[0] - REACH_US, declared[1] + REACH_US
+    times = batch.frame[column]
+    if int(times.min()) >= start and int(times.max()) < end:  # type: ignore[arg-type]
+        return batch.frame, nothing
+    near = pl.col(column).is_between(start, end, closed="left")
+    far = batch.frame.filter(~near)
+    rejects = far.select(
+        line=pl.col("source_row"),
+        column=pl.lit(column),
+        value=pl.Series([time_text(us) for us in far[column].to_list()], dtype=pl.String),
+        reason=pl.lit(f"lies more than a day outside {identity.period}, the period of its file"),
+        raw=pl.lit(None, dtype=pl.String),
+        fatal=pl.lit(value=True),
+    )
+    return batch.frame.filter(near), rejects
 
 
 def _unknown(path: Path, sources: Sequence[Source]) -> str:
@@ -227,226 +320,181 @@ def _unknown(path: Path, sources: Sequence[Source]) -> str:
     return str(error)
 
 
-def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
-    """Stores a file that was read.
+def _settle(lake: Lake, manifest: Manifest, work: _Read) -> FileReport:
+    """Stores what was read.
 
     Raises:
         LakeError: the lake cannot be written; it is as before.
     """
-    path, identity, digest, options, spool, tally = work.path, work.identity, work.digest, work.options, work.spool, work.tally
-    key = identity.key(digest)
-    size = path.stat().st_size
+    if isinstance(work, FileReport):
+        return work
+    if isinstance(work, _Known):
+        return _unchanged(lake, manifest, work.path, work.entry)
+    if isinstance(work, Snapshot):
+        return _store_snapshot(lake, manifest, work)
     try:
-        before = manifest.current(key)
-        if before is not work.before and before is not None and (before["sha256"], before["options"]) == (digest, options):
-            return FileReport(path, "unchanged", file_bytes=size)  # named twice
-        rows_read = spool.rows_read + sum(rows.height for *_, rows in tally.rejects)
-        held = set(before["partitions"]) if before else set()
-        changes = _land(lake, spool, tally, (key, digest, options), held)
+        return _store(lake, manifest, work)
     except (SourceError, ConfigError, ArithmeticError) as error:
-        return _failure(path, error)
+        return _failure(work.path, error)
     finally:
-        spool.close()
-    quarantined = _quarantine(lake, tally, identity, digest, path.name)
-    for kind, (added, removed) in changes.items():
-        commit(lake, kind, added, removed)
-    tally.missing_ids = max(0, sum(_missing(spans) for spans in tally.ids.values()) - tally.set_aside)
-    counts = {
-        "outcome": "shadowed" if tally.shadowed and not tally.landed else "landed",
-        "rows_read": rows_read,
-        "rows_landed": tally.landed,
-        "rows_quarantined": quarantined.height,
-        "duplicates": tally.duplicates,
-        "missing_ids": tally.missing_ids,
-        "out_of_order": tally.out_of_order,
-        "file_bytes": size,
+        work.spool.close()
+        if not is_pending(lake):  # else the next writer needs what was staged
+            shutil.rmtree(lake.root / STAGING / _NEW, ignore_errors=True)
+
+
+def _store_snapshot(lake: Lake, manifest: Manifest, snapshot: Snapshot) -> FileReport:
+    """Stores a list of instruments, which has a row of the manifest like any other file."""
+    path, count = snapshot.path, snapshot.observations.height
+    size = path.stat().st_size
+    if snapshot.is_held(lake):
+        return FileReport(path, "unchanged", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+    report = FileReport(path, "instruments", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
+    told = {name: getattr(report, name) for name in (*_COUNTS, "rounded", "missing_ids", "out_of_order", "file_bytes", "outcome")}
+    entry = {
+        "key": f"exchange_info|{snapshot.name}",
+        **asdict(Identity("exchange_info", "", "", "instruments", "*", "")),
+        **told,
+        "sha256": _sha256(path),
+        "file_name": path.name,
+        "path": str(path.absolute()),
+        "partitions": [],
+        "clock": "",
+        "options": "{}",
+        "hints": "{}",
+        "conflicts": [],
     }
-    manifest.append(
-        {
-            "key": key,
-            **asdict(identity),
-            **counts,
-            "sha256": digest,
-            "file_name": path.name,
-            "partitions": sorted(tally.partitions),
-            "clock": ",".join(sorted(set(tally.clocks.values()))) or "assumed",
-            "options": options,
-        }
+    carry_out(lake, {"instruments": Change([snapshot.stage(lake)]), "manifest": Change([manifest.stage(entry)])})
+    manifest.accept()
+    return report
+
+
+def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
+    path, spool, tally = work.path, work.spool, work.tally
+    before = manifest.current(work.key)
+    known = before is not None and (before["sha256"], before["options"]) == (work.digest, work.options)
+    if known and before is not None and not work.again and _is_held(lake, before):
+        return _unchanged(lake, manifest, path, before)  # named twice in one run
+    staging = lake.root / STAGING / _NEW
+    staging.mkdir(parents=True, exist_ok=True)
+    landing = Landing(lake, spool, work.feed, tally.ranks, tally.clocks, staging)
+    landed = landing.run(before["partitions"] if before else ())
+    quarantined = _quarantined(work, [*tally.rejects, *landed.rejects], manifest.next_entry)
+    counts = _counts(landed, tally, quarantined.height)
+    report = FileReport(
+        path,
+        _outcome(counts),
+        **counts,
+        rounded=tally.rounded,
+        displaced=landed.displaced,
+        missing_ids=landed.missing_ids,
+        out_of_order=landed.out_of_order,
+        file_bytes=path.stat().st_size,
+        kinds=tuple(sorted({kind.removesuffix(schema.RESERVE) for kind in landed.changes})),
+        conflicts=tuple(_conflict_text(manifest, work, landed)),
+        problem=_first_problem(quarantined, path),
     )
-    return FileReport(path, **counts, kinds=tuple(sorted(changes)), problem=_first_problem(quarantined, path))  # type: ignore[arg-type]
+    changes = dict(landed.changes)
+    if not quarantined.is_empty():
+        changes["quarantine"] = Change([stage_rows(lake, quarantined, f"quarantine-{manifest.next_entry:010d}")])
+    changes["manifest"] = Change([manifest.stage(_entry(work, report, landed))])
+    carry_out(lake, changes)
+    manifest.accept()
+    return report
 
 
-_Changes: TypeAlias = dict[str, tuple[list[NewFile], list[NewFile]]]
+def _counts(landed: Landed, tally: _Tally, quarantined: int) -> dict[str, int]:
+    """Every row that was read, counted once."""
+    counts = {
+        "rows_landed": landed.serving,
+        "rows_flagged": landed.flagged,
+        "duplicates": landed.duplicates,
+        "rows_superseded": landed.reserve,
+        "rows_quarantined": quarantined,
+        "rows_skipped": tally.skipped,
+    }
+    return {"rows_read": sum(counts.values()), **counts}
 
 
-def _hold(spool: Spool, tally: _Tally, batch: Batch) -> None:
-    instrument = (batch.kind, batch.exchange, batch.symbol)
-    if batch.frame.is_empty():
-        return
-    tally.ranks[instrument] = batch.rank
-    spool.add(*instrument, batch.frame)
+def _outcome(counts: dict[str, int]) -> str:
+    if counts["rows_landed"] or counts["rows_flagged"]:
+        return "landed"
+    if counts["rows_superseded"]:
+        return "superseded"
+    return "quarantined" if counts["rows_quarantined"] else "empty"
 
 
-def _land(lake: Lake, spool: Spool, tally: _Tally, version: tuple[str, str, str], before: set[str]) -> _Changes:
-    """Writes the partition files that the rows lead to, and says what is to be committed; nothing is live yet."""
-    changes: _Changes = {}
-    listings: dict[str, dict[Slot, PartitionFile]] = {}
-    for slot in spool.slots():
-        checked = spool.lane(slot) or check_rows(spool.take(slot), slot.kind)
-        tally.count(slot, checked)
-        if not checked.rows:
-            continue
-        feed = Feed(*version, tally.ranks[slot[:3]], checked.rows, tally.clocks[slot.kind])
-        live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
-        others = _others(live, feed, slot.kind)
-        if others is None:
-            tally.shadowed += 1
-            continue
-        tally.landed += feed.rows
-        tally.partitions.append("/".join(slot))
-        if isinstance(checked, Lane) and not others:
-            _replace(lake, slot, live, checked, [feed], changes)
-            continue
-        frame = checked.frame.with_columns(source_file=pl.lit(file_id(version[0]), dtype=pl.Int64))
-        _replace(lake, slot, live, *_merge(live, others, frame, feed, slot.kind), changes)
-    for gone in sorted(before - set(tally.partitions)):
-        slot = Slot(*gone.split("/"))
-        live = listings.setdefault(slot.kind, _live(lake, slot.kind)).get(slot)
-        if live is not None:
-            _withdraw(lake, slot, live, version[0], changes)
-    return changes
-
-
-def _live(lake: Lake, kind: str) -> dict[Slot, PartitionFile]:
-    rows = lake.listing(kind)
+def _entry(work: _Work, report: FileReport, landed: Landed) -> dict[str, Any]:
+    """The file's row of the manifest."""
+    said = {name: getattr(work.hints, name) for name in ("exchange", "dataset", "symbol", "period")}
+    told = {name: getattr(report, name) for name in (*_COUNTS, "rounded", "missing_ids", "out_of_order", "file_bytes", "outcome")}
     return {
-        Slot(kind, exchange, symbol, date): PartitionFile(lake.table_path(kind) / path, exchange, symbol, clock.to_us(date), count)
-        for path, exchange, symbol, date, count in rows.iter_rows()
+        "key": work.key,
+        **asdict(work.identity),
+        **told,
+        "sha256": work.digest,
+        "file_name": work.path.name,
+        "path": str(work.path.absolute()),
+        "partitions": sorted(landed.partitions),
+        "clock": ",".join(sorted(set(work.tally.clocks.values()))) or "assumed",
+        "options": work.options,
+        "hints": json.dumps(said, sort_keys=True),
+        "conflicts": list(report.conflicts),
     }
 
 
-def _others(live: PartitionFile | None, feed: Feed, kind: str) -> list[Feed] | None:
-    """The feeds that share the partition with this one, or None where a better feed already holds it."""
-    others = [Feed(**f) for f in live.footer["feeds"] if f["key"] != feed.key] if live is not None else []
-    if not schema.table(kind).monthly:
-        if any(other.rank < feed.rank for other in others):
-            return None
-        others = [other for other in others if other.rank == feed.rank]
-    return others
+def _conflict_text(manifest: Manifest, work: _Work, landed: Landed) -> Iterator[str]:
+    """Each contradiction with the names of both files."""
+
+    def name_of(key: str) -> str:
+        entry = manifest.current(key)
+        return work.path.name if key == work.key or entry is None else str(entry["file_name"])
+
+    for conflict in landed.conflicts:
+        if work.key in {conflict.serving, conflict.losing}:
+            serving, losing = name_of(conflict.serving), name_of(conflict.losing)
+            yield f"{conflict.rows:,} rows of {losing} contradict {serving}, which serves: {conflict.example}"
 
 
-def _merge(live: PartitionFile | None, others: list[Feed], frame: pl.DataFrame, feed: Feed, kind: str) -> tuple[pl.DataFrame, list[Feed]]:
-    """The partition's rows with this feed in it."""
-    if not others or live is None:
-        return frame, [feed]
-    return _union([(other, _rows_of(live, kind, other)) for other in others] + [(feed, frame)], kind)
-
-
-def _rows_of(live: PartitionFile, kind: str, feed: Feed) -> pl.DataFrame:
-    stored = scan_rows(live.path).filter(pl.col("source_file") == file_id(feed.key)).collect()
-    return decode_frame(stored, kind)
-
-
-def _union(parts: list[tuple[Feed, pl.DataFrame]], kind: str) -> tuple[pl.DataFrame, list[Feed]]:
-    """Several files in one partition: rows in time order, ties by file key and line; of a repeated id the best feed's row stays.
-
-    Only months hold feeds of several ranks: a daily file there must not drive out the other days of a monthly one.
-    """
-    parts = sorted(parts, key=lambda part: part[0].key)
-    names = [*schema.table(kind).parsed, "source_file"]
-    frame = pl.concat([rows.select(names).with_columns(_feed=pl.lit(i), _rank=pl.lit(feed.rank)) for i, (feed, rows) in enumerate(parts)])
-    order = ["ts_local_us", "_feed", "source_row"]
-    frame = frame.sort("_rank", *order, maintain_order=True)
-    identity = list(schema.table(kind).identity)
-    keep = pl.struct(identity).is_first_distinct() | pl.any_horizontal(pl.col(identity).is_null())
-    frame = frame.filter(keep)
-    if len({feed.rank for feed, _ in parts}) > 1:
-        frame = frame.sort(order, maintain_order=True)
-    return frame.drop("_feed", "_rank"), [feed for feed, _ in parts]
-
-
-def _replace(lake: Lake, slot: Slot, live: PartitionFile | None, rows: pl.DataFrame | Lane, feeds: list[Feed], changes: _Changes) -> None:
-    path = partition_path(slot.kind, slot.exchange, slot.symbol, slot.date, feeds)
-    place, staging = lake.table_path(slot.kind) / path, lake.root / STAGING
-    if isinstance(rows, Lane):
-        totals = rows.place(place, feeds, through=staging)
-    else:
-        totals = write_partition(place, encode(rows, slot.kind), slot.kind, feeds, through=staging)
-    added, removed = changes.setdefault(slot.kind, ([], []))
-    added.append(NewFile(path, _partition(slot), totals.rows, totals.bounds()))
-    if live is not None:
-        removed.append(_dead(lake, slot, live))
-
-
-def _withdraw(lake: Lake, slot: Slot, live: PartitionFile, key: str, changes: _Changes) -> None:
-    """A corrected file no longer has rows on a day that its predecessor fed."""
-    feeds = [Feed(**f) for f in live.footer["feeds"]]
-    others = [feed for feed in feeds if feed.key != key]
-    if len(others) == len(feeds):
-        return
-    if others:
-        frame, kept = _union([(other, _rows_of(live, slot.kind, other)) for other in others], slot.kind)
-        _replace(lake, slot, live, frame, kept, changes)
-    else:
-        changes.setdefault(slot.kind, ([], []))[1].append(_dead(lake, slot, live))
-
-
-def _partition(slot: Slot) -> dict[str, str]:
-    return {"exchange": slot.exchange, "symbol": slot.symbol, "date": slot.date}
-
-
-def _dead(lake: Lake, slot: Slot, live: PartitionFile) -> NewFile:
-    return NewFile(live.path.relative_to(lake.table_path(slot.kind)).as_posix(), _partition(slot), live.rows, {})
-
-
-def _missing(spans: list[tuple[int, int, int]]) -> int:
-    low, high = min(s[0] for s in spans), max(s[1] for s in spans)
-    return max(0, high - low + 1 - sum(s[2] for s in spans))
-
-
-def _quarantine(lake: Lake, tally: _Tally, identity: Identity, digest: str, file_name: str) -> pl.DataFrame:
-    name = f"file-{hashlib.sha256(f'{identity.key(digest)}|{digest}'.encode()).hexdigest()[:32]}.parquet"
-    if not tally.rejects and not (lake.table_path("quarantine") / name).is_file():  # other options may have set rows aside before
-        return pl.DataFrame(schema=QUARANTINE_SCHEMA)
+def _quarantined(work: _Work, rejects: list[tuple[str, str, str, pl.DataFrame]], entry: int) -> pl.DataFrame:
     frames = [
         rows.select(list(REJECT_SCHEMA)).with_columns(
-            key=pl.lit(identity.key(digest)),
-            sha256=pl.lit(digest),
+            entry=pl.lit(entry, dtype=pl.Int64),
+            key=pl.lit(work.key),
+            sha256=pl.lit(work.digest),
             exchange=pl.lit(exchange),
             symbol=pl.lit(symbol),
             kind=pl.lit(kind),
-            file_name=pl.lit(file_name),
+            file_name=pl.lit(work.path.name),
         )
-        for kind, exchange, symbol, rows in tally.rejects
+        for kind, exchange, symbol, rows in rejects
     ]
-    frame = (
+    return (
         pl.concat([pl.DataFrame(schema=QUARANTINE_SCHEMA), *frames], how="diagonal")
         .select([pl.col(name).cast(dtype) for name, dtype in QUARANTINE_SCHEMA.items()])
         .sort("line", maintain_order=True)
     )
-    append_rows(lake, "quarantine", frame, name)
-    return frame
 
 
 def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
-    fatal = quarantined.filter("fatal")
-    if fatal.is_empty():
+    if quarantined.is_empty():
         return None
-    row = fatal.row(0, named=True)
+    fatal = quarantined.filter("fatal")
+    row = (quarantined if fatal.is_empty() else fatal).row(0, named=True)
+    many = quarantined.height > 1
     error = SourceError(
-        f"{fatal.height:,} malformed row{'s' if fatal.height > 1 else ''} went to quarantine, the rest landed; the first: {row['reason']}",
+        f"{quarantined.height:,} row{'s' if many else ''} went to quarantine, the rest landed; the first: {row['reason']}",
         where=f"{path}, line {row['line']}" + (f", column {row['column']}" if row["column"] else ""),
         value=row["value"],
-        hint="`pointline catalog --quarantine` shows them all; a corrected file of the same name replaces this one when ingested",
+        hint="`pointline catalog --quarantine` shows them all; a corrected file of the same archive replaces this one when ingested",
     )
     return str(error)
 
 
 def _options(hints: Hints) -> str:
     """What the user chose that changes what lands: with other choices, the same file is another version."""
-    chosen = {"clock": hints.clock, "latency_us": hints.latency_us}
+    chosen: dict[str, Any] = {"clock": hints.clock, "latency_us": hints.latency_us}
     if hints.mapping is not None:
-        chosen["mapping"] = _sha256(hints.mapping)
+        chosen["mapping"] = hints.mapping.read_bytes().decode("utf-8")
     return json.dumps(chosen, sort_keys=True)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pointline import schema
 from pointline.errors import AmountOverflowError
-from pointline.lake.durable import disk_errors, make_folder, write_atomically
+from pointline.lake.durable import disk_errors, make_folder
 from pointline.lake.off_book import flag_off_book
 from pointline.lake.partition import ROW_GROUP_ROWS, PartitionWriter, scales_of, to_integers
 from pointline.lake.rows import decode_frame, scan_rows
@@ -20,7 +18,8 @@ from pointline.lake.store import stored_columns
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pointline.lake.partition import Feed, Totals
+    from pointline.lake.partition import Feed
+    from pointline.lake.totals import Totals
 
 
 class Lane:
@@ -79,11 +78,6 @@ class Lane:
         return self._taken
 
     @property
-    def ids(self) -> tuple[int, int, int] | None:
-        """Smallest and largest trade id and how many there are, None without ids."""
-        return (self._first_id, self._last[1], self._taken) if self._last is not None and self._table.continuous else None
-
-    @property
     def frame(self) -> pl.DataFrame:
         """The parsed rows that were accepted, in file order; the file is ended."""
         names = list(self._table.parsed)
@@ -94,17 +88,16 @@ class Lane:
             written = decode_frame(scan_rows(self._path).collect(), self._kind).select(names)
         return pl.concat([written, *self._accepted])
 
-    def place(self, path: Path, feeds: list[Feed], *, through: Path) -> Totals:
-        """Ends the sealed file and puts it at `path`, see `write_atomically`; returns its totals.
+    def finish(self, feeds: list[Feed]) -> tuple[Path, Totals]:
+        """Ends the sealed file with its footer; returns it and its totals.
 
         Raises:
             LakeError: the disk is full.
         """
         writer = self._open()
-        with disk_errors(path):
+        with disk_errors(self._path):
             writer.close(feeds)
-        write_atomically(path, partial(os.replace, self._path), through=through)
-        return writer.totals
+        return self._path, writer.totals
 
     def rows_again(self) -> list[pl.DataFrame]:
         """All rows that were pushed, in file order; the file is ended."""

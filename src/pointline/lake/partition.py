@@ -13,9 +13,10 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import AmountOverflowError
-from pointline.lake.durable import write_atomically
+from pointline.lake.durable import disk_errors, make_folder
 from pointline.lake.rows import MAX_DECIMALS
-from pointline.lake.store import FOOTER_KEY, stored_columns
+from pointline.lake.store import FOOTER_CRC_KEY, FOOTER_KEY, footer_crc, stored_columns
+from pointline.lake.totals import Totals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,14 +30,32 @@ _WHOLE = float(1 << 53)
 
 @dataclass(frozen=True)
 class Feed:
-    """One archive file's share of a partition."""
+    """One archive file's share of a partition's file.
+
+    Attributes:
+        key: what a later version of the archive file replaces, see `pointline.sources.base.Identity.key`.
+        sha256, options: the version: its content, and what the user chose.
+        rank: preference among files that tell the same, smaller is better.
+        clock: ``"recorded"`` or ``"assumed"``.
+        file_name: of the archive file.
+        declared: its declared period ``(start, end)`` on the exchange's clock, if it has one.
+        rows: how many rows of the partition's file are its.
+    """
 
     key: str
     sha256: str
     options: str
     rank: int
-    rows: int
     clock: str
+    file_name: str
+    declared: tuple[int, int] | None = None
+    rows: int = 0
+
+    @classmethod
+    def read(cls, entry: dict[str, Any]) -> Feed:
+        """A feed as a footer tells it."""
+        declared = entry["declared"]
+        return cls(**{**entry, "declared": None if declared is None else tuple(declared)})
 
 
 def file_id(key: str) -> int:
@@ -112,58 +131,6 @@ def encode(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     return to_integers(frame, kind, scales_of(frame, kind)).select(list(stored_columns(kind)))
 
 
-class Totals:
-    """What a reader wants to know of a partition without decoding it, from row groups as they come."""
-
-    def __init__(self, kind: str) -> None:
-        self._trades = kind == "trades"
-        self._first: dict[str, Any] = {}
-        self._last: dict[str, Any] = {}
-        self.rows = 0
-        self._qty = 0
-        self._spans: dict[str, tuple[int | None, int | None]] = {}
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Counts the next rows, as stored."""
-        self._first = self._first or rows.row(0, named=True)
-        self._last = rows.row(-1, named=True)
-        self.rows += rows.height
-        for name in ("ts_local_us", "ts_event_us", *(("trade_id", "qty_int") if self._trades else ())):
-            found = [value for value in (*self._spans.get(name, ()), rows[name].min(), rows[name].max()) if value is not None]
-            self._spans[name] = (min(found), max(found)) if found else (None, None)
-        if self._trades:
-            self._qty += _sum(rows["qty_int"])
-
-    def bounds(self) -> dict[str, tuple[int, int]]:
-        """Smallest and largest value of both clocks."""
-        return {name: self._spans[name] for name in ("ts_local_us", "ts_event_us")}  # type: ignore[misc]
-
-    def values(self) -> dict[str, Any]:
-        """What goes into the file's footer."""
-        totals: dict[str, Any] = {
-            "rows": self.rows,
-            "first_local_us": self._first["ts_local_us"],
-            "last_local_us": self._last["ts_local_us"],
-        }
-        if self._trades:
-            totals |= {
-                "price_decimals": self._first["price_decimals"],
-                "qty_decimals": self._first["qty_decimals"],
-                "qty_int": str(self._qty),
-                "max_qty_int": self._spans["qty_int"][1],
-                "first_id": self._spans["trade_id"][0],
-                "last_id": self._spans["trade_id"][1],
-                "last_price_int": self._last["price_int"],
-            }
-        return totals
-
-
-def _sum(values: pl.Series) -> int:
-    """The exact sum, in 64 bits where that is sure to hold it."""
-    largest = max(abs(int(values.min() or 0)), abs(int(values.max() or 0)))  # type: ignore[arg-type]
-    return int((values if largest * len(values) < 1 << 63 else values.cast(pl.Int128)).sum())
-
-
 class PartitionWriter:
     """A partition's Parquet file, written row group by row group; the same rows give the same bytes.
 
@@ -188,6 +155,7 @@ class PartitionWriter:
             column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
             write_statistics=delta,
             data_page_size=1 << 20,
+            write_page_checksum=True,  # for readers that check them
         )
 
     def write(self, stored: pl.DataFrame) -> None:
@@ -205,16 +173,26 @@ class PartitionWriter:
                 "feeds": [asdict(feed) for feed in feeds],
                 "totals": self.totals.values(),
             }
-            self._parquet.add_key_value_metadata({FOOTER_KEY: json.dumps(footer, sort_keys=True)})
+            text = json.dumps(footer, sort_keys=True)
+            self._parquet.add_key_value_metadata({FOOTER_KEY: text, FOOTER_CRC_KEY: footer_crc(text)})
         self._parquet.close()
 
 
-def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Feed], *, through: Path | None = None) -> Totals:
-    """Writes a partition's Parquet file durably, see `write_atomically`, and returns its totals."""
-    written: list[Totals] = []
+def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Feed]) -> Totals:
+    """Writes a partition's Parquet file and returns its totals.
 
-    def write(temporary: Path) -> None:
-        writer = PartitionWriter(temporary, kind)
+    Args:
+        path: where to.
+        stored: rows as they are stored.
+        kind: table name.
+        feeds: the archive files that the rows come from.
+
+    Raises:
+        LakeError: the disk is full.
+    """
+    with disk_errors(path):
+        make_folder(path.parent)
+        writer = PartitionWriter(path, kind)
         try:
             for group in stored.iter_slices(ROW_GROUP_ROWS):
                 writer.write(group)
@@ -223,14 +201,14 @@ def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Fee
                 writer.close()
             raise
         writer.close(feeds)
-        written.append(writer.totals)
-
-    write_atomically(path, write, through=through)
-    return written[0]
+    return writer.totals
 
 
-def partition_path(kind: str, exchange: str, symbol: str, date: str, feeds: list[Feed]) -> str:
-    """Path relative to the table's folder; the same feeds give the same name, on every machine and in any order of ingest."""
-    identity = json.dumps([schema.FORMAT_VERSION, kind, [[f.key, f.sha256, f.options, f.rows] for f in feeds]])
-    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    return f"exchange={exchange}/symbol={symbol}/date={date}/part-{name}.parquet"
+def partition_values(folder: str) -> dict[str, str]:
+    """Exchange, symbol and date of a partition's folder."""
+    return dict(part.split("=", 1) for part in folder.split("/"))
+
+
+def partition_folder(exchange: str, symbol: str, date: str) -> str:
+    """A partition's folder below its table's."""
+    return f"exchange={exchange}/symbol={symbol}/date={date}"

@@ -6,16 +6,17 @@ Paths are names here, never patterns: a folder called ``lake*`` or ``[1]`` is th
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from pointline import schema
+from pointline.lake.content import check_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 MAX_DECIMALS = 12
 _POWERS = np.array([10.0**decimals for decimals in range(MAX_DECIMALS + 1)])
@@ -28,9 +29,14 @@ def scan_rows(paths: Path | Iterable[Path], columns: Sequence[str] | None = None
     Args:
         paths: one file or several of one table.
         columns: those to read; all if None.
+
+    Raises:
+        DamageError: a file is missing or damaged.
     """
-    listed = [paths] if not isinstance(paths, (list, tuple)) else list(paths)
-    rows = pl.scan_parquet(listed, hive_partitioning=False, glob=False)  # type: ignore[arg-type]
+    listed = [paths] if isinstance(paths, Path) else list(paths)
+    for path in listed:
+        check_content(path)
+    rows = pl.scan_parquet(listed, hive_partitioning=False, glob=False)
     return rows if columns is None else rows.select(columns)
 
 

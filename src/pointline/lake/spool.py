@@ -37,19 +37,23 @@ class Slot(NamedTuple):
 class Spool:
     """Rows by partition, each in file order.
 
-    Args:
+    Attributes:
         folder: where rows go when they become many; removed by `close`.
+
+    Args:
+        folder: as above.
         source_file: id of the archive file.
     """
 
     def __init__(self, folder: Path, source_file: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._source_file = source_file
         self._frames: dict[Slot, list[pl.DataFrame]] = defaultdict(list)
         self._spilled: dict[Slot, list[Path]] = defaultdict(list)
         self._lanes: dict[Slot, Lane] = {}
         self._lane_thread = ThreadPoolExecutor(1)
         self._pending: deque[Future[None]] = deque()
+        self._events: dict[Slot, tuple[int, int]] = {}
         self._rows = 0
         self._day = (-1, "")  # the last date found, by its number
         self.rows_read = 0
@@ -107,24 +111,22 @@ class Spool:
         parts += [pl.read_ipc(path) for path in self._spilled.pop(slot, [])]
         return pl.concat([*parts, *self._frames.pop(slot, [])])
 
-    def forget(self, kind: str, exchange: str, symbol: str) -> None:
-        """Drops an instrument's rows; they still count as read."""
-        self._settle()
-        for slot in [slot for slot in self.slots() if slot[:3] == (kind, exchange, symbol)]:
-            self._frames.pop(slot, None)
-            self._spilled.pop(slot, None)
-            if (lane := self._lanes.pop(slot, None)) is not None:
-                lane.close()
-
     def close(self) -> None:
         """Forgets everything, on disk too."""
         self._lane_thread.shutdown(wait=True, cancel_futures=True)
         self._frames.clear()
         for lane in self._lanes.values():
             lane.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def events(self, slot: Slot) -> tuple[int, int] | None:
+        """Smallest and largest ``ts_event_us`` of a partition's rows; None where it has none."""
+        return self._events.get(slot)
 
     def _hold(self, slot: Slot, frame: pl.DataFrame) -> None:
+        low, high = int(frame["ts_event_us"].min()), int(frame["ts_event_us"].max())  # type: ignore[arg-type]
+        first, last = self._events.get(slot, (low, high))
+        self._events[slot] = (min(first, low), max(last, high))
         self._frames[slot].append(frame)
         self._rows += frame.height
         if slot not in self._lanes:
@@ -133,7 +135,7 @@ class Spool:
             for other in [other for other in self._lanes if other[:3] == slot[:3]]:
                 self._to_lane(other)
                 self._run(self._lanes[other].seal)
-            path = self._folder / f"{len(self._lanes)}-{slot.date}.parquet"
+            path = self.folder / f"{len(self._lanes)}-{slot.date}.parquet"
             self._lanes[slot] = Lane(path, slot.kind, self._source_file)
         self._to_lane(slot)
 
@@ -158,10 +160,10 @@ class Spool:
     def _spill(self) -> None:
         for slot in self._lanes:
             self._to_lane(slot)
-        with disk_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
             for number, (slot, frames) in enumerate(self._frames.items()):
-                path = self._folder / f"{len(self._spilled[slot])}-{number}-{slot.date}.arrow"
+                path = self.folder / f"{len(self._spilled[slot])}-{number}-{slot.date}.arrow"
                 pl.concat(frames).write_ipc(path)
                 self._spilled[slot].append(path)
         self._frames.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import LakeError, LakeVersionError, RegistryError
+from pointline.errors import DamageError, LakeError, LakeVersionError, RegistryError
+from pointline.lake.content import check_content
+from pointline.lake.heads import read_heads, summed
 from pointline.lake.rows import decode_one, scan_rows
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"
+FOOTER_CRC_KEY = "pointline_crc32"
 _LISTING = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
 
 
@@ -48,10 +52,22 @@ class PartitionFile:
 
     @cached_property
     def footer(self) -> dict[str, Any]:
-        """What ingest wrote beside the rows: the feeds that they came from and the totals."""
-        text = pl.read_parquet_metadata(self.path).get(FOOTER_KEY)
-        if text is None:
-            raise LakeError("a data file was not written by pointline", where=str(self.path), hint="ingest its archive file again")
+        """What ingest wrote beside the rows: the feeds that they came from and the totals.
+
+        Raises:
+            DamageError: the file is missing, or its footer is damaged.
+        """
+        try:
+            told = pl.read_parquet_metadata(self.path)
+        except (pl.exceptions.PolarsError, OSError):
+            check_content(self.path)  # says what is wrong
+            raise
+        text = told.get(FOOTER_KEY)
+        if text is None or told.get(FOOTER_CRC_KEY) != footer_crc(text):
+            check_content(self.path)
+            raise DamageError(
+                "a data file was not written by pointline", where=str(self.path), hint="`pointline verify` lists what is wrong"
+            )
         return json.loads(text)  # type: ignore[no-any-return]
 
     @property
@@ -97,24 +113,77 @@ class Lake:
         """Folder of one Delta table."""
         return self.root / kind
 
+    def log_path(self, kind: str) -> Path:
+        """Folder of a table's log."""
+        return self.root / kind / "_delta_log"
+
     def kinds(self) -> list[str]:
         """Market tables that exist, in name order."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and _is_market(folder.name)]
+        return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and is_market(folder.name)]
 
     def delta(self, kind: str) -> DeltaTable | None:
-        """The Delta table at its newest version, or None where it does not exist yet."""
+        """The Delta table at its newest version, or None where it does not exist yet.
+
+        Raises:
+            DamageError: the log is damaged.
+        """
         newest = self.newest_version(kind)
         if newest is None:
             return None
         from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
 
-        table = self._tables.get(kind)
-        if table is None:
-            table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))
+        try:
+            table = self._tables.get(kind)
+            if table is None:
+                table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))
+            if table.version() < newest:
+                table.update_incremental()
+        except (DeltaError, OSError, ValueError) as error:
+            self._tables.pop(kind, None)
+            raise self._log_damage(kind, str(error).splitlines()[0][:200]) from error
         if table.version() < newest:
-            table.update_incremental()
+            raise self._log_damage(kind, f"entry {newest} cannot be read")
         return table
+
+    def live(self, name: str) -> pl.DataFrame:
+        """All live files of a table: path, num_records and, of market tables, exchange, symbol and date (String).
+
+        Raises:
+            DamageError: the log is damaged, or tells of other files than the writer left.
+        """
+        head = read_heads(self.root).get(name)  # before the log is looked at: a writer may go on meanwhile
+        table = self.delta(name)
+        if table is None:
+            if head is not None:
+                raise self._log_damage(name, "there is no log")
+            return pl.DataFrame(schema=_LISTING)
+        known = self._listings.get(name)
+        if known is not None and known[0] == table.version():
+            return known[1]
+        actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        frame = pl.DataFrame(schema=_LISTING)
+        if not actions.is_empty():
+            named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
+            parts = [
+                pl.col(name).cast(pl.String) if name in named.columns else pl.lit("").alias(name) for name in ("exchange", "symbol", "date")
+            ]
+            frame = named.select("path", *parts, "num_records")
+        frame = frame.sort("exchange", "symbol", "date", "path")
+        if head is not None and head.version >= table.version():
+            files, digest = summed(frame.select("path", "num_records").iter_rows())
+            if (table.version(), files, digest) != (head.version, head.files, head.digest):
+                told = f"{files} files at version {table.version()}"
+                raise self._log_damage(name, told, f"{head.files} files at version {head.version}, as the writer left them")
+        self._listings[name] = (table.version(), frame)
+        return frame
+
+    def _log_damage(self, name: str, value: str, expected: str | None = None) -> DamageError:
+        log = self.table_path(name) / "_delta_log"
+        return DamageError(
+            "the log of a table is damaged", where=str(log), value=value, expected=expected, hint="`pointline repair` rebuilds it"
+        )
 
     def newest_version(self, kind: str) -> int | None:
         """Number of the newest commit in a table's log, read off the file names."""
@@ -125,21 +194,12 @@ class Lake:
         return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()), default=None)
 
     def listing(self, kind: str) -> pl.DataFrame:
-        """All live files of a market table: path, exchange, symbol, date (String) and num_records."""
-        table = self.delta(kind)
-        if table is None:
-            return pl.DataFrame(schema=_LISTING)
-        known = self._listings.get(kind)
-        if known is not None and known[0] == table.version():
-            return known[1]
-        actions = pl.DataFrame(table.get_add_actions(flatten=True))
-        frame = pl.DataFrame(schema=_LISTING)
-        if not actions.is_empty():
-            named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
-            frame = named.select("path", "exchange", "symbol", pl.col("date").cast(pl.String), "num_records")
-        frame = frame.sort("exchange", "symbol", "date")
-        self._listings[kind] = (table.version(), frame)
-        return frame
+        """All live files of a market table: path, exchange, symbol, date (String) and num_records.
+
+        Raises:
+            DamageError: the log is damaged.
+        """
+        return self.live(kind)
 
     def files(self, kind: str, exchange: str, symbol: str, start_us: int | None = None, end_us: int | None = None) -> list[PartitionFile]:
         """Live files of one instrument whose partition touches ``[start_us, end_us)``, in time order."""
@@ -153,6 +213,11 @@ class Lake:
                 found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
         return found
 
+    def partition_paths(self, kind: str, exchange: str, symbol: str, date: str) -> list[Path]:
+        """Live files of one partition, of which there is one or none."""
+        own = (pl.col("exchange") == exchange) & (pl.col("symbol") == symbol) & (pl.col("date") == date)
+        return [self.table_path(kind) / path for path in self.listing(kind).filter(own)["path"].to_list()]
+
     def scan(self, kind: str, exchange: str, symbol: str, start_us: int, end_us: int, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Rows with ``start_us <= ts_local_us < end_us`` as stored, lazily; only the files that can hold them are opened."""
         stored = stored_columns(kind)
@@ -165,8 +230,7 @@ class Lake:
 
     def rows(self, name: str, columns: dict[str, pl.DataType]) -> pl.DataFrame:
         """All rows of a table without partitions (manifest, quarantine, instruments), files in name order."""
-        table = self.delta(name)
-        paths = [] if table is None else sorted(pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list())
+        paths = sorted(self.live(name)["path"].to_list())
         if not paths:
             return pl.DataFrame(schema=columns)
         return scan_rows([self.table_path(name) / path for path in paths]).collect()
@@ -197,17 +261,23 @@ class Lake:
         return registry
 
 
+def footer_crc(text: str) -> str:
+    """CRC-32 of a footer's text, which stands beside it: footers are read without the rows."""
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
 def stored_columns(kind: str) -> dict[str, pl.DataType]:
     """Columns of a market table's files, in order; the partition columns are in the path."""
     return {**schema.table(kind).columns, "source_file": pl.Int64()}
 
 
-def _is_market(name: str) -> bool:
+def is_market(name: str) -> bool:
+    """Whether rows of a table serve: neither a reserve nor one of the lake's own books."""
     try:
         schema.table(name)
     except KeyError:
         return False
-    return True
+    return not name.endswith(schema.RESERVE)
 
 
 def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pointline.lake.ingest import FileReport
 
 _SHOWN_FILES = 20
+_ALWAYS_SAID = {"quarantined", "duplicates", "missing ids"}
 _SHOWN_GAPS = 10
 _SHOWN_BARS = 4
 _WIDE, _FEW = 130, 5
@@ -33,7 +34,16 @@ _BAR_COLUMNS = (
     "flow_divergence",
     "funding_basis_divergence",
 )
-_FLAWS = {"rows_quarantined": "quarantined", "duplicates": "duplicates", "missing_ids": "missing ids"}
+_FLAWS = {
+    "rows_flagged": "flagged",
+    "duplicates": "duplicates",
+    "rows_superseded": "superseded",
+    "rows_quarantined": "quarantined",
+    "rows_skipped": "skipped",
+    "rounded": "rounded",
+    "displaced": "displaced",
+    "missing_ids": "missing ids",
+}
 
 
 def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple[str, ...]) -> RenderableType:
@@ -150,12 +160,15 @@ def ingest_view(reports: list[FileReport], *, elapsed_s: float, width: int) -> R
         counts = (report.rows_read, report.rows_landed, *(getattr(report, name) for name in flaws))
         kinds = [", ".join(report.kinds)] if tables else []
         table.add_row(report.outcome, *kinds, *(f"{count:,}" for count in counts), names[report.path])
-    rows = sum(r.rows_read for r in reports if r.outcome in {"landed", "shadowed"})
+    rows = sum(r.rows_read for r in reports if r.outcome not in {"unchanged", "instruments"})
     more = f" ({len(shown)} shown)" if len(shown) < len(reports) else ""
     outcomes = ", ".join(f"{sum(r.outcome == name for r in reports)} {name}" for name in dict.fromkeys(r.outcome for r in reports))
-    totals = ", ".join(f"{sum(getattr(r, name) for r in reports):,} {title}" for name, title in _FLAWS.items())
+    counted = {title: sum(getattr(r, name) for r in reports) for name, title in _FLAWS.items()}
+    totals = ", ".join(f"{count:,} {title}" for title, count in counted.items() if count or title in _ALWAYS_SAID)
     speed = f", {rows / elapsed_s / 1e6:.2f} M rows/s" if rows else ""
-    return Group(table, Text(f"{_count(len(reports), 'file')}{more}: {outcomes}; {rows:,} rows read in {elapsed_s:.1f} s{speed}; {totals}"))
+    conflicts = [Text(f"conflict: {text}", style="yellow") for report in reports for text in report.conflicts]
+    told = Text(f"{_count(len(reports), 'file')}{more}: {outcomes}; {rows:,} rows read in {elapsed_s:.1f} s{speed}; {totals}")
+    return Group(table, *conflicts, told)
 
 
 def _short_names(paths: list[Path]) -> dict[Path, str]:

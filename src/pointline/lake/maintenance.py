@@ -1,0 +1,139 @@
+"""Files that no reader needs any more leave the disk: replaced data files after a grace time, and what killed runs left behind."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pointline.clock import HOUR_US, MINUTE_US
+from pointline.lake.durable import STAGING
+from pointline.lake.heads import read_heads, write_heads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pointline.lake.store import Lake
+
+GRACE_US = HOUR_US
+"""How long a replaced file stays for readers that found it in the log before it was replaced."""
+
+_LEFT_US = 10 * MINUTE_US  # a temporary file that nobody wrote to for so long belongs to no running process
+_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)\.tmp|\..+\.bars\.(?P<writer>\d+)")
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """What one table takes on the disk.
+
+    Attributes:
+        table: its name.
+        files, bytes: of live files.
+        dead_files, dead_bytes: of replaced files that are still there.
+        removed_files, removed_bytes: of files that were removed now.
+    """
+
+    table: str
+    files: int
+    bytes: int
+    dead_files: int
+    dead_bytes: int
+    removed_files: int
+    removed_bytes: int
+
+
+def remove_dead(lake: Lake, grace_us: int = GRACE_US) -> None:
+    """Removes the files that were replaced longer ago than the grace time; the caller holds the lake's lock."""
+    now_ms = time.time_ns() // 1_000_000
+    heads = read_heads(lake.root)
+    changed = False
+    for name, head in heads.items():
+        kept = []
+        for path, since_ms in head.dead:
+            if (now_ms - since_ms) * 1_000 < grace_us:
+                kept.append((path, since_ms))
+            else:
+                _remove(lake.table_path(name) / path, lake.table_path(name))
+        if len(kept) != len(head.dead):
+            heads[name] = replace(head, dead=tuple(kept))
+            changed = True
+    if changed:
+        write_heads(lake.root, heads)
+
+
+def maintain(lake: Lake, grace_us: int = GRACE_US) -> list[TableSize]:
+    """Removes replaced files and what no log knows, and says what every table takes; the caller holds the lake's lock.
+
+    Args:
+        lake: the lake.
+        grace_us: files that were replaced (or written, where no log knows them) less long ago stay.
+
+    Raises:
+        DamageError: a log is damaged; nothing is removed then.
+    """
+    names = sorted(folder.name for folder in lake.root.iterdir() if (folder / "_delta_log").is_dir())
+    live = {name: set(lake.live(name)["path"].to_list()) for name in names}  # all logs first
+    heads = read_heads(lake.root)
+    found = []
+    now_s = time.time()
+    for name in names:
+        folder = lake.table_path(name)
+        since = dict(heads[name].dead) if name in heads else {}
+        sizes = {path: (file.stat().st_size, since.get(path, file.stat().st_mtime * 1_000)) for path, file in _data_files(folder)}
+        dead = {path: size for path, (size, _) in sizes.items() if path not in live[name]}
+        gone = {path: size for path, size in dead.items() if (now_s * 1_000 - sizes[path][1]) * 1_000 >= grace_us}
+        for path in gone:
+            _remove(folder / path, folder)
+        if name in heads:
+            heads[name] = replace(heads[name], dead=tuple(entry for entry in heads[name].dead if entry[0] in dead and entry[0] not in gone))
+        kept = {path: size for path, size in dead.items() if path not in gone}
+        alive = [size for path, (size, _) in sizes.items() if path in live[name]]
+        found.append(TableSize(name, len(alive), sum(alive), len(kept), sum(kept.values()), len(gone), sum(gone.values())))
+    write_heads(lake.root, heads)
+    remove_left_behind(lake.root)
+    return found
+
+
+def remove_left_behind(root: Path) -> None:
+    """Removes temporary files of processes that are gone: below a lake's own folders, not its data."""
+    for folder in (root, root / "studies", root / ".cache" / "bars", root / STAGING):
+        for path in list(folder.iterdir()) if folder.is_dir() else ():
+            if path.is_file() and is_left_behind(path):
+                path.unlink(missing_ok=True)
+
+
+def is_left_behind(path: Path) -> bool:
+    """Whether a temporary file's process is gone, by the number in its name, and nobody wrote to it lately."""
+    named = _TEMPORARY.fullmatch(path.name)
+    if named is None:
+        return False
+    from pathlib import Path as _Path
+
+    number = named["process"] or named["writer"]
+    try:
+        idle_us = (time.time() - path.stat().st_mtime) * 1_000_000
+    except FileNotFoundError:
+        return False
+    return not _Path(f"/proc/{number}").exists() or idle_us > _LEFT_US
+
+
+def _data_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Parquet files of a table with their paths relative to its folder."""
+    for path in sorted(folder.rglob("*.parquet")):
+        relative = path.relative_to(folder)
+        if relative.parts[0] != "_delta_log":
+            yield relative.as_posix(), path
+
+
+def _remove(path: Path, table: Path) -> None:
+    """A file, and the folders that are empty without it."""
+    path.unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == table:
+            return
+        try:
+            folder.rmdir()
+        except OSError:
+            return

@@ -1,0 +1,206 @@
+"""Is the lake what was written? Every data file, every log entry, the manifest and the rows set aside, compared with each other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pointline import schema
+from pointline.errors import DamageError, PointlineError
+from pointline.lake.content import check_sha256
+from pointline.lake.heads import HEADS, log_state, read_heads
+from pointline.lake.journal import JOURNAL, is_pending
+from pointline.lake.manifest import MANIFEST_SCHEMA, QUARANTINE_SCHEMA, Manifest
+from pointline.lake.rows import scan_rows
+from pointline.lake.store import PartitionFile, is_market
+from pointline.lake.studies import saved_studies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pointline.lake.store import Lake
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: data | log | book | manifest | study | journal.
+        where: the file or the table.
+        what: in words.
+        table, path: of a data file, else empty.
+    """
+
+    kind: str
+    where: str
+    what: str
+    table: str = ""
+    path: str = ""
+
+
+@dataclass
+class Verdict:
+    """What `verify` found.
+
+    Attributes:
+        tables, files, rows, bytes: how much was looked at.
+        problems: what is wrong; none where all is well.
+    """
+
+    tables: int = 0
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict:
+    """Reads the whole lake.
+
+    Args:
+        lake: the lake.
+        progress: told the bytes of each data file that was read.
+    """
+    verdict = Verdict()
+    if is_pending(lake):
+        what = "a change was begun and not finished; the next ingest or repair finishes it"
+        verdict.problems.append(Problem("journal", str(lake.root / JOURNAL), what))
+    verdict.problems += _book(lake)
+    names = table_names(lake)
+    feeds: dict[str, set[tuple[str, str]]] = {}
+    for name in names:
+        verdict.tables += 1
+        verdict.problems += _log(lake, name)
+        try:
+            live = lake.live(name)
+        except PointlineError as error:
+            verdict.problems.append(Problem("log", str(lake.table_path(name) / "_delta_log"), f"{error.what}: {error.value}", table=name))
+            continue
+        for path, exchange, symbol, date, rows in live.iter_rows():
+            file = lake.table_path(name) / path
+            found = _data_file(name, file, (exchange, symbol, date), rows)
+            verdict.problems += [Problem("data", str(file), what, table=name, path=path) for what in found]
+            verdict.files += 1
+            verdict.rows += rows
+            size = file.stat().st_size if file.is_file() else 0
+            verdict.bytes += size
+            if progress is not None:
+                progress(size)
+            if not found and is_market(name.removesuffix(schema.RESERVE)):
+                slot = "/".join((name.removesuffix(schema.RESERVE), exchange, symbol, date))
+                feeds.setdefault(slot, set()).update(_versions(file))
+    if not any(problem.table in {"manifest", "quarantine"} for problem in verdict.problems):
+        verdict.problems += _manifest(lake, feeds, {problem.table for problem in verdict.problems})
+    verdict.problems += list(_studies(lake))
+    return verdict
+
+
+def table_names(lake: Lake) -> list[str]:
+    """Tables that exist, or that the book says should."""
+    try:
+        booked = set(read_heads(lake.root))
+    except DamageError:
+        booked = set()
+    there = {folder.name for folder in lake.root.iterdir() if (folder / "_delta_log").is_dir()}
+    return sorted(there | booked)
+
+
+def _book(lake: Lake) -> list[Problem]:
+    path = lake.root / HEADS
+    try:
+        heads = read_heads(lake.root)
+    except DamageError as error:
+        return [Problem("book", str(path), f"{error.what}: {error.value}")]
+    missing = [folder.name for folder in lake.root.iterdir() if (folder / "_delta_log").is_dir() and folder.name not in heads]
+    if missing and not is_pending(lake):
+        return [Problem("book", str(path), f"does not know the tables {', '.join(sorted(missing))}")]
+    return []
+
+
+def _log(lake: Lake, name: str) -> Iterator[Problem]:
+    """Entries that are missing between others, or are no JSON."""
+    folder = lake.table_path(name) / "_delta_log"
+    entries = sorted(path for path in folder.glob("*.json") if path.stem.isdigit()) if folder.is_dir() else []
+    numbers = [int(path.stem) for path in entries]
+    gaps = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers)) if numbers else []
+    for number in gaps:
+        yield Problem("log", str(folder / f"{number:020d}.json"), "an entry of the log is missing", table=name)
+    try:
+        head = read_heads(lake.root).get(name)
+    except DamageError:
+        head = None  # said already
+    if head is not None and not gaps and log_state(folder) != (head.version, head.log_crc32) and not is_pending(lake):
+        yield Problem("log", str(folder), "an entry of the log is not what was written", table=name)
+    for path in entries:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            readable = bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)
+        except ValueError:
+            readable = False
+        if not readable:
+            yield Problem("log", str(path), "an entry of the log cannot be read", table=name)
+
+
+def _data_file(name: str, file: Path, place: tuple[str, str, str], rows: int) -> list[str]:
+    """What is wrong with one data file."""
+    if not file.is_file():
+        return ["the file is missing"]
+    try:
+        if not check_sha256(file):
+            return ["the content is not what was written: its SHA-256 differs from its name"]
+        if not is_market(name.removesuffix(schema.RESERVE)):
+            held = scan_rows(file).collect().height
+            return [] if held == rows else [f"holds {held} rows, the log says {rows}"]
+        partition = PartitionFile(file, place[0], place[1], 0, rows)
+        totals = partition.totals["rows"]
+    except (PointlineError, ValueError, KeyError, OSError) as error:
+        return [str(error).splitlines()[0]]
+    return [] if totals == rows else [f"its footer tells of {totals} rows, the log of {rows}"]
+
+
+def _versions(file: Path) -> set[tuple[str, str]]:
+    entries = PartitionFile(file, "", "", 0, 0).footer["feeds"]
+    return {(entry["key"], entry["sha256"]) for entry in entries}
+
+
+def _manifest(lake: Lake, feeds: dict[str, set[tuple[str, str]]], damaged: set[str]) -> Iterator[Problem]:
+    """Files of which the manifest tells and partitions do not, or the other way round."""
+    manifest = Manifest(lake)
+    where = str(lake.table_path("manifest"))
+    current: dict[str, set[tuple[str, str]]] = {}
+    aside: dict[int, int] = {}
+    if "quarantine" not in damaged:
+        aside = dict(lake.rows("quarantine", QUARANTINE_SCHEMA).group_by("entry").len().iter_rows())
+    for row in manifest.frame().iter_rows(named=True):
+        for slot in row["partitions"]:
+            current.setdefault(slot, set()).add((row["key"], row["sha256"]))
+        if "quarantine" not in damaged and aside.get(row["entry"], 0) != row["rows_quarantined"]:
+            told = f"tells of {row['rows_quarantined']} rows set aside of {row['file_name']}, quarantine holds {aside.get(row['entry'], 0)}"
+            yield Problem("manifest", where, told, table="quarantine")
+    for slot in sorted({*current, *feeds}):
+        kind = slot.split("/")[0]
+        if {kind, kind + schema.RESERVE} & damaged:
+            continue
+        for key, _ in sorted(current.get(slot, set()) - feeds.get(slot, set())):
+            yield Problem("manifest", where, f"tells of rows of {key} in {slot} that are not there", table=kind, path=slot)
+        for key, _ in sorted(feeds.get(slot, set()) - current.get(slot, set())):
+            yield Problem("manifest", where, f"does not tell of {key}, of which {slot} holds rows", table="manifest", path=slot)
+
+
+def _studies(lake: Lake) -> Iterator[Problem]:
+    for name, path in saved_studies(lake).items():
+        try:
+            scan_rows(path).collect()
+        except Exception as error:  # noqa: BLE001 - whatever a damaged file makes the reader say
+            yield Problem("study", str(path), f"the saved study {name} cannot be read: {str(error).splitlines()[0]}")
+
+
+def entry_hints(entry: dict[str, Any]) -> dict[str, Any]:
+    """What was said of a file when it was ingested, as the manifest keeps it."""
+    return dict(json.loads(entry["hints"]))
+
+
+__all__ = ["MANIFEST_SCHEMA", "Problem", "Verdict", "entry_hints", "table_names", "verify"]

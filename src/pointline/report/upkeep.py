@@ -1,0 +1,63 @@
+"""What verify, repair and maintain found and did, as text tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pointline.lake.maintenance import TableSize
+    from pointline.lake.repair import Repaired
+    from pointline.lake.verify import Verdict
+
+_SHOWN = 50
+
+
+def verdict_view(verdict: Verdict) -> RenderableType:
+    """How much was looked at, and every problem."""
+    from rich.console import Group
+    from rich.text import Text
+
+    looked = f"{verdict.tables:,} tables, {verdict.files:,} files, {verdict.rows:,} rows, {verdict.bytes / 1e6:,.1f} MB"
+    if not verdict.problems:
+        return Text(f"{looked}: all as written")
+    lines = [Text(f"{problem.where}: {problem.what}", style="yellow") for problem in verdict.problems[:_SHOWN]]
+    more = len(verdict.problems) - _SHOWN
+    if more > 0:
+        lines.append(Text(f"and {more:,} more; --json lists all"))
+    hint = Text("`pointline repair` restores what the archive files behind it are at hand for")
+    return Group(Text(f"{looked}: {len(verdict.problems):,} problems"), *lines, hint)
+
+
+def repaired_view(done: Repaired) -> RenderableType:
+    """What was wrong, what was read again, what is wrong still."""
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = [Text(f"{len(done.before.problems):,} problems found, {len(done.reread):,} archive files read again")]
+    lines += [Text(f"read again: {report.path} ({report.outcome}, {report.rows_landed:,} rows serve)") for report in done.reread]
+    lines += [Text(f"not at hand: {name}; name its folder with --archives", style="yellow") for name in done.missing]
+    return Group(*lines, verdict_view(done.after))
+
+
+def sizes_view(sizes: list[TableSize]) -> RenderableType:
+    """A table of what the lake takes on the disk."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, header_style="cyan", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for column in ("table", "files", "MB", "replaced", "MB replaced", "removed now", "MB removed"):
+        table.add_column(column, justify="left" if column == "table" else "right")
+    for size in sizes:
+        table.add_row(
+            size.table,
+            *(f"{size.files:,}", _mb(size.bytes)),
+            *(f"{size.dead_files:,}", _mb(size.dead_bytes)),
+            *(f"{size.removed_files:,}", _mb(size.removed_bytes)),
+        )
+    return table
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:,.2f}"

@@ -1,0 +1,209 @@
+"""Damage is found where it matters, said with the file and the remedy, and repaired from the archive files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from tests.lake.archives import FUTURES, contents, futures_trades, land, ms, quarantine, trade, write
+
+from pointline.clock import to_us
+from pointline.errors import DamageError, PointlineError
+from pointline.lake import Lake, open_lake
+from pointline.lake.catalog import catalog
+from pointline.lake.maintenance import maintain
+from pointline.lake.repair import repair
+from pointline.lake.verify import verify
+from pointline.sources.base import Hints
+from pointline.sources.families import all_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAPPING = """
+kind = "trades"
+exchange = "binance-futures"
+symbol = "BTCUSDT"
+[columns]
+ts_event_us = { column = "time", unit = "ms" }
+trade_id = "id"
+price = "price"
+qty = "qty"
+side = { column = "maker", seller_taker = ["true"] }
+"""
+SYMBOL = {
+    "symbol": "BTCUSDT",
+    "contractType": "PERPETUAL",
+    "deliveryDate": 4133404800000,
+    "onboardDate": 1569398400000,
+    "baseAsset": "BTC",
+    "quoteAsset": "USDT",
+    "marginAsset": "USDT",
+    "status": "TRADING",
+    "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.10"}, {"filterType": "LOT_SIZE", "stepSize": "0.001"}],
+}
+
+
+def archives(folder: Path) -> list[tuple[list[Path], Hints]]:
+    """Overlapping archives of several tables, with rows set aside, rows in reserve and a list of instruments."""
+    days = [[trade(n, f"2024-05-0{day} 12:00:{n % 60:02d}") for n in range(day * 100, day * 100 + 40)] for day in (1, 2, 3)]
+    month = futures_trades(folder, "2024-05", *days[0], *days[1], *days[2])
+    second = futures_trades(folder, "2024-05-02", *days[1][:30], "9,oops,1,1,1,true")
+    candles = [
+        f"{ms('2024-05-01') + minute * 60_000},1,3,0.5,2,1.5,{ms('2024-05-01') + minute * 60_000 + 59_999},3.25,7,1.25,2.5,0"
+        for minute in range(30)
+    ]
+    minutes = write(folder, f"{FUTURES}/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-05.zip", *candles)
+    info = {"timezone": "UTC", "serverTime": ms("2024-05-01"), "futuresType": "U_MARGINED", "rateLimits": [], "symbols": [SYMBOL]}
+    listed = folder / "exchangeInfo.json"
+    listed.write_text(json.dumps({**info, "exchangeFilters": [], "assets": []}))
+    table = folder / "table.csv.gz"
+    rows = [f"{ms('2024-05-04 10:00')},{n},60000.5,0.002,true" for n in range(900, 905)]
+    table.write_bytes(gzip.compress("\n".join(["time,id,price,qty,maker", *rows, ""]).encode()))
+    mapping = folder / "mapping.toml"
+    mapping.write_text(MAPPING)
+    return [([month, second, minutes, listed], Hints()), ([table], Hints(mapping=mapping))]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("damage")
+    for paths, hints in archives(folder / "in"):
+        land(folder / "lake", *paths, hints=hints)
+    sizes = {size.table: size for size in maintain(open_lake(folder / "lake"), 0)}
+    assert (sizes["trades"].removed_files, sizes["trades"].dead_files) == (1, 0)  # the monthly rows of a day that a daily file serves
+    assert pl.read_parquet(folder / "lake/trades/**/*.parquet", hive_partitioning=False)["trade_id"].is_unique().all()
+    assert verify(open_lake(folder / "lake")).problems == []
+    assert {"trades_reserve", "quarantine", "instruments"} <= {path.name for path in (folder / "lake").iterdir()}
+    return folder / "lake"
+
+
+def files_of(root: Path) -> Iterator[str]:
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and name not in {".lock", "pointline.json"}:
+            yield name
+
+
+def all_contents(root: Path) -> dict[str, bytes]:
+    reserve = {f"r/{p}": (root / "trades_reserve" / p).read_bytes() for p in Lake(root).live("trades_reserve")["path"]}
+    return contents(root) | reserve
+
+
+def answers(root: Path) -> object:
+    """What a reader is told; an error is an answer too."""
+    lake = Lake(root)
+    try:
+        told = {
+            kind: lake.scan(kind, "binance-futures", "BTCUSDT", to_us("2024-01-01"), to_us("2025-01-01")).collect().rows()
+            for kind in ("trades", "candles_1m")
+        }
+        return told, catalog(lake)["instruments"], lake.registry().frame.rows()
+    except DamageError as error:
+        return error
+
+
+def flip(path: Path, place: float, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    if data:
+        data[min(int(place * len(data)), len(data) - 1)] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def damages(path: Path, how: str) -> None:
+    if how == "deleted":
+        path.unlink()
+    elif how == "emptied":
+        path.write_bytes(b"")
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        flip(path, float(how), 3)
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "0.4"])
+def test_any_damaged_file_is_found_and_repaired(clean: Path, tmp_path: Path, how: str) -> None:
+    expected, told = all_contents(clean), answers(clean)
+    silent = []
+    for number, name in enumerate(files_of(clean)):
+        root = tmp_path / f"lake-{number}"
+        shutil.copytree(clean, root)
+        damages(root / name, how)
+        found = verify(Lake(root)).problems
+        heard = answers(root)
+        if not isinstance(heard, DamageError) and heard != told:
+            silent.append(name)
+        assert found, f"{how}: verify says nothing of {name}"
+        done = repair(Lake(root), all_sources)
+        assert done.missing == [], name
+        assert done.after.problems == [], name
+        assert all_contents(root) == expected, name
+        assert answers(root)[0] == told[0], name  # type: ignore[index]
+        shutil.rmtree(root)
+    assert silent == []
+
+
+def test_an_error_names_the_file_and_the_remedy(clean: Path, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    shutil.copytree(clean, root)
+    (path,) = Lake(root).partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")
+    flip(path, 0.5, 0)
+    with pytest.raises(DamageError, match="damaged") as caught:
+        Lake(root).scan("trades", "binance-futures", "BTCUSDT", to_us("2024-05-01"), to_us("2024-05-02")).collect()
+    assert str(path) in str(caught.value)
+    assert "pointline repair" in str(caught.value)
+
+
+def test_what_is_gone_is_not_called_unchanged(clean: Path, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    shutil.copytree(clean, root)
+    expected = all_contents(root)
+    paths = [Path(row) for row in open_lake(root).rows("manifest", {})["path"].to_list()]
+    month = next(path for path in paths if path.name == "BTCUSDT-trades-2024-05.zip")
+    (path,) = Lake(root).partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")
+    path.unlink()
+    with pytest.raises(DamageError, match="missing"):
+        land(root, month)
+    repair(Lake(root), all_sources)
+    (report,) = land(root, month)
+    assert report.outcome == "unchanged"
+    assert all_contents(root) == expected
+
+
+def test_archives_are_found_in_another_folder(clean: Path, tmp_path: Path) -> None:
+    root, moved = tmp_path / "lake", tmp_path / "moved"
+    shutil.copytree(clean, root)
+    folder = clean.parent / "in"
+    (path,) = Lake(root).partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-04")
+    path.unlink()
+    shutil.move(folder, moved)
+    try:
+        assert repair(Lake(root), all_sources).missing != []
+        done = repair(Lake(root), all_sources, [moved])
+    finally:
+        shutil.move(moved, folder)
+    assert (done.missing, done.after.problems) == ([], [])
+    assert all_contents(root) == all_contents(clean)
+    assert quarantine(root) == quarantine(clean)
+
+
+def test_readers_never_see_less_without_an_error(clean: Path, tmp_path: Path) -> None:
+    """Every bit of a stretch of each data file: an error, or the same answers."""
+    told = answers(clean)
+    names = [name for name in files_of(clean) if name.endswith(".parquet")]
+    heard = 0
+    for number in range(60):
+        name = names[number % len(names)]
+        root = tmp_path / f"lake-{number}"
+        shutil.copytree(clean, root)
+        flip(root / name, (number * 37 % 101) / 101, number % 8)
+        found = answers(root)
+        assert isinstance(found, DamageError) or found == told, name
+        heard += isinstance(found, PointlineError)
+        shutil.rmtree(root)
+    assert heard > 0
