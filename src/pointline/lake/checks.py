@@ -69,7 +69,7 @@ def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataF
     """
     nothing = pl.DataFrame(schema=REJECT_SCHEMA)
     key = frame[identity[0]]
-    if len(identity) == 1 and key.null_count() == 0 and bool((key.diff().drop_nulls() > 0).all()):
+    if len(identity) == 1 and key.dtype.is_integer() and key.null_count() == 0 and bool((key.diff().drop_nulls() > 0).all()):
         return frame, nothing, 0
     known = pl.all_horizontal(pl.col(identity).is_not_null())
     repeated = frame.select(~pl.struct(identity).is_first_distinct() & known).to_series()
