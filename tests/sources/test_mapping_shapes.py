@@ -296,6 +296,8 @@ columns = {ts_event_us = {column = "t", unit = "s"}, bid_price = "b", bid_qty = 
         ("1672531437,9,1.104\n", "a.csv", 2),  # a line end: whole
         ("1672531437,9,1.1", "a.csv", 1),  # 1.1 of 1.104
         ("1672531437,9,1", "a.csv", 1),
+        ("1672531437,9,1.", "a.csv", 1),
+        ("1672531437,9,1.104", "a.csv", 2),  # as many decimals as above
         ("1672531437,9", "a.csv", 1),  # a field is missing
         ('1672531437,9,"1.1"', "a.csv", 2),
         ("1672531437,9,1.1\n\n  ", "a.csv", 2),
@@ -304,7 +306,7 @@ columns = {ts_event_us = {column = "t", unit = "s"}, bid_price = "b", bid_qty = 
 )
 def test_a_last_line_without_line_end(tmp_path: Path, end: str, name: str, landed: int) -> None:
     path = tmp_path / name
-    text = f"1672531436,9,1.0\n{end}".encode()
+    text = f"1672531436,9,1.000\n{end}".encode()
     path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
     batches = read(path, PLAIN)
     assert frame_of(batches).height == landed

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RAW_CHARACTERS = 4_000  # as much of a line as is kept with a reject
-EARLIEST_US, LATEST_US = to_us("2009-01-01"), to_us("2050-12-31")
+EARLIEST_US, LATEST_US = to_us("2009-01-01"), to_us("2050-01-01")
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ _SUFFIXES |= dict.fromkeys(("feather", "arrow", "ipc"), "ipc")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_INT = 9.2e18
 
-_WHOLE_END = 10  # so many lines show how the last field of a line is written
-_DECIMALS = r"^[-+]?[0-9]+\.([0-9]+)%?$"
+_DECIMALS = r"^[-+]?[0-9]*\.([0-9]+)$"
 _DIGITS = r"^[0-9]+$"
 _CUT = "the file ends inside this line, without a line end, so its last value may be cut; if it is whole, end the file with a line end"
 
@@ -164,17 +163,20 @@ class TableFile:
         """Sets the last line of a plain text file aside where nothing shows that its last field is whole.
 
         A file without a last line end may have been cut anywhere in its last line, and a cut number is still a number. The field is whole
-        where it is quoted, one of the words of a side, a count of seconds or parts of them (a cut one lies far in the past), or where the
-        lines above show that it always has this many decimals or, if it is text, this many characters.
+        where it is quoted, one of the words of a side, a count of seconds or parts of them (a cut one lies far in the past), closed by a
+        percent sign or the rule's suffix, or where the lines above always have as many decimals or, without any, as many characters.
         """
-        field = pl.col(text_of(name))
-        if rows["raw"][-1].rstrip("\r").endswith('"') or name == "side":
+        field, rule = pl.col(text_of(name)), self.mapping.columns.get(name)
+        closed = ['"', "%", *([rule.suffix] if rule is not None and rule.suffix else [])]
+        if rows["raw"][-1].rstrip().endswith(tuple(closed)) or name == "side":
             return rows, rejects
         if name in TIMES and rows[-1].select(field.str.contains(_DIGITS)).item():
             return rows, rejects
-        decimals = field.str.extract(_DECIMALS).str.len_bytes()
-        shape = rows.select(pl.when(field.str.contains(r"^[-+.0-9eE%]*$")).then(decimals).otherwise(field.str.len_bytes())).to_series()
-        if rows.height > _WHOLE_END and shape.null_count() == 0 and shape.n_unique() == 1:
+        form = rows.select(
+            decimals=field.str.extract(_DECIMALS).str.len_bytes(),
+            characters=pl.when(~field.str.contains(_DECIMALS)).then(field.str.len_bytes()),
+        )
+        if rows.height > 1 and form.n_unique() == 1 and rows["raw"][-1].rstrip("\r")[-1:] != ".":
             return rows, rejects
         last = rows[-1]
         _, cut = split_rows(last, (Check(pl.lit(value=False), name, field, _CUT),))
