@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation", "trading", "curves"}),
     frozenset({"report"}),
     # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
-    frozenset({"", "comparison", "spread_study", "cli", "demo", "doctor", "__main__"}),
+    frozenset({"", "comparison", "spread_study", "cli", "lake_commands", "terminal", "demo", "doctor", "__main__"}),
 )
 
 MAX_MODULE_LINES = 600

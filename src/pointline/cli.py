@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from pointline import lake_commands
 from pointline.errors import ConfigError, PointlineError
+from pointline.terminal import DATA_REFUSED, INTERRUPTED, SYSTEM_FAILED, JsonOption, LakeOption, console, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from rich.console import Console, RenderableType
 
     from pointline.comparison import Study
     from pointline.lake.ingest import FileReport
@@ -31,13 +29,8 @@ app = typer.Typer(
     help="Compares the same asset across perpetual futures, dated futures and spot, point in time.",
 )
 
-LakeOption = Annotated[str | None, typer.Option("--lake", help="The lake's folder; else POINTLINE_LAKE, else ./lake.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
-_RESULT_SAYS_NO = 1
-_DATA_REFUSED = 3
-_SYSTEM_FAILED = 5
-_INTERRUPTED = 130  # what typer returns for Ctrl-C
+app.add_typer(lake_commands.app)
 
 
 def main() -> None:
@@ -50,13 +43,13 @@ def main() -> None:
     try:
         code = app(standalone_mode=False, prog_name="pointline")
     except (typer.Abort, KeyboardInterrupt):
-        code = _INTERRUPTED
+        code = INTERRUPTED
     except PointlineError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
         refused = "the system refused to read or write"
         hint = "check the place and your rights to it"
-        _fail(str(PointlineError(refused, where=error.filename, value=error.strerror or str(error), hint=hint)), _SYSTEM_FAILED)
+        _fail(str(PointlineError(refused, where=error.filename, value=error.strerror or str(error), hint=hint)), SYSTEM_FAILED)
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         show = getattr(error, "show", None)  # a mistake in the command's own options, which typer explains
         if callable(show):
@@ -64,10 +57,10 @@ def main() -> None:
             sys.exit(2)
         _fail(
             f"unexpected {type(error).__name__}: {error}\n  hint:     a defect of pointline: please report it with the command",
-            _SYSTEM_FAILED,
+            SYSTEM_FAILED,
         )
-    if code == _INTERRUPTED:
-        _fail("interrupted; what was finished is stored, run the same command again to go on", _INTERRUPTED)
+    if code == INTERRUPTED:
+        _fail("interrupted; what was finished is stored, run the same command again to go on", INTERRUPTED)
     if code:
         sys.exit(code)
 
@@ -79,23 +72,6 @@ def _say(text: str) -> None:
 def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
     sys.exit(code)
-
-
-def _console() -> Console:
-    """Standard output; what is piped gets lines of 160 characters unless COLUMNS says otherwise."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 160
-    return Console(highlight=False, markup=False, emoji=False, width=width)
-
-
-def _print(view: RenderableType) -> None:
-    _console().print(view)
-
-
-def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
-    sys.stdout.flush()  # where a reader has stopped early, it shows here and not after the end
 
 
 @app.command(short_help="Simulates a market, ingests it, compares it, draws a chart.")
@@ -116,10 +92,10 @@ def demo(
     result = run_demo(output_folder, trades_per_day=trades, say=_say)
     study = result.study
     if json_output:
-        _print_json({"files": {name: str(path) for name, path in result.files.items()}, **study.summary})
+        show_json({"files": {name: str(path) for name, path in result.files.items()}, **study.summary})
         return
-    _print(ingest_view(result.reports, elapsed_s=result.ingest_s, width=_console().width))
-    _print(
+    show(ingest_view(result.reports, elapsed_s=result.ingest_s, width=console().width))
+    show(
         summary_view(
             study.summary,
             title=f"{study.pair.perp.name} against {study.pair.spot.name}, simulated",
@@ -128,7 +104,7 @@ def demo(
         )
     )
     sys.stdout.write("\n")
-    _print(bars_view(study.features, width=_console().width))
+    show(bars_view(study.features, width=console().width))
     for name, path in result.files.items():
         sys.stdout.write(f"{name}: {path}\n")
 
@@ -181,14 +157,14 @@ def ingest(
     with _progress(files, quiet=json_output) as advance:
         reports = run(open_lake(lake, create=True), files, sources=sources, hints=hints, progress=advance)
     if json_output:
-        _print_json([dict(vars(report)) for report in reports])
+        show_json([dict(vars(report)) for report in reports])
     else:
-        _print(ingest_view(reports, elapsed_s=time.perf_counter() - began, width=_console().width))
+        show(ingest_view(reports, elapsed_s=time.perf_counter() - began, width=console().width))
     problems = [report for report in reports if report.problem is not None and not _is_bystander(report, paths)]
     if problems:
         raise_all = "\n".join(f"error: {report.problem}" for report in problems)
         sys.stderr.write(raise_all + "\n")
-        raise typer.Exit(_DATA_REFUSED)
+        raise typer.Exit(DATA_REFUSED)
 
 
 _ARCHIVE_SUFFIXES = (".zip", ".csv", ".gz", ".json", ".jsonl", ".dat", ".parquet", ".feather", ".arrow", ".log", ".txt")
@@ -233,153 +209,6 @@ class _progress:  # noqa: N801 - used as a function
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
-
-
-@app.command(short_help="Shows what the lake holds and what is missing or wrong.")
-def catalog(
-    lake: LakeOption = None,
-    exchange: Annotated[str | None, typer.Option(help="Only this exchange.", show_default=False)] = None,
-    symbol: Annotated[str | None, typer.Option(help="Only this symbol.", show_default=False)] = None,
-    quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="List the rows that were set aside, with file, line and reason.")
-    ] = False,
-    json_output: JsonOption = False,
-) -> None:
-    """Shows exchanges, symbols, days, gaps, duplicate or missing ids and quarantined rows.
-
-    Example: pointline catalog --lake lake --json
-    """
-    import polars as pl
-
-    from pointline.lake.catalog import catalog as read
-    from pointline.lake.manifest import Manifest, read_quarantine
-    from pointline.lake.store import open_lake
-    from pointline.report.tables import catalog_view, quarantine_view
-
-    opened = open_lake(lake)
-    if quarantine:
-        rows = read_quarantine(opened, Manifest(opened))
-        rows = rows.filter(
-            pl.lit(value=True), *(pl.col(name) == value for name, value in (("exchange", exchange), ("symbol", symbol)) if value)
-        )
-        if json_output:
-            _print_json(rows.to_dicts())
-        else:
-            _print(quarantine_view(rows))
-        return
-    found = read(opened, exchange, symbol)
-    if not found["instruments"] and (exchange or symbol):
-        held = sorted({f"{row['exchange']}:{row['symbol']}" for row in read(opened)["instruments"]})
-        raise ConfigError(
-            "the lake holds nothing of this", value=f"{exchange or '*'}:{symbol or '*'}", expected=", ".join(held) or "nothing yet"
-        )
-    if json_output:
-        _print_json(found)
-    else:
-        _print(catalog_view(found))
-
-
-@app.command(short_help="Compares the whole lake with what was written.")
-def verify(lake: LakeOption = None, json_output: JsonOption = False) -> None:
-    """Reads every file of the lake: content against names, totals, logs, manifest; exits with 1 where something is wrong.
-
-    Example: pointline verify --lake lake
-    """
-    from dataclasses import asdict
-
-    from pointline.lake.store import open_lake
-    from pointline.lake.verify import verify as run
-    from pointline.report.upkeep import verdict_view
-
-    verdict = run(open_lake(lake))
-    if json_output:
-        _print_json(asdict(verdict))
-    else:
-        _print(verdict_view(verdict))
-    if verdict.problems:
-        raise typer.Exit(_RESULT_SAYS_NO)
-
-
-@app.command(short_help="Restores a damaged lake from the archive files behind it.")
-def repair(
-    archives: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder to search for archive files that are no longer where they were; may be repeated.", show_default=False),
-    ] = None,
-    lake: LakeOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Rebuilds logs from the data files and reads again the archive files behind lost rows; exits with 1 where something stays wrong.
-
-    Example: pointline repair --archives ~/vision --lake lake
-    """
-    from dataclasses import asdict
-
-    from pointline.lake.repair import repair as run
-    from pointline.lake.store import open_lake
-    from pointline.report.upkeep import repaired_view
-    from pointline.sources.families import all_sources
-
-    done = run(open_lake(lake), all_sources, archives or ())
-    if json_output:
-        _print_json(asdict(done))
-    else:
-        _print(repaired_view(done))
-    if done.after.problems or done.missing:
-        raise typer.Exit(_RESULT_SAYS_NO)
-
-
-@app.command(short_help="Removes replaced files and shows what every table takes.")
-def maintain(
-    grace: Annotated[str, typer.Option(help="Files that were replaced less long ago stay for readers.")] = "1h",
-    lake: LakeOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Removes replaced data files and what killed runs left behind, and shows the sizes of all tables.
-
-    Example: pointline maintain --grace 1h --lake lake
-    """
-    from dataclasses import asdict
-
-    from pointline.clock import to_duration_us
-    from pointline.lake.durable import single_writer
-    from pointline.lake.maintenance import maintain as run
-    from pointline.lake.store import open_lake
-    from pointline.report.upkeep import sizes_view
-
-    opened = open_lake(lake)
-    with single_writer(opened.root):
-        sizes = run(opened, to_duration_us(grace, name="--grace"))
-    if json_output:
-        _print_json([asdict(size) for size in sizes])
-    else:
-        _print(sizes_view(sizes))
-
-
-@app.command()
-def cache(
-    lake: LakeOption = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove every entry.")] = False,
-    json_output: JsonOption = False,
-) -> None:
-    """Shows the bar sums that are kept beside the lake, or clears them.
-
-    Example: pointline cache --lake lake --clear
-    """
-    from pointline.lake.store import open_lake
-    from pointline.research.cache import cache_of
-
-    found = cache_of(open_lake(lake))
-    removed = found.clear() if clear else 0
-    entries = found.entries()
-    size = sum(entry[1] for entry in entries)
-    if json_output:
-        _print_json(
-            {"folder": str(found.folder), "entries": len(entries), "bytes": size, "most_bytes": found.most_bytes, "removed": removed}
-        )
-    else:
-        kept = f"{len(entries):,} entries, {size / 1e6:,.1f} of at most {found.most_bytes / 1e6:,.0f} MB in {found.folder}"
-        sys.stdout.write((f"removed {removed:,} entries; " if clear else "") + kept + "\n")
 
 
 @app.command(short_help="Builds bars of a perp and its spot with every feature.")
@@ -444,7 +273,7 @@ def compare(
     if save is not None:
         study.save(save)
     if json_output:
-        _print_json({"perp": perp, "spot": spot, **_facts(study)})
+        show_json({"perp": perp, "spot": spot, **_facts(study)})
     else:
         _show_study(study, output)
 
@@ -477,7 +306,7 @@ def sql(
         sys.stdout.buffer.write(shown)
         sys.stdout.buffer.flush()
     elif shown is not None:
-        _print(shown)
+        show(shown)
 
 
 def _facts(study: Study) -> dict[str, Any]:
@@ -488,7 +317,7 @@ def _show_study(study: Study, output: Path | None) -> None:
     from pointline.report.tables import summary_view
 
     title = f"{study.pair.perp.name} against {study.pair.spot.name} ({study.pair.reason})"
-    _print(summary_view(study.summary, title=title, rule=study.rule_text, notes=study.notes))
+    show(summary_view(study.summary, title=title, rule=study.rule_text, notes=study.notes))
     if output is not None:
         sys.stdout.write(f"wrote {study.summary['bars']:,} bars x {len(study.columns)} columns to {output}\n")
 
@@ -583,9 +412,9 @@ def spreads(
     if chart is not None:
         study.chart(chart)
     if json_output:
-        _print_json(study.as_json(costs))
+        show_json(study.as_json(costs))
         return
-    _print(study.view(costs))
+    show(study.view(costs))
     for path in (output, chart):
         if path is not None:
             sys.stdout.write(f"wrote {path}\n")

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,32 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for made in reversed(missing):
         sync(made.parent)
+
+
+def remove_left_behind(folder: Path, of: str = "") -> None:
+    """Removes temporary files in a folder whose processes are gone, those of one target's name or all.
+
+    Args:
+        folder: where to look.
+        of: name of the file that they were to become.
+    """
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        named = _TEMPORARY.fullmatch(path.name)
+        if named is not None and of in {"", named["of"]} and path.is_file() and not _is_running(int(named["process"])):
+            path.unlink(missing_ok=True)
+
+
+_TEMPORARY = re.compile(r"\.(?P<of>.+)\.(?P<process>\d+)(?:\.tmp)?")
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync(path: Path) -> None:

@@ -24,7 +24,7 @@ from pointline.lake.durable import STAGING, single_writer
 from pointline.lake.instrument_table import Snapshot, read_snapshot
 from pointline.lake.journal import carry_out, finish, is_pending, stage_rows
 from pointline.lake.landing import Landing
-from pointline.lake.maintenance import remove_dead, remove_left_behind
+from pointline.lake.maintenance import remove_dead, remove_temporaries
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
 from pointline.lake.partition import Feed, file_id
 from pointline.lake.spool import Slot, Spool
@@ -134,7 +134,7 @@ def ingest(
     with single_writer(lake.root):
         finish(lake)
         shutil.rmtree(lake.root / STAGING, ignore_errors=True)
-        remove_left_behind(lake.root)
+        remove_temporaries(lake.root)
         remove_dead(lake)
         manifest = Manifest(lake)
         for work in ahead(_read(lake, manifest, path, sources, hints) for path in paths):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pointline.clock import HOUR_US, MINUTE_US
-from pointline.lake.durable import STAGING
+from pointline.clock import HOUR_US
+from pointline.lake.durable import remove_left_behind
 from pointline.lake.heads import read_heads, write_heads
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 GRACE_US = HOUR_US
 """How long a replaced file stays for readers that found it in the log before it was replaced."""
-
-_LEFT_US = 10 * MINUTE_US  # a temporary file that nobody wrote to for so long belongs to no running process
-_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)\.tmp|\..+\.bars\.(?P<writer>\d+)")
 
 
 @dataclass(frozen=True)
@@ -92,31 +88,14 @@ def maintain(lake: Lake, grace_us: int = GRACE_US) -> list[TableSize]:
         alive = [size for path, (size, _) in sizes.items() if path in live[name]]
         found.append(TableSize(name, len(alive), sum(alive), len(kept), sum(kept.values()), len(gone), sum(gone.values())))
     write_heads(lake.root, heads)
-    remove_left_behind(lake.root)
+    remove_temporaries(lake.root)
     return found
 
 
-def remove_left_behind(root: Path) -> None:
-    """Removes temporary files of processes that are gone: below a lake's own folders, not its data."""
-    for folder in (root, root / "studies", root / ".cache" / "bars", root / STAGING):
-        for path in list(folder.iterdir()) if folder.is_dir() else ():
-            if path.is_file() and is_left_behind(path):
-                path.unlink(missing_ok=True)
-
-
-def is_left_behind(path: Path) -> bool:
-    """Whether a temporary file's process is gone, by the number in its name, and nobody wrote to it lately."""
-    named = _TEMPORARY.fullmatch(path.name)
-    if named is None:
-        return False
-    from pathlib import Path as _Path
-
-    number = named["process"] or named["writer"]
-    try:
-        idle_us = (time.time() - path.stat().st_mtime) * 1_000_000
-    except FileNotFoundError:
-        return False
-    return not _Path(f"/proc/{number}").exists() or idle_us > _LEFT_US
+def remove_temporaries(root: Path) -> None:
+    """Removes what killed runs left in a lake's own folders."""
+    for folder in (root, root / "studies", root / ".cache" / "bars"):
+        remove_left_behind(folder)
 
 
 def _data_files(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from pointline.errors import ConfigError
-from pointline.lake.durable import write_atomically
+from pointline.lake.durable import remove_left_behind, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +60,7 @@ def write_blocks(blocks: Iterator[pl.DataFrame], path: Path) -> WrittenTable:
         path: ends in .parquet, .csv or .arrow.
     """
     check_output(path)
+    remove_left_behind(path.absolute().parent, of=path.name)
     schemas = []
 
     def write(temporary: Path) -> None:

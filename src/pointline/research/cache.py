@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointline.kernels.slots import BAR_INTS
+from pointline.lake.durable import remove_left_behind
 from pointline.research.spines.pages import FiledBars
 from pointline.research.spines.run import Run, days_of
 
@@ -86,7 +87,8 @@ class BarCache:
                 temporary.replace(path)
 
     def trim(self) -> None:
-        """Removes the entries that were not used for longest until the rest fits."""
+        """Removes the entries that were not used for longest until the rest fits, and what killed runs left."""
+        remove_left_behind(self.folder)
         entries = self.entries()
         excess = sum(size for _, size, _ in entries) - self.most_bytes
         for path, size, _ in entries:

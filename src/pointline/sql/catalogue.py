@@ -22,11 +22,14 @@ from pointline.errors import ConfigError, LakeError
 from pointline.lake.studies import saved_studies, study_schema
 from pointline.sql import config, tables
 from pointline.sql.config import OWNER, Limits
+from pointline.sql.files import CATALOGUE_FILE, check_files
 from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, link_folder, market_links, remove_unused
 from pointline.sql.ohlcv import POWERS, ohlcv_view, seconds_of
 from pointline.sql.sessions import run_statements
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pointline.lake.store import Lake
 
 _VERSION = 1  # of what a catalogue looks like; part of the fingerprint
@@ -84,11 +87,13 @@ class Catalogue:
         folder: holds everything below except links of a copy, which stay where they were made.
         links: folder of the links to the lake's files.
         fingerprint: what of the lake it was built from.
+        files: the data files behind the links.
     """
 
     folder: Path
     links: Path
     fingerprint: str
+    files: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -99,6 +104,14 @@ class Catalogue:
     def config_path(self) -> Path:
         """The engine's configuration file."""
         return self.folder / "serve.xml"
+
+    def check_files(self) -> None:
+        """Refuses to go on where a data file is gone: the engine passes over a link that leads nowhere.
+
+        Raises:
+            DamageError: a file is missing.
+        """
+        check_files(self.files)
 
     @property
     def readable(self) -> tuple[Path, ...]:
@@ -137,7 +150,9 @@ def build_catalogue(lake: Lake, folder: Path, *, limits: Limits | None = None, l
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError("a catalogue needs an empty folder", where=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    catalogue = Catalogue(folder, links.absolute() if links is not None else _place_of_links(lake, folder), fingerprint_of(lake))
+    place = links.absolute() if links is not None else _place_of_links(lake, folder)
+    catalogue = Catalogue(folder, place, fingerprint_of(lake), tuple(_files(lake)))
+    catalogue.check_files()
     statements = _statements(lake, catalogue)
     remove_unused(catalogue.links)
     config.write_config(folder, limits=limits or Limits())
@@ -147,8 +162,17 @@ def build_catalogue(lake: Lake, folder: Path, *, limits: Limits | None = None, l
     finally:
         for file in folder.glob("build*.xml"):  # with their rights nothing else shall be opened
             file.unlink()
-    (folder / "catalogue.json").write_text(
-        json.dumps({"fingerprint": catalogue.fingerprint, "lake": str(lake.root), "links": str(catalogue.links)}) + "\n", encoding="utf-8"
+    (folder / CATALOGUE_FILE).write_text(
+        json.dumps(
+            {
+                "fingerprint": catalogue.fingerprint,
+                "lake": str(lake.root),
+                "links": str(catalogue.links),
+                "files": catalogue.files,
+            }
+        )
+        + "\n",
+        encoding="utf-8",
     )
     return catalogue
 
@@ -174,9 +198,9 @@ def copy_catalogue(catalogue: Catalogue, folder: Path, *, limits: Limits | None 
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(catalogue.path, folder / _STORE, symlinks=True, dirs_exist_ok=True)
-    shutil.copy(catalogue.folder / "catalogue.json", folder)
+    shutil.copy(catalogue.folder / CATALOGUE_FILE, folder)
     config.write_config(folder, limits=limits if limits is not None else config.read_limits(catalogue.config_path))
-    return Catalogue(folder, catalogue.links, catalogue.fingerprint)
+    return Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files)
 
 
 def open_catalogue(folder: Path) -> Catalogue:
@@ -186,10 +210,18 @@ def open_catalogue(folder: Path) -> Catalogue:
         LakeError: there is none.
     """
     try:
-        known = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))
+        known = json.loads((folder / CATALOGUE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LakeError("there is no SQL catalogue here", where=str(folder), expected="a folder made by build_catalogue") from error
-    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"])
+    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"], tuple(known["files"]))
+
+
+def _files(lake: Lake) -> Iterator[str]:
+    """The data files that the tables read."""
+    for kind in lake.kinds():
+        folder = str(lake.table_path(kind))
+        for path in lake.listing(kind)["path"].to_list():
+            yield f"{folder}/{path}"
 
 
 def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:

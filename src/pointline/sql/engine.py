@@ -97,9 +97,11 @@ class Engine:
 
         Raises:
             QueryError: the statement is wrong or was stopped; has ClickHouse's code and name.
+            DamageError: a data file of the lake is missing or damaged.
             ConfigError: the engine is closed, or was opened by the process that this one was forked from.
         """
         self._check_usable()
+        self.catalogue.check_files()
         values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
         options = dict(settings or {})
         if threading.current_thread() is threading.main_thread():

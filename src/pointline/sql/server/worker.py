@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pointline.errors import PointlineError
+from pointline.errors import DamageError, PointlineError
+from pointline.sql.files import check_files, files_behind
 from pointline.sql.server import channel, sandbox
 from pointline.sql.server.channel import Answer, Job
 from pointline.sql.server.codes import RefusedError, from_engine
@@ -76,6 +77,19 @@ class Bench:
         self._parser = self._open(self._place)
         self._rules = self._make_rules(post)
         self._looked_at: dict[tuple[str, str], Statement] = {}
+        self._files = files_behind(Path(post.catalogue).parent)
+
+    def _check_files(self) -> None:
+        """A link that leads nowhere would be passed over.
+
+        Raises:
+            RefusedError: a data file of the lake is gone.
+        """
+        try:
+            check_files(self._files)
+        except DamageError:
+            text = "a data file of the lake is missing; its owner repairs it with `pointline repair`"
+            raise RefusedError("FILE_DOESNT_EXIST", text) from None
 
     @property
     def version(self) -> str:
@@ -101,6 +115,7 @@ class Bench:
             RefusedError: the statement may not run, or the engine stopped it.
         """
         statement = self.look_at(job)
+        self._check_files()
         limits = Limits(**job.limits)
         settings = for_engine({**job.settings, **statement.settings}, limits)
         output_format = statement.output_format or job.default_format
