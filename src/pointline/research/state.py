@@ -62,6 +62,7 @@ TICKER_COLUMNS = ("mark_price", "index_price", "funding_rate", "predicted_fundin
 PAYMENT_COLUMNS = ("funding_rate", "interval_hours")
 INTEREST_COLUMNS = ("open_interest",)
 
+NOT_TOLD = 0.0
 SETTLED_INTERVALS = 2
 """A payment older than this many of its intervals is not the state of the market any more."""
 
@@ -216,15 +217,15 @@ class _Interval(NamedTuple):
 
 
 def _intervals(payments: Mapping[str, Known], instants: Ints, params: StateParams) -> tuple[_Interval, _Interval]:
-    """Of the last payment, by its own row or the default; and in force, by the last payment that is young enough or the default."""
-    rate, span = payments["funding_rate"], payments["interval_hours"]
+    """Of the last payment, by its own row or the default; and in force, which is the same while that payment is young enough, else the default."""
+    span = payments["interval_hours"]
     default = np.nan if params.default_interval_hours is None else params.default_interval_hours
 
     def where(told: NDArray[np.bool_]) -> _Interval:
         return _Interval(np.where(told, span.values, default), np.where(told, _FIRST, _NEITHER if np.isnan(default) else _SECOND))
 
-    told = ~np.isnan(span.values)
-    return where(told & (span.times == rate.times)), where(told & (instants - span.times <= _settled_limit(span.values, params)))
+    told = span.values > NOT_TOLD
+    return where(told), where(told & (instants - span.times <= _settled_limit(span.values, params)))
 
 
 def _settled_limit(hours: Floats, params: StateParams) -> Floats | int:
@@ -294,11 +295,12 @@ def _told(edges: Edges, frame: pl.DataFrame | None, table: Table, columns: tuple
 
 
 def readable(column: str) -> pl.Expr:
-    """The column as it is looked up: decimals as floats, and no funding interval of zero or less."""
+    """The column as it is looked up: decimals as floats, and a funding interval for each rate, `NOT_TOLD` where its row has none."""
     if column == "close":
         return pl.col(column).cast(pl.Float64)
-    if column == "interval_hours":  # the interval of no rate says nothing
-        return pl.when((pl.col(column) > 0) & pl.col("funding_rate").is_not_null()).then(column).alias(column)
+    if column == "interval_hours":
+        told = pl.when(pl.col(column).is_finite() & (pl.col(column) > 0)).then(column).otherwise(NOT_TOLD)
+        return pl.when(pl.col("funding_rate").is_not_nan()).then(told).alias(column)
     return pl.col(column)
 
 

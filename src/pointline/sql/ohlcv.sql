@@ -18,7 +18,7 @@ $days GROUP BY exchange, market, day HAVING argMin(seconds, rank) != $seconds
 SELECT
     $bucket AS start, start + toIntervalMinute($minutes) AS end, exchange, market,
     argMin(open, start_us) AS open, max(high) AS high, min(low) AS low, argMax(close, start_us) AS close,
-    sum(volume) AS volume, sum(trade_count) AS count, $minutes AS duration_minutes,
+    sum($volume) AS volume, sum(trade_count) AS count, $minutes AS duration_minutes,
     toUInt32(intDiv(count() * $seconds, 60)) AS minutes,
     CAST(count() * $seconds = toUInt64($minutes) * 60 AS Bool) AS complete,
     '$kind' AS source,
@@ -45,7 +45,7 @@ GROUP BY bucket, exchange, market
 SELECT
     $bucket AS bucket, exchange, market,
     argMin(open, start_us) AS first_price, max(high) AS high_price, min(low) AS low_price, argMax(close, start_us) AS last_price,
-    sum(volume) AS amount, sum(trade_count) AS trades, toInt64(count()) * $seconds AS covered_s,
+    sum($volume) AS amount, sum(trade_count) AS trades, toInt64(count()) * $seconds AS covered_s,
     min(start_us) AS first_us, max(start_us) AS last_us, max(ts_local_us) AS local_us, '$kind' AS origin
 FROM lake.$kind
 WHERE $where
@@ -53,6 +53,7 @@ GROUP BY bucket, exchange, market
 
 -- [trades]
 -- First minutes, in integers as far as a partition's decimals allow, then the duration. A trade belongs to the minute in which it happened.
+-- Prints that are flagged as off-book are left out.
 SELECT
     $bucket AS bucket, exchange, market,
     argMin(opening, minute_us) AS first_price, max(highest) AS high_price, min(lowest) AS low_price, argMax(closing, minute_us) AS last_price,
@@ -66,11 +67,11 @@ FROM (
         CAST(max(price_int) AS Decimal(38, 12)) / price_scale AS highest,
         CAST(min(price_int) AS Decimal(38, 12)) / price_scale AS lowest,
         CAST(argMax(price_int, (ts_event_us, trade_id, source_row)) AS Decimal(38, 12)) / price_scale AS closing,
-        CAST(sum(toDecimal128(qty_int, 0)) AS Decimal(38, 12)) / qty_scale AS traded,
+        $traded AS traded,
         toInt64(count()) AS prints, max(ts_local_us) AS received_us
     FROM lake.trades
-    WHERE $where
-    GROUP BY minute_us, exchange, market, price_decimals, qty_decimals
+    WHERE ($where) AND NOT ifNull(off_book, false)
+    GROUP BY minute_us, exchange, market, price_decimals, qty_decimals$sizes
 )
 GROUP BY bucket, exchange, market
 
