@@ -206,11 +206,7 @@ def compare(
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
     built = build_bars(
         BarRequest(
-            lake=opened,
-            perp=pair.perp,
-            spot=pair.spot,
-            start_us=start_us,
-            end_us=end_us,
+            *(opened, pair.perp, pair.spot, start_us, end_us),
             rule=rule,
             spot_rule=spot_bars,
             base_rule=base_bars,

@@ -105,8 +105,12 @@ RULES = st.sampled_from(
 )
 
 
+SIDES = st.booleans()
+NO_FLAGS = st.just(value=False)
+
+
 @st.composite
-def markets(draw: st.DrawFn, sides: st.SearchStrategy[Any] = st.booleans(), flags: st.SearchStrategy[bool] = st.just(False)) -> list[Print]:  # noqa: B008, FBT003
+def markets(draw: st.DrawFn, sides: st.SearchStrategy[Any] = SIDES, flags: st.SearchStrategy[bool] = NO_FLAGS) -> list[Print]:
     us = DAY + draw(st.sampled_from([0, 17]))
     same_price = draw(st.one_of(st.none(), st.none(), PRICES))
     prints = []

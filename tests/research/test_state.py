@@ -152,7 +152,9 @@ def test_a_rate_never_takes_another_rows_interval() -> None:
         assert set(shown.rows()) == {(0.0002, 8.0), (-0.0004, 1.0)}
         # what stood at the bar's start was per 8 h: no difference of the two means anything
         assert state.filter(pl.col("funding_close") == -0.0004)["funding_open"].to_list()[0] is None
-    untold = funding_of({"ts_local_us": MIDNIGHT, "funding_rate": 0.1, "interval_hours": 1.0}, {"ts_local_us": MIDNIGHT, "funding_rate": 0.2})
+    untold = funding_of(
+        {"ts_local_us": MIDNIGHT, "funding_rate": 0.1, "interval_hours": 1.0}, {"ts_local_us": MIDNIGHT, "funding_rate": 0.2}
+    )
     state = attach_state(bars_of(MIDNIGHT, MIDNIGHT + 1), funding=untold, params=StateParams(default_interval_hours=8.0))
     assert state.select("funding_close", "funding_interval_hours", "funding_interval_source").rows() == [(0.2, 8.0, "default")]
 

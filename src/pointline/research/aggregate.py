@@ -23,8 +23,8 @@ def venue_frame(prefix: str, ints: Ints, amounts: Amounts) -> pl.DataFrame:
     """Per-venue columns of one row per bar.
 
     Prices in quote per base unit, volumes in base and quote units; a bar without trades has null prices and zero volumes, one with a
-    trade of unknown side has null buy and sell volumes; ``{prefix}_last_us`` is the time of its last trade. The sample standard deviation needs two trades, the realised
-    volatility two distinct times.
+    trade of unknown side has null buy and sell volumes; ``{prefix}_last_us`` is the time of its last trade. The sample standard
+    deviation needs two trades, the realised volatility two distinct times.
 
     Args:
         prefix: ``"perp"`` or ``"spot"``.

@@ -280,9 +280,7 @@ def _carry(frame: pl.DataFrame, prefix: str, request: BarRequest) -> pl.DataFram
     behind_gap = (pl.col("bucket_start") != pl.col("bucket_end").shift(1)).fill_null(value=True)
     openings = frame.filter(behind_gap & pl.col(close).is_null())["bucket_start"].to_list()
     instrument = request.perp if prefix == "perp" else request.spot
-    found = [
-        (start, *last_trade_before(request.lake, instrument, start, include_off_book=request.include_off_book)) for start in openings
-    ]
+    found = [(start, *last_trade_before(request.lake, instrument, start, include_off_book=request.include_off_book)) for start in openings]
     earlier = pl.DataFrame(found, schema={"bucket_start": pl.Int64, "_price": pl.Float64, "_time": pl.Int64}, orient="row")
     return (
         frame.join(earlier, on="bucket_start", how="left", maintain_order="left")
@@ -291,9 +289,7 @@ def _carry(frame: pl.DataFrame, prefix: str, request: BarRequest) -> pl.DataFram
     )
 
 
-def last_trade_before(
-    lake: Lake, instrument: Instrument, us: int, *, include_off_book: bool = False
-) -> tuple[float | None, int | None]:
+def last_trade_before(lake: Lake, instrument: Instrument, us: int, *, include_off_book: bool = False) -> tuple[float | None, int | None]:
     """Price and time of the last trade strictly before `us`; (None, None) where the lake has none.
 
     Prints that are flagged as off-book are passed over unless they are included.

@@ -1,9 +1,9 @@
 """Bar sums that were computed before: kept beside the lake, found again by what they were made from.
 
 An entry is named by the hash of everything that its numbers depend on: the rule, the stretch, the driver's and the venue's data
-files (whose names are hashes of the archive files behind them), contract sizes and whether off-book prints count. A changed, added or removed file therefore gives
-other names for exactly its days, and nothing needs to be invalidated. Entries are written beside their place and renamed into it, so
-two processes may share a cache; one that is damaged is recomputed.
+files (whose names are hashes of the archive files behind them), contract sizes and whether off-book prints count. A changed, added or
+removed file therefore gives other names for exactly its days, and nothing needs to be invalidated. Entries are written beside their
+place and renamed into it, so two processes may share a cache; one that is damaged is recomputed.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ class _Interval(NamedTuple):
 
 
 def _intervals(payments: Mapping[str, Known], instants: Ints, params: StateParams) -> tuple[_Interval, _Interval]:
-    """Of the last payment, by its own row or the default; and in force, which is the same while that payment is young enough, else the default."""
+    """Of the last payment, by its own row or the default; and in force: the same while the payment is young enough, else the default."""
     span = payments["interval_hours"]
     default = np.nan if params.default_interval_hours is None else params.default_interval_hours
 
