@@ -56,12 +56,13 @@ def decoded(stored: str, scale: str, size: Decimal = _ONE) -> pl.Expr:
         size: by what the amounts are multiplied, before they are rounded.
     """
     units, finer = _whole(size)
+    powers = _POWERS[finer:]
 
     # NumPy divides each value; Polars multiplies by the reciprocal where the decimals are one constant, which is not exact
     def divided(columns: Sequence[pl.Series]) -> pl.Series:
         counts = columns[0].to_numpy()
         counts = counts if units == 1 else counts * float(units)
-        return pl.Series(counts / _POWERS[columns[1].to_numpy() + finer], dtype=pl.Float64)
+        return pl.Series(counts / powers[columns[1].to_numpy()], dtype=pl.Float64)
 
     columns = [pl.col(stored), pl.col(f"{scale}_decimals")]
     return pl.map_batches(columns, divided, return_dtype=pl.Float64, is_elementwise=True)

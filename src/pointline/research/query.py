@@ -14,8 +14,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import ConfigError
-from pointline.lake.rows import decode_amounts, in_size
-from pointline.lake.rows import decoded as decoded_amount
+from pointline.lake import rows
 from pointline.lake.store import as_lake
 from pointline.research.coverage import no_data
 from pointline.research.metadata import warn_of_versions
@@ -178,9 +177,9 @@ def decode(frame: pl.LazyFrame, kind: str, instrument: Instrument) -> pl.LazyFra
     order = [_decoded_name(name, table) for name in table.columns if not name.endswith("_decimals")]
     quantities = [name for name, (_, scale) in table.amounts.items() if scale == "qty"]
     if not instrument.counts_contracts:
-        return frame.with_columns(decode_amounts(kind)).select([*order, "source_file"])
-    contracts = [decoded_amount(table.amounts[name][0], "qty").alias(f"{name}_contracts") for name in quantities]
-    result = frame.with_columns(*decode_amounts(kind, instrument.size), *contracts).select(
+        return frame.with_columns(rows.decode_amounts(kind)).select([*order, "source_file"])
+    contracts = [rows.decoded(table.amounts[name][0], "qty").alias(f"{name}_contracts") for name in quantities]
+    result = frame.with_columns(*rows.decode_amounts(kind, instrument.size), *contracts).select(
         [*order, "source_file", *(f"{name}_contracts" for name in quantities)]
     )
     # of inverse contracts these are quote units so far
@@ -200,7 +199,7 @@ def _in_base_units(frame: pl.LazyFrame, counted: list[str], instrument: Instrume
     if not instrument.counts_contracts:
         return frame
     contracts = [pl.col(name).alias(f"{name}_contracts") for name in counted]
-    return frame.with_columns(*(in_size(name, instrument.size).alias(name) for name in counted), *contracts)
+    return frame.with_columns(*(rows.in_size(name, instrument.size).alias(name) for name in counted), *contracts)
 
 
 def _decoded_name(stored: str, table: schema.Table) -> str:
