@@ -167,6 +167,7 @@ def compare(
     lake: LakeLike | None = None,
     threads: int | None = None,
     cache: bool = True,
+    include_off_book: bool = False,
     output: str | Path | None = None,
 ) -> Study:
     """Builds bars from the perp's trades, puts both venues on them, and computes every feature.
@@ -186,6 +187,7 @@ def compare(
         lake: a lake or its folder; the default lake if None.
         threads: days counted side by side; the result does not depend on it.
         cache: keep the bars' sums beside the lake and use those of earlier calls; the result does not depend on it.
+        include_off_book: also count the prints that are flagged as off-book.
         output: write the features to this file (.parquet, .csv or .arrow) block by block instead of holding them in memory, which
             then does not grow with the number of bars; the study reads the file when its features are asked for.
 
@@ -193,8 +195,8 @@ def compare(
         A `Study`.
 
     Raises:
-        ConfigError: swapped or unrelated instruments, an empty window, an unusable threshold, more time bars than
-            `pointline.clock.MOST_BARS` in memory; a registered feature that fails, looks ahead or states too short a window.
+        ConfigError: swapped or unrelated instruments, an empty window, an unusable threshold, a contract whose size is not known, more
+            time bars than `pointline.clock.MOST_BARS` in memory; a registered feature that fails, looks ahead or states too short a window.
         RegistryError: an unknown instrument; the error has the nearest names.
         NoDataError: nothing in the window; the error has the coverage.
 
@@ -210,11 +212,7 @@ def compare(
     params = _feature_params(params, costs, pair, start_us, end_us, notes)
     built = build_bars(
         BarRequest(
-            lake=opened,
-            perp=pair.perp,
-            spot=pair.spot,
-            start_us=start_us,
-            end_us=end_us,
+            *(opened, pair.perp, pair.spot, start_us, end_us),
             rule=rule,
             spot_rule=spot_bars,
             base_rule=base_bars,
@@ -222,6 +220,7 @@ def compare(
             warm_up_bars=max(f.bars_needed(params) for f in FEATURES.values()),
             threads=threads,
             cache=cache_of(opened) if cache else None,
+            include_off_book=include_off_book,
         )
     )
     notes += _coverage_notes(_window_coverage(opened, built, start_us, end_us))
@@ -259,6 +258,7 @@ def sweep(
     state: StateParams | None = None,
     lake: LakeLike | None = None,
     threads: int | None = None,
+    include_off_book: bool = False,
 ) -> Iterator[Study]:
     """`compare` for several rules, with one pass over the trades for all of them.
 
@@ -266,7 +266,7 @@ def sweep(
     equals what `compare` gives for its rule alone.
 
     Args:
-        perp, spot, start, end, join, costs, params, state, lake, threads: as for `compare`.
+        perp, spot, start, end, join, costs, params, state, lake, threads, include_off_book: as for `compare`.
         bars: when a bar closes, for each study.
 
     Yields:
@@ -278,14 +278,26 @@ def sweep(
     start_us, end_us = window(start, end)
     opened = as_lake(lake)
     pair, _ = _pair(opened.registry(), perp, spot, start_us, end_us)
-    driver, other = (venue_of(opened, instrument, start_us, end_us) for instrument in (pair.perp, pair.spot))
+    driver, other = (
+        venue_of(opened, instrument, start_us, end_us, include_off_book=include_off_book) for instrument in (pair.perp, pair.spot)
+    )
     for anchor in sorted({rule.anchor for rule in bars}):
         rules = [rule for rule in bars if rule.anchor == anchor]
         parts = stretches(rules[0], [driver], start_us, end_us)
         keep_stretches(rules, driver, (driver, other), parts, cache_of(opened), threads=threads)
     for rule in bars:
         yield compare(
-            *(perp, spot), start=start, end=end, bars=rule, join=join, costs=costs, params=params, state=state, lake=opened, threads=threads
+            *(perp, spot),
+            start=start,
+            end=end,
+            bars=rule,
+            join=join,
+            costs=costs,
+            params=params,
+            state=state,
+            lake=opened,
+            threads=threads,
+            include_off_book=include_off_book,
         )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MONDAY = to_us("2024-04-29")
 VIEWS = {
-    "trade": ["timestamp", "exchange", "market", "trade_id", "price", "quantity", "side", "known_at", "sequence"],
+    "trade": ["timestamp", "exchange", "market", "trade_id", "price", "quantity", "side", "off_book", "known_at", "sequence"],
     "funding_rate": ["exchange", "contract_type", "market", "timestamp", "funding_rate", "interval_hours", "known_at"],
     "market_spot": [
         "exchange", "market", "native_symbol", "base_asset", "quote_asset", "price_increment", "quantity_increment", "listed", "valid_from",

@@ -18,6 +18,7 @@ from pointline import schema
 from pointline.clock import DAY_US, MINUTE_US, to_duration_us
 from pointline.errors import ConfigError
 from pointline.lake.rows import decoded
+from pointline.research.amounts import on_book
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +158,7 @@ def _last_trades(file: PartitionFile, duration_us: int, ends_us: pl.Series, wind
     start_us = time_us - time_us % duration_us
     first, last = int(ends_us.min()) - window_us, int(ends_us.max())  # type: ignore[arg-type]
     rows = (
-        file.scan()
+        on_book(file, ["ts_local_us", "price_int", "price_decimals"])
         .filter((time_us >= first) & (time_us < last) & (time_us % duration_us >= duration_us - window_us))
         .select("ts_local_us", "price_int", "price_decimals", start_us=start_us)
         .collect()

@@ -9,7 +9,8 @@ import polars as pl
 
 from pointline.clock import date_text
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES
-from pointline.lake.rows import decode_one, scan_rows
+from pointline.lake.rows import decode_one
+from pointline.research.amounts import on_book
 from pointline.research.coverage import uneven_days
 
 if TYPE_CHECKING:
@@ -120,11 +121,11 @@ def _spot_amounts(totals: BarTotals, built: Bars, *, dual: bool) -> tuple[int, f
     """Spot trades and base volume; a dual spine repeats some spot bars and passes over others, so there the trades are counted."""
     if not dual:
         return totals.spot_trades, totals.spot_volume
-    paths = [file.path for file in built.spot_venue.files.values()]
+    venue, columns = built.spot_venue, ["ts_local_us", "qty_int", "qty_decimals"]
+    rows = pl.concat(on_book(file, columns, include_off_book=venue.include_off_book) for file in venue.files.values())
     known = pl.col("ts_local_us").is_between(totals.start_us, totals.end_us, closed="left")
-    by_scale = scan_rows(paths).filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum())
-    sums = by_scale.collect().rows()
-    return sum(count for _, count, _ in sums), float(sum(decode_one(qty, decimals) for decimals, _, qty in sums))
+    sums = rows.filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum()).collect().rows()
+    return sum(count for _, count, _ in sums), float(sum(decode_one(qty, decimals) for decimals, _, qty in sums) * venue.instrument.size)
 
 
 def _told(own: WindowCoverage) -> dict[str, Any]:

@@ -86,9 +86,9 @@ def _reference_day(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> 
 def _daily_amount(day: PartitionFile, perp: Instrument, kind: str) -> Decimal:
     if kind == "trades":
         return Decimal(day.rows - day.totals.get("off_book", 0))
-    price, qty = day.last_price, day.qty
+    price, qty = day.last_price, day.qty * perp.size
     if perp.contract_type == "inverse":
-        quote = qty * Decimal(str(perp.contract_size))
+        quote = qty
         return quote if kind == "dollar" else quote / price
     return qty * price if kind == "dollar" else qty
 

@@ -19,7 +19,7 @@ SELECT
     $bucket AS start, start + toIntervalMinute($minutes) AS end, exchange, market,
     argMinOrNullIf(open, start_us, $traded) AS open, maxOrNullIf(high, $traded) AS high, minOrNullIf(low, $traded) AS low,
     argMaxOrNullIf(close, start_us, $traded) AS close,
-    sum(volume) AS volume, sum(trade_count) AS count, $minutes AS duration_minutes,
+    sum($volume) AS volume, sum(trade_count) AS count, $minutes AS duration_minutes,
     toUInt32(intDiv(count() * $seconds, 60)) AS minutes,
     CAST(count() * $seconds = toUInt64($minutes) * 60 AS Bool) AS complete,
     '$kind' AS source,
@@ -50,7 +50,7 @@ SELECT
     $bucket AS bucket, exchange, market,
     argMinOrNullIf(open, start_us, $traded) AS first_price, maxOrNullIf(high, $traded) AS high_price, minOrNullIf(low, $traded) AS low_price,
     argMaxOrNullIf(close, start_us, $traded) AS last_price,
-    sum(volume) AS amount, sum(trade_count) AS trades, toInt64(count()) * $seconds AS covered_s,
+    sum($volume) AS amount, sum(trade_count) AS trades, toInt64(count()) * $seconds AS covered_s,
     minOrNullIf(start_us, $traded) AS first_us, maxOrNullIf(start_us, $traded) + $length_us AS last_us,
     max(ts_local_us) AS local_us, '$kind' AS origin
 FROM lake.$kind AS candle
@@ -59,6 +59,7 @@ GROUP BY bucket, exchange, market
 
 -- [trades]
 -- First minutes, in integers as far as a partition's decimals allow, then the duration. A trade belongs to the minute in which it happened.
+-- Prints that are flagged as off-book are left out.
 SELECT
     $bucket AS bucket, exchange, market,
     argMin(opening, minute_us) AS first_price, max(highest) AS high_price, min(lowest) AS low_price, argMax(closing, minute_us) AS last_price,
@@ -72,11 +73,11 @@ FROM (
         CAST(max(price_int) AS Decimal(38, 12)) / price_scale AS highest,
         CAST(min(price_int) AS Decimal(38, 12)) / price_scale AS lowest,
         CAST(argMax(price_int, (ts_event_us, trade_id, source_row)) AS Decimal(38, 12)) / price_scale AS closing,
-        CAST(sum(toDecimal128(qty_int, 0)) AS Decimal(38, 12)) / qty_scale AS traded,
+        $traded AS traded,
         toInt64(count()) AS prints, max(ts_local_us) AS received_us
     FROM lake.trades
-    WHERE $where
-    GROUP BY minute_us, exchange, market, price_decimals, qty_decimals
+    WHERE ($where) AND NOT ifNull(off_book, false)
+    GROUP BY minute_us, exchange, market, price_decimals, qty_decimals$sizes
 )
 GROUP BY bucket, exchange, market
 

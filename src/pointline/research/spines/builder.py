@@ -64,6 +64,7 @@ class SpineBuilder:
         end_ts_us: TimeLike,
         config: BarRule,
         lake: LakeLike | None = None,
+        include_off_book: bool = False,
     ) -> pl.DataFrame:
         """The whole bars inside ``[start_ts_us, end_ts_us)``, the same that any wider request would return.
 
@@ -72,12 +73,14 @@ class SpineBuilder:
             start_ts_us, end_ts_us: the window; any form that `pointline.clock.to_us` reads.
             config: when a bar closes.
             lake: where the trades are, a lake or its folder; the default lake if None.
+            include_off_book: also count the prints that are flagged as off-book.
 
         Returns:
             One row per bar: symbol_id, bar_id, bucket_start, bucket_end, ts_local_us (= bucket_start), complete.
 
         Raises:
-            ConfigError: `config` is for another kind of spine, the window is empty, or it would hold too many time bars.
+            ConfigError: `config` is for another kind of spine, the window is empty, it would hold too many time bars, the contract's size
+                is not known, or the spine counts signed volume and a trade's side is not known.
             RegistryError: no instrument has this symbol_id.
             NoDataError: the lake has no trades of it in the window; the error says what it has.
         """
@@ -86,7 +89,7 @@ class SpineBuilder:
         start_us, end_us = window(start_ts_us, end_ts_us)
         check_bars(config, start_us, end_us)
         opened = as_lake(lake)
-        driver = venue_of(opened, opened.registry().by_id(symbol_id), start_us, end_us)
+        driver = venue_of(opened, opened.registry().by_id(symbol_id), start_us, end_us, include_off_book=include_off_book)
         runs = run_stretches(config, driver, (), stretches(config, [driver], start_us, end_us))
         frame = pl.concat([spine_frame(run.bars(0, len(run.ends)), symbol_id) for run in runs])
         return whole_bars(frame, start_us, end_us)
@@ -119,7 +122,7 @@ def window(start: TimeLike, end: TimeLike) -> tuple[int, int]:
     return start_us, end_us
 
 
-def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int) -> Venue:
+def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int, *, include_off_book: bool = False) -> Venue:
     """An instrument's trade partitions that touch the window's days.
 
     Raises:
@@ -129,7 +132,7 @@ def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int) -> 
     files = {f.start_us: f for f in lake.files("trades", instrument.exchange, instrument.exchange_symbol, days[0], days[-1] + DAY_US)}
     if not files:
         raise no_data(lake, "trades", instrument.exchange, instrument.exchange_symbol, start_us, end_us)
-    return Venue(instrument, files)
+    return Venue(instrument, files, include_off_book)
 
 
 def stretches(rule: BarRule, drivers: Sequence[Venue], start_us: int, end_us: int) -> list[tuple[int, int]]:

@@ -61,9 +61,9 @@ class VolumeBarConfig(BarRule):
     """A bar closes when the traded volume reaches the threshold.
 
     Attributes:
-        volume_threshold: base-asset units (for inverse contracts too, which are converted trade by trade).
+        volume_threshold: base-asset units. Contracts are converted trade by trade, inverse ones rounded half up to 1e-8 of the coin.
         use_absolute_volume: True counts all volume; False counts buys minus sells and closes at either sign, which needs
-            ``boundary="reset"``.
+            ``boundary="reset"`` and the side of every trade.
     """
 
     volume_threshold: float | Decimal | str
