@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake, LakeLike
     from pointline.research.coverage import WindowCoverage
     from pointline.research.spines.config import BarRule
-    from pointline.venue_rules import FundingRule
+    from pointline.venue_rules import FundingRule, Venues
 
 Join = Literal["asof", "inner"]
 
@@ -209,7 +209,7 @@ def compare(
     (start_us, end_us), opened = window(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
-    params = _feature_params(params, costs, pair, start_us, end_us, notes)
+    params = _feature_params(params, costs, pair, (start_us, end_us), notes, opened.venues)
     built = build_bars(
         BarRequest(
             *(opened, pair.perp, pair.spot, start_us, end_us),
@@ -363,7 +363,7 @@ class _Tables:
 
 def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) -> tuple[Pair, list[str]]:
     """The two instruments, and a note for each whose metadata changed inside the window."""
-    pair = check_pair(_find(registry, perp, start_us), _find(registry, spot, start_us))
+    pair = check_pair(_find(registry, perp, start_us), _find(registry, spot, start_us), registry.known)
     notes = []
     for instrument in (pair.perp, pair.spot):
         change = warn_of_versions(registry, instrument, start_us, end_us)
@@ -421,7 +421,7 @@ def _interval_notes(bars: pl.DataFrame) -> list[str]:
 
 
 def _feature_params(
-    given: FeatureParams | None, costs: CostModel | None, pair: Pair, start_us: int, end_us: int, notes: list[str]
+    given: FeatureParams | None, costs: CostModel | None, pair: Pair, window_us: tuple[int, int], notes: list[str], known: Venues
 ) -> FeatureParams:
     """The parameters with what the pair, the costs and the venue's rules settle."""
     params = given or FeatureParams()
@@ -431,7 +431,7 @@ def _feature_params(
             params, total_cost_bps=model.total_bps, four_fill_cost_bps=model.four_fill_bps, borrow_bps_per_day=model.borrow_bps_per_day
         )
     if not params.funding_rules:
-        params = replace(params, funding_rules=_rules(pair.perp, start_us, end_us, notes))
+        params = replace(params, funding_rules=_rules(pair.perp, window_us, notes, known))
     if not pair.quote_match:
         perp, spot = pair.perp, pair.spot
         quotes = f"{perp.name} is quoted in {perp.quote_asset}, {spot.name} in {spot.quote_asset}"
@@ -439,11 +439,11 @@ def _feature_params(
     return replace(params, price_factor=float(pair.price_factor), cross_quote=not pair.quote_match)
 
 
-def _rules(perp: Instrument, start_us: int, end_us: int, notes: list[str]) -> tuple[FundingRule, ...]:
+def _rules(perp: Instrument, window_us: tuple[int, int], notes: list[str], known: Venues) -> tuple[FundingRule, ...]:
     if perp.asset_type != "perpetual":
         return ()
     try:
-        return funding_rules(perp.exchange, start_us, end_us, base_asset=perp.base_asset)
+        return funding_rules(perp.exchange, *window_us, base_asset=perp.base_asset, known=known)
     except VenueRuleError as error:
         notes.append(f"funding_fair is null: {error.what}")
         return ()

@@ -96,7 +96,7 @@ class BusyError(LakeError):
 
 
 class LakeVersionError(LakeError):
-    """The lake was written by a newer version of pointline."""
+    """The lake was written in the format of another version of pointline."""
 
 
 class NoDataError(PointlineError, LookupError):

@@ -28,8 +28,7 @@ def catalog(
 
     Example: pointline catalog --lake lake --json
     """
-    import polars as pl
-
+    from pointline.lake.catalog import asked_for
     from pointline.lake.catalog import catalog as read
     from pointline.lake.manifest import Manifest, read_quarantine
     from pointline.lake.store import open_lake
@@ -38,9 +37,7 @@ def catalog(
     opened = open_lake(lake)
     if quarantine:
         rows = read_quarantine(opened, Manifest(opened))
-        rows = rows.filter(
-            pl.lit(value=True), *(pl.col(name) == value for name, value in (("exchange", exchange), ("symbol", symbol)) if value)
-        )
+        rows = rows.filter(asked_for(opened, exchange, symbol))
         if json_output:
             show_json(rows.to_dicts())
         else:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import datetime as dt
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from itertools import pairwise
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from pointline.clock import HOUR_US, MINUTE_US, time_text, to_us
 from pointline.errors import ConfigError, RegistryError, VenueRuleError, nearest
@@ -60,17 +60,58 @@ class Market(_Sourced):
     perpetual_suffix: str = ""
 
 
-class ListedInstrument(_Sourced):
+class InstrumentTerms(_Model):
+    """What has to be said of an instrument whose symbol does not say it.
+
+    Attributes:
+        base_asset, quote_asset: as the exchange names them.
+        settle_asset: of contracts; if not given, the quote asset of a linear and the base asset of an inverse one.
+        asset_type: what it is.
+        contract_type: needed for perpetuals and futures.
+        contract_size: needed for them too: base units (linear) or quote units (inverse) per contract.
+        price_increment, qty_increment: smallest steps, where known.
+        expiry: of futures, when they are delivered.
+    """
+
+    base_asset: str = Field(min_length=1)
+    quote_asset: str = Field(min_length=1)
+    settle_asset: str | None = Field(default=None, min_length=1)
+    asset_type: Literal["spot", "perpetual", "future"]
+    contract_type: Literal["linear", "inverse"] | None = None
+    contract_size: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    price_increment: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    qty_increment: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    expiry: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        message = None
+        if self.asset_type == "spot" and (self.contract_type, self.settle_asset, self.contract_size or 1.0) != (None, None, 1.0):
+            message = "a spot market has no contract_type, no settle_asset and no contract_size other than 1"
+        elif self.asset_type != "spot" and (self.contract_type is None or self.contract_size is None):
+            message = f"a {self.asset_type} needs contract_type (linear or inverse) and contract_size"
+        elif (self.asset_type == "future") != (self.expiry is not None):
+            message = "a future, and nothing else, has an expiry"
+        if message is not None:
+            raise ValueError(message)
+        return self
+
+    def terms(self) -> dict[str, Any]:
+        """The fields of `pointline.instruments.Observation` that are said here."""
+        settled = {None: None, "linear": self.quote_asset, "inverse": self.base_asset}[self.contract_type]
+        return {
+            **self.model_dump(exclude={"source", "expiry", "exchange", "exchange_symbol"}),
+            "settle_asset": self.settle_asset or settled,
+            "contract_size": self.contract_size or 1.0,
+            "expiry_us": None if self.expiry is None else to_us(self.expiry),
+        }
+
+
+class ListedInstrument(InstrumentTerms, _Sourced):
     """An instrument that is written down because its symbol does not say enough."""
 
     exchange: str
-    exchange_symbol: str
-    base_asset: str
-    quote_asset: str
-    settle_asset: str | None = None
-    asset_type: Literal["spot", "perpetual", "future"]
-    contract_type: Literal["linear", "inverse"] | None = None
-    contract_size: float = Field(gt=0)
+    exchange_symbol: str = Field(min_length=1)
 
 
 class ContractSize(_Sourced):
@@ -146,7 +187,7 @@ class Venue(_Model):
     """One venue file."""
 
     venue: str
-    market: tuple[Market, ...] = Field(min_length=1)
+    market: tuple[Market, ...] = ()
     instrument: tuple[ListedInstrument, ...] = ()
     contract_size: tuple[ContractSize, ...] = ()
     delivery: tuple[Delivery, ...] = ()
@@ -154,8 +195,16 @@ class Venue(_Model):
     funding: tuple[Funding, ...] = ()
 
     @model_validator(mode="after")
-    def _consistent(self) -> Venue:
-        known = {market.exchange for market in self.market}
+    def _consistent(self, info: ValidationInfo) -> Venue:
+        elsewhere: frozenset[str] = info.context or frozenset()
+        if not self.market and not elsewhere:
+            message = "at least one [[market]] is needed"
+            raise ValueError(message)
+        known = {market.exchange for market in self.market} | elsewhere
+        for listed in self.instrument:
+            if listed.exchange not in known:
+                message = f"exchange {listed.exchange!r} has no [[market]]"
+                raise ValueError(message)
         spans: dict[tuple[str, ...], list[tuple[int, int]]] = {}
         for rule in (*self.delivery, *self.asset, *self.funding):
             subject = rule.base_asset if isinstance(rule, Asset) else ""
@@ -198,6 +247,39 @@ class FundingRule:
     per_interval: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Venues:
+    """Venue files that are used together: the package's, and those of a lake.
+
+    Attributes:
+        files: what they say; no two of them say it of the same subject.
+    """
+
+    files: tuple[Venue, ...]
+
+    @cached_property
+    def markets(self) -> dict[str, Market]:
+        """All exchange ids and their markets."""
+        return {market.exchange: market for venue in self.files for market in venue.market}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The exchange id of every id, SQL name and alias in lower case."""
+        named = {alias.lower(): market.exchange for market in self.markets.values() for alias in (*market.aliases, market.sql_name)}
+        return named | {exchange.lower(): exchange for exchange in self.markets}
+
+    @cached_property
+    def instruments(self) -> dict[tuple[str, str], ListedInstrument]:
+        """The instruments that are written down, by exchange id and symbol."""
+        return {(one.exchange, one.exchange_symbol): one for venue in self.files for one in venue.instrument}
+
+
+@cache
+def package_venues() -> Venues:
+    """The package's own venue files, which hold where nothing else is said."""
+    return Venues(venues())
+
+
 @cache
 def venues() -> tuple[Venue, ...]:
     """All venue files of the package, in the order of their names.
@@ -210,8 +292,13 @@ def venues() -> tuple[Venue, ...]:
     return tuple(parse_venue(file.read_text(encoding="utf-8"), where=file.name) for file in files)
 
 
-def parse_venue(text: str, *, where: str) -> Venue:
+def parse_venue(text: str, *, where: str, beside: frozenset[str] = frozenset()) -> Venue:
     """A venue file's content.
+
+    Args:
+        text: TOML.
+        where: the file's name, for errors.
+        beside: exchange ids of other files of which this one may speak too.
 
     Raises:
         ConfigError: the text is not TOML, or a table has a missing, unknown or impossible value.
@@ -221,7 +308,7 @@ def parse_venue(text: str, *, where: str) -> Venue:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the venue file is not TOML: {error}", where=where) from None
     try:
-        return Venue.model_validate(content)
+        return Venue.model_validate(content, context=beside)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -232,25 +319,22 @@ def parse_venue(text: str, *, where: str) -> Venue:
         ) from None
 
 
-@cache
 def markets() -> dict[str, Market]:
-    """All known exchange ids and their markets."""
-    return {market.exchange: market for venue in venues() for market in venue.market}
+    """All exchange ids that the package knows, and their markets."""
+    return package_venues().markets
 
 
-@cache
-def _exchange_names() -> dict[str, str]:
-    names = {alias: market.exchange for market in markets().values() for alias in (*market.aliases, market.sql_name)}
-    return names | {exchange: exchange for exchange in markets()}
+def exchange_id(name: str, known: Venues | None = None) -> str:
+    """The exchange id of an id, alias or SQL name in any case; a name that no venue file knows is returned as it is.
 
+    Args:
+        name: what somebody calls the exchange.
+        known: the venue files of a lake; the package's own if None, here and in the other functions of this module.
 
-def exchange_id(name: str) -> str:
-    """The exchange id of an id, alias or SQL name; a name that no venue file knows is returned as it is.
-
-    >>> exchange_id("binance"), exchange_id("binance-usdm-future"), exchange_id("my-exchange")
+    >>> exchange_id("binance"), exchange_id("Binance-USDM-Future"), exchange_id("my-exchange")
     ('binance-spot', 'binance-futures', 'my-exchange')
     """
-    return _exchange_names().get(name, name)
+    return (known or package_venues()).names.get(name.lower(), name)
 
 
 def sql_exchange(exchange: str) -> str:
@@ -263,43 +347,42 @@ def sql_exchange(exchange: str) -> str:
     return exchange if found is None else found.sql_name
 
 
-def market_of(exchange: str) -> Market:
+def market_of(exchange: str, known: Venues | None = None) -> Market:
     """The market of an exchange id, alias or SQL name.
 
     Raises:
         RegistryError: no venue file knows the exchange.
     """
-    found = markets().get(exchange_id(exchange))
+    all_markets = (known or package_venues()).markets
+    found = all_markets.get(exchange_id(exchange, known))
     if found is None:
         raise RegistryError(
             "no venue file knows this exchange",
             value=exchange,
-            expected="one of " + ", ".join(sorted(markets())),
-            hint=f"nearest names: {nearest(exchange, markets()).lower()}",
+            expected="one of " + ", ".join(sorted(all_markets)),
+            hint=f"nearest names: {nearest(exchange, all_markets).lower()}; your own go into a venue file of the lake (docs: Names)",
         )
     return found
 
 
-@cache
-def venue_names() -> dict[str, str]:
+def venue_names(known: Venues | None = None) -> dict[str, str]:
     """The venue that each exchange id belongs to."""
-    return {market.exchange: venue.venue for venue in venues() for market in venue.market}
+    return {market.exchange: venue.venue for venue in (known or package_venues()).files for market in venue.market}
 
 
-def listed_instrument(exchange: str, exchange_symbol: str) -> ListedInstrument | None:
+def listed_instrument(exchange: str, exchange_symbol: str, known: Venues | None = None) -> ListedInstrument | None:
     """The instrument as a venue file writes it down, or None."""
-    wanted = (exchange_id(exchange), exchange_symbol)
-    return next((i for v in venues() for i in v.instrument if (i.exchange, i.exchange_symbol) == wanted), None)
+    return (known or package_venues()).instruments.get((exchange_id(exchange, known), exchange_symbol))
 
 
-def inverse_contract_size(exchange: str, base_asset: str) -> float:
+def inverse_contract_size(exchange: str, base_asset: str, known: Venues | None = None) -> float:
     """Quote units per inverse contract.
 
     Raises:
         VenueRuleError: no venue file states the exchange's contract sizes.
     """
-    wanted = exchange_id(exchange)
-    for venue in venues():
+    wanted = exchange_id(exchange, known)
+    for venue in (known or package_venues()).files:
         for sizes in venue.contract_size:
             if wanted in sizes.exchanges:
                 return sizes.by_base_asset.get(base_asset, sizes.default)
@@ -311,23 +394,24 @@ def inverse_contract_size(exchange: str, base_asset: str) -> float:
     )
 
 
-def delivery_us(exchange: str, day: dt.date) -> int:
+def delivery_us(exchange: str, day: dt.date, known: Venues | None = None) -> int:
     """When a contract that is delivered on `day` expires, microseconds UTC.
 
     Raises:
         VenueRuleError: the delivery time of that exchange and day is not known.
     """
     midnight = to_us(day)
-    rule = _rule_at([rule for venue in venues() for rule in venue.delivery], exchange, midnight, "delivery")
+    rule = _rule_at(
+        [rule for venue in (known or package_venues()).files for rule in venue.delivery], exchange_id(exchange, known), midnight, "delivery"
+    )
     return midnight + rule.time_utc.hour * HOUR_US + rule.time_utc.minute * MINUTE_US
 
 
-@cache
-def asset_table() -> pl.DataFrame:
+def asset_table(known: Venues | None = None) -> pl.DataFrame:
     """The reviewed table of base assets: exchange, base_asset, underlying_asset, multiplier, valid from and until."""
     rows = [
         (exchange, rule.base_asset, rule.underlying_asset, rule.multiplier, rule.valid_from_us, rule.valid_until_us)
-        for venue in venues()
+        for venue in (known or package_venues()).files
         for rule in venue.asset
         for exchange in rule.exchanges
     ]
@@ -342,18 +426,21 @@ def asset_table() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None) -> FundingRule:
+def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None, known: Venues | None = None) -> FundingRule:
     """The funding rule of an exchange at a time.
 
     Args:
         exchange: exchange id, alias or SQL name.
         at_us: microseconds UTC.
         base_asset: applies the asset's own interest and cap where the file states them (BNB pays no interest on Binance).
+        known: the venue files.
 
     Raises:
         VenueRuleError: the exchange has no funding rule, or none is known for that time.
     """
-    rule = _rule_at([rule for venue in venues() for rule in venue.funding], exchange, at_us, "funding")
+    rule = _rule_at(
+        [rule for venue in (known or package_venues()).files for rule in venue.funding], exchange_id(exchange, known), at_us, "funding"
+    )
     free = base_asset in rule.interest_free_bases
     return FundingRule(
         kind=rule.kind,
@@ -368,24 +455,25 @@ def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None) ->
     )
 
 
-def funding_rules(exchange: str, start_us: int, end_us: int, *, base_asset: str | None = None) -> tuple[FundingRule, ...]:
+def funding_rules(
+    exchange: str, start_us: int, end_us: int, *, base_asset: str | None = None, known: Venues | None = None
+) -> tuple[FundingRule, ...]:
     """All funding rules of an exchange that are known somewhere in ``[start_us, end_us)``, oldest first.
 
     Raises:
         VenueRuleError: the exchange has no funding rule, or none is known in the window.
     """
-    wanted = exchange_id(exchange)
-    own = [rule for venue in venues() for rule in venue.funding if wanted in rule.exchanges]
+    wanted = exchange_id(exchange, known)
+    own = [rule for venue in (known or package_venues()).files for rule in venue.funding if wanted in rule.exchanges]
     starts = sorted(max(rule.valid_from_us, start_us) for rule in own if rule.valid_from_us < end_us and rule.valid_until_us > start_us)
-    return tuple(funding_rule(exchange, at_us, base_asset=base_asset) for at_us in starts or [start_us])
+    return tuple(funding_rule(exchange, at_us, base_asset=base_asset, known=known) for at_us in starts or [start_us])
 
 
-def _rule_at(rules: list[_RuleT], exchange: str, at_us: int, name: str) -> _RuleT:
-    wanted = exchange_id(exchange)
+def _rule_at(rules: list[_RuleT], wanted: str, at_us: int, name: str) -> _RuleT:
     own = sorted((rule for rule in rules if wanted in rule.exchanges), key=lambda rule: rule.valid_from_us)
     if not own:
         known = sorted({one for rule in rules for one in rule.exchanges})
-        raise VenueRuleError(f"the exchange has no {name} rule", value=exchange, expected="one of " + ", ".join(known))
+        raise VenueRuleError(f"the exchange has no {name} rule", value=wanted, expected="one of " + ", ".join(known))
     for rule in own:
         if rule.valid_from_us <= at_us < rule.valid_until_us:
             return rule

@@ -13,7 +13,7 @@ from pointline.errors import ConfigError
 
 AssetType = Literal["spot", "perpetual", "future"]
 ContractType = Literal["linear", "inverse"]
-ObservationSource = Literal["exchange_info", "venue_file", "derived"]
+ObservationSource = Literal["exchange_info", "mapping", "venue_file", "derived"]
 Amount = TypeVar("Amount", float, pl.Expr)
 
 INSTRUMENT_SCHEMA: dict[str, pl.DataType] = {
@@ -63,7 +63,7 @@ OBSERVATION_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What one exchangeInfo snapshot, venue file or archive symbol says about an instrument; the registry makes versions of these.
+    """What one exchangeInfo snapshot, mapping, venue file or archive symbol says about an instrument; the registry makes versions of these.
 
     The fields are those of `Instrument`; `observed_us` is the exchange's time of the snapshot and 0 where there was none.
     """
@@ -104,7 +104,7 @@ class Instrument:
             because archives hold records stamped after delivery.
         listed_us: first day of trading as the exchange states it, None where unknown.
         valid_from_us, valid_until_us: microseconds UTC, half-open; 0 = unknown start.
-        source: ``"exchange_info"``, ``"venue_file"`` or ``"derived"`` (read off the symbol).
+        source: ``"exchange_info"``, ``"mapping"`` (the user states it), ``"venue_file"`` or ``"derived"`` (read off the symbol).
     """
 
     symbol_id: int

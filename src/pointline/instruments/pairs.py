@@ -14,6 +14,7 @@ from pointline.venue_rules import venue_names
 
 if TYPE_CHECKING:
     from pointline.instruments.registry import Registry
+    from pointline.venue_rules import Venues
 
 # A derivative quoted in one of these may be set against a spot market quoted in another, and is then marked as cross quote.
 # In order of preference.
@@ -35,7 +36,7 @@ PAIR_SCHEMA: dict[str, pl.DataType] = {
     "reason": pl.String(),
 }
 
-_SOURCE_NAMES = {"exchange_info": "exchangeInfo", "venue_file": "venue file", "derived": "archive symbol"}
+_SOURCE_NAMES = {"exchange_info": "exchangeInfo", "mapping": "mapping", "venue_file": "venue file", "derived": "archive symbol"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,8 @@ class Pair:
     reason: str
 
 
-def check_pair(perp: Instrument, spot: Instrument) -> Pair:
-    """The pair of two instruments that the user named.
+def check_pair(perp: Instrument, spot: Instrument, known: Venues | None = None) -> Pair:
+    """The pair of two instruments that the user named; `known` are the lake's venue files.
 
     Raises:
         ConfigError: the two are in the wrong order, the first is not a derivative, the second is not a spot market, or they
@@ -82,7 +83,7 @@ def check_pair(perp: Instrument, spot: Instrument) -> Pair:
             expected=f"the same underlying asset, but they have {perp.underlying_asset} and {spot.underlying_asset}",
             hint="list the pairs of the registry, or add the asset with its source to the venue file",
         )
-    return _pair(perp, spot)
+    return _pair(perp, spot, known)
 
 
 def pair_spot(registry: Registry, perp: Instrument, at_us: int) -> Pair:
@@ -98,7 +99,7 @@ def pair_spot(registry: Registry, perp: Instrument, at_us: int) -> Pair:
     if perp.asset_type == "spot":
         raise ConfigError(f"{perp.name} is a spot market and has no spot of its own", value=perp.name, expected="a derivative")
     row = pl.DataFrame([[getattr(perp, name) for name in INSTRUMENT_SCHEMA]], schema=INSTRUMENT_SCHEMA, orient="row")
-    found = _best_spots(row, _valid_at(registry, at_us))
+    found = _best_spots(row, _valid_at(registry, at_us), registry.known)
     if found.is_empty():
         raise RegistryError(
             f"no spot market of {perp.underlying_asset} quoted in {perp.quote_asset} is known",
@@ -107,7 +108,7 @@ def pair_spot(registry: Registry, perp: Instrument, at_us: int) -> Pair:
             expected=f"a spot market whose underlying asset is {perp.underlying_asset}",
             hint="ingest the spot market's files or its exchangeInfo; names that merely look alike are not paired",
         )
-    return _pair(perp, _spot_of(found.row(0, named=True)))
+    return _pair(perp, _spot_of(found.row(0, named=True)), registry.known)
 
 
 def find_pairs(registry: Registry, at_us: int) -> pl.DataFrame:
@@ -117,7 +118,8 @@ def find_pairs(registry: Registry, at_us: int) -> pl.DataFrame:
     """
     valid = _valid_at(registry, at_us)
     derivatives = valid.filter((pl.col("asset_type") != "spot") & (pl.col("expiry_us").is_null() | (pl.col("expiry_us") > at_us)))
-    pairs = [_pair(Instrument.from_row(row), _spot_of(row)) for row in _best_spots(derivatives, valid).iter_rows(named=True)]
+    best = _best_spots(derivatives, valid, registry.known)
+    pairs = [_pair(Instrument.from_row(row), _spot_of(row), registry.known) for row in best.iter_rows(named=True)]
     return pl.DataFrame([_pair_row(pair) for pair in pairs], schema=PAIR_SCHEMA, orient="row")
 
 
@@ -125,11 +127,11 @@ def _valid_at(registry: Registry, at_us: int) -> pl.DataFrame:
     return registry.frame.filter((pl.col("valid_from_us") <= at_us) & (pl.col("valid_until_us") > at_us))
 
 
-def _best_spots(derivatives: pl.DataFrame, valid: pl.DataFrame) -> pl.DataFrame:
+def _best_spots(derivatives: pl.DataFrame, valid: pl.DataFrame, known: Venues | None) -> pl.DataFrame:
     """The derivatives that have a spot market, with the columns of the best one, named ``spot_…``."""
     spots = valid.filter(pl.col("asset_type") == "spot").select(pl.all().name.prefix("spot_"))
     both = derivatives.join(spots, left_on="underlying_asset", right_on="spot_underlying_asset", how="inner", coalesce=False)
-    venue = venue_names()
+    venue = venue_names(known)
     same_quote = pl.col("quote_asset") == pl.col("spot_quote_asset")
     return (
         both.filter(same_quote | (pl.col("quote_asset").is_in(USD_FAMILY) & pl.col("spot_quote_asset").is_in(USD_FAMILY)))
@@ -161,17 +163,17 @@ def _spot_of(row: dict[str, Any]) -> Instrument:
     return Instrument.from_row({name: row[f"spot_{name}"] for name in INSTRUMENT_SCHEMA})
 
 
-def _pair(perp: Instrument, spot: Instrument) -> Pair:
+def _pair(perp: Instrument, spot: Instrument, known: Venues | None) -> Pair:
     return Pair(
         perp=perp,
         spot=spot,
         quote_match=perp.quote_asset == spot.quote_asset,
         price_factor=perp.multiplier / spot.multiplier,
-        reason=_reason(perp, spot),
+        reason=_reason(perp, spot, known),
     )
 
 
-def _reason(perp: Instrument, spot: Instrument) -> str:
+def _reason(perp: Instrument, spot: Instrument, known: Venues | None) -> str:
     if perp.base_asset == spot.base_asset and perp.multiplier == spot.multiplier:
         asset = f"same base {perp.base_asset}"
     else:
@@ -183,7 +185,7 @@ def _reason(perp: Instrument, spot: Instrument) -> str:
         rate = f"{spot.quote_asset}/{perp.quote_asset}"
         quote = f"but cross quote: {perp.quote_asset} against {spot.quote_asset}, the difference holds the {rate} rate"
     parts = [f"{asset} {quote}"]
-    venue = venue_names()
+    venue = venue_names(known)
     if venue.get(perp.exchange, perp.exchange) != venue.get(spot.exchange, spot.exchange):
         parts.append("on different venues, matched by the asset's name")
     sources = [_SOURCE_NAMES[one.source] for one in (perp, spot)]

@@ -15,8 +15,8 @@ import polars as pl
 from pointline.clock import time_text
 from pointline.errors import ConfigError, RegistryError, nearest
 from pointline.instruments.instrument import INSTRUMENT_SCHEMA, OBSERVATION_SCHEMA, AssetType, Instrument, symbol_id_of
-from pointline.instruments.symbols import derive
-from pointline.venue_rules import FAR_FUTURE_US, UNKNOWN_START_US, asset_table, exchange_id
+from pointline.instruments.symbols import derive, symbol_candidates
+from pointline.venue_rules import FAR_FUTURE_US, UNKNOWN_START_US, Venues, asset_table, exchange_id, package_venues
 
 _ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
 _KEY = ("exchange", "exchange_symbol")
@@ -33,14 +33,53 @@ class Registry:
 
     Attributes:
         observations: rows of `OBSERVATION_SCHEMA`; storing and reloading them restores the registry.
+        known: the venue files by which names and symbols are read.
     """
 
     observations: pl.DataFrame = field(default_factory=_no_observations)
+    known: Venues = field(default_factory=package_venues)
 
     @cached_property
     def frame(self) -> pl.DataFrame:
         """One row per instrument version in `INSTRUMENT_SCHEMA`, ordered by exchange, exchange symbol and valid_from_us."""
-        return _versions(self.observations)
+        return _versions(self.observations, asset_table(self.known))
+
+    def exchange_id(self, name: str) -> str:
+        """The exchange id of an id, alias or SQL name in any case; a name that nobody knows is returned as it is."""
+        found = exchange_id(name, self.known)
+        if found in self.known.markets:
+            return found
+        return next((one for one in self.observations["exchange"].unique().sort() if one.lower() == name.lower()), name)
+
+    def symbol_of(self, exchange: str, name: str) -> str | None:
+        """The exchange's own symbol of an instrument; None where no instrument can be known by that name.
+
+        Args:
+            exchange: exchange id, alias or SQL name.
+            name: the exchange's own symbol or the universal market name, in any case.
+        """
+        wanted = self.exchange_id(exchange)
+        own = self.observations.filter(pl.col("exchange") == wanted)
+        seen = set(own["exchange_symbol"])
+        for candidate in symbol_candidates(wanted, name, self.known):
+            if candidate in seen or self._derives(wanted, candidate):
+                return candidate
+        registry = self
+        for listing_exchange, symbol in self.known.instruments:
+            if listing_exchange == wanted:
+                registry = registry.with_derived(wanted, symbol)
+        named = set(registry._on(wanted).filter(pl.col("market") == name.upper())["exchange_symbol"])  # noqa: SLF001 - another of its kind
+        return named.pop() if len(named) == 1 else None
+
+    def _derives(self, exchange: str, symbol: str) -> bool:
+        try:
+            derive(exchange, symbol, self.known)
+        except RegistryError:
+            return False
+        return True
+
+    def _on(self, exchange: str) -> pl.DataFrame:
+        return self.frame.filter(pl.col("exchange") == self.exchange_id(exchange))
 
     def find(self, exchange: str, symbol: str, at_us: int) -> Instrument:
         """The instrument that a symbol named at a time.
@@ -57,7 +96,7 @@ class Registry:
         valid = named.filter((pl.col("valid_from_us") <= at_us) & (pl.lit(at_us) < pl.col("valid_until_us")))
         if valid.height == 1:
             return Instrument.from_row(valid.row(0, named=True))
-        where = f"{exchange_id(exchange)}, {time_text(at_us)} UTC"
+        where = f"{self.exchange_id(exchange)}, {time_text(at_us)} UTC"
         if valid.height > 1:
             several = ", ".join(valid["exchange_symbol"])
             raise RegistryError("the name stands for several instruments", where=where, value=symbol, expected=f"one of {several}")
@@ -110,7 +149,7 @@ class Registry:
         if asset_type is not None and asset_type not in _ASSET_TYPES:
             raise ConfigError("there is no such asset type", value=asset_type, expected=", ".join(_ASSET_TYPES))
         wanted = {
-            "exchange": None if exchange is None else exchange_id(exchange),
+            "exchange": None if exchange is None else self.exchange_id(exchange),
             "base_asset": base_asset,
             "quote_asset": quote_asset,
             "asset_type": asset_type,
@@ -139,7 +178,7 @@ class Registry:
         snapshot = rows.with_columns(observed_us=pl.lit(observed_us)).select(
             pl.col(name).cast(kind) for name, kind in OBSERVATION_SCHEMA.items()
         )
-        return Registry(pl.concat([self.observations, snapshot]).unique(maintain_order=True))
+        return Registry(pl.concat([self.observations, snapshot]).unique(maintain_order=True), self.known)
 
     def with_derived(self, exchange: str, exchange_symbol: str) -> Registry:
         """The registry that also knows an instrument by its archive symbol alone; unchanged where it is known already.
@@ -147,14 +186,14 @@ class Registry:
         Raises:
             RegistryError: the exchange is unknown, or the venue file does not say enough to read the symbol.
         """
-        known = (pl.col("exchange") == exchange_id(exchange)) & (pl.col("exchange_symbol") == exchange_symbol)
+        known = (pl.col("exchange") == self.exchange_id(exchange)) & (pl.col("exchange_symbol") == exchange_symbol)
         if self.observations.filter(known).height:
             return self
-        row = pl.DataFrame([asdict(derive(exchange, exchange_symbol))], schema=OBSERVATION_SCHEMA)
-        return Registry(pl.concat([self.observations, row]))
+        row = pl.DataFrame([asdict(derive(exchange, exchange_symbol, self.known))], schema=OBSERVATION_SCHEMA)
+        return Registry(pl.concat([self.observations, row]), self.known)
 
     def _named(self, exchange: str, symbol: str) -> pl.DataFrame:
-        on_exchange = self.frame.filter(pl.col("exchange") == exchange_id(exchange))
+        on_exchange = self._on(exchange)
         if on_exchange.is_empty():
             known = self.frame["exchange"].unique().to_list()
             raise RegistryError(
@@ -171,7 +210,7 @@ class Registry:
         names = [*on_exchange["exchange_symbol"], *on_exchange["market"]]
         raise RegistryError(
             "the symbol is unknown on this exchange",
-            where=exchange_id(exchange),
+            where=self.exchange_id(exchange),
             value=symbol,
             hint=f"nearest names: {nearest(symbol, names)}",
         )
@@ -183,11 +222,11 @@ def _span_text(start_us: int, end_us: int) -> str:
     return f"[{start}, {end})"
 
 
-def _versions(observations: pl.DataFrame) -> pl.DataFrame:
+def _versions(observations: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
     runs = _runs(_best_observations(observations))
-    split = _split_at_asset_changes(runs)
+    split = _split_at_asset_changes(runs, assets)
     return (
-        _with_underlying(split)
+        _with_underlying(split, assets)
         .with_columns(market=_market())
         .with_columns(
             symbol_id=pl.Series(
@@ -200,7 +239,7 @@ def _versions(observations: pl.DataFrame) -> pl.DataFrame:
 
 
 def _best_observations(observations: pl.DataFrame) -> pl.DataFrame:
-    """One observation per instrument and time, in order; symbols seen in archives count only while there is no snapshot."""
+    """One observation per instrument and time, in order; what else is known of a symbol counts only while there is no snapshot."""
     has_snapshot = (pl.col("source") == "exchange_info").any().over(_KEY)
     return (
         observations.filter((pl.col("source") == "exchange_info") | ~has_snapshot)
@@ -228,9 +267,8 @@ def _runs(observations: pl.DataFrame) -> pl.DataFrame:
     return kept.with_columns(valid_until_us=pl.col("valid_from_us").shift(-1).over(_KEY).fill_null(FAR_FUTURE_US))
 
 
-def _split_at_asset_changes(runs: pl.DataFrame) -> pl.DataFrame:
+def _split_at_asset_changes(runs: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """Versions end where the reviewed asset table says that the base asset became another one."""
-    table = asset_table()
     changes = pl.concat([table.select("exchange", "base_asset", at_us=name) for name in ("asset_from_us", "asset_until_us")]).unique()
     for exchange, base_asset, at_us in changes.sort("exchange", "base_asset", "at_us").iter_rows():
         crossed = (
@@ -246,12 +284,12 @@ def _split_at_asset_changes(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.sort(*_KEY, "valid_from_us")
 
 
-def _with_underlying(versions: pl.DataFrame) -> pl.DataFrame:
+def _with_underlying(versions: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
     applies = (pl.col("asset_from_us") <= pl.col("valid_from_us")) & (pl.col("valid_from_us") < pl.col("asset_until_us"))
     key = [*_KEY, "valid_from_us"]
     reviewed = (
         versions.select(*key, "base_asset")
-        .join(asset_table(), on=["exchange", "base_asset"], how="inner")
+        .join(assets, on=["exchange", "base_asset"], how="inner")
         .filter(applies)
         .select(*key, "underlying_asset", "multiplier")
     )

@@ -11,18 +11,20 @@ from pointline.instruments.instrument import Observation
 from pointline.venue_rules import delivery_us, inverse_contract_size, listed_instrument, market_of
 
 if TYPE_CHECKING:
-    from pointline.venue_rules import Market
+    from pointline.venue_rules import Market, Venues
 
-_HINT = "ingest the exchange's exchangeInfo, which describes its instruments"
+_HINT = "ingest the exchange's exchangeInfo, or state the instrument in the mapping or in a venue file of the lake (docs: Names)"
+_UNIVERSAL = re.compile(r"(?P<base>[^-]+)-(?P<quote>[^-]+)(?:-(?P<day>\d{4}-\d{2}-\d{2})|(?P<perpetual>-PERP))?")
 _DELIVERY_SUFFIX = re.compile(r"_(\d{6})$")
 
 
-def derive(exchange: str, exchange_symbol: str) -> Observation:
+def derive(exchange: str, exchange_symbol: str, known: Venues | None = None) -> Observation:
     """The instrument as its symbol describes it; increments and listing date stay unknown.
 
     Args:
         exchange: exchange id, alias or SQL name.
         exchange_symbol: the exchange's own symbol, e.g. ``BTCUSDT_250328``.
+        known: the venue files; the package's own if None.
 
     Raises:
         RegistryError: the exchange is unknown, the symbol cannot be split by its rules, or its delivery time or contract size is in
@@ -31,13 +33,13 @@ def derive(exchange: str, exchange_symbol: str) -> Observation:
     >>> derive("binance-futures", "BTCUSDT").base_asset
     'BTC'
     """
-    market = market_of(exchange)
-    listed = listed_instrument(exchange, exchange_symbol)
+    market = market_of(exchange, known)
+    listed = listed_instrument(exchange, exchange_symbol, known)
     if listed is not None:
-        return Observation(**listed.model_dump(exclude={"source"}), source="venue_file")
+        return Observation(exchange=listed.exchange, exchange_symbol=listed.exchange_symbol, **listed.terms(), source="venue_file")
     if market.symbols == "joined":
         try:
-            return _from_joined(market, exchange_symbol)
+            return _from_joined(market, exchange_symbol, known)
         except VenueRuleError as error:
             raise RegistryError(error.what, where=f"{market.exchange}, {exchange_symbol}", value=error.value, hint=_HINT) from error
     if market.symbols == "dashed":
@@ -45,27 +47,53 @@ def derive(exchange: str, exchange_symbol: str) -> Observation:
     raise _unsplit(market, exchange_symbol, "an instrument that the venue file lists")
 
 
+def symbol_candidates(exchange: str, name: str, known: Venues | None = None) -> list[str]:
+    """The exchange's own symbols that somebody may mean by a name, the likeliest first: as it is, in capitals, or joined by the grammar.
+
+    >>> symbol_candidates("binance-delivery", "btc-usd-perp")
+    ['btc-usd-perp', 'BTC-USD-PERP', 'BTCUSD_PERP']
+    """
+    upper = name.upper()
+    found = [name, upper]
+    try:
+        market = market_of(exchange, known)
+    except RegistryError:
+        return list(dict.fromkeys(found))
+    if market.symbols == "joined" and (parts := _UNIVERSAL.fullmatch(upper)) is not None:
+        stem, day, perpetual = parts["base"] + parts["quote"], parts["day"], parts["perpetual"]
+        if day is not None:
+            found.append(f"{stem}_{day[2:].replace('-', '')}")
+        elif perpetual is None or market.perpetual_suffix:
+            found.append(f"{stem}{market.perpetual_suffix if perpetual else ''}")
+    return list(dict.fromkeys(found))
+
+
 def _from_dashed(market: Market, symbol: str) -> Observation:
     parts = symbol.split("-")
-    if len(parts) != 2 or not all(parts):  # noqa: PLR2004 - base and quote
+    if len(parts) != 2 or not all(_is_asset(part) for part in parts):  # noqa: PLR2004 - base and quote
         raise _unsplit(market, symbol, "BASE-QUOTE")
-    return _observation(market, symbol, base=parts[0], quote=parts[1], expiry_us=None)
+    return _observation(market, symbol, None, base=parts[0], quote=parts[1], expiry_us=None)
 
 
-def _from_joined(market: Market, symbol: str) -> Observation:
+def _is_asset(name: str, quote: str = "") -> bool:
+    """Whether a part of a symbol can be an asset: letters and digits of any script, Latin ones in capitals unless the quote's are small."""
+    return name.isalnum() and (quote.islower() or re.search("[a-z]", name) is None)
+
+
+def _from_joined(market: Market, symbol: str, known: Venues | None) -> Observation:
     stem, expiry_us = symbol, None
     dated = _DELIVERY_SUFFIX.search(symbol)
     if dated is not None and market.asset_type != "spot":
-        stem, expiry_us = symbol[: dated.start()], _expiry(market, symbol, dated.group(1))
+        stem, expiry_us = symbol[: dated.start()], _expiry(market, symbol, dated.group(1), known)
     elif market.perpetual_suffix:
         if not symbol.endswith(market.perpetual_suffix):
             raise _unsplit(market, symbol, f"a symbol that ends in {market.perpetual_suffix} or a delivery date such as _250328")
         stem = symbol.removesuffix(market.perpetual_suffix)
     quote = market.split_exceptions.get(stem) or _quote_of(market, stem)
-    if quote is None:
+    if quote is None or not _is_asset(stem.removesuffix(quote), quote):
         quotes = ", ".join((*market.quote_assets, *market.inverse_quote_assets))
         raise _unsplit(market, symbol, f"an asset followed by one of the quotes {quotes}")
-    return _observation(market, symbol, base=stem.removesuffix(quote), quote=quote, expiry_us=expiry_us)
+    return _observation(market, symbol, known, base=stem.removesuffix(quote), quote=quote, expiry_us=expiry_us)
 
 
 def _quote_of(market: Market, stem: str) -> str | None:
@@ -74,15 +102,15 @@ def _quote_of(market: Market, stem: str) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def _expiry(market: Market, symbol: str, digits: str) -> int:
+def _expiry(market: Market, symbol: str, digits: str, known: Venues | None) -> int:
     try:
         day = dt.datetime.strptime(digits, "%y%m%d").replace(tzinfo=dt.UTC).date()
     except ValueError:
         raise _unsplit(market, symbol, "a delivery date as _YYMMDD") from None
-    return delivery_us(market.exchange, day)
+    return delivery_us(market.exchange, day, known)
 
 
-def _observation(market: Market, symbol: str, *, base: str, quote: str, expiry_us: int | None) -> Observation:
+def _observation(market: Market, symbol: str, known: Venues | None, *, base: str, quote: str, expiry_us: int | None) -> Observation:
     if market.asset_type == "spot":
         return Observation(
             exchange=market.exchange,
@@ -104,7 +132,7 @@ def _observation(market: Market, symbol: str, *, base: str, quote: str, expiry_u
         settle_asset=base if inverse else quote,
         asset_type=market.asset_type if expiry_us is None else "future",
         contract_type="inverse" if inverse else "linear",
-        contract_size=inverse_contract_size(market.exchange, base) if inverse else 1.0,
+        contract_size=inverse_contract_size(market.exchange, base, known) if inverse else 1.0,
         expiry_us=expiry_us,
         source="derived",
     )

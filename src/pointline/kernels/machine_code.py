@@ -77,9 +77,12 @@ def _name() -> str:
 
 
 def _folders() -> list[Path]:
-    """Where the file may be: beside the byte code, else in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return [_HERE / "__pycache__", Path(home) / "pointline"]
+    """Where the file may be: beside the byte code, else in the user's cache folder, if the user has one."""
+    with contextlib.suppress(RuntimeError):  # neither HOME nor the system's list of users says where the user is at home
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        if home.is_absolute():
+            return [_HERE / "__pycache__", home / "pointline"]
+    return [_HERE / "__pycache__"]
 
 
 def _kept() -> bytes | None:

@@ -13,6 +13,7 @@ from pointline.errors import RegistryError
 from pointline.instruments import Instrument, pair_spot
 from pointline.lake.coverage import Covered, cover, part_days
 from pointline.lake.manifest import Manifest, read_quarantine
+from pointline.lake.paths import read_slot
 
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
@@ -114,12 +115,28 @@ def superseded_rows(lake: Lake, kind: str, exchange: str, symbol: str) -> int:
     return int(kept["num_records"].sum())
 
 
-def _instruments(lake: Lake, kind: str, exchange: str | None, symbol: str | None) -> list[tuple[tuple[str, str], pl.DataFrame]]:
-    listing = lake.listing(kind)
+def asked_for(lake: Lake, exchange: str | None, symbol: str | None) -> pl.Expr:
+    """Whether a row with ``exchange`` and ``symbol`` is one that somebody asks for.
+
+    Args:
+        lake: whose instruments are meant.
+        exchange: exchange id, alias or SQL name; every exchange if None.
+        symbol: the exchange's own symbol or the universal market name, in any case; every symbol if None.
+    """
+    wanted = pl.lit(value=True)
     if exchange is not None:
-        listing = listing.filter(pl.col("exchange") == exchange)
+        wanted &= pl.col("exchange") == lake.registry().exchange_id(exchange)
     if symbol is not None:
-        listing = listing.filter(pl.col("symbol") == symbol)
+        spellings = [symbol, symbol.upper()]
+        called = pl.any_horizontal(pl.col("exchange_symbol", "market").is_in(spellings))
+        known = lake.registry().frame.filter(called).select("exchange", symbol="exchange_symbol").unique()
+        pairs = [(pl.col("exchange") == one) & (pl.col("symbol") == own) for one, own in known.iter_rows()]
+        wanted &= pl.any_horizontal(pl.col("symbol") == symbol, *pairs)
+    return wanted
+
+
+def _instruments(lake: Lake, kind: str, exchange: str | None, symbol: str | None) -> list[tuple[tuple[str, str], pl.DataFrame]]:
+    listing = lake.listing(kind).filter(asked_for(lake, exchange, symbol))
     return [((str(key[0]), str(key[1])), part) for key, part in listing.group_by(["exchange", "symbol"], maintain_order=True)]
 
 
@@ -147,8 +164,7 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
     manifest = Manifest(lake)
     files = manifest.frame()
     aside = read_quarantine(lake, manifest)
-    wanted = [pl.col(name) == value for name, value in (("exchange", exchange), ("symbol", symbol)) if value is not None]
-    aside = aside.filter(pl.lit(value=True), *wanted)
+    aside = aside.filter(asked_for(lake, exchange, symbol))
     by_slot = _files_by_instrument(files)
     aside_counts = {tuple(key): len(part) for key, part in aside.group_by(["kind", "exchange", "symbol"])}
     entries = []
@@ -202,7 +218,7 @@ def _pairs(lake: Lake, held: set[tuple[str, str]]) -> list[dict[str, str]]:
 def _files_by_instrument(files: pl.DataFrame) -> dict[tuple[str, str, str], dict[str, Any]]:
     slots: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in files.iter_rows(named=True):
-        touched = {tuple(p.split("/")[:3]) for p in row["partitions"]}
+        touched = {read_slot(p)[:3] for p in row["partitions"]}
         for slot in touched:
             entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "out_of_order": 0, "clock": row["clock"]})
             entry["files"] += 1

@@ -12,6 +12,7 @@ import polars as pl
 from pointline import schema
 from pointline.errors import LakeError
 from pointline.lake.durable import disk_errors, make_folder, sync
+from pointline.lake.paths import check_inside
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import is_market, stored_columns
 
@@ -65,6 +66,8 @@ def commit(lake: Lake, name: str, change: Change) -> None:
     from deltalake.transaction import AddAction, RemoveAction
 
     folder = lake.table_path(name)
+    for file in (*change.added, *change.removed):
+        check_inside(file.path, folder)
     with disk_errors(folder):
         partition_by = list(schema.PARTITION_COLUMNS) if is_market(name.removesuffix(schema.RESERVE)) else []
         table = lake.delta(name)

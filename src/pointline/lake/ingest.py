@@ -7,7 +7,6 @@ import importlib
 import itertools
 import json
 import os
-import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from pointline.lake.journal import carry_out, finish, is_pending, stage_rows
 from pointline.lake.landing import Landing
 from pointline.lake.maintenance import remove_dead, remove_temporaries
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
+from pointline.lake.names import Doorkeeper
 from pointline.lake.partition import Feed, file_id
 from pointline.lake.spool import Slot, Spool
 from pointline.sources.base import REJECT_SCHEMA, Identity
@@ -137,6 +137,7 @@ def ingest(
         remove_temporaries(lake.root)
         remove_dead(lake)
         manifest = Manifest(lake)
+        lake.described()  # venue files of the lake that cannot be used end the run, not each file
         for work in ahead(_read(lake, manifest, path, sources, hints) for path in paths):
             if isinstance(work, _Known) and not _is_held(lake, work.entry):
                 work = _read(lake, manifest, work.path, sources, hints, again=True)  # noqa: PLW2901 - the same file
@@ -162,7 +163,7 @@ class _Work:
     """An archive file that was read and is to be stored.
 
     Attributes:
-        path, source, identity, hints: the file and how it is read.
+        path, source, identity, names: the file, how it is read and what its instruments are called.
         digest, options: its version.
         spool, tally: its rows, and what was counted; closed by whoever stores them.
         again: store it although the lake may know it.
@@ -171,7 +172,7 @@ class _Work:
     path: Path
     source: Source
     identity: Identity
-    hints: Hints
+    names: Doorkeeper
     digest: str
     options: str
     spool: Spool
@@ -230,10 +231,13 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
     size = path.stat().st_size
     if recognise_exchange_info(path):
         return read_snapshot(path)
+    names = Doorkeeper(lake, hints)
+    hints = names.hints
     source, identity = next(((s, found) for s in sources if (found := s.recognise(path, hints)) is not None), (None, None))
     if source is None or identity is None:
         return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
-    _check_names(identity)
+    identity = names.identity(identity, path)
+    hints = names.hints
     options = _options(hints)
     with ThreadPoolExecutor(1) as hashing:
         digest = hashing.submit(_verified_sha256, path)
@@ -245,19 +249,19 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         tally = _Tally()
         try:
             try:
-                _fill(spool, tally, source.read(path, identity, hints), identity)
+                _fill(spool, tally, map(names.batch, source.read(path, identity, hints)), identity)
             finally:
                 digest.result()  # a wrong checksum explains whatever else was found
         except BaseException:
             spool.close()
             raise
-    return _Work(path, source, identity, hints, digest.result(), options, spool, tally, again)
+    return _Work(path, source, identity, names, digest.result(), options, spool, tally, again)
 
 
 def _is_held(lake: Lake, entry: dict[str, Any]) -> bool:
     """Whether every partition that a file's rows went to is there; rows that are gone are read again."""
     for name in entry["partitions"]:
-        slot = Slot(*name.split("/"))
+        slot = Slot.of(name)
         kinds = (slot.kind, slot.kind + schema.RESERVE)
         if not any(path.is_file() for kind in kinds for path in lake.partition_paths(kind, slot.exchange, slot.symbol, slot.date)):
             return False
@@ -393,7 +397,7 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
         conflicts=tuple(_conflict_text(manifest, work, landed)),
         problem=_first_problem(quarantined, path),
     )
-    changes = dict(landed.changes)
+    changes = {"instruments": work.names.change(), **landed.changes}
     if not quarantined.is_empty():
         changes["quarantine"] = Change([stage_rows(lake, quarantined, f"quarantine-{manifest.next_entry:010d}")])
     changes["manifest"] = Change([manifest.stage(_entry(work, report, landed))])
@@ -425,7 +429,7 @@ def _outcome(counts: dict[str, int]) -> str:
 
 def _entry(work: _Work, report: FileReport, landed: Landed) -> dict[str, Any]:
     """The file's row of the manifest."""
-    said = {name: getattr(work.hints, name) for name in ("exchange", "dataset", "symbol", "period")}
+    said = {name: getattr(work.names.hints, name) for name in ("exchange", "dataset", "symbol", "period")}
     told = {name: getattr(report, name) for name in (*_COUNTS, "rounded", "missing_ids", "out_of_order", "file_bytes", "outcome")}
     return {
         "key": work.key,
@@ -496,14 +500,6 @@ def _options(hints: Hints) -> str:
     if hints.mapping is not None:
         chosen["mapping"] = hints.mapping.read_bytes().decode("utf-8")
     return json.dumps(chosen, sort_keys=True)
-
-
-def _check_names(identity: Identity) -> None:
-    for name, value in (("exchange", identity.exchange), ("symbol", identity.symbol)):
-        if value != "*" and not re.fullmatch(r"[A-Za-z0-9._-]+", value):
-            raise ConfigError(
-                f"this {name} cannot name a folder of the lake", value=value, expected="letters, digits, dot, dash and underscore"
-            )
 
 
 def _sha256(path: Path) -> str:

@@ -16,6 +16,7 @@ from pointline.lake.content import content_name
 from pointline.lake.delta_log import Change, NewFile, commit
 from pointline.lake.durable import STAGING, place, sync, write_atomically
 from pointline.lake.heads import NOTHING, head_of, read_heads, write_heads
+from pointline.lake.paths import check_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +105,7 @@ def _apply(lake: Lake, changes: dict[str, Change]) -> None:
     for name, change in changes.items():
         folder = lake.table_path(name)
         for file in change.added:
+            check_inside(file.path, folder)
             staged = lake.root / file.staged
             if file.staged and staged.is_file():
                 place(staged, folder / file.path)

@@ -15,7 +15,8 @@ from pointline.lake.checks import check_rows
 from pointline.lake.content import content_name
 from pointline.lake.delta_log import Change, NewFile
 from pointline.lake.lane import Lane
-from pointline.lake.partition import Feed, encode, file_id, partition_folder, write_partition
+from pointline.lake.partition import Feed, encode, file_id, write_partition
+from pointline.lake.paths import partition_folder
 from pointline.lake.rows import decode_frame
 from pointline.lake.spool import Slot
 from pointline.lake.store import PartitionFile
@@ -117,7 +118,7 @@ class Landing:
             LakeError: the disk is full.
             AmountOverflowError: an amount cannot be stored exactly.
         """
-        touched = self._own | {Slot(*name.split("/")) for name in before}
+        touched = self._own | {Slot.of(name) for name in before}
         affected = sorted(touched | {other for slot in touched for other in self._linked(slot)})
         for done, slot in enumerate(affected, 1):
             self._decide(slot)
@@ -301,7 +302,7 @@ class Landing:
             if totals is not None and own:
                 self.result.missing_ids += totals.missing_ids
         if own:
-            name = "/".join(slot._replace(kind=slot.kind.removesuffix(schema.RESERVE)))
+            name = slot._replace(kind=slot.kind.removesuffix(schema.RESERVE)).text
             if name not in self.result.partitions:
                 self.result.partitions.append(name)
 

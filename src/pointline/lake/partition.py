@@ -202,13 +202,3 @@ def write_partition(path: Path, stored: pl.DataFrame, kind: str, feeds: list[Fee
             raise
         writer.close(feeds)
     return writer.totals
-
-
-def partition_values(folder: str) -> dict[str, str]:
-    """Exchange, symbol and date of a partition's folder."""
-    return dict(part.split("=", 1) for part in folder.split("/"))
-
-
-def partition_folder(exchange: str, symbol: str, date: str) -> str:
-    """A partition's folder below its table's."""
-    return f"exchange={exchange}/symbol={symbol}/date={date}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -19,7 +20,7 @@ from pointline.lake.heads import HEADS, NOTHING, Head, head_of, read_heads, writ
 from pointline.lake.ingest import read_again
 from pointline.lake.journal import JOURNAL, finish
 from pointline.lake.manifest import Manifest
-from pointline.lake.partition import partition_values
+from pointline.lake.paths import partition_values, read_slot, slot_text
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import Lake, PartitionFile, is_market
 from pointline.lake.verify import Problem, Verdict, table_names, verify
@@ -145,7 +146,8 @@ def _live_on_disk(folder: Path, name: str, head: Head) -> Iterator[NewFile]:
                 continue
             totals = PartitionFile(path, "", "", 0, 0).totals
             bounds = {clock: (totals[f"first_{short}_us"], totals[f"last_{short}_us"]) for clock, short in _CLOCKS.items()}
-            yield NewFile(relative, partition_values(place.relative_to(folder).as_posix()), totals["rows"], bounds)
+            with contextlib.suppress(LakeError):  # a name too long for a folder: its archives are read again
+                yield NewFile(relative, partition_values(place.relative_to(folder).as_posix()), totals["rows"], bounds)
 
 
 _CLOCKS = {"ts_local_us": "local", "ts_event_us": "event"}
@@ -186,7 +188,7 @@ def _entries_to_read(lake: Lake, problems: list[Problem]) -> list[dict[str, Any]
     held = {kind: {tuple(row) for row in lake.listing(kind).select("exchange", "symbol", "date").iter_rows()} for kind in _tables(lake)}
     wanted: dict[str, dict[str, Any]] = {}
     touched = {problem.path for problem in problems if problem.kind == "manifest"} | {
-        _slot_of(problem) for problem in problems if problem.kind == "data" and is_market(problem.table.removesuffix(schema.RESERVE))
+        _slot_of(lake, problem) for problem in problems if problem.kind == "data" and is_market(problem.table.removesuffix(schema.RESERVE))
     }
     lost_logs = {problem.table.removesuffix(schema.RESERVE) for problem in problems if problem.kind == "log"}
     aside = {int(problem.path.split("-")[1].split(".")[0]) for problem in problems if problem.table == "quarantine" and problem.path}
@@ -208,13 +210,14 @@ def _tables(lake: Lake) -> list[str]:
     return [name for name in table_names(lake) if is_market(name.removesuffix(schema.RESERVE))]
 
 
-def _slot_of(problem: Problem) -> str:
-    values = partition_values(problem.path.rpartition("/")[0])
-    return "/".join((problem.table.removesuffix(schema.RESERVE), values["exchange"], values["symbol"], values["date"]))
+def _slot_of(lake: Lake, problem: Problem) -> str:
+    listed = next((row for row in lake.listing(problem.table).iter_rows(named=True) if row["path"] == problem.path), None)
+    values = listed or partition_values(problem.path.rpartition("/")[0])
+    return slot_text(problem.table.removesuffix(schema.RESERVE), values["exchange"], values["symbol"], values["date"])
 
 
 def _is_held(slot: str, held: dict[str, set[tuple[Any, ...]]]) -> bool:
-    kind, *place = slot.split("/")
+    kind, *place = read_slot(slot)
     return any(tuple(place) in held.get(name, set()) for name in (kind, kind + schema.RESERVE))
 
 

@@ -14,6 +14,7 @@ from pointline import schema
 from pointline.clock import DAY_US
 from pointline.lake.durable import disk_errors
 from pointline.lake.lane import Lane
+from pointline.lake.paths import read_slot, slot_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,20 @@ class Slot(NamedTuple):
     exchange: str
     symbol: str
     date: str
+
+    @property
+    def text(self) -> str:
+        """The partition in one line, as the manifest has it."""
+        return slot_text(*self)
+
+    @classmethod
+    def of(cls, text: str) -> Slot:
+        """The partition of such a line.
+
+        Raises:
+            LakeError: it is none.
+        """
+        return cls(*read_slot(text))
 
 
 class Spool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +19,9 @@ from pointline import clock, schema
 from pointline.errors import DamageError, LakeError, LakeVersionError, RegistryError
 from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
+from pointline.lake.paths import path_of
 from pointline.lake.rows import decode_one, scan_rows
+from pointline.lake.venue_files import read_venues, venue_file_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +30,12 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from pointline.instruments import Registry
+    from pointline.venue_rules import Venues
 
 VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"
+# The Delta library takes a path for one in URL form: %20 becomes a space, a backslash a slash.
+_NO_DELTA_PATH = re.compile(r"%[0-9A-Fa-f]{2}|\\|[\x00-\x1f\x7f]|[\ud800-\udfff]")
 FOOTER_CRC_KEY = "pointline_crc32"
 _LISTING = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
 
@@ -104,7 +111,9 @@ class Lake:
         self.root = root
         self._tables: dict[str, DeltaTable] = {}
         self._listings: dict[str, tuple[int, pl.DataFrame]] = {}
-        self._registry: tuple[tuple[int | None, ...], Registry] | None = None
+        self._registry: tuple[tuple[object, ...], Registry] | None = None
+        self._described: tuple[tuple[object, ...], Registry] | None = None
+        self._venues: tuple[tuple[object, ...], Venues] | None = None
 
     def __repr__(self) -> str:
         return f"Lake({str(self.root)!r})"
@@ -162,7 +171,7 @@ class Lake:
         known = self._listings.get(name)
         if known is not None and known[0] == table.version():
             return known[1]
-        actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        actions = self.actions(name)
         frame = pl.DataFrame(schema=_LISTING)
         if not actions.is_empty():
             named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
@@ -170,6 +179,7 @@ class Lake:
                 pl.col(name).cast(pl.String) if name in named.columns else pl.lit("").alias(name) for name in ("exchange", "symbol", "date")
             ]
             frame = named.select("path", *parts, "num_records")
+            _check_names(frame, self.table_path(name))
         frame = frame.sort("exchange", "symbol", "date", "path")
         if head is not None and head.version >= table.version():
             files, digest = summed(frame.select("path", "num_records").iter_rows())
@@ -192,6 +202,19 @@ class Lake:
         except FileNotFoundError:
             return None
         return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()), default=None)
+
+    def actions(self, name: str) -> pl.DataFrame:
+        """What the log says of a table's live files: ``path`` below its folder, size, partition values, bounds; empty without any.
+
+        Raises:
+            LakeError: a path leads out of the table's folder; the error has the way out.
+        """
+        table = self.delta(name)
+        actions = pl.DataFrame() if table is None else pl.DataFrame(table.get_add_actions(flatten=True))
+        if actions.is_empty():
+            return actions
+        folder = self.table_path(name)
+        return actions.with_columns(pl.Series("path", [path_of(logged, folder) for logged in actions["path"]], dtype=pl.String))
 
     def listing(self, kind: str) -> pl.DataFrame:
         """All live files of a market table: path, exchange, symbol, date (String) and num_records.
@@ -235,24 +258,47 @@ class Lake:
             return pl.DataFrame(schema=columns)
         return scan_rows([self.table_path(name) / path for path in paths]).collect()
 
+    @property
+    def venues(self) -> Venues:
+        """The venue files that hold for this lake: the package's, and those in ``venues/*.toml`` below its folder.
+
+        Raises:
+            ConfigError: one of the lake's own cannot be used.
+        """
+        found = self.venue_versions()
+        if self._venues is None or self._venues[0] != found:
+            self._venues = (found, read_venues(self.root))
+        return self._venues[1]
+
+    def venue_versions(self) -> tuple[object, ...]:
+        """Changes when a venue file of the lake's own does."""
+        return tuple((path.name, (status := path.stat()).st_mtime_ns, status.st_size) for path in venue_file_paths(self.root))
+
+    def described(self) -> Registry:
+        """The instruments that exchangeInfo snapshots and mappings describe."""
+        from pointline.instruments import OBSERVATION_SCHEMA, Registry
+
+        versions = (self.newest_version("instruments"), *self.venue_versions())
+        if self._described is None or self._described[0] != versions:
+            observations = self.rows("instruments", OBSERVATION_SCHEMA).select(list(OBSERVATION_SCHEMA)).unique(maintain_order=True)
+            self._described = (versions, Registry(observations=observations, known=self.venues))
+        return self._described[1]
+
     def registry(self) -> Registry:
-        """The instruments of all exchangeInfo snapshots, and those that only archive files tell of."""
+        """The instruments of all exchangeInfo snapshots, those that mappings state, and those that only archive files tell of."""
         kinds = self.kinds()
-        versions = tuple(self.newest_version(kind) for kind in ("instruments", *kinds))
+        versions = (*(self.newest_version(kind) for kind in ("instruments", *kinds)), *self.venue_versions())
         if self._registry is None or self._registry[0] != versions:
             self._registry = (versions, self._read_registry(kinds))
         return self._registry[1]
 
     def _read_registry(self, kinds: list[str]) -> Registry:
-        from pointline.instruments import OBSERVATION_SCHEMA, Registry
-
-        observations = self.rows("instruments", OBSERVATION_SCHEMA).select(list(OBSERVATION_SCHEMA)).unique(maintain_order=True)
-        registry = Registry(observations=observations)
+        registry = self.described()
         nothing = pl.DataFrame(schema={"exchange": pl.String, "symbol": pl.String})
         with ThreadPoolExecutor() as pool:
             listings = list(pool.map(self.listing, kinds))
         seen = pl.concat([nothing, *(listing.select("exchange", "symbol") for listing in listings)])
-        known = observations.select("exchange", symbol="exchange_symbol")
+        known = registry.observations.select("exchange", symbol="exchange_symbol")
         for exchange, symbol in seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol").iter_rows():
             try:
                 registry = registry.with_derived(exchange, symbol)
@@ -269,6 +315,18 @@ def footer_crc(text: str) -> str:
 def stored_columns(kind: str) -> dict[str, pl.DataType]:
     """Columns of a market table's files, in order; the partition columns are in the path."""
     return {**schema.table(kind).columns, "source_file": pl.Int64()}
+
+
+def _check_names(listing: pl.DataFrame, folder: Path) -> None:
+    nameless = listing.filter(pl.any_horizontal(pl.col("exchange", "symbol", "date").is_null()))
+    if not nameless.is_empty():
+        raise LakeError(
+            "a partition of the lake names no exchange, symbol or date",
+            where=str(folder),
+            value=nameless["path"][0],
+            hint="take it out of the table with the deltalake library, e.g. "
+            f'DeltaTable({str(folder)!r}).delete("symbol IS NULL"), and ingest the archive file again',
+        )
 
 
 def is_market(name: str) -> bool:
@@ -288,13 +346,13 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
         create: make it where it does not exist.
 
     Raises:
-        LakeError: there is no lake at that place.
-        LakeVersionError: a newer pointline wrote it.
+        LakeError: there is no lake at that place, or its path cannot be a Delta table's.
+        LakeVersionError: an older or a newer pointline wrote it.
     """
     text = str(path if path is not None else os.environ.get("POINTLINE_LAKE", "lake"))
     if "://" in text:
         raise LakeError("only local folders can hold a lake in this version", value=text, expected="a path on a local disk")
-    root = Path(text).expanduser().resolve()
+    root = _root(text)
     version = root / VERSION_FILE
     if version.is_file():
         _check_version(version)
@@ -309,6 +367,23 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
             hint="make one with `pointline ingest PATH… --lake FOLDER`, or point to yours with --lake or POINTLINE_LAKE",
         )
     return Lake(root)
+
+
+def _root(text: str) -> Path:
+    """The folder that a text names."""
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # no user is called so: the folder is
+        path = path.expanduser()
+    root = path.resolve()
+    if found := _NO_DELTA_PATH.search(str(root)):
+        raise LakeError(
+            "a lake cannot lie below a folder of this name, which the Delta library reads as another one",
+            where=str(root),
+            value=found[0],
+            expected="a path without backslashes, control characters and % before two hexadecimal digits",
+            hint="rename the folder, or choose another one; a link to it does not help",
+        )
+    return root
 
 
 def as_lake(lake: LakeLike | None) -> Lake:
@@ -328,7 +403,15 @@ def _check_version(path: Path) -> None:
     try:
         found = int(json.loads(path.read_text(encoding="utf-8"))["format_version"])
     except (ValueError, KeyError, TypeError) as error:
-        raise LakeError("the lake's version file cannot be read", where=str(path), expected='{"format_version": 1}') from error
+        raise LakeError("the lake's version file cannot be read", where=str(path), expected='{"format_version": 2}') from error
+    if found < schema.FORMAT_VERSION:
+        raise LakeVersionError(
+            "this lake was written by an older pointline, in a format that is no longer read",
+            where=str(path),
+            value=found,
+            expected=f"format version {schema.FORMAT_VERSION}",
+            hint="make a new lake: ingest the archive files again into another folder, then remove this one",
+        )
     if found > schema.FORMAT_VERSION:
         raise LakeVersionError(
             "this lake was written by a newer pointline",

@@ -12,6 +12,7 @@ from pointline.lake.content import check_sha256
 from pointline.lake.heads import HEADS, log_state, read_heads
 from pointline.lake.journal import JOURNAL, is_pending
 from pointline.lake.manifest import MANIFEST_SCHEMA, QUARANTINE_SCHEMA, Manifest
+from pointline.lake.paths import slot_text
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import PartitionFile, is_market
 from pointline.lake.studies import saved_studies
@@ -90,7 +91,7 @@ def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict
             if progress is not None:
                 progress(size)
             if not found and is_market(name.removesuffix(schema.RESERVE)):
-                slot = "/".join((name.removesuffix(schema.RESERVE), exchange, symbol, date))
+                slot = slot_text(name.removesuffix(schema.RESERVE), exchange, symbol, date)
                 feeds.setdefault(slot, set()).update(_versions(file))
     if not any(problem.table in {"manifest", "quarantine"} for problem in verdict.problems):
         verdict.problems += _manifest(lake, feeds, {problem.table for problem in verdict.problems})

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
     from pointline.research.state_known import Ints
+    from pointline.venue_rules import Venues
 
 # Far enough back that no usual age limit reaches further, and the same for every window.
 LOOK_BACK_US = 2 * DAY_US
@@ -67,7 +68,7 @@ class StateReader:
     def __init__(self, lake: Lake, perp: Instrument, params: StateParams) -> None:
         self._pays_funding = perp.asset_type == "perpetual"
         hours = params.default_interval_hours
-        hours = _usual_interval_hours(perp) if hours is None else hours
+        hours = _usual_interval_hours(perp, lake.venues) if hours is None else hours
         self._params = replace(params, default_interval_hours=hours if self._pays_funding else None)
         size = perp.size if perp.contract_type == "linear" else Decimal(1)
         symbol, candle = perp.exchange_symbol, dict[str, pl.DataType](close=pl.Float64())
@@ -199,10 +200,10 @@ class _Feed:
         return rows.with_columns(in_size("open_interest", self._size).alias("open_interest"))
 
 
-def _usual_interval_hours(perp: Instrument) -> float | None:
+def _usual_interval_hours(perp: Instrument, known: Venues) -> float | None:
     """The funding interval that the venue's rules name, where all of them name the same; a symbol may have its own."""
     try:
-        rules = funding_rules(perp.exchange, 0, FAR_FUTURE_US, base_asset=perp.base_asset)
+        rules = funding_rules(perp.exchange, 0, FAR_FUTURE_US, base_asset=perp.base_asset, known=known)
     except VenueRuleError:
         return None
     hours = {rule.interval_hours for rule in rules}

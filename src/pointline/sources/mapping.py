@@ -67,6 +67,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pointline import schema
 from pointline.clock import DAY_US, to_duration_us
 from pointline.errors import ConfigError, nearest
+from pointline.sources.stated import StatedInstruments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,6 +149,7 @@ class Mapping(BaseModel):
     column_names: tuple[str, ...] = ()
     records: str | None = None
     time_zone: str = "UTC"
+    instrument: StatedInstruments | None = None
     columns: dict[str, ColumnRule]
 
     @field_validator("columns", mode="before")
@@ -186,11 +188,11 @@ def load_mapping(path: Path) -> Mapping:
 
 def _invalid(error: ValidationError, path: Path) -> ConfigError:
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in {"str", "SymbolRule"}]
+    place = [str(part) for part in first["loc"] if part not in {"str", "SymbolRule", "alone", "by_symbol"}]
     where = f"{path}, {'.'.join(place)}" if place else str(path)
     if first["type"] == "extra_forbidden":
         model = Mapping if len(place) == 1 else ColumnRule if place[0] == "columns" else SymbolRule
-        known = list(model.model_fields)
+        known = StatedInstruments.keys() if place[0] == "instrument" else list(model.model_fields)
         return ConfigError(f"there is no key {place[-1]}", where=where, expected=", ".join(known), hint=_alike(place[-1], known))
     value = None if first["type"] == "missing" else first["input"]
     return ConfigError("the mapping cannot be used", where=where, value=value, expected=first["msg"].removeprefix("Value error, "))

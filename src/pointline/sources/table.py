@@ -220,9 +220,8 @@ def _with_time(group: pl.DataFrame, name: str, mapping: Mapping, step_us: pl.Exp
             .otherwise(pl.lit(f"this time happened twice in {zone}, clocks went back, and neither interval nor order of rows decides"))
         )
     else:
-        moved = 0 if rule.since is None else to_us(rule.since, name="since")
         scaled = (text + pl.lit(_EXPONENTS[rule.unit])).cast(pl.Decimal(38, 6), strict=False).cast(pl.Int64, strict=False)
-        group = group.with_columns((scaled + moved).alias(name))
+        group = group.with_columns((scaled + (0 if rule.since is None else to_us(rule.since, name="since"))).alias(name))
     value = pl.col(name)
     unreadable = pl.lit("cannot be read as a time" if rule.format is None else f"cannot be read as a time of format {rule.format}")
     problem = (

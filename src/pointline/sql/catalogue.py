@@ -127,7 +127,7 @@ def fingerprint_of(lake: Lake) -> str:
     for name, path in saved_studies(lake).items():
         status = path.stat()
         versions[f"study {name}"] = [status.st_mtime_ns, status.st_size, status.st_ino]
-    text = json.dumps([_VERSION, str(lake.root), versions], sort_keys=True)
+    text = json.dumps([_VERSION, str(lake.root), versions, lake.venue_versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -236,9 +236,9 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     for kind in sorted(kinds | {"candles_1m", "trades"}):
         columns = {**(_TRADES if kind == "trades" else _CANDLES), **(_SIZE if sized else {}), **_MARKET}
         links = market_links(lake, kind, names, contract_size=sized)
-        made.append(_table(catalogue, kind, columns, links, monthly=schema.table(kind).monthly))
+        made += _named_table(catalogue, kind, columns, links, names)
     funding = {**_FUNDING, "contract_type": "String", **_MARKET}
-    made.append(_table(catalogue, schema.FUNDING.name, funding, market_links(lake, "funding", names, contract_type=True)))
+    made += _named_table(catalogue, schema.FUNDING.name, funding, market_links(lake, "funding", names, contract_type=True), names)
     for name, frame in (
         ("instruments", tables.instrument_table(lake, names)),
         ("coverage", tables.coverage_table(lake, names)),
@@ -253,6 +253,24 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     made += [statement for statement in (part.strip() for part in text.split(";\n")) if statement]
     made += _features(lake, catalogue)
     return made
+
+
+def _named_table(catalogue: Catalogue, kind: str, columns: dict[str, str], links: list[Link], names: Names) -> list[str]:
+    """The table over a kind's files; where codes stand in its paths for names, a view over it that puts the names back."""
+    monthly = schema.table(kind).monthly
+    codes = {code: name for code, name in names.codes.items() if any(f"={code}/" in place for place, _ in links)}
+    if not codes:
+        return [_table(catalogue, kind, columns, links, monthly=monthly)]
+    coded, named = (", ".join(_literal(text) for text in texts) for texts in (codes, codes.values()))
+    back = ", ".join(f"transform({name}, [{coded}], [{named}], {name}) AS {name}" for name in ("exchange", "market"))
+    files = f"files_of_{kind}"
+    view = f"CREATE VIEW lake.{kind} AS SELECT * REPLACE ({back}), _file FROM lake.{files}"
+    return [_table(catalogue, files, columns, links, monthly=monthly), view]
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
+    return f"'{escaped}'"
 
 
 def _table(catalogue: Catalogue, name: str, columns: dict[str, str], links: list[Link], *, monthly: bool = True) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from bisect import bisect_right
 from decimal import Decimal
@@ -32,6 +33,8 @@ Link: TypeAlias = "tuple[str, str]"  # path below the table's folder, and the fi
 
 _KEPT_S = 7 * 86_400
 _ONE, _UNKNOWN_SIZE = "1", "0"
+_NO_FOLDER = set('/"\0')
+_LONGEST = 240  # bytes of a name in a path, beside "exchange=" or "market="
 _GLOB = set("*?{}[]'\"<>&\\\n")
 
 
@@ -40,6 +43,9 @@ class Names:
 
     Args:
         lake: the lake.
+
+    Attributes:
+        codes: what stands in paths for names that cannot, and the names.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -55,6 +61,7 @@ class Names:
         for exchange, symbol, kind, size in self._frame.select("exchange", "exchange_symbol", "contract_type", "contract_size").iter_rows():
             own = _UNKNOWN_SIZE if size is None else f"{Decimal(str(size)):f}"
             self._sizes.setdefault((exchange, symbol), []).append(own if kind == "linear" else _ONE)
+        self.codes: dict[str, str] = {}
 
     def market(self, exchange: str, symbol: str, date: str) -> str:
         """The market that a symbol named on a day.
@@ -77,6 +84,14 @@ class Names:
         held = {pair for kind in kinds for pair in lake.listing(kind).select("exchange", "symbol").unique().iter_rows()}
         return any(size != _ONE and Decimal(size) != 1 for pair in held for size in self._sizes.get(pair, ()))
 
+    def place(self, name: str) -> str:
+        """The name as a folder of links carries it: itself, or a code where the engine would read another name from the path."""
+        if not _NO_FOLDER & set(name) and 0 < len(name.encode()) <= _LONGEST:
+            return name
+        code = "~" + hashlib.sha256(name.encode()).hexdigest()[:32]
+        self.codes[code] = name
+        return code
+
     def contract_type(self, exchange: str, symbol: str) -> str:
         """``LINEAR``, ``INVERSE`` or an empty text."""
         own = (pl.col("exchange") == exchange) & (pl.col("exchange_symbol") == symbol)
@@ -98,14 +113,14 @@ def market_links(lake: Lake, kind: str, names: Names, *, contract_type: bool = F
     folder = str(lake.table_path(kind))
     contracts: dict[tuple[str, str], str] = {}
     for path, exchange, symbol, date, _ in lake.listing(kind).iter_rows():
-        parts = [f"exchange={exchange_name(exchange)}"]
+        parts = [f"exchange={names.place(exchange_name(exchange))}"]
         if contract_type:
             if (exchange, symbol) not in contracts:
                 contracts[exchange, symbol] = names.contract_type(exchange, symbol)
             parts.append(f"contract_type={contracts[exchange, symbol]}")
         if contract_size:
             parts.append(f"contract_size={names.contract_size(exchange, symbol, date)}")
-        parts.append(f"market={names.market(exchange, symbol, date)}")
+        parts.append(f"market={names.place(names.market(exchange, symbol, date))}")
         links.append(("/".join([*parts, f"{date}.parquet"]), f"{folder}/{path}"))
     return sorted(links)
 
@@ -161,6 +176,13 @@ def remove_unused(root: Path, now_s: float | None = None) -> None:
         with contextlib.suppress(FileNotFoundError):
             if folder.is_dir() and folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def plain_temporary() -> str:
+    """A folder for temporary files whose path means itself in SQL: the system's, or where that is none, another one that is usual."""
+    usual = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 - folders of random names are made in it
+    fitting = (place for place in usual if has_plain_path(Path(place)) and os.access(place, os.W_OK))
+    return next(fitting, usual[0])
 
 
 def has_plain_path(folder: Path) -> bool:

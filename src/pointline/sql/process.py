@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pointline.lake.store import as_lake
 from pointline.sql.catalogue import build_catalogue, fingerprint_of
 from pointline.sql.engine import Engine
+from pointline.sql.links import plain_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,7 @@ class _Holder:
 
     def _open(self, lake: Lake) -> None:
         if self._folder is None:
-            self._folder, self._process = Path(tempfile.mkdtemp(prefix="pointline-sql-")), os.getpid()
+            self._folder, self._process = Path(tempfile.mkdtemp(prefix="pointline-sql-", dir=plain_temporary())), os.getpid()
         before = self._engine
         if before is not None:
             before.close()

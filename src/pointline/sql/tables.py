@@ -186,11 +186,10 @@ def _covered_trades(lake: Lake, names: Names, days: pl.DataFrame, pairs: set[tup
 
 def _bounds(lake: Lake, kind: str, pairs: set[tuple[str, str]]) -> pl.DataFrame:
     """Path, exchange, symbol, date, rows and the first and last ts_event_us of these instruments' live files."""
-    table = lake.delta(kind)
+    actions = lake.actions(kind)
     columns = ("path", "exchange", "symbol", "date", "rows", "first_us", "last_us")
-    if table is None or not pairs:
+    if actions.is_empty() or not pairs:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
-    actions = pl.DataFrame(table.get_add_actions(flatten=True))
     wanted = pl.DataFrame(sorted(pairs), schema={"exchange": pl.String, "symbol": pl.String}, orient="row")
     return (
         actions.select(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pointline.errors import ConfigError, MissingExtraError
+from pointline.sql.links import plain_temporary
 from pointline.sql.server import sandbox
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def serve(lake: Lake, config: ServerConfig, *, say: Callable[[str], None], unsaf
         )
     before = signal.signal(signal.SIGTERM, _stop)
     try:
-        with listening_socket(config) as sock, tempfile.TemporaryDirectory(prefix="pointline-serve-", ignore_cleanup_errors=True) as folder:
+        own = tempfile.TemporaryDirectory(prefix="pointline-serve-", dir=plain_temporary(), ignore_cleanup_errors=True)
+        with listening_socket(config) as sock, own as folder:
             asyncio.run(_serve(lake, config, sock, Path(folder), say=say, confined=not unsafe_no_sandbox))
     except KeyboardInterrupt:
         say("stopped")
