@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import ConfigError, PointlineError, SourceError
+from pointline.errors import ConfigError, LakeError, PointlineError, SourceError
 from pointline.lake.checks import check_rows
 from pointline.lake.delta_log import NewFile, append_rows, commit
 from pointline.lake.durable import STAGING, single_writer
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake
     from pointline.sources.base import Batch, Hints, Identity, Source
 
+_ABSENT = "there is no such file"
 _NUMBERS = itertools.count()  # of the files read by this process: two of them may be the same file, named twice
 
 
@@ -156,27 +157,38 @@ def _read(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source],
     """Reads one file while its predecessor is being stored; a report where there is nothing to store."""
     try:
         return _read_or_raise(lake, manifest, path, sources, hints)
-    except (SourceError, ConfigError, ArithmeticError, OSError) as error:
+    except LakeError:  # the lake's own: it ends the run
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - whatever an odd file causes ends that file only
         return _failure(path, error)
 
 
-def _failure(path: Path, error: Exception) -> FileReport:
-    """The report of a file that cannot be stored.
-
-    Raises:
-        Exception: the error itself where it is none that a file can cause.
-    """
+def _failure(path: Path, error: BaseException) -> FileReport:
+    """The report of a file that cannot be stored."""
     if isinstance(error, OSError) and not isinstance(error, PointlineError):
         error = SourceError("the file cannot be read", value=str(error), hint="check the path, its permissions and the disk")
-    if not isinstance(error, PointlineError):
-        raise error
+    elif isinstance(error, MemoryError):
+        error = SourceError("the file does not fit in memory", hint="unpack it, and split it")
+    elif not isinstance(error, PointlineError):
+        found = f"{type(error).__name__}: {error}"[:200]
+        error = SourceError("the file cannot be read as what it seems to be", value=found, hint="get it again; if it is whole, report this")
     error.where = error.where or str(path)
-    return FileReport(path, "failed", file_bytes=path.stat().st_size if path.is_file() else 0, problem=str(error))
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0
+    return FileReport(path, "failed", file_bytes=size, problem=_printable(str(error)))
+
+
+def _printable(text: str) -> str:
+    """The text with the bytes of a file's name that are not UTF-8 as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints) -> FileReport | _Work:
     if not path.is_file():
-        raise SourceError("there is no such file", where=str(path), expected="an archive file or a folder of them", hint="check the path")
+        what = "this is no file that can be read: a folder, a pipe, a device or a link to nowhere" if os.path.lexists(path) else _ABSENT
+        raise SourceError(what, where=str(path), expected="an archive file or a folder of them", hint="check the path")
     size = path.stat().st_size
     if recognise_exchange_info(path):
         from pointline.lake.instrument_table import add_exchange_info
@@ -224,7 +236,7 @@ def _unknown(path: Path, sources: Sequence[Source]) -> str:
         expected=f"a file of {', '.join(s.name for s in sources)} by its path, name or first line, or exchangeInfo JSON",
         hint="name what it is: --source binance_vision --exchange … --dataset … --symbol …, or describe it with --mapping FILE.toml",
     )
-    return str(error)
+    return _printable(str(error))
 
 
 def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
@@ -247,7 +259,7 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
         return _failure(path, error)
     finally:
         spool.close()
-    quarantined = _quarantine(lake, tally, identity, digest, path.name)
+    quarantined = _quarantine(lake, tally, identity, digest, _printable(path.name))
     for kind, (added, removed) in changes.items():
         commit(lake, kind, added, removed)
     tally.missing_ids = max(0, sum(_missing(spans) for spans in tally.ids.values()) - tally.set_aside)
@@ -267,7 +279,7 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
             **asdict(identity),
             **counts,
             "sha256": digest,
-            "file_name": path.name,
+            "file_name": _printable(path.name),
             "partitions": sorted(tally.partitions),
             "clock": ",".join(sorted(set(tally.clocks.values()))) or "assumed",
             "options": options,
@@ -439,7 +451,7 @@ def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
         value=row["value"],
         hint="`pointline catalog --quarantine` shows them all; a corrected file of the same name replaces this one when ingested",
     )
-    return str(error)
+    return _printable(str(error))
 
 
 def _options(hints: Hints) -> str:

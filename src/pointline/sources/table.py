@@ -65,7 +65,7 @@ from pointline import schema
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, to_duration_us, to_us
 from pointline.errors import ConfigError, SourceError, nearest
 from pointline.sources.base import RANKS, REJECT_SCHEMA, Batch, Hints, Identity
-from pointline.sources.csv_blocks import open_archive
+from pointline.sources.inflate import open_archive
 from pointline.sources.recorded import Check, number_lines, split_rows
 
 if TYPE_CHECKING:
