@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pointline.sources.inflate import Archive
     from pointline.sources.products import Product
+    from pointline.sources.separators import Separators
 
 BLOCK_BYTES = 8 << 20
 MAX_LINE_BYTES = 16 << 20
@@ -168,7 +169,7 @@ class _Reader:
             return None
         found = find_separators(data, long_fields=bool(self._layout.exact))
         count = found.line_ends + (not data.endswith(b"\n"))
-        block = self._parse(data, range(self._first_line, self._first_line + count), found.commas, long_field=found.long_field)
+        block = self._parse(data, range(self._first_line, self._first_line + count), found)
         self._first_line += count
         self._last_row = data[data.rfind(b"\n", 0, -1) + 1 :]
         self._count(block)
@@ -208,12 +209,13 @@ class _Reader:
             hint="download it again",
         )
 
-    def _parse(self, data: bytes, lines: range, commas: int, *, long_field: bool) -> CsvBlock:
-        """The rows of a block that holds these lines of the file and that many commas."""
-        frame = None
-        if commas == len(lines) * (len(self._columns) - 1):
+    def _parse(self, data: bytes, lines: range, found: Separators) -> CsvBlock:
+        """The rows of a block that holds these lines of the file."""
+        frame, long_field = None, found.long_field
+        commas = len(lines) * (len(self._columns) - 1)
+        if found.others in {commas, commas + len(lines)}:  # the second where lines end in CR LF
             frame = self._read(data)
-        if frame is not None and frame.height == len(lines):
+        if frame is not None and frame.height == len(lines) and not sum(frame.null_count().row(0)):
             numbers = pl.int_range(lines.start, lines.stop, dtype=pl.Int64, eager=True)
             return self._judge(frame.hstack([numbers.alias("source_row")]), _Lines(data, lines), long_field=long_field)
         return self._line_by_line(data.split(b"\n"), lines.start, long_field=long_field)

@@ -32,24 +32,10 @@ _RECORDED = re.compile(r"^\s*(https?://\S*exchangeInfo\S*)\s+->\s+[\d.]+:\s*", r
 _HOSTS = {"fapi": "binance-futures", "dapi": "binance-delivery", "api": "binance-spot"}
 _ADDRESS = re.compile(r"https?://([a-z]+)\d*\.binance\.(?:com|vision)(?:[:/]|$)")
 # what Binance says of a symbol; exchanges that answer in its shape have words or numbers of their own
-_STATUSES = frozenset(
-    [
-        "PRE_TRADING",
-        "PENDING_TRADING",
-        "TRADING",
-        "POST_TRADING",
-        "END_OF_DAY",
-        "HALT",
-        "AUCTION_MATCH",
-        "BREAK",
-        "PRE_DELIVERING",
-        "DELIVERING",
-        "DELIVERED",
-        "PRE_SETTLE",
-        "SETTLING",
-        "CLOSE",
-    ]
-)
+_STATUSES = {
+    *("PRE_TRADING", "PENDING_TRADING", "TRADING", "POST_TRADING", "END_OF_DAY", "HALT", "AUCTION_MATCH", "BREAK"),
+    *("PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING", "CLOSE"),
+}
 _FILTERS = {"PRICE_FILTER", "LOT_SIZE"}
 _FIRST_MS, _LAST_MS = to_us("2009-01-01") // 1000, to_us("2050-01-01") // 1000
 _NO_DELIVERY_MS = 4_102_444_800_000  # 2100-01-01: perpetuals carry a later date

@@ -1,4 +1,4 @@
-"""Line ends, commas and long fields of a piece of CSV, found in all its bytes at once."""
+"""Line ends, separators and long fields of a piece of CSV, found in all its bytes at once."""
 
 from __future__ import annotations
 
@@ -12,33 +12,38 @@ if TYPE_CHECKING:
 LONG_FIELD = 17  # fifteen digits and a point fit below it, and what has no more digits than that is held exactly by a float64
 
 _PIECE_BYTES = 255 << 11  # see `_count`; it stays in the processor's cache
-_LINE_END, _COMMA = b"\n,"
-_DIGITS_BEGIN = b"-"[0]  # a number's bytes are at or above it, separators (and blanks, quotes, plus signs) below
+_LINE_END, _DIGITS_BEGIN = b"\n-"  # the bytes of a number are at or above the minus sign; commas, blanks, quotes and plus signs below
 
 
 class Separators(NamedTuple):
-    """How many line ends and commas there are, and whether `LONG_FIELD` bytes follow one another without a separator."""
+    """What was counted in a piece of CSV.
+
+    Attributes:
+        line_ends: how many line ends there are.
+        others: how many other bytes below the minus sign, which in clean columns of numbers are the commas.
+        long_field: whether `LONG_FIELD` bytes follow one another without any of these; False where that was not asked for.
+    """
 
     line_ends: int
-    commas: int
+    others: int
     long_field: bool
 
 
 def find_separators(data: bytes, *, long_fields: bool) -> Separators:
-    """Counts separators, and looks for long fields where that is asked for; in columns of digits a field is long if a number is."""
+    """Counts separators, and looks for long fields where that is asked for."""
     text = np.frombuffer(data, dtype=np.uint8)
-    marks = np.empty(min(len(text), _PIECE_BYTES), dtype=np.bool_)
-    rooms = (np.empty(len(marks), dtype=np.uint8), np.empty(len(marks), dtype=np.uint8))
-    ends = commas = 0
+    room = np.empty(min(len(text), _PIECE_BYTES), dtype=np.bool_)
+    ends = below = 0
     found = False
-    for at in range(0, len(text), _PIECE_BYTES - (LONG_FIELD if long_fields else 0)):
+    overlap = LONG_FIELD + 1 if long_fields else 0  # even: pieces begin at even bytes
+    for at in range(0, len(text), _PIECE_BYTES - overlap):
         piece = text[at : at + _PIECE_BYTES]
-        own = piece[: _PIECE_BYTES - (LONG_FIELD if long_fields else 0)]
-        ends += _count(np.equal(own, _LINE_END, out=marks[: len(own)]))
-        commas += _count(np.equal(own, _COMMA, out=marks[: len(own)]))
-        if long_fields and not found:
-            found = _has_long_field(np.less(piece, _DIGITS_BEGIN, out=marks[: len(piece)]).view(np.uint8), rooms)
-    return Separators(ends, commas, found)
+        own = min(len(piece), _PIECE_BYTES - overlap)
+        ends += _count(np.equal(piece[:own], _LINE_END, out=room[:own]))
+        marks = np.less(piece, _DIGITS_BEGIN, out=room[: len(piece)])
+        below += _count(marks[:own])
+        found = found or (long_fields and _has_long_field(marks.view(np.uint8)))
+    return Separators(ends, below - ends, found)
 
 
 def _count(found: NDArray[np.bool_]) -> int:
@@ -48,15 +53,22 @@ def _count(found: NDArray[np.bool_]) -> int:
     return int(words.sum(axis=0, dtype=np.uint64).view(np.uint8).sum()) + int(np.count_nonzero(found[whole:]))
 
 
-def _has_long_field(marks: NDArray[np.uint8], rooms: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> bool:
-    """Whether some window of `LONG_FIELD` bytes holds no mark: windows double, as each is two of half its size."""
-    if len(marks) < LONG_FIELD:
+def _has_long_field(marks: NDArray[np.uint8]) -> bool:
+    """Whether some window of 17 bytes holds no mark.
+
+    Such a window holds eight pairs of bytes that begin at an even place, and one byte more before or after them. Pairs are half as
+    many as bytes, and windows of pairs double: each is two of half its size.
+    """
+    pairs = marks[: len(marks) // 2 * 2].view(np.uint16) != 0
+    if len(pairs) < LONG_FIELD // 2:
         return False
-    width = 1
-    while width < LONG_FIELD:
-        step = min(width, LONG_FIELD - width)
-        count = len(marks) - step
-        marks = np.bitwise_or(marks[step:], marks[:count], out=rooms[0][:count])
-        rooms = rooms[::-1]
-        width += step
-    return not marks.min()
+    two = pairs[1:] | pairs[:-1]
+    four = two[2:] | two[:-2]
+    eight = four[4:] | four[:-4]
+    if eight.all():
+        return False
+    starts = 2 * np.flatnonzero(~eight)
+    before = (starts > 0) & (marks[starts - 1] == 0)
+    ends = starts + LONG_FIELD - 1
+    after = (ends < len(marks)) & (marks[np.minimum(ends, len(marks) - 1)] == 0)
+    return bool((before | after).any())
