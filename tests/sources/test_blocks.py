@@ -77,11 +77,10 @@ def test_a_text_is_held_exactly_or_found(digits: int, decimals: int, zeros: int,
             continue
         held = values[0] if isinstance(values[0], Decimal) else Decimal(repr(values[0]))
         fits = number.normalize().as_tuple().exponent >= -12  # type: ignore[operator]
-        if len(text) >= LONG_FIELD or kind != pl.Float64:
-            assert found == (held != number or not fits)
+        if kind == pl.Float64 and not fits:
+            assert found or held == number  # an amount of more than 12 decimals is refused when it is stored
         else:
-            assert found is False
-            assert held == number
+            assert found == (held != number or not fits)
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_items_made_ahead_keep_their_order(count: int) -> None:
