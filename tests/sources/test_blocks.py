@@ -82,6 +82,7 @@ def test_a_text_is_held_exactly_or_found(digits: int, decimals: int, zeros: int,
         else:
             assert found == (held != number or not fits)
 
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_items_made_ahead_keep_their_order(count: int) -> None:
     assert list(ahead(iter(range(20)), count)) == list(range(20))

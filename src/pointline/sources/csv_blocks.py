@@ -151,6 +151,7 @@ class _Reader:
         self._layout = layout
         self._columns: tuple[str, ...] = ()
         self._unit = TimeUnit(path, layout.time)
+        self._has_exact_floats = any(layout.types[name].is_float() for name in layout.exact)
         self._first_line = 1
         self._last_row = b""
         self._rows = 0
@@ -167,7 +168,7 @@ class _Reader:
                 self._first_line = 2
         if not data:
             return None
-        found = find_separators(data, long_fields=bool(self._layout.exact))
+        found = find_separators(data, long_fields=self._has_exact_floats)
         count = found.line_ends + (not data.endswith(b"\n"))
         block = self._parse(data, range(self._first_line, self._first_line + count), found)
         self._first_line += count
@@ -285,9 +286,11 @@ class _Reader:
             wrong = product.contradicts(frame, self._texts(lines, [product.result])[product.result])
             if wrong.any():
                 yield Rule(product.result, product.reason, pl.lit(wrong))
-        if long_field and frame.height:
-            texts = self._texts(lines, self._layout.exact)
-            for name in self._layout.exact:
+        # digits of a decimal are cut off beyond the twelfth decimal, those of a float beyond the fifteenth digit
+        doubtful = [name for name in self._layout.exact if long_field or frame.schema[name].is_decimal()]
+        if doubtful and frame.height:
+            texts = self._texts(lines, doubtful)
+            for name in doubtful:
                 digits = inexact(frame[name], texts[name])
                 if digits is not None:
                     yield Rule(name, "has more digits than can be held exactly", pl.lit(digits))

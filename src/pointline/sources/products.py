@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-_LAST_PLACE = 1.01e-8  # archives print up to 8 decimals, and cut the rest off
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _PIECE_ROWS = 8192
+_LAST_PLACE = 1e-8  # archives print up to 8 decimals
+_ROUNDED_UP = 0.5  # of a unit of the last decimal: what is cut off or rounded is at most this much above the true result
 _ARITHMETIC = 1e-15  # relative error of a product of doubles, with room
 
 
@@ -16,7 +21,7 @@ _ARITHMETIC = 1e-15  # relative error of a product of doubles, with room
 class Product:
     """Which columns belong together.
 
-    Linear: result = price × qty, in the quote currency. Inverse: result = qty × contract size / price, in the coin.
+    Linear: result = price x qty, in the quote currency. Inverse: result = qty x contract size / price, in the coin.
 
     Attributes:
         price, qty, result: column names, all Float64.
@@ -35,51 +40,48 @@ class Product:
         return f"is not {right}: the row contradicts itself"
 
     def is_suspect(self, frame: pl.DataFrame) -> bool:
-        """Whether a row's result differs from what its other amounts say by more than the last of eight decimals."""
-        if not self.sizes and self._are_close(*(frame[name] for name in (self.price, self.qty, self.result))):
-            return False
-        errors, unit = self._errors(frame)
-        return bool(len(errors)) and not (errors <= _LAST_PLACE * unit).all()
+        """Whether a row's result differs from what its other amounts say by more than the last of eight decimals.
 
-    @staticmethod
-    def _are_close(price: pl.Series, qty: pl.Series, result: pl.Series) -> bool:
-        """Whether all rows agree to eight decimals, in pieces that stay in the processor's cache; False also where one cannot tell."""
-        if price.null_count() or qty.null_count() or result.null_count():
-            return False
-        prices, quantities, results = price.to_numpy(), qty.to_numpy(), result.to_numpy()
+        Rows are taken in pieces that stay in the processor's cache.
+        """
+        columns = [frame[name] for name in (self.price, self.qty, self.result)]
+        if any(column.null_count() for column in columns):
+            return True
+        price, qty, result = (column.to_numpy() for column in columns)
         room = np.empty(_PIECE_ROWS)
-        for at in range(0, len(prices), _PIECE_ROWS):
+        for at in range(0, len(price), _PIECE_ROWS):
             piece = slice(at, at + _PIECE_ROWS)
-            errors = np.multiply(prices[piece], quantities[piece], out=room[: len(prices[piece])])
-            errors -= results[piece]
-            if not (errors.max() <= _LAST_PLACE and errors.min() >= -_LAST_PLACE):
-                return False
-        return True
+            if self.sizes:
+                missing = self._missing(price[piece], qty[piece], result[piece])
+            else:
+                missing = np.multiply(price[piece], qty[piece], out=room[: len(price[piece])])
+                missing -= result[piece]
+            if not (missing.max() <= _LAST_PLACE and missing.min() >= -_ROUNDED_UP * _LAST_PLACE):
+                return True
+        return False
 
     def contradicts(self, frame: pl.DataFrame, texts: pl.Series) -> pl.Series:
-        """Which rows contradict themselves by more than one unit of the last decimal that the result is written with.
+        """Which rows contradict themselves by more than the rounding (or the cut) of the decimals that the result is written with.
 
         Args:
             frame: rows with the three columns.
             texts: the result as it is written.
         """
-        mantissa = texts.fill_null("").str.strip_chars_end("\r").str.to_lowercase()
-        exponent = mantissa.str.extract(r"e([+-]?\d+)$").cast(pl.Int64, strict=False).fill_null(0)
-        decimals = mantissa.str.extract(r"\.(\d*)").str.len_bytes().fill_null(0).cast(pl.Int64)
-        place = 1.01 * 10.0 ** (exponent - decimals).clip(-30, 30).to_numpy().astype(np.float64)
-        errors, unit = self._errors(frame)
-        return pl.Series(errors > place * unit)
-
-    def _errors(self, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray | float]:
-        """How far each result is off beyond what doubles do, and what a unit of the result counts in the same measure."""
+        written = texts.fill_null("").str.strip_chars_end("\r").str.to_lowercase()
+        exponent = written.str.extract(r"e([+-]?\d+)$").cast(pl.Int64, strict=False).fill_null(0)
+        decimals = written.str.extract(r"\.(\d*)").str.len_bytes().fill_null(0).cast(pl.Int64)
+        place = 10.0 ** (exponent - decimals).clip(-30, 30).to_numpy().astype(np.float64)
         price, qty, result = (frame[name].fill_null(float("nan")).to_numpy() for name in (self.price, self.qty, self.result))
+        missing = self._missing(price, qty, result)
+        slack = _ARITHMETIC * np.abs(missing + result)
+        return pl.Series((missing - slack > place) | (-missing - slack > _ROUNDED_UP * place))
+
+    def _missing(self, price: NDArray[np.float64], qty: NDArray[np.float64], result: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the other amounts say, less the result; of several contract sizes, the one that comes nearest."""
         with np.errstate(all="ignore"):
             if not self.sizes:
-                expected = price * qty
-                errors = np.abs(expected - result)
-                errors -= _ARITHMETIC * np.abs(expected)
-                return errors, 1.0
-            coins = result * price
-            errors = np.min([np.abs(coins - qty * size) for size in self.sizes], axis=0)
-            errors -= _ARITHMETIC * np.abs(coins)
-            return errors, np.abs(price)
+                return price * qty - result
+            differences = np.array([qty * size / price - result for size in self.sizes])
+            nearest = np.abs(differences).argmin(axis=0)
+            found: NDArray[np.float64] = np.take_along_axis(differences, nearest[None], axis=0)[0]
+            return found
