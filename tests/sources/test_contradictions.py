@@ -254,7 +254,7 @@ def test_a_file_of_such_rows_is_refused(tmp_path: Path, name: str) -> None:
     assert f"line 3, column {column}" in str(caught.value.where)
 
 
-@pytest.mark.parametrize("name", [name for name, (dataset, *_) in CONTRADICTIONS.items() if dataset not in {"metrics"}])
+@pytest.mark.parametrize("name", [name for name, (dataset, *_) in CONTRADICTIONS.items() if dataset != "metrics"])
 @pytest.mark.parametrize("size", [1, 100])
 def test_the_size_of_blocks_does_not_matter(tmp_path: Path, name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, changes, *_ = CONTRADICTIONS[name]
@@ -276,7 +276,7 @@ def microseconds(form: Form, row: str) -> str:
     return ",".join(values.values())
 
 
-@pytest.mark.parametrize("name", [name for name, (dataset, *_) in CONTRADICTIONS.items() if dataset not in {"metrics"}])
+@pytest.mark.parametrize("name", [name for name, (dataset, *_) in CONTRADICTIONS.items() if dataset != "metrics"])
 def test_the_unit_does_not_matter(tmp_path: Path, name: str) -> None:
     if "nanoseconds" in name or "ends when" in name or "another unit" in name:
         pytest.skip("speaks of a unit")
@@ -407,7 +407,7 @@ def test_name_and_folder_must_agree(tmp_path: Path, place: str) -> None:
         ("1m", "BTCUSDT-1m-2024-05-01.csv", True),
     ],
 )
-def test_the_file_inside_must_be_the_one_that_the_name_says(tmp_path: Path, dataset: str, member: str, agrees: bool) -> None:  # noqa: FBT001
+def test_the_file_inside_must_be_the_one_that_the_name_says(tmp_path: Path, dataset: str, member: str, agrees: bool) -> None:
     form = FORMS[dataset]
     text = text_of(form, [form.row(1), form.row(2)])
     packed = write(tmp_path, form.place, text, member=member)
@@ -457,7 +457,7 @@ def test_price_and_quantity_in_each_other_s_place_are_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("header", [True, False])
-def test_a_plain_file_that_was_cut_anywhere_gives_no_other_row(tmp_path: Path, name: str, header: bool) -> None:  # noqa: FBT001
+def test_a_plain_file_that_was_cut_anywhere_gives_no_other_row(tmp_path: Path, name: str, header: bool) -> None:
     """Every row that is accepted of a part of a file stands in the whole file; what is left of the last line is set aside."""
     form = FORMS[name]
     rows = [form.row(n) for n in range(1, 4)]

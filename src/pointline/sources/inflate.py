@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import lzma
 import struct
@@ -139,7 +140,7 @@ def _errors(path: Path) -> Iterator[None]:
             "the zip is encrypted", where=str(path), value=str(error), hint="unpack it with its password and ingest the CSV"
         ) from error
     except (*_DAMAGE, OSError) as error:  # type: ignore[misc]
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:  # EINVAL: a place before the file's begin
             raise
         raise SourceError(
             "the archive is truncated or damaged; nothing of it was stored",
