@@ -54,14 +54,17 @@ class Product:
             if self.sizes:
                 missing = self._missing(price[piece], qty[piece], result[piece])
             else:
-                missing = np.multiply(price[piece], qty[piece], out=room[: len(price[piece])])
-                missing -= result[piece]
+                with np.errstate(all="ignore"):
+                    missing = np.multiply(price[piece], qty[piece], out=room[: len(price[piece])])
+                    missing -= result[piece]
             if not (missing.max() <= _LAST_PLACE and missing.min() >= -_ROUNDED_UP * _LAST_PLACE):
                 return True
         return False
 
     def contradicts(self, frame: pl.DataFrame, texts: pl.Series) -> pl.Series:
         """Which rows contradict themselves by more than the rounding (or the cut) of the decimals that the result is written with.
+
+        A column that is the same in all rows and right in none says nothing: somebody filled it in.
 
         Args:
             frame: rows with the three columns.
@@ -73,8 +76,11 @@ class Product:
         place = 10.0 ** (exponent - decimals).clip(-30, 30).to_numpy().astype(np.float64)
         price, qty, result = (frame[name].fill_null(float("nan")).to_numpy() for name in (self.price, self.qty, self.result))
         missing = self._missing(price, qty, result)
-        slack = _ARITHMETIC * np.abs(missing + result)
-        return pl.Series((missing - slack > place) | (-missing - slack > _ROUNDED_UP * place))
+        with np.errstate(all="ignore"):
+            slack = _ARITHMETIC * np.abs(missing + result)
+            wrong = pl.Series((missing - slack > place) | (-missing - slack > _ROUNDED_UP * place))
+        says_nothing = len(texts) > 1 and texts.n_unique() == 1 and wrong.all()
+        return wrong & False if says_nothing else wrong
 
     def _missing(self, price: NDArray[np.float64], qty: NDArray[np.float64], result: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the other amounts say, less the result; of several contract sizes, the one that comes nearest."""

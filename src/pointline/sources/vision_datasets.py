@@ -53,6 +53,7 @@ _QUOTES = ("update_id", "best_bid_price", "best_bid_qty", "best_ask_price", "bes
 _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
 
 _UNIT_US = {"s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
+_LAST_MOMENT_US = 1_000  # a candle's end is written as its last millisecond, its last microsecond, or the first moment after it
 _MONDAY_US = 4 * DAY_US  # 1970-01-05
 _LONGEST_FUNDING_HOURS = 24
 _CONTRACT_SIZES = (10.0, 100.0)  # US dollars: BTC 100, all others 10
@@ -182,7 +183,7 @@ def _candle_rules(interval: str, interval_us: int, traded: bool, scale: int) -> 
     origin_us = _MONDAY_US if interval[-1] == "w" else 0
     rules = [
         Rule("open_time", f"is no start of a {interval} candle", (start - origin_us) % grid_us != 0),
-        Rule("close_time", f"is not the end of a {interval} candle", end - start != interval_us),
+        Rule("close_time", f"is not the end of a {interval} candle", (end - start - interval_us).abs() > _LAST_MOMENT_US),
         Rule("high", "is below the open, the close or the low", pl.col("high") < pl.max_horizontal("open", "close", "low")),
         Rule("low", "is above the open or the close", pl.col("low") > pl.min_horizontal("open", "close")),
     ]

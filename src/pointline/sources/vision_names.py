@@ -87,7 +87,9 @@ def parse_name(name: str) -> VisionName | None:
 
 
 def _is_symbol(text: str) -> bool:
-    return not re.search("[a-z]", text) and all(letter == "_" or unicodedata.category(letter)[0] in "LMN" for letter in text)
+    """Whether it has letters, and nothing but letters, marks, digits and underscores, none of them a small ASCII letter."""
+    known = all(letter == "_" or unicodedata.category(letter)[0] in "LMN" for letter in text)
+    return known and any(map(str.isalpha, text)) and not re.search("[a-z]", text)
 
 
 def parse_folder(path: Path) -> VisionFolder | None:
@@ -126,7 +128,7 @@ def check_folder(path: Path, named: VisionName, folder: VisionFolder) -> None:
     candles = folder.dataset in KLINE_DATASETS
     span = "daily" if len(named.period) == len("2024-05-01") else "monthly"
     pairs = {
-        "symbol": (named.symbol, folder.symbol),
+        "symbol": (named.symbol, folder.symbol if _is_symbol(folder.symbol or "") else None),
         "dataset": (named.dataset or folder.dataset, folder.dataset),
         "interval": (named.interval, folder.interval if candles else None),
         "period": (span, folder.span),
