@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pointline.sources.exact_text import inexact
 from pointline.sources.inflate import ahead, open_archive
-from pointline.sources.separators import LONG_FIELD, find_separators
+from pointline.sources.separators import LONG_FIELD, find_separators, has_long_fraction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +57,16 @@ def test_a_long_field_is_found_across_pieces(length: int) -> None:
     for shift in range(40):
         text = b"1,22\n" * 104_440 + b"," * shift + b"7" * length + b"\n1,2\n"
         assert find_separators(text, long_fields=True).long_field == (length >= LONG_FIELD)
+
+
+@given(
+    fields=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 16)), min_size=1, max_size=20),
+    separator=st.sampled_from([",", "\n", "\r\n"]),
+)
+def test_a_long_fraction_is_found_wherever_it_stands(fields: list[tuple[int, int]], separator: str) -> None:
+    text = separator.join("7" * whole + ("." + "3" * decimals if decimals else "") for whole, decimals in fields)
+    assert has_long_fraction(text.encode(), 12) == any(decimals > 12 for _, decimals in fields)
+    assert has_long_fraction(text.encode() + b",1e-5", 12)
 
 
 @given(

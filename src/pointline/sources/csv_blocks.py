@@ -11,9 +11,9 @@ import polars as pl
 
 from pointline.errors import SourceError
 from pointline.sources.base import REJECT_SCHEMA
-from pointline.sources.exact_text import inexact
+from pointline.sources.exact_text import MAX_DECIMALS, inexact
 from pointline.sources.inflate import ahead, open_archive
-from pointline.sources.separators import find_separators
+from pointline.sources.separators import find_separators, has_long_fraction
 from pointline.sources.stamps import TimeUnit
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from pointline.sources.inflate import Archive
     from pointline.sources.products import Product
-    from pointline.sources.separators import Separators
 
 BLOCK_BYTES = 8 << 20
 MAX_LINE_BYTES = 16 << 20
@@ -151,7 +150,8 @@ class _Reader:
         self._layout = layout
         self._columns: tuple[str, ...] = ()
         self._unit = TimeUnit(path, layout.time)
-        self._has_exact_floats = any(layout.types[name].is_float() for name in layout.exact)
+        self._exact_floats = any(layout.types[name].is_float() for name in layout.exact)
+        self._exact_decimals = any(layout.types[name].is_decimal() for name in layout.exact)
         self._first_line = 1
         self._last_row = b""
         self._rows = 0
@@ -168,9 +168,11 @@ class _Reader:
                 self._first_line = 2
         if not data:
             return None
-        found = find_separators(data, long_fields=self._has_exact_floats)
+        found = find_separators(data, long_fields=self._exact_floats)
         count = found.line_ends + (not data.endswith(b"\n"))
-        block = self._parse(data, range(self._first_line, self._first_line + count), found)
+        # a decimal is cut off beyond the twelfth decimal, a float holds fifteen digits for sure
+        doubtful = found.long_field or (self._exact_decimals and has_long_fraction(data, MAX_DECIMALS))
+        block = self._parse(data, range(self._first_line, self._first_line + count), found.others, doubtful=doubtful)
         self._first_line += count
         self._last_row = data[data.rfind(b"\n", 0, -1) + 1 :]
         self._count(block)
@@ -210,18 +212,18 @@ class _Reader:
             hint="download it again",
         )
 
-    def _parse(self, data: bytes, lines: range, found: Separators) -> CsvBlock:
-        """The rows of a block that holds these lines of the file."""
-        frame, long_field = None, found.long_field
+    def _parse(self, data: bytes, lines: range, separators: int, *, doubtful: bool) -> CsvBlock:
+        """The rows of a block that holds these lines of the file and that many separators beside line ends."""
+        frame = None
         commas = len(lines) * (len(self._columns) - 1)
-        if found.others in {commas, commas + len(lines)}:  # the second where lines end in CR LF
+        if separators in {commas, commas + len(lines)}:  # the second where lines end in CR LF
             frame = self._read(data)
         if frame is not None and frame.height == len(lines) and not sum(frame.null_count().row(0)):
             numbers = pl.int_range(lines.start, lines.stop, dtype=pl.Int64, eager=True)
-            return self._judge(frame.hstack([numbers.alias("source_row")]), _Lines(data, lines), long_field=long_field)
-        return self._line_by_line(data.split(b"\n"), lines.start, long_field=long_field)
+            return self._judge(frame.hstack([numbers.alias("source_row")]), _Lines(data, lines), doubtful=doubtful)
+        return self._line_by_line(data.split(b"\n"), lines.start, doubtful=doubtful)
 
-    def _line_by_line(self, lines: list[bytes], first_line: int, *, long_field: bool) -> CsvBlock:
+    def _line_by_line(self, lines: list[bytes], first_line: int, *, doubtful: bool) -> CsvBlock:
         """For a block with an oddity: only lines with the right number of fields are parsed, blank ones are passed over."""
         columns = self._columns
         counts = [line.count(b",") + 1 for line in lines]
@@ -236,7 +238,7 @@ class _Reader:
         numbers = [first_line + at for at in whole]
         frame = frame.with_columns(source_row=pl.Series(numbers, dtype=pl.Int64))
         last = first_line + len(lines) - 1 if lines[-1] else None
-        block = self._judge(frame, _Lines(data, numbers), long_field=long_field, last_line=last)
+        block = self._judge(frame, _Lines(data, numbers), doubtful=doubtful, last_line=last)
         rejects = pl.DataFrame(
             [(first_line + at, None, None, f"has {count} fields, not {len(columns)}", _text(lines[at]), True) for at, count in odd],
             schema=REJECT_SCHEMA,
@@ -266,7 +268,7 @@ class _Reader:
         except pl.exceptions.PolarsError:
             return None
 
-    def _judge(self, frame: pl.DataFrame, lines: _Lines, *, long_field: bool, last_line: int | None = None) -> CsvBlock:
+    def _judge(self, frame: pl.DataFrame, lines: _Lines, *, doubtful: bool, last_line: int | None = None) -> CsvBlock:
         """Keeps the rows in which every column that is read has a usable value, and which no rule forbids."""
         layout = self._layout
         frame, scale = self._unit.add_event_time(frame)
@@ -274,23 +276,21 @@ class _Reader:
         cut = self._cut_line(lines, last_line)
         if cut is not None:
             rules.append(cut)
-        marked = list(self._marked(frame, lines, long_field=long_field))
+        marked = list(self._marked(frame, lines, doubtful=doubtful))
         if not (marked or _is_suspect(frame, layout) or _forbid(frame, rules)):
             return CsvBlock(frame, pl.DataFrame(schema=REJECT_SCHEMA))
         return self._divide(frame, lines, [*rules, *marked])
 
-    def _marked(self, frame: pl.DataFrame, lines: _Lines, *, long_field: bool) -> Iterator[Rule]:
+    def _marked(self, frame: pl.DataFrame, lines: _Lines, *, doubtful: bool) -> Iterator[Rule]:
         """What only the text of the rows tells: a result beyond the rounding of its decimals, a number of too many digits."""
         product = self._layout.product
         if product is not None and product.is_suspect(frame):
             wrong = product.contradicts(frame, self._texts(lines, [product.result])[product.result])
             if wrong.any():
                 yield Rule(product.result, product.reason, pl.lit(wrong))
-        # digits of a decimal are cut off beyond the twelfth decimal, those of a float beyond the fifteenth digit
-        doubtful = [name for name in self._layout.exact if long_field or frame.schema[name].is_decimal()]
         if doubtful and frame.height:
-            texts = self._texts(lines, doubtful)
-            for name in doubtful:
+            texts = self._texts(lines, self._layout.exact)
+            for name in self._layout.exact:
                 digits = inexact(frame[name], texts[name])
                 if digits is not None:
                     yield Rule(name, "has more digits than can be held exactly", pl.lit(digits))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 LONG_FIELD = 17  # fifteen digits and a point fit below it, and what has no more digits than that is held exactly by a float64
 
 _PIECE_BYTES = 255 << 11  # see `_count`; it stays in the processor's cache
+_POINT, _ZERO = b".0"
 _LINE_END, _DIGITS_BEGIN = b"\n-"  # the bytes of a number are at or above the minus sign; commas, blanks, quotes and plus signs below
 
 
@@ -44,6 +45,14 @@ def find_separators(data: bytes, *, long_fields: bool) -> Separators:
         below += _count(marks[:own])
         found = found or (long_fields and _has_long_field(marks.view(np.uint8)))
     return Separators(ends, below - ends, found)
+
+
+def has_long_fraction(data: bytes, decimals: int) -> bool:
+    """Whether a point is followed by more digits than that, or some number has an exponent."""
+    text = np.frombuffer(data, dtype=np.uint8)
+    stops = np.flatnonzero(text < _ZERO)
+    until_next = np.diff(stops, append=len(text))
+    return bool((until_next[text[stops] == _POINT] > decimals + 1).any()) or b"e" in data or b"E" in data
 
 
 def _count(found: NDArray[np.bool_]) -> int:
