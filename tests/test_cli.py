@@ -156,7 +156,7 @@ def exchange_info(path: Path, *, market: str, server_us: int, tick: str) -> Path
     else:
         symbol |= {"contractType": "PERPETUAL", "marginAsset": "USDT", "deliveryDate": 4_133_404_800_000, "onboardDate": 1_569_398_400_000}
     symbol["filters"] = [{"filterType": "PRICE_FILTER", "tickSize": tick}, {"filterType": "LOT_SIZE", "stepSize": "0.001"}]
-    head = {"timezone": "UTC", "serverTime": server_us // 1000}
+    head: dict[str, object] = {"timezone": "UTC", "serverTime": server_us // 1000, "rateLimits": []}
     if market != "spot":
         head |= {"futuresType": "U_MARGINED"}
     path.write_text(json.dumps({**head, "symbols": [symbol]}), encoding="utf-8")

@@ -180,7 +180,8 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
     """The paths below the folder that all of them share."""
     absolute = {path: path.absolute() for path in paths}
     folder = os.path.commonpath([path.parent for path in absolute.values()])
-    return {path: whole.relative_to(folder).as_posix() for path, whole in absolute.items()}
+    names = {path: whole.relative_to(folder).as_posix() for path, whole in absolute.items()}
+    return {path: name.encode("utf-8", "backslashreplace").decode("utf-8") for path, name in names.items()}  # not all are UTF-8
 
 
 def catalog_view(catalog: dict[str, Any]) -> RenderableType:

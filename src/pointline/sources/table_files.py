@@ -11,7 +11,7 @@ from pointline import schema
 from pointline.errors import ConfigError, SourceError, nearest
 from pointline.sources.base import REJECT_SCHEMA
 from pointline.sources.checks import Check, number_lines, split_rows
-from pointline.sources.csv_blocks import open_archive
+from pointline.sources.inflate import open_archive
 from pointline.sources.json_records import column_of, keys_of, read_records
 from pointline.sources.mapping import TIMES, Mapping, SymbolRule
 
