@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
@@ -131,15 +131,15 @@ class Engine:
             except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
                 answers.set_exception(error)
 
-        thread = threading.Thread(target=work, name="pointline-sql", daemon=True)
-        thread.start()
+        threading.Thread(target=work, name="pointline-sql", daemon=True).start()
         try:
-            while thread.is_alive():
-                thread.join(_LISTEN_S)
+            while not answers.done():  # the thread does not tell: in Python 3.11 it counts as ended where waiting for it was interrupted
+                wait([answers], _LISTEN_S)
         except BaseException:
             kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
-            self._run_here(kill, {"mark": parameter_text(mark)}, "Null", {})
-            thread.join()
+            while not answers.done():  # a statement that has not begun yet is not found, and begins afterwards
+                self._run_here(kill, {"mark": parameter_text(mark)}, "Null", {})
+                wait([answers], _LISTEN_S)
             raise
         return answers.result()
 

@@ -1,0 +1,81 @@
+"""How slow the machine is at the moment, and waits that allow for it.
+
+A test waits for a state, never for a number of seconds. A limit only makes sure that what never happens ends as a failure: it is given
+in seconds of an idle machine, grows with `slowness`, and costs nothing where the state is reached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Found = TypeVar("Found")
+
+IDLE_S = 0.08  # what the probe takes on an idle machine of two cores
+_FRESH_S = 10.0
+_PROBE = "total = 0\nfor n in range(600_000):\n    total += n * n"
+_LOOKS = 5
+_measured: list[tuple[float, float]] = []  # when, and what
+
+
+def slowness() -> float:
+    """How many times longer the machine takes now than an idle one, at least 1; measured anew when the last figure is old."""
+    began = time.monotonic()
+    if not _measured or began > _measured[-1][0] + _FRESH_S:
+        subprocess.run([sys.executable, "-I", "-S", "-c", _PROBE], check=True)
+        now = time.monotonic()
+        _measured.append((now, max(1.0, (now - began) / IDLE_S)))
+    return _measured[-1][1]
+
+
+def limit(seconds: float) -> float:
+    """Seconds that something may take now which takes no longer than `seconds` on an idle machine."""
+    return seconds * slowness()
+
+
+def until(holds: Callable[[], Found], *, seconds: float = 30.0) -> Found:
+    """Waits for a state and gives what `holds` found.
+
+    Args:
+        holds: true, or anything that counts as true, once the state is reached.
+        seconds: limit of an idle machine.
+
+    Raises:
+        AssertionError: it was not reached.
+    """
+    began = time.monotonic()
+    while not (found := holds()):
+        waited = time.monotonic() - began
+        assert waited < seconds or waited < limit(seconds), f"it did not happen within {waited:.0f} s"
+        time.sleep(0.02)
+    return found
+
+
+def is_computing(pid: int) -> bool:
+    """Whether a process computes: at each of several looks a thread of it runs or waits for a processor, however little it is given."""
+    return all(_looks(pid))
+
+
+def is_at_rest(pid: int) -> bool:
+    """Whether a process waits for something to do: at none of several looks a thread of it runs, or waits for a processor or a disk."""
+    return not any(_looks(pid, "RD"))
+
+
+def _looks(pid: int, states: str = "R") -> Iterator[bool]:
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(0.01)
+        yield any(state in states for state in _thread_states(pid))
+
+
+def _thread_states(pid: int) -> Iterator[str]:
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            yield stat.read_text(encoding="ascii").rpartition(") ")[2][0]
