@@ -126,18 +126,20 @@ class Engine:
         answers: Future[Result] = Future()
 
         def work() -> None:
+            if not answers.set_running_or_notify_cancel():
+                return  # interrupted before it began
             try:
                 answers.set_result(self._run_here(text, values, output_format, settings))
             except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
                 answers.set_exception(error)
 
-        threading.Thread(target=work, name="pointline-sql", daemon=True).start()
         try:
+            threading.Thread(target=work, name="pointline-sql", daemon=True).start()
             while not answers.done():  # the thread does not tell: in Python 3.11 it counts as ended where waiting for it was interrupted
                 wait([answers], _LISTEN_S)
         except BaseException:
             kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
-            while not answers.done():  # a statement that has not begun yet is not found, and begins afterwards
+            while not (answers.cancel() or answers.done()):  # a statement that the engine does not know yet begins after the first attempt
                 self._run_here(kill, {"mark": parameter_text(mark)}, "Null", {})
                 wait([answers], _LISTEN_S)
             raise
