@@ -18,13 +18,13 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from tests.machine import limit
 
 from pointline import sql
 
 if TYPE_CHECKING:
+    import httpx
     from tests.sql.server.running import RunningServer
 
     from pointline.lake.store import Lake

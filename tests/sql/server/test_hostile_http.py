@@ -328,7 +328,9 @@ FORMS = {
 def test_forms(server: RunningServer, name: str) -> None:
     body = FORMS[name]
     with contextlib.suppress(httpx.WriteError, httpx.ReadError):
-        response = server.client.post(server.url, content=body, headers={"Content-Type": "multipart/form-data; boundary=b"}, timeout=limit(END_S))
+        response = server.client.post(
+            server.url, content=body, headers={"Content-Type": "multipart/form-data; boundary=b"}, timeout=limit(END_S)
+        )
         assert 400 <= response.status_code < 502 or response.text in {"1\n", "Ok.\n"}, (response.status_code, response.text)
         assert "root:" not in response.text
         assert "Traceback" not in response.text
