@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     """Says how to repeat the order in which tests failed; the first lines say it only where they are printed."""
     seed = config.getoption("randomly_seed", None)
     if exitstatus == pytest.ExitCode.TESTS_FAILED and isinstance(seed, int):
-        terminalreporter.write_line(f"the same order again: -p randomly --randomly-seed={seed}")
+        terminalreporter.write_line(f"the same order again: --randomly-seed={seed}")
 
 
 @pytest.fixture(scope="session")

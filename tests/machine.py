@@ -10,6 +10,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,17 +23,18 @@ IDLE_S = 0.08  # what the probe takes on an idle machine of two cores
 _FRESH_S = 10.0
 _PROBE = "total = 0\nfor n in range(600_000):\n    total += n * n"
 _LOOKS = 5
-_measured: list[tuple[float, float]] = []  # when, and what
+_KEPT = 3
+_measured: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # when, and what
 
 
 def slowness() -> float:
-    """How many times longer the machine takes now than an idle one, at least 1; measured anew when the last figure is old."""
-    began = time.monotonic()
-    if not _measured or began > _measured[-1][0] + _FRESH_S:
+    """How many times longer than an idle machine this one takes, at least 1: the largest of the last figures, and a new one if they are old."""
+    while len(_measured) < _KEPT or time.monotonic() > _measured[-1][0] + _FRESH_S:
+        began = time.monotonic()
         subprocess.run([sys.executable, "-I", "-S", "-c", _PROBE], check=True)
         now = time.monotonic()
-        _measured.append((now, max(1.0, (now - began) / IDLE_S)))
-    return _measured[-1][1]
+        _measured.append((now, (now - began) / IDLE_S))
+    return max(1.0, *(figure for _, figure in _measured))
 
 
 def limit(seconds: float) -> float:

@@ -206,7 +206,7 @@ def test_peak_memory_is_that_of_the_process() -> None:
 import sys
 sys.path.insert(0, "benchmarks")
 from measure import run_process
-print(run_process([sys.executable, "-c", "bytearray(b'x') * (1 << 30)"]).peak_mb)
+print(run_process([sys.executable, "-c", "bytearray(b'x') * (1 << 28)"]).peak_mb)
 """
     done = subprocess.run([sys.executable, "-c", measure], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 1_024 < float(done.stdout) < 1_100
+    assert 256 < float(done.stdout) < 332

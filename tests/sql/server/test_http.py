@@ -122,7 +122,7 @@ READERS = {
 @pytest.mark.parametrize("encoding", READERS)
 def test_answers_are_compressed_when_asked(server: RunningServer, encoding: str) -> None:
     query = {"query": "SELECT number FROM numbers(50000)", "enable_http_compression": "1"}
-    with httpx.stream("GET", server.url, params=query, headers={"Accept-Encoding": encoding}) as response:
+    with server.client.stream("GET", server.url, params=query, headers={"Accept-Encoding": encoding}) as response:
         raw = b"".join(response.iter_raw())
     assert response.headers["content-encoding"] == encoding
     plain = b"".join(b"%d\n" % n for n in range(50_000))
@@ -253,7 +253,7 @@ def test_a_large_result_arrives_whole(server: RunningServer) -> None:
 
 
 def test_many_queries_on_one_connection(server: RunningServer) -> None:
-    with httpx.Client() as client:
+    with httpx.Client(timeout=limit(60)) as client:
         for n in range(20):
             assert client.post(server.url, content=f"SELECT {n}").text == f"{n}\n"
             assert client.post(server.url, content="SELECT file('x')").status_code == 403
