@@ -6,29 +6,26 @@ in seconds of an idle machine, grows with `slowness`, and costs nothing where th
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 Found = TypeVar("Found")
 
 IDLE_S = 0.08  # what the probe takes on an idle machine of two cores
 _FRESH_S = 10.0
 _PROBE = "total = 0\nfor n in range(600_000):\n    total += n * n"
-_LOOKS = 5
 _KEPT = 3
 _measured: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # when, and what
 
 
 def slowness() -> float:
-    """How many times longer than an idle machine this one takes, at least 1: the largest of the last figures, and a new one if they are old."""
+    """How many times longer than an idle machine this one takes, at least 1: the largest of the last figures, with a new one when due."""
     while len(_measured) < _KEPT or time.monotonic() > _measured[-1][0] + _FRESH_S:
         began = time.monotonic()
         subprocess.run([sys.executable, "-I", "-S", "-c", _PROBE], check=True)
@@ -58,26 +55,3 @@ def until(holds: Callable[[], Found], *, seconds: float = 30.0) -> Found:
         assert waited < seconds or waited < limit(seconds), f"it did not happen within {waited:.0f} s"
         time.sleep(0.02)
     return found
-
-
-def is_computing(pid: int) -> bool:
-    """Whether a process computes: at each of several looks a thread of it runs or waits for a processor, however little it is given."""
-    return all(_looks(pid))
-
-
-def is_at_rest(pid: int) -> bool:
-    """Whether a process waits for something to do: at none of several looks a thread of it runs, or waits for a processor or a disk."""
-    return not any(_looks(pid, "RD"))
-
-
-def _looks(pid: int, states: str = "R") -> Iterator[bool]:
-    for look in range(_LOOKS):
-        if look:
-            time.sleep(0.01)
-        yield any(state in states for state in _thread_states(pid))
-
-
-def _thread_states(pid: int) -> Iterator[str]:
-    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            yield stat.read_text(encoding="ascii").rpartition(") ")[2][0]

@@ -86,14 +86,13 @@ class RunningServer:
                     found.add(int(entry.name))
         return found
 
-    def has_settled(self, workers: int = 2) -> bool:
-        """Whether so many workers are there, have started and wait for queries."""
-        found = self.workers()
-        return len(found) == workers and all(map(_has_started, found)) and all(map(machine.is_at_rest, found))
+    def has_settled(self) -> bool:
+        """Whether both workers have started and wait for queries."""
+        return [_shown(pid) for pid in self.workers()] == ["sql idle"] * 2
 
     def busy(self) -> set[int]:
-        """Workers that run a query which computes without end."""
-        return {pid for pid in self.workers() if _has_started(pid) and machine.is_computing(pid)}
+        """Workers that have a query."""
+        return {pid for pid in self.workers() if _shown(pid) == "sql busy"}
 
     def entry(self, query_id: str) -> dict[str, Any]:
         """The audit log's entry of a query, which is written when its answer has been sent."""
@@ -146,13 +145,12 @@ def running_server(lake: Lake, folder: Path, *, config: str = "", options: Seque
     assert code == 0, "\n".join(said)
 
 
-def _has_started(pid: int) -> bool:
-    """Whether a worker has limited its own memory, which is the last thing that it does before it takes queries."""
+def _shown(pid: int) -> str:
+    """What a process shows of itself."""
     try:
-        limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+        return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
     except OSError:
-        return False
-    return re.search(r"^Max address space +\d", limits, re.MULTILINE) is not None
+        return ""
 
 
 def _listen(process: subprocess.Popen[str], said: list[str], ready: threading.Event) -> None:
