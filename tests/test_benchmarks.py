@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.machine import limit
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -42,7 +43,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limit(300),
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -205,7 +206,7 @@ def test_peak_memory_is_that_of_the_process() -> None:
 import sys
 sys.path.insert(0, "benchmarks")
 from measure import run_process
-print(run_process([sys.executable, "-c", "bytearray(b'x') * (1 << 30)"]).peak_mb)
+print(run_process([sys.executable, "-c", "bytearray(b'x') * (1 << 28)"]).peak_mb)
 """
     done = subprocess.run([sys.executable, "-c", measure], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 1_024 < float(done.stdout) < 1_100
+    assert 256 < float(done.stdout) < 332

@@ -39,6 +39,8 @@ from pointline.research.spines import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from tests.demo import Demo
+
 PERP, SPOT = "binance-futures:BTCUSDT", "binance-spot:BTCUSDT"
 MAY_1 = 1_714_521_600_000_000  # 2024-05-01 00:00 UTC
 DAY, HOUR = oracle.DAY_US, oracle.DAY_US // 24
@@ -232,15 +234,8 @@ def assert_refused(result: Result, *fragments: str, advice: bool = True) -> None
 # ---- demo ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    folder = tmp_path_factory.mktemp("demo") / "out"
-    return folder, run_process("demo", "-o", folder, "--trades", "2000")
-
-
-def test_the_demo_leaves_tables_and_a_chart_that_needs_no_network(demo: tuple[Path, Result]) -> None:
-    folder, result = demo
-    assert result.code == 0, result.err
+def test_the_demo_leaves_tables_and_a_chart_that_needs_no_network(demo: Demo) -> None:
+    folder = demo.folder
     features, labels = pl.read_parquet(folder / "features.parquet"), pl.read_parquet(folder / "labels.parquet")
     assert features.height == labels.height > 100
     assert {"bucket_end", "basis_bps", "funding_8h", "spot_age_us"} <= set(features.columns)
@@ -251,15 +246,15 @@ def test_the_demo_leaves_tables_and_a_chart_that_needs_no_network(demo: tuple[Pa
     assert not re.search(r"<link[^>]*\shref\s*=\s*[\"']https?:", html)
 
 
-def test_the_demo_prints_a_summary_and_where_everything_is(demo: tuple[Path, Result]) -> None:
-    folder, result = demo
+def test_the_demo_prints_a_summary_and_where_everything_is(demo: Demo) -> None:
+    folder, result = demo.folder, demo
     features = pl.read_parquet(folder / "features.parquet")
     assert "binance-futures:BTCUSDT against binance-spot:BTCUSDT" in result.out
     assert f"trades              perp {features['perp_trade_count'].sum():,}   spot {features['spot_trade_count'].sum():,}" in result.out
     assert f"of {features.height:,} bars" in result.out
     for name in ("features.parquet", "labels.parquet", "basis_and_funding.html"):
         assert str(folder / name) in result.out
-    assert "2,000 perp trades a day" in result.err
+    assert "20,000 perp trades a day" in result.err
 
 
 def test_the_demo_as_json(tmp_path: Path) -> None:

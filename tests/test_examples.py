@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.machine import limit
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -50,7 +51,7 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
         env={**environment, "PYTHONPATH": search, "TMPDIR": str(temporary)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limit(300),
         check=False,
     )
     assert done.returncode == 0, done.stderr

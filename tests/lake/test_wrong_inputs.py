@@ -483,10 +483,10 @@ def test_a_second_writer_in_another_process_is_refused_and_a_dead_one_is_forgott
     root = tmp_path / "lake"
     open_lake(root, create=True)
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom pointline.lake.durable import single_writer\n"
-        "with single_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+        "import sys\nfrom pathlib import Path\nfrom pointline.lake.durable import single_writer\n"
+        "with single_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen([sys.executable, "-c", script, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(LakeError, match="another process is writing") as caught:
