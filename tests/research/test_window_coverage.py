@@ -11,7 +11,6 @@ from tests.archives import lake_of
 import pointline
 from pointline.clock import DAY_US, MINUTE_US, date_text, to_us
 from pointline.errors import ConfigError
-from pointline.lake.delta_log import append_rows
 from pointline.lake.manifest import QUARANTINE_SCHEMA
 from pointline.lake.store import PartitionFile
 from pointline.report.summary import advice
@@ -102,7 +101,8 @@ def test_flagged_and_quarantined_rows_of_the_window_are_told(tmp_path: Path, mon
         *rows(refused, "a file of the month of which no row landed", 20),
         *rows(own["key"], own["sha256"], 1_000, symbol="ETHUSDT"),
     ]
-    append_rows(lake, "quarantine", pl.DataFrame(aside, schema=QUARANTINE_SCHEMA, orient="row"), "some.parquet")
+    stored_rows, quarantine = lake.rows, pl.DataFrame(aside, schema=QUARANTINE_SCHEMA, orient="row")
+    monkeypatch.setattr(lake, "rows", lambda name, *columns: quarantine if name == "quarantine" else stored_rows(name, *columns))
     stored = PartitionFile.totals.fget  # type: ignore[attr-defined]
     flagged = {PERP[0]: 2, SPOT[0]: 0}
     monkeypatch.setattr(PartitionFile, "totals", property(lambda self: {**stored(self), "off_book": flagged[self.exchange]}))
