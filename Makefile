@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
-# Two processes, whole files each, so that a session fixture is built once per file's process.
+# Two processes, whole files each, so that a session fixture is built once per file's process. The order is random: a line at the start says
+# the seed, and PYTEST_ADDOPTS=--randomly-seed=SEED repeats it.
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile
 export POLARS_MAX_THREADS ?= 2

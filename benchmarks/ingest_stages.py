@@ -25,6 +25,7 @@ from pointline.simulate import MarketConfig, write_archives
 from pointline.sources import csv_blocks
 from pointline.sources.base import Hints
 from pointline.sources.binance_vision import BinanceVision
+from pointline.sources.separators import find_separators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def stages(archive: Path, folder: Path, watch: Stopwatch) -> None:
         blocks = list(csv_blocks.text_blocks(archive))
     with watch.stage("count fields and lines"):
         for block in blocks:
-            csv_blocks.count_separators(block)
+            find_separators(block, long_fields=True)
     plain = folder / archive.with_suffix(".csv").name
     plain.write_bytes(b"".join(blocks))
     del blocks

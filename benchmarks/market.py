@@ -38,7 +38,8 @@ AGGREGATED_HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,tr
 def make_lake(folder: Path, days: int, trades: int) -> Lake:
     """The lake of `days` days with `trades` perp trades each; days that it already has are kept.
 
-    Each day of trades is a market of its own, its number the seed, so that one day's archives are on disk at a time.
+    Each day of trades is a market of its own, its number the seed, so that one day's archives are on disk at a time. It has no off-book
+    print: contenders that read plain columns know no flag.
     """
     lake = pointline.open_lake(folder, create=True)
     known = {file.start_us for file in lake.files("trades", *PERP)} & {file.start_us for file in lake.files("trades", *SPOT)}
@@ -47,7 +48,7 @@ def make_lake(folder: Path, days: int, trades: int) -> Lake:
         day_us = START_US + number * DAY_US
         if day_us not in known:
             print(f"simulating {date_text(day_us)}: {trades:,} perp trades", file=sys.stderr, flush=True)
-            market = MarketConfig(seed=1 + number, start=day_us, days=1, perp_trades_per_day=trades)
+            market = MarketConfig(seed=1 + number, start=day_us, days=1, perp_trades_per_day=trades, off_book_prints_per_day=0)
             _fill(lake, write_archives(market, scratch, datasets=("trades",)), scratch)
     if len(lake.files("derivative_ticker", *PERP)) < days:
         market = MarketConfig(start=START_US, days=days, perp_trades_per_day=min(trades, FEW_TRADES))

@@ -26,7 +26,7 @@ files = [*write_exchange_info(market, archives), *write_archives(market, archive
 # %% Into a lake
 lake = pointline.open_lake(Path(folder.name) / "lake", create=True)
 reports = ingest(lake, files, sources=all_sources(), hints=Hints())
-print(f"{len(reports)} files, {sum(r.rows_landed for r in reports):,} rows, {sum(r.rows_quarantined for r in reports)} set aside")
+print(f"{len(reports)} files, {sum(r.rows_landed for r in reports):,} rows, {sum(r.rows_flagged for r in reports)} off the book")
 
 # %% Bars from the perp, spot and funding beside it, and every feature
 study = pointline.compare("binance-futures:BTCUSDT", "binance-spot:BTCUSDT", start="2024-05-01", end="2024-05-02", lake=lake)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from pointline.clock import DAY_US, date_text
@@ -28,10 +29,20 @@ def trades_archive(folder: Path, exchange: str, symbol: str, day_us: int, prints
     path = folder / "data" / MARKETS[exchange] / "daily" / "trades" / symbol / f"{symbol}-trades-{date}.zip"
     path.parent.mkdir(parents=True, exist_ok=True)
     best = ",True" if exchange == "binance-spot" else ""
-    lines = [f"{number},{price},{qty},0,{us},{seller}{best}\n" for number, (us, price, qty, seller) in enumerate(prints, start=1)]
+    lines = [
+        f"{number},{price},{qty},{_result(exchange, symbol, price, qty)},{us},{seller}{best}\n"
+        for number, (us, price, qty, seller) in enumerate(prints, start=1)
+    ]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{path.stem}.csv", "".join(lines))
     return path
+
+
+def _result(exchange: str, symbol: str, price: str, qty: str) -> str:
+    """The quote quantity, or the base quantity of an inverse contract."""
+    if exchange != "binance-delivery":
+        return f"{Decimal(price) * Decimal(qty):f}"
+    return f"{Decimal(qty) * (100 if symbol.startswith('BTC') else 10) / Decimal(price):.8f}"
 
 
 def lake_of(folder: Path, markets: Mapping[tuple[str, str], Iterable[Print]]) -> Lake:

@@ -201,7 +201,7 @@ def window_of(windows: list[Window], us: int) -> Window | None:
 
 
 def base_of_contracts(contracts: Fraction, size: Fraction, price: Fraction) -> int:
-    """Base amount of an inverse trade in 1e-8 of the coin, rounded half up."""
+    """By what an inverse trade drives bars: its base amount in 1e-8 of the coin, rounded half up."""
     exact = contracts * size / price * 10**8
     return math.floor(exact + Fraction(1, 2))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.machine import limit
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -42,7 +43,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limit(300),
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -55,7 +56,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_everything_is_measured(results: dict[str, Any]) -> None:
     (window,) = results["windows"]
     assert window["days"] == 2
-    assert window["rows"] == 2 * (20_000 + 2_000 - 1)  # one print a day is off the book and set aside
+    assert window["rows"] == 2 * (20_000 + 2_000)
     assert {"pointline", "pointline-first", "pointline-repeat", "decode", "polars", "guide"} <= window["cases"].keys()
     every = [*results["ingest"].items(), *window["cases"].items(), *results["sweep"].items(), *results["startup"].items()]
     assert [name for name, case in every if case["failure"] or not case["wall_s"] > 0 or not case["peak_mb"] > 1] == []
@@ -90,7 +91,7 @@ def test_tables_and_chart_are_made_of_the_results(results: dict[str, Any], modul
     assert text.endswith("After.\n")
     assert "earlier run" not in text
     assert "| trades, USD-M | 1 | 20,000 |" in text
-    assert "### 2 days, 43,998 trades" in text
+    assert "### 2 days, 44,000 trades" in text
     drawn = ET.fromstring(chart.svg(chart.chosen_window(results)))  # noqa: S314 -- our own text
     bars = [node for node in drawn.iter("{http://www.w3.org/2000/svg}rect") if node.get("rx")]
     left_out = {"pointline-first", "pointline-sweep"}  # no other way to the same table, but more work
@@ -205,7 +206,7 @@ def test_peak_memory_is_that_of_the_process() -> None:
 import sys
 sys.path.insert(0, "benchmarks")
 from measure import run_process
-print(run_process([sys.executable, "-c", "bytearray(b'x') * (1 << 30)"]).peak_mb)
+print(run_process([sys.executable, "-c", "bytearray(b'x') * (1 << 28)"]).peak_mb)
 """
     done = subprocess.run([sys.executable, "-c", measure], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 1_024 < float(done.stdout) < 1_100
+    assert 256 < float(done.stdout) < 332

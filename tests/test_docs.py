@@ -2,7 +2,8 @@
 
 Fenced ``python`` blocks of a file run in order in one namespace, in a temporary folder. Two marks stand on the line before a fence:
 ``<!-- not-run -->`` leaves a Python block out, ``<!-- run -->`` executes the ``pointline`` commands of a console block there and
-then, so that a page can first make the lake that its Python reads. Every other command line is parsed, not executed.
+then, so that a page can first make the lake that its Python reads; the demo that all pages begin with is made once and copied. Every
+other command line is parsed, not executed.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import typer
+from tests.demo import DEMO
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from tests.demo import Demo
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -127,11 +133,14 @@ def problem_of(words: list[str]) -> str | None:
     return None
 
 
-def run_commands(block: Block, page: Path) -> None:
+def run_commands(block: Block, page: Path, made: Callable[[], Demo]) -> None:
     from pointline.cli import app
 
     for line, words in commands(block):
         assert words[0] == "pointline", f"{page.name}:{line}: only pointline's own commands can be run"
+        if tuple(words[1:]) == DEMO:
+            shutil.copytree(made().folder, DEMO[2])
+            continue
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{page.name}:{line}: exit code {result.exit_code}\n{result.output}"
 
@@ -141,13 +150,13 @@ def test_readme_exists() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_python_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("POINTLINE_LAKE", raising=False)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page.read_text(encoding="utf-8")):
         if block.language in SHELLS and block.mark == "run":
-            run_commands(block, page)
+            run_commands(block, page, lambda: request.getfixturevalue("demo"))
         elif block.language == "python" and block.mark != "not-run":
             padding = "\n" * (block.line - 1)  # a traceback then names the line of the page
             exec(compile(padding + block.text, str(page), "exec", dont_inherit=True), namespace)  # noqa: S102 -- our own documentation

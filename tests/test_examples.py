@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.machine import limit
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -16,7 +17,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # Regular expressions. The market has ten perp trades for one of spot, of the same size, one print off the book a day, and 8 h funding.
 OUTPUT = {
     "compare_in_a_notebook.py": (
-        r"12 files, [\d,]+ rows, 1 set aside",
+        r"12 files, [\d,]+ rows, 1 off the book",
         r"auto: \d+ BTC = 0\.[1-5]\d* % of the perp's",
         r"rank correlation 0\.[1-4]",
         r'"volume_ratio": (9|10|11)\.',
@@ -50,7 +51,7 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
         env={**environment, "PYTHONPATH": search, "TMPDIR": str(temporary)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limit(300),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -549,7 +549,7 @@ _SPOT = {"symbol": "BTCUSDT", "baseAsset": "BTC", "quoteAsset": "USDT", "isSpotT
 
 
 def _info(*entries: object, **top: object) -> dict[str, object]:
-    return {"timezone": "UTC", "serverTime": 1_700_000_000_123, **top, "symbols": list(entries)}
+    return {"timezone": "UTC", "serverTime": 1_700_000_000_123, "rateLimits": [], **top, "symbols": list(entries)}
 
 
 def _write(path: Path, content: object) -> Path:
@@ -613,7 +613,7 @@ def test_dated_and_ended_contracts_carry_their_expiry(tmp_path: Path) -> None:
         ([1, 2], "not exchangeInfo"),
         ({"timezone": "UTC", "serverTime": 1}, "not exchangeInfo"),
         (_info(), "not exchangeInfo"),
-        (_info({"symbol": "X"}), "does not tell its market"),
+        (_info({"symbol": "X", "filters": _FILTERS}), "does not tell its market"),
         (_info(_SPOT, {"symbol": "X", "baseAsset": "X"}), "it has no"),
         (_info(_SPOT, {**_SPOT, "baseAsset": ""}), "not a name"),
         (_info(_SPOT, 7), "symbol 7"),

@@ -201,30 +201,18 @@ def test_the_off_book_print_reaches_no_feature(way: Recorded2023) -> None:
     assert float(study.features["basis_bps"].abs().max()) < 10  # 28722.5 would be 200
 
 
-def test_the_off_book_print_is_in_quarantine_with_line_and_reason(way: Recorded2023, shared_data: Path) -> None:
-    aside = read_quarantine(way.lake, Manifest(way.lake)).filter(pl.col("kind") == "trades")
-    assert aside.height == 1
-    row = aside.row(0, named=True)
-    file = "demo_btc_20230405_csv/usdm_BTCUSDT_trades.csv.gz" if way.name == "csv" else f"ticks_btc_20230405/{RECORDED_2023[1]}"
-    with gzip.open(shared_data / file, "rt", encoding="utf-8") as lines:
-        (line,) = [number for number, text in enumerate(lines, 1) if str(PRINT_ID) in text]
-    assert (row["exchange"], row["symbol"], row["line"], row["fatal"]) == (PERP, "BTCUSDT", line, False)
-    assert row["reason"].startswith("off-book print")
-    if way.name == "csv":
-        assert (float(row["value"]), str(PRINT_ID) in row["reason"]) == (PRINT_PRICE, True)
-    else:
-        assert row["value"] == "INSURANCE_FUND"
-        assert str(PRINT_ID) in row["raw"]
+def test_the_off_book_print_and_no_other_is_flagged(way: Recorded2023) -> None:
+    """The stream says so itself; of the archive it is our judgement."""
+    found = query.trades(PERP, "BTCUSDT", "2023-04-04", "2023-04-06", lake=way.lake).filter("off_book")
+    assert found.select("trade_id", "price", "ts_event_us").rows() == [(PRINT_ID, PRINT_PRICE, PRINT_TIME_US)]
+    assert not query.trades(SPOT, "BTCUSDT", "2023-04-04", "2023-04-06", lake=way.lake)["off_book"].any()
+    assert read_quarantine(way.lake, Manifest(way.lake)).filter(pl.col("kind") == "trades").is_empty()
 
 
-def test_no_trade_but_the_print_is_missing(way: Recorded2023, shared_data: Path) -> None:
+def test_no_trade_is_missing(way: Recorded2023, shared_data: Path) -> None:
     for exchange, file in ((PERP, "usdm"), (SPOT, "spot")):
         rows = csv_rows(shared_data / f"demo_btc_20230405_csv/{file}_BTCUSDT_trades.csv.gz", header=file == "usdm")
-        expected = [
-            (int(row[4]) * 1000, int(row[0]), float(row[1]), float(row[2]), int(row[5].lower() == "true"))
-            for row in rows
-            if int(row[0]) != PRINT_ID
-        ]
+        expected = [(int(row[4]) * 1000, int(row[0]), float(row[1]), float(row[2]), int(row[5].lower() == "true")) for row in rows]
         found = query.trades(exchange, "BTCUSDT", "2023-04-04", "2023-04-06", lake=way.lake)
         assert found.select("ts_event_us", "trade_id", "price", "qty", "side").rows() == expected
         if not way.receipt_clock:
@@ -232,12 +220,7 @@ def test_no_trade_but_the_print_is_missing(way: Recorded2023, shared_data: Path)
 
 
 def test_receipt_times_are_those_of_the_recorder(all_2023: dict[str, Recorded2023], shared_data: Path) -> None:
-    received = [
-        received
-        for file in RECORDED_2023[:2]
-        for received, message in messages(shared_data / "ticks_btc_20230405" / file, "trade")
-        if message["X"] == "MARKET"
-    ]
+    received = [received for file in RECORDED_2023[:2] for received, _ in messages(shared_data / "ticks_btc_20230405" / file, "trade")]
     found = query.trades(PERP, "BTCUSDT", "2023-04-04", "2023-04-06", lake=all_2023["receipt"].lake)
     assert found["ts_local_us"].to_list() == received
 

@@ -23,7 +23,7 @@ from pointline.clock import to_us
 from pointline.errors import ConfigError
 from pointline.simulate import DATASETS, MarketConfig, funding_estimates, simulate_day, simulate_market, write_archives, write_exchange_info
 from pointline.simulate.process import MeanReversion, Purpose, _price_hours, basis_bps, price_path
-from pointline.simulate.trades import _arrivals
+from pointline.simulate.trades import _alone, _arrivals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,10 +173,26 @@ def test_off_book_prints_stand_where_they_say() -> None:
     assert prints["trade_id"].to_list() == day.truth["off_book_trade_ids"]
     assert prints.height == 5
     assert not day.spot["off_book"].any()
+    assert day.perp.filter(pl.col("ts_event_us").is_in(prints["ts_event_us"].implode())).height == 5
     usual = day.perp.filter(~pl.col("off_book"))
     for time, price in prints.select("ts_event_us", "price").iter_rows():
         near = usual.filter(pl.col("ts_event_us") >= time)["price"][0]
         assert abs(price / near - 1) == pytest.approx(0.03, abs=0.001)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.data())
+def test_rows_that_share_their_time_with_none(waits: list[int], data: st.DataObject) -> None:
+    times = np.cumsum(waits)
+    rows = data.draw(st.lists(st.integers(0, len(times) - 1), unique=True, max_size=len(times)))
+    chosen = _alone(np.array(rows, dtype=np.int64), times)
+    single = [row for row in range(len(times)) if times.tolist().count(times[row]) == 1]
+    if len(single) < len(rows):
+        assert chosen.tolist() == rows
+    else:
+        assert len(set(chosen.tolist())) == len(rows)
+        assert set(chosen.tolist()) <= set(single)
+        if len(rows) == 1:
+            assert chosen[0] == next((row for row in single if row >= rows[0]), single[-1])
 
 
 def test_an_outage_leaves_no_trades() -> None:

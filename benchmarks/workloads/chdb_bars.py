@@ -6,6 +6,7 @@ import io
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 from chdb.session import Session
 from job import DAY_US, run
@@ -52,9 +53,14 @@ def features(job: Job) -> dict[str, Any]:
             bars = {"perp_bars": _VENUE.format(venue="perp", file=perp), "spot_bars": _VENUE.format(venue="spot", file=spot)}
             answer = session.query(_QUERY.format(**bars, **job.units()), "Arrow")
             table = pa.ipc.open_file(io.BytesIO(answer.bytes())).read_all()
-            days.append({name: table[name].to_numpy() for name in table.column_names})
+            days.append({name: _masked(table[name]) for name in table.column_names})
         session.close()
     return concatenated(days)
+
+
+def _masked(column: pa.ChunkedArray) -> np.ma.MaskedArray[Any, Any]:
+    """Nulls masked: a bar may have no spot trade."""
+    return np.ma.array(column.fill_null(0).to_numpy(), mask=column.is_null().to_numpy())
 
 
 if __name__ == "__main__":

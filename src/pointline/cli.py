@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
 from pathlib import Path
@@ -145,7 +146,7 @@ def ingest(
         period=period,
         mapping=mapping,
         clock="event" if clock == "event" else None,
-        latency_us=to_duration_us(latency, name="--latency"),
+        latency_us=to_duration_us(latency, name="--latency", least_us=0),
     )
     sources = all_sources(source or ("table" if mapping else None))
     files = list(_archive_files(paths))
@@ -175,10 +176,25 @@ def _archive_files(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
             yield from sorted(
-                p for p in path.rglob("*") if p.is_file() and p.name.endswith(_ARCHIVE_SUFFIXES) and not p.name.startswith(".")
+                p for p in path.rglob("*") if p.name.endswith(_ARCHIVE_SUFFIXES) and not p.name.startswith(".") and not _is_folder(p)
             )
         else:
             yield path
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder; what cannot be told is none, and ingest says why it cannot be read."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _is_bystander(report: FileReport, named: list[Path]) -> bool:
@@ -190,7 +206,7 @@ class _progress:  # noqa: N801 - used as a function
     """A progress bar over the files' bytes where a person is watching."""
 
     def __init__(self, files: list[Path], *, quiet: bool) -> None:
-        self._sizes = {path: path.stat().st_size if path.is_file() else 0 for path in files}
+        self._sizes = {path: _size(path) for path in files}
         self._quiet = quiet or not sys.stderr.isatty()
         self._bar: Any = None
 
@@ -204,7 +220,9 @@ class _progress:  # noqa: N801 - used as a function
         self._bar = Progress(*columns, console=Console(stderr=True))
         task = self._bar.add_task("ingest", total=sum(self._sizes.values()))
         self._bar.start()
-        return lambda report: self._bar.update(task, advance=self._sizes.get(report.path, 0), description=report.path.name)
+        return lambda report: self._bar.update(
+            task, advance=self._sizes.get(report.path, 0), description=os.fsencode(report.path.name).decode("utf-8", "backslashreplace")
+        )
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
@@ -374,7 +392,7 @@ def spreads(
         str | None, typer.Option(help="exchange:market of contracts, with commas; else all of the asset in the lake.", show_default=False)
     ] = None,
     duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
-    max_trade_age: Annotated[str, typer.Option(help="Where closes are made of trades: an older last trade tells no close.")] = "1m",
+    max_trade_age: Annotated[str, typer.Option(help="A last trade that is older than this at a candle's end tells no close.")] = "1m",
     same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the long table: .parquet, .csv or .arrow.", show_default=False)

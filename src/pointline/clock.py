@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TypeAlias
+from numbers import Integral
+from typing import TypeAlias, TypeGuard
 
 from pointline.errors import ConfigError
 
@@ -17,10 +18,20 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MIN_US = 1_230_768_000_000_000  # 2009-01-01: no coin traded before
 _MAX_US = 4_133_980_800_000_000  # 2101-01-01
 
-_DURATION = re.compile(r"(\d+)\s*(us|ms|s|m|h|d|w)")
+_DURATION = re.compile(r"(\d{1,18})\s*(us|ms|s|m|h|d|w)", re.ASCII)
 _DURATION_US = {"us": 1, "ms": 1_000, "s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
+_DURATION_UNITS = [(unit, size) for unit, size in reversed(_DURATION_US.items()) if unit != "w"]
+_DURATION_FORMS = "text such as '1m', '90s', '1h30m' or '1d', a timedelta, or integer microseconds"
+_LONGEST_US = 1 << 62
 
 TimeLike: TypeAlias = int | str | dt.date | dt.datetime
+DurationLike: TypeAlias = int | str | dt.timedelta
+
+BARE_FLOOR_US = 100_000
+"""A duration below a tenth of a second needs a unit: seconds up to a day (86400) and milliseconds up to 100 s lie below it."""
+
+MOST_BARS = 20_000_000
+"""Bars, or candles of a grid, that are held at a time; a table of as many bars with all features takes some 20 GB."""
 
 
 def to_us(value: TimeLike, *, name: str = "time") -> int:
@@ -39,8 +50,8 @@ def to_us(value: TimeLike, *, name: str = "time") -> int:
     """
     if isinstance(value, bool):
         raise _unreadable(value, name)
-    if isinstance(value, int):
-        return _checked(value, value, name)
+    if is_whole(value):
+        return _checked(int(value), value, name)
     if isinstance(value, str):
         return _from_text(value, name)
     if isinstance(value, dt.datetime):
@@ -49,6 +60,11 @@ def to_us(value: TimeLike, *, name: str = "time") -> int:
     if isinstance(value, dt.date):
         return _checked((value - _EPOCH.date()).days * DAY_US, value, name)
     raise _unreadable(value, name)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, one of numpy too, and not a truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _from_text(value: str, name: str) -> int:
@@ -81,26 +97,106 @@ def _unreadable(value: object, name: str) -> ConfigError:
     )
 
 
-def to_duration_us(value: int | str | dt.timedelta, *, name: str = "duration") -> int:
-    """Microseconds of a duration: an integer (already microseconds), a timedelta, or text such as ``"90s"`` or ``"1h30m"``.
+def to_duration_us(value: DurationLike, *, name: str = "duration", least_us: int = 1) -> int:
+    """Microseconds of a duration: text with units such as ``"90s"`` or ``"1h30m"``, a timedelta, or an integer, already microseconds.
+
+    An integer has no unit of its own, and one below `BARE_FLOOR_US` (60, 3600 and 86400 too) is evidently a number of seconds or
+    milliseconds: it is refused rather than guessed. With a unit any duration can be written (``"60us"``). Zero is zero in every unit.
+
+    Args:
+        value: the duration.
+        name: what it is, for the error.
+        least_us: the shortest that makes sense here.
+
+    Raises:
+        ConfigError: the value is of another type, unreadable, a bare number that is evidently not microseconds, or out of range.
 
     >>> to_duration_us("1m")
     60000000
     """
+    us = _duration_us(value, name)
+    if us < least_us:
+        what = "must not be negative" if us < 0 else "must be positive" if least_us == 1 else "is too short"
+        raise ConfigError(f"{name} {what}", value=value, expected="zero or more" if not least_us else f"{duration_text(least_us)} or more")
+    if us > _LONGEST_US:
+        raise ConfigError(f"{name} is longer than can be counted", value=value, expected=f"up to {_LONGEST_US} microseconds")
+    return us
+
+
+def _duration_us(value: DurationLike, name: str) -> int:
     if isinstance(value, dt.timedelta):
         return value // dt.timedelta(microseconds=1)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if is_whole(value):
+        count = int(value)
+        if 0 < count < BARE_FLOOR_US:
+            raise _without_unit(count, value, name)
+        return count
     if isinstance(value, str):
-        text = value.strip().lower()
-        parts = _DURATION.findall(text)
-        if parts and _DURATION.sub("", text).strip() == "":
+        text = value.strip()
+        parts = _DURATION.findall(text.lower())
+        if parts and _DURATION.sub("", text.lower()).strip() == "":
+            if re.search("M(?![sS])", text):
+                raise ConfigError(f"{name} can be read as minutes or months", value=value, expected="'1m' for a minute, '30d' for a month")
             return sum(int(count) * _DURATION_US[unit] for count, unit in parts)
-    raise ConfigError(
-        f"{name} cannot be read as a duration",
-        value=value,
-        expected="integer microseconds, a timedelta, or text such as '1m', '90s', '1h30m', '1d'",
-    )
+        if re.fullmatch(r"\d{1,18}", text, re.ASCII):
+            if int(text) == 0:
+                return 0
+            raise _without_unit(int(text), value, name)
+    raise ConfigError(f"{name} cannot be read as a duration", value=value, expected=_DURATION_FORMS)
+
+
+def _without_unit(count: int, value: object, name: str) -> ConfigError:
+    written = f"'{count}s' or {count * SECOND_US:_} for seconds, '{count}m' for minutes, '{count}us' for microseconds"
+    meant = f"{count} reads as {count} µs; write {written}" if not isinstance(value, str) else f"write {written}"
+    return ConfigError(f"{name} has no unit", value=value, expected=_DURATION_FORMS, hint=meant)
+
+
+class DurationField:
+    """A field of a dataclass that is given as any duration and held in microseconds.
+
+    Args:
+        default_us: its value where none is given.
+        least_us: the shortest that makes sense.
+    """
+
+    def __init__(self, default_us: int, *, least_us: int = 1) -> None:
+        self._default_us = default_us
+        self._least_us = least_us
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object | None, owner: type) -> int:
+        return self._default_us if instance is None else int(vars(instance)[self._name])
+
+    def __set__(self, instance: object, value: DurationLike) -> None:
+        vars(instance)[self._name] = to_duration_us(value, name=self._name, least_us=self._least_us)
+
+
+def duration_text(us: int) -> str:
+    """A duration in its largest whole unit, as `to_duration_us` reads it.
+
+    >>> duration_text(90_000_000)
+    '90s'
+    """
+    unit, size = next((unit, size) for unit, size in _DURATION_UNITS if us % size == 0)
+    return f"{us // size}{unit}"
+
+
+def check_count(start_us: int, end_us: int, length_us: int, *, what: str = "bars", hint: str | None = None) -> None:
+    """Refuses a range that would make more than `MOST_BARS` windows of one length, before any is made.
+
+    Raises:
+        ConfigError: it would.
+    """
+    count = -(-(end_us - start_us) // length_us)
+    if count > MOST_BARS:
+        raise ConfigError(
+            f"the range would make {count:,} {what}, more than are held at a time",
+            value=f"{what} of {duration_text(length_us)} from {time_text(start_us)} to {time_text(end_us)}",
+            expected=f"at most {MOST_BARS:,}",
+            hint=hint or "choose longer ones or a shorter range",
+        )
 
 
 def day_start(us: int) -> int:

@@ -15,14 +15,17 @@ from pointline import clock
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, compute_features, forward_labels
 from pointline.instruments import check_pair, sql_exchange
+from pointline.lake.coverage import share_text
 from pointline.lake.store import as_lake
 from pointline.lake.studies import save_study
 from pointline.report.files import WrittenTable, check_output, write_blocks
 from pointline.report.summary import BarTotals, summarise
-from pointline.research.bars import BarRequest, Bars, build_bars, missing_days, spine_of
+from pointline.research.bars import BarRequest, Bars, build_bars, spine_of
 from pointline.research.cache import cache_of
+from pointline.research.coverage import window_coverage
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import keep_stretches, stretches, venue_of, window
+from pointline.research.spines.config import check_bars
 from pointline.research.state import StateParams
 from pointline.research.state_feeds import StateReader
 from pointline.research.threshold import resolve_rule
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
+    from pointline.research.coverage import WindowCoverage
     from pointline.research.spines.config import BarRule
     from pointline.venue_rules import FundingRule, Venues
 
@@ -108,7 +112,7 @@ class Study:
         text = f"{type(self.rule).__name__}({values})"
         return f"{text}, {self.rule_note}" if self.rule_note else text
 
-    def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[int] = ()) -> pl.DataFrame:
+    def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
         return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)
 
@@ -140,6 +144,7 @@ class Study:
             features=self._rows,
             totals=self._totals,
             built=self._built,
+            covered=_window_coverage(self._lake, self._built, self.start_us, self.end_us),
             window=(self.start_us, self.end_us),
             elapsed_s=self.elapsed_s,
             price_factor=self.params.price_factor,
@@ -162,6 +167,7 @@ def compare(
     lake: LakeLike | None = None,
     threads: int | None = None,
     cache: bool = True,
+    include_off_book: bool = False,
     output: str | Path | None = None,
 ) -> Study:
     """Builds bars from the perp's trades, puts both venues on them, and computes every feature.
@@ -181,6 +187,7 @@ def compare(
         lake: a lake or its folder; the default lake if None.
         threads: days counted side by side; the result does not depend on it.
         cache: keep the bars' sums beside the lake and use those of earlier calls; the result does not depend on it.
+        include_off_book: also count the prints that are flagged as off-book.
         output: write the features to this file (.parquet, .csv or .arrow) block by block instead of holding them in memory, which
             then does not grow with the number of bars; the study reads the file when its features are asked for.
 
@@ -188,7 +195,8 @@ def compare(
         A `Study`.
 
     Raises:
-        ConfigError: swapped or unrelated instruments, an empty window, an unusable threshold.
+        ConfigError: swapped or unrelated instruments, an empty window, an unusable threshold, a contract whose size is not known, more
+            time bars than `pointline.clock.MOST_BARS` in memory; a registered feature that fails, looks ahead or states too short a window.
         RegistryError: an unknown instrument; the error has the nearest names.
         NoDataError: nothing in the window; the error has the coverage.
 
@@ -200,28 +208,25 @@ def compare(
     _check_choices(join, output)
     (start_us, end_us), opened = window(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
-    rule, rule_note = resolve_rule(bars, opened, pair.perp, start_us, end_us)
+    rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
     params = _feature_params(params, costs, pair, (start_us, end_us), notes, opened.venues)
     built = build_bars(
         BarRequest(
-            lake=opened,
-            perp=pair.perp,
-            spot=pair.spot,
-            start_us=start_us,
-            end_us=end_us,
+            *(opened, pair.perp, pair.spot, start_us, end_us),
             rule=rule,
             spot_rule=spot_bars,
             base_rule=base_bars,
+            max_hole_us=params.max_hole_us,
             warm_up_bars=max(f.bars_needed(params) for f in FEATURES.values()),
             threads=threads,
             cache=cache_of(opened) if cache else None,
+            include_off_book=include_off_book,
         )
     )
-    notes += _coverage_notes(built, start_us, end_us)
+    notes += _coverage_notes(_window_coverage(opened, built, start_us, end_us))
     attach = StateReader(opened, pair.perp, state or StateParams()).attach
     tables = _Tables(attach, params, start_us, join, BarTotals(params.max_spot_age_us))
     table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
-    notes += tables.interval_notes
     return Study(
         pair=pair,
         rule=rule,
@@ -230,7 +235,7 @@ def compare(
         end_us=end_us,
         join=join,
         params=params,
-        notes=tuple(notes),
+        notes=(*notes, *tables.interval_notes),
         elapsed_s=time.perf_counter() - began,
         _table=table,
         _bars=whole,
@@ -253,6 +258,7 @@ def sweep(
     state: StateParams | None = None,
     lake: LakeLike | None = None,
     threads: int | None = None,
+    include_off_book: bool = False,
 ) -> Iterator[Study]:
     """`compare` for several rules, with one pass over the trades for all of them.
 
@@ -260,7 +266,7 @@ def sweep(
     equals what `compare` gives for its rule alone.
 
     Args:
-        perp, spot, start, end, join, costs, params, state, lake, threads: as for `compare`.
+        perp, spot, start, end, join, costs, params, state, lake, threads, include_off_book: as for `compare`.
         bars: when a bar closes, for each study.
 
     Yields:
@@ -272,15 +278,35 @@ def sweep(
     start_us, end_us = window(start, end)
     opened = as_lake(lake)
     pair, _ = _pair(opened.registry(), perp, spot, start_us, end_us)
-    driver, other = (venue_of(opened, instrument, start_us, end_us) for instrument in (pair.perp, pair.spot))
+    driver, other = (
+        venue_of(opened, instrument, start_us, end_us, include_off_book=include_off_book) for instrument in (pair.perp, pair.spot)
+    )
     for anchor in sorted({rule.anchor for rule in bars}):
         rules = [rule for rule in bars if rule.anchor == anchor]
         parts = stretches(rules[0], [driver], start_us, end_us)
         keep_stretches(rules, driver, (driver, other), parts, cache_of(opened), threads=threads)
     for rule in bars:
         yield compare(
-            *(perp, spot), start=start, end=end, bars=rule, join=join, costs=costs, params=params, state=state, lake=opened, threads=threads
+            *(perp, spot),
+            start=start,
+            end=end,
+            bars=rule,
+            join=join,
+            costs=costs,
+            params=params,
+            state=state,
+            lake=opened,
+            threads=threads,
+            include_off_book=include_off_book,
         )
+
+
+def _rule_of(bars: BarRule | str, lake: Lake, perp: Instrument, window_us: tuple[int, int], *, in_memory: bool) -> tuple[BarRule, str]:
+    """The rule and how it was chosen; refused where its bars are more than memory should hold."""
+    rule, note = resolve_rule(bars, lake, perp, *window_us)
+    if in_memory:
+        check_bars(rule, *window_us, hint="choose longer ones or a shorter window, or write them to a file with output=")
+    return rule, note
 
 
 def _check_choices(join: str, output: str | Path | None) -> None:
@@ -355,18 +381,34 @@ def _find(registry: Registry, name: str, at_us: int) -> Instrument:
     return registry.find(exchange, symbol, at_us)
 
 
-def _coverage_notes(built: Bars, start_us: int, end_us: int) -> list[str]:
+def _coverage_notes(covered: dict[str, WindowCoverage]) -> list[str]:
     notes = []
-    for side, venue in (("perp", built.perp_venue), ("spot", built.spot_venue)):
-        missing = missing_days(venue, start_us, end_us)
-        if missing:
-            shown, more = missing[:_SHOWN_DAYS], len(missing) - _SHOWN_DAYS
-            days = ", ".join(clock.date_text(day) for day in shown) + (f" and {more} more" if more > 0 else "")
+    for side, own in covered.items():
+        if own.missing_days:
+            days = _first_of([clock.date_text(day) for day in own.missing_days])
             effect = "no bars there" if side == "perp" else "bars there have no fresh spot"
-            note = f"{len(missing)} of the window's days have no {side} trades ({effect}): {days}"
+            note = f"{len(own.missing_days)} of the window's days have no {side} trades ({effect}): {days}"
             warnings.warn(note, CoverageWarning, stacklevel=3)
             notes.append(note)
+        if own.part_days:
+            days = _first_of([f"{clock.date_text(day)} to {share_text(share)}, {words}" for day, share, words in own.part_days], "; ")
+            notes.append(f"{len(own.part_days)} of the window's days are covered in part by {side} trades: {days}")
+        counts = (own.flagged, own.quarantined, own.missing_ids)
+        reasons = ("flagged as off-book and not in the bars", "quarantined", "missing by their ids")
+        told = [f"{count:,} {reason}" for count, reason in zip(counts, reasons, strict=True) if count]
+        if told:
+            notes.append(f"{side} trades of the window's days: {'; '.join(told)}")
     return notes
+
+
+def _first_of(texts: list[str], comma: str = ", ") -> str:
+    more = len(texts) - _SHOWN_DAYS
+    return comma.join(texts[:_SHOWN_DAYS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _window_coverage(lake: Lake, built: Bars, start_us: int, end_us: int) -> dict[str, WindowCoverage]:
+    sides = {"perp": built.perp_venue, "spot": built.spot_venue}
+    return {side: window_coverage(lake, venue.instrument, venue.files, start_us, end_us) for side, venue in sides.items()}
 
 
 def _interval_notes(bars: pl.DataFrame) -> list[str]:

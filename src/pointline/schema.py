@@ -139,8 +139,8 @@ FUNDING = Table(
 
 _OPEN_INTEREST: dict[str, pl.DataType] = {
     **CLOCK,
-    "open_interest": pl.Float64(),  # base asset (linear) or contracts (inverse), as the venue counts
-    "open_interest_value": pl.Float64(),
+    "open_interest": pl.Float64(),  # as the venue counts: base asset, or contracts
+    "open_interest_value": pl.Float64(),  # in the quote asset; of inverse contracts in the coin
     "top_trader_account_ratio": pl.Float64(),
     "top_trader_position_ratio": pl.Float64(),
     "account_ratio": pl.Float64(),
@@ -163,7 +163,7 @@ _CANDLE: dict[str, pl.DataType] = {
     "high": PRICE,
     "low": PRICE,
     "close": PRICE,
-    "volume": PRICE,  # base asset (spot, linear) or contracts (inverse)
+    "volume": PRICE,  # as the venue counts: base asset, or contracts
     "quote_volume": PRICE,  # null for inverse contracts
     "base_volume": PRICE,  # inverse contracts only
     "trade_count": pl.Int64(),

@@ -26,13 +26,12 @@ from pointline.curves.closes import MAX_TRADE_AGE_US
 from pointline.curves.contracts import contract_listings, reference_listings, traded_contracts
 from pointline.curves.grid import CandleGrid, candle_grid
 from pointline.curves.quotes import CROSS_QUOTE
-from pointline.errors import ConfigError, NoDataError
+from pointline.errors import NoDataError
 from pointline.lake.store import as_lake
 from pointline.research.coverage import no_data
 from pointline.trading.costs import CostModel
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
     from rich.console import RenderableType
@@ -71,7 +70,7 @@ class Spreads:
         """Mean, lowest and highest spread per contract and reference, and missing candles (see `pointline.curves.summarise`)."""
         return summarise(self.table)
 
-    def term_structure(self, at: clock.TimeLike | None = None, *, max_age: int | str | dt.timedelta | None = None) -> pl.DataFrame:
+    def term_structure(self, at: clock.TimeLike | None = None, *, max_age: clock.DurationLike | None = None) -> pl.DataFrame:
         """Every contract's basis by maturity as it was known at an instant (see `pointline.curves.curve_at`).
 
         Args:
@@ -92,7 +91,7 @@ class Spreads:
             )
         return curve
 
-    def _curve(self, at_us: int, max_age: int | str | dt.timedelta | None = None) -> pl.DataFrame:
+    def _curve(self, at_us: int, max_age: clock.DurationLike | None = None) -> pl.DataFrame:
         max_age_us = _MAX_AGE_CANDLES * self.grid.duration_us if max_age is None else clock.to_duration_us(max_age, name="max_age")
         return curve_at(self.table, at_us, max_age_us=max_age_us)
 
@@ -109,7 +108,7 @@ class Spreads:
         costs: CostModel | None = None,
         at: clock.TimeLike | None = None,
         *,
-        max_age: int | str | dt.timedelta | None = None,
+        max_age: clock.DurationLike | None = None,
     ) -> pl.DataFrame:
         """The yield of cash and carry per dated contract at an instant, before and after costs (see `pointline.curves.carry_yield`).
 
@@ -201,8 +200,8 @@ def spreads(
     start: clock.TimeLike,
     end: clock.TimeLike,
     contracts: str | Sequence[str] | None = None,
-    duration: int | str | dt.timedelta = "1d",
-    max_trade_age: int | str | dt.timedelta = MAX_TRADE_AGE_US,
+    duration: clock.DurationLike = "1d",
+    max_trade_age: clock.DurationLike = MAX_TRADE_AGE_US,
     lake: LakeLike | None = None,
 ) -> Spreads:
     """Measures the closes of perpetuals and dated futures against a spot market.
@@ -215,7 +214,7 @@ def spreads(
         end: a bare date is a whole day that is still in the window; a time of day is exclusive.
         contracts: ``exchange:market`` of one or several contracts; all that the lake has of the asset if None.
         duration: length of a candle in whole minutes, e.g. ``"1d"`` or ``"1h"``.
-        max_trade_age: where closes are made of trades: an older last trade tells no close.
+        max_trade_age: a last trade that is older at a candle's end tells no close (see `pointline.curves.closes.closes`).
         lake: a lake or its folder; the default lake if None.
 
     Returns:
@@ -230,8 +229,6 @@ def spreads(
     asset = base_asset.strip().upper()
     grid = candle_grid(start, end, duration)
     age_us = clock.to_duration_us(max_trade_age, name="max_trade_age")
-    if age_us <= 0:
-        raise ConfigError("the largest age of a trade must be positive", value=max_trade_age, expected="for example 1m")
     opened = as_lake(lake)
     named = contract_listings(opened, _names(contracts), asset, grid)
     spots = reference_listings(opened.registry(), _names(reference) or [], asset, grid)
@@ -295,14 +292,28 @@ def _notes(table: pl.DataFrame, contracts: Sequence[Listing], grid: CandleGrid) 
         pair = f"{row['exchange']}:{row['market']} against {row['reference']}"
         sides = f"{row['missing_close']:,} of the contract, {row['missing_spot']:,} of the reference"
         notes.append(f"{pair}: {row['missing']:,} of {row['candles']:,} candles are missing ({sides})")
+    notes += _untraded_notes(table)
     notes += _quote_notes(table)
-    for name, column in (("contracts", "close_source"), ("references", "spot_source")):
-        sources = table[column].drop_nulls().unique().sort().to_list()
+    for name, column, close in (("contracts", "close_source", "close"), ("references", "spot_source", "spot_close")):
+        sources = table.filter(pl.col(close).is_not_null())[column].drop_nulls().unique().sort().to_list()
         if len(sources) > 1:
             notes.append(f"closes of the {name} come from {', '.join(sources)}; the column {column} says which")
     ended = [c.name for c in contracts if c.until_us < grid.end_us and c.instrument.expiry_us == c.until_us]
     notes += [f"{name} is delivered inside the window; its rows end before" for name in ended]
     return notes
+
+
+def _untraded_notes(table: pl.DataFrame) -> list[str]:
+    """A line for each market that has candles without a close because nothing was traded, as after a settlement."""
+    market = pl.concat_str("exchange", pl.lit(":"), "market")
+    sides = (
+        table.filter(pl.col("close").is_null() & pl.col("close_source").is_not_null()).select(market.alias("name"), "start"),
+        table.filter(pl.col("spot_close").is_null() & pl.col("spot_source").is_not_null()).select(name="reference", start="start"),
+    )
+    quiet = pl.concat(sides).unique().group_by("name").agg(pl.len(), first=pl.col("start").min(), last=pl.col("start").max()).sort("name")
+    reason = "have no close, because nothing was traded up to their end"
+    rows = quiet.with_columns(pl.col("first", "last").dt.strftime("%Y-%m-%d %H:%M"))
+    return [f"{name}: {count:,} candles {reason}: {first} to {last}" for name, count, first, last in rows.iter_rows()]
 
 
 def _left_out_notes(lake: Lake, taken: Sequence[Listing], base_asset: str, grid: CandleGrid) -> list[str]:

@@ -19,7 +19,7 @@ import pytest
 from pointline import schema
 from pointline.errors import SourceError
 from pointline.sources import csv_blocks, recorded
-from pointline.sources.base import AGGREGATED, RANKS, REJECT_SCHEMA, Hints
+from pointline.sources.base import RANKS, REJECT_SCHEMA, Hints
 from pointline.sources.binance_vision import BinanceVision
 from pointline.sources.recorded import Recorded
 from pointline.sources.table import MappedTable
@@ -74,6 +74,11 @@ def same(us: int) -> dict[str, int]:
     return {"ts_local_us": us, "ts_event_us": us}
 
 
+def known(us: int, late_us: int) -> dict[str, int]:
+    """Both clocks of a row that the exchange sent some time after it happened."""
+    return {"ts_local_us": us + late_us, "ts_event_us": us}
+
+
 def vision(market: str, dataset: str, symbol: str, *, span: str = "daily", interval: str | None = None, period: str = "2024-05-01") -> str:
     folder = f"data/{market}/{span}/{dataset}/{symbol}"
     return f"{folder}/{interval}/{symbol}-{interval}-{period}" if interval else f"{folder}/{symbol}-{dataset}-{period}"
@@ -90,6 +95,12 @@ HEADERS = {
 KLINES_HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
 
 
+def result(price: str, qty: str, *, inverse: bool) -> str:
+    """The column after price and quantity: quote quantity, or of an inverse contract the base quantity of 100 dollars each."""
+    amount = Decimal(qty) * 100 / Decimal(price) if inverse else Decimal(price) * Decimal(qty)
+    return f"{amount:.8f},"
+
+
 def vision_trades(market: str, dataset: str, *, header: bool, unit: int = 1000, day_us: int = DAY_US, span: str = "daily") -> Case:
     """Trades or aggregated trades; `unit` is how many microseconds the file counts by."""
     spot = market == "spot"
@@ -97,11 +108,10 @@ def vision_trades(market: str, dataset: str, *, header: bool, unit: int = 1000, 
     true, false = ("True", "False") if spot else ("true", "false")
     tail = ",True" if spot else ""
     middle = "{n}60,{n}63," if dataset == "aggTrades" else ""
-    amount = "" if dataset == "aggTrades" else "3000.025,"
     moments = (day_us, day_us + 7_000, day_us + 7_000)
     values = (("60000.5", "0.05", true), ("60000.25", "12", false), ("59999.10", "0.00100000", true))
     lines = tuple(
-        f"{n},{price},{qty},{middle.format(n=n)}{amount}{at // unit},{maker}{tail}"
+        f"{n},{price},{qty},{middle.format(n=n) or result(price, qty, inverse=market == 'futures/cm')}{at // unit},{maker}{tail}"
         for n, (at, (price, qty, maker)) in enumerate(zip(moments, values, strict=True), start=41)
     )
     period = ("2024-05-01" if day_us == DAY_US else "2025-01-01")[: 10 if span == "daily" else 7]
@@ -115,9 +125,10 @@ def vision_trades(market: str, dataset: str, *, header: bool, unit: int = 1000, 
         symbol=symbol,
         period=period,
         header=HEADERS[dataset, market] if header else None,
-        rank=RANKS[span] + (AGGREGATED if dataset == "aggTrades" else 0),
+        rank=RANKS[span],
         expected=tuple(
             {**same(at), "trade_id": n, "price": float(price), "qty": float(qty), "side": maker == true}
+            | ({"first_trade_id": int(f"{n}60"), "last_trade_id": int(f"{n}63")} if dataset == "aggTrades" else {})
             for n, (at, (price, qty, maker)) in enumerate(zip(moments, values, strict=True), start=41)
         ),
     )
@@ -218,7 +229,7 @@ def vision_metrics(market: str) -> Case:
 
 
 def vision_quotes(market: str) -> Case:
-    lines = (f"5,60000,1.5,60000.1,0.125,{DAY_MS},{DAY_MS + 3}", f"6,60000.05,2,60000.1,7,{DAY_MS + 1},{DAY_MS + 4}")
+    lines = (f"5,60000,1.5,60000.1,0.125,{DAY_MS},{DAY_MS + 3}", f"6,60000.05,2,60000.1,7,{DAY_MS + 1},{DAY_MS + 5}")
     names = ("update_id", "bid_price", "bid_qty", "ask_price", "ask_qty")
     return Case(
         source="binance_vision",
@@ -231,8 +242,8 @@ def vision_quotes(market: str) -> Case:
         period="2024-05-01",
         header="update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,event_time",
         expected=(
-            {**same(DAY_US), **dict(zip(names, (5, 60000.0, 1.5, 60000.1, 0.125), strict=True))},
-            {**same(DAY_US + 1000), **dict(zip(names, (6, 60000.05, 2.0, 60000.1, 7.0), strict=True))},
+            {**known(DAY_US, 3_000), **dict(zip(names, (5, 60000.0, 1.5, 60000.1, 0.125), strict=True))},
+            {**known(DAY_US + 1000, 4_000), **dict(zip(names, (6, 60000.05, 2.0, 60000.1, 7.0), strict=True))},
         ),
     )
 
@@ -260,7 +271,7 @@ def recording(
         kind=kind,
         exchange={"spot": "binance-spot", "usdm": "binance-futures", "coinm": "binance-delivery"}[market],
         symbol=symbol,
-        period=f"binance_{market}_{symbol.lower()}",
+        period="",
         expected=tuple({"ts_local_us": DAY_US + late, **row} for late, row in zip((50_001, 60_002), expected, strict=True)),
         rank=RANKS["recorded"] + rank,
         clock="recorded",
@@ -273,7 +284,11 @@ def recorded_trade(market: str, symbol: str, *, digits: int = 16) -> Case:
     message = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"0.5","m":%s,%s}'
     values = ((DAY_MS + 40, 7, "60000.5", "true"), (DAY_MS + 41, 8, "60000.25", "false"))
     messages = tuple(message % (t, t, symbol, n, p, m, tail) for t, n, p, m in values)
-    expected = tuple({"ts_event_us": t * 1000, "trade_id": n, "price": float(p), "qty": 0.5, "side": m == "true"} for t, n, p, m in values)
+    off_book = None if market == "spot" else False  # X says it; spot has none
+    expected = tuple(
+        {"ts_event_us": t * 1000, "trade_id": n, "price": float(p), "qty": 0.5, "side": m == "true", "off_book": off_book}
+        for t, n, p, m in values
+    )
     return recording(market, symbol, "trades", messages, expected, ('"60000.5"', '"6o"', "price"), digits=digits)  # type: ignore[arg-type]
 
 
@@ -281,9 +296,12 @@ def recorded_agg_trade() -> Case:
     message = '{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":%d,"s":"BTCUSDT","a":%d,"p":"%s","q":"3","f":1,"l":4,"T":%d,"m":%s}}'
     values = ((DAY_MS + 40, 7, "60000.5", "true"), (DAY_MS + 41, 8, "60000.25", "false"))
     messages = tuple(message % (t, n, p, t, m) for t, n, p, m in values)
-    expected = tuple({"ts_event_us": t * 1000, "trade_id": n, "price": float(p), "qty": 3.0, "side": m == "true"} for t, n, p, m in values)
+    ids = {"first_trade_id": 1, "last_trade_id": 4}
+    expected = tuple(
+        {"ts_event_us": t * 1000, "trade_id": n, **ids, "price": float(p), "qty": 3.0, "side": m == "true"} for t, n, p, m in values
+    )
     bad = ('"60000.5"', '"6o"', "price")
-    return recording("usdm", "BTCUSDT", "trades", messages, expected, bad, rank=AGGREGATED)  # type: ignore[arg-type]
+    return recording("usdm", "BTCUSDT", "trades", messages, expected, bad)  # type: ignore[arg-type]
 
 
 def recorded_quote(market: str) -> Case:
@@ -329,7 +347,7 @@ def mapped(
         kind=kind,
         exchange="bybit",
         symbol="BTCUSDT",
-        period="export",
+        period="",
         header=header,
         expected=expected,
         rank=RANKS["table"],
@@ -491,7 +509,8 @@ def rejects_of(batches: list[Batch]) -> list[dict[str, Any]]:
 def numbered(case: Case, *, first: int = 1) -> list[dict[str, Any]]:
     """The expected rows with their lines; the header is a line."""
     offset = first + (case.header is not None)
-    return [{**row, "source_row": offset + at} for at, row in enumerate(case.expected)]
+    absent = dict.fromkeys(("first_trade_id", "last_trade_id", "text_id", "off_book")) if case.kind == "trades" else {}
+    return [{**absent, **row, "source_row": offset + at} for at, row in enumerate(case.expected)]
 
 
 def test_exactly_one_source_recognises_the_file(tmp_path: Path, case: Case) -> None:
@@ -516,7 +535,7 @@ def test_file_order_is_kept(tmp_path: Path, case: Case) -> None:
     found = rows_of(read(tmp_path, case, text_of(case, *reversed(case.lines))))
     offset = 1 + (case.header is not None)
     assert [row["source_row"] for row in found] == [offset + at for at in range(len(case.lines))]
-    assert [{**row, "source_row": 0} for row in found] == [{**row, "source_row": 0} for row in reversed(case.expected)]
+    assert [{**row, "source_row": 0} for row in found] == [{**row, "source_row": 0} for row in reversed(numbered(case))]
 
 
 def test_batches_follow_the_schema(tmp_path: Path, case: Case) -> None:

@@ -90,19 +90,19 @@ def test_stale_spot_gives_no_change_of_basis_but_a_return() -> None:
 
 
 def test_names() -> None:
-    names = label_names((2,), (1_500, 90 * SECOND, 3_600 * SECOND, 7))
+    names = label_names((2,), ("1500us", 90 * SECOND, 3_600 * SECOND, "7us"))
     assert names[0::3] == [f"perp_forward_ret_{h}" for h in ("2bar", "1500us", "90s", "1h", "7us")]
     assert names[1::3] == [f"spot_forward_ret_{h}" for h in ("2bar", "1500us", "90s", "1h", "7us")]
     assert names[2::3] == [f"basis_forward_change_{h}_bps" for h in ("2bar", "1500us", "90s", "1h", "7us")]
-    labels = forward_labels(bars_of(EDGES, PERP, SPOT), (2,), (1_500,))
-    assert labels.columns == ["bucket_end", *label_names((2,), (1_500,))]
+    labels = forward_labels(bars_of(EDGES, PERP, SPOT), (2,), ("1500us",))
+    assert labels.columns == ["bucket_end", *label_names((2,), ("1500us",))]
     assert not set(label_names()) & set(FEATURES)
 
 
 def test_no_bars_give_no_labels() -> None:
-    labels = forward_labels(bars_of(EDGES, PERP, SPOT).clear(), (1,), (5,))
+    labels = forward_labels(bars_of(EDGES, PERP, SPOT).clear(), (1,), ("5us",))
     assert labels.height == 0
-    assert labels.columns == ["bucket_end", *label_names((1,), (5,))]
+    assert labels.columns == ["bucket_end", *label_names((1,), ("5us",))]
 
 
 def test_mistakes_are_named() -> None:
@@ -119,27 +119,51 @@ def test_mistakes_are_named() -> None:
 
 
 CLOSE = st.one_of(st.none(), st.just(0.0), st.floats(1, 200))
-ROWS = st.lists(st.tuples(st.integers(1, 30), st.sampled_from([0, 0, 0, 7]), CLOSE, CLOSE, st.integers(1, 120)), min_size=1, max_size=10)
+ROW = st.fixed_dictionaries(
+    {
+        "duration": st.integers(1, 30),
+        "gap": st.sampled_from([0, 0, 0, 7]),
+        "perp": CLOSE,
+        "spot": CLOSE,
+        "age": st.integers(1, 120),
+        "perp_hole": st.sampled_from([False, False, False, True]),
+        "spot_hole": st.sampled_from([False, False, False, True, None]),
+    }
+)
 
 
-@settings(max_examples=150, deadline=None)
-@given(ROWS, st.booleans(), st.integers(1, 4), st.integers(1, 80))
-def test_equals_the_plain_loop(rows: list[tuple[Any, ...]], finished: bool, count: int, horizon: int) -> None:
+def closed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows as bars with edges, bases, and whether a hole lies in front of each."""
     bars, now = [], 0
-    for duration, hole, perp, spot, age in rows:
-        now += hole
-        fresh = age <= 60 and perp is not None and spot
-        bars.append(
-            {
-                "start": now,
-                "end": now + duration,
-                "perp": perp,
-                "spot": spot,
-                "basis": (perp - spot) / spot * 1e4 if fresh else None,
-                "age": age,
-            }
-        )
-        now += duration
+    for row in rows:
+        start, end = now + row["gap"], now + row["gap"] + row["duration"]
+        fresh = row["age"] <= 60 and row["perp"] is not None and row["spot"]
+        basis = (row["perp"] - row["spot"]) / row["spot"] * 1e4 if fresh else None
+        apart = bool(bars) and start != now
+        broken = {"perp": apart or row["perp_hole"], "spot": apart or bool(row["spot_hole"])}
+        bars.append({**row, "start": start, "end": end, "basis": basis, "broken": {**broken, "basis": broken["perp"] or broken["spot"]}})
+        now = end
+    return bars
+
+
+def value_after(bars: list[dict[str, Any]], side: str, k: int, *, count: int | None = None, at: int | None = None) -> float | None:
+    """What a label from bar k sees: so many bars later, or at an instant; None where that is unknown or a hole lies before it."""
+    for j in range(k, len(bars)):
+        if j > k and bars[j]["broken"][side]:
+            return None
+        if count is not None and j == k + count:
+            return bars[j][side]
+        if at is not None:
+            there = bars[j]["end"] == at
+            inside = j + 1 < len(bars) and bars[j]["end"] < at < bars[j + 1]["end"] and not bars[j + 1]["broken"][side]
+            if there or inside:
+                return bars[j][side]
+    return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ROW, min_size=1, max_size=10).map(closed), st.booleans(), st.integers(1, 4), st.integers(1, 80))
+def test_equals_the_plain_loop(bars: list[dict[str, Any]], finished: bool, count: int, horizon: int) -> None:
     frame = pl.DataFrame(
         {
             "bucket_start": [b["start"] for b in bars],
@@ -149,23 +173,19 @@ def test_equals_the_plain_loop(rows: list[tuple[Any, ...]], finished: bool, coun
             "spot_close": pl.Series([b["spot"] for b in bars], dtype=pl.Float64),
             "perp_age_us": [1] * len(bars),
             "spot_age_us": [b["age"] for b in bars],
+            "perp_hole": [b["perp_hole"] for b in bars],
+            "spot_hole": pl.Series([b["spot_hole"] for b in bars], dtype=pl.Boolean),
         }
     )
-    labels = forward_labels(frame, (count,), (horizon,), params=FeatureParams(max_spot_age_us=60))
+    labels = forward_labels(frame, (count,), (f"{horizon}us",), params=FeatureParams(max_spot_age_us="60us"))
     trusted = bars if finished else bars[:-1]
     for k, row in enumerate(labels.iter_rows(named=True)):
-        by_count = trusted[k + count] if k + count < len(trusted) else None
-        at, by_clock = bars[k]["end"] + horizon, None
-        for j, bar in enumerate(trusted):
-            touches = j + 1 < len(trusted) and trusted[j + 1]["start"] == bar["end"]
-            if bar["end"] == at or (bar["end"] < at and touches and at < trusted[j + 1]["end"]):
-                by_clock = bar
-        for later, name in ((by_count, f"{count}bar"), (by_clock, f"{horizon}us")):
-            now_bar = bars[k] if k < len(trusted) else None
+        for wanted, name in (({"count": count}, f"{count}bar"), ({"at": bars[k]["end"] + horizon}, f"{horizon}us")):
+            now = bars[k] if k < len(trusted) else {"perp": None, "spot": None, "basis": None}
+            later = {side: value_after(trusted, side, k, **wanted) for side in ("perp", "spot", "basis")}
             for side in ("perp", "spot"):
-                known = later is not None and now_bar is not None and later[side] is not None and now_bar[side]
-                expected = later[side] / now_bar[side] - 1 if known else None  # type: ignore[index]
+                expected = later[side] / now[side] - 1 if later[side] is not None and now[side] else None
                 assert row[f"{side}_forward_ret_{name}"] == expected
-            known = later is not None and now_bar is not None and later["basis"] is not None and now_bar["basis"] is not None
-            expected = pytest.approx(later["basis"] - now_bar["basis"], abs=1e-7) if known else None  # type: ignore[index]
+            known = later["basis"] is not None and now["basis"] is not None
+            expected = pytest.approx(later["basis"] - now["basis"], abs=1e-7) if known else None
             assert row[f"basis_forward_change_{name}_bps"] == expected

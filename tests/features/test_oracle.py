@@ -22,6 +22,8 @@ SCHEMA: dict[str, pl.DataType] = {
     "complete": pl.Boolean(),
     **{f"{venue}_{name}": pl.Float64() for venue in ("perp", "spot") for name in VENUE_FLOATS},
     **{f"{venue}_{name}": pl.Int64() for venue in ("perp", "spot") for name in ("trade_count", "age_us")},
+    "perp_hole": pl.Boolean(),
+    "spot_hole": pl.Boolean(),
     **STATE_COLUMNS,
 }
 RULE = FundingRule(
@@ -35,8 +37,8 @@ RULE = FundingRule(
     source="test",
 )
 PARAMS = FeatureParams(
-    max_spot_age_us=100,
-    max_perp_age_us=80,
+    max_spot_age_us="100us",
+    max_perp_age_us="80us",
     price_factor=2.0,
     smooth_bars=3,
     z_bars=4,
@@ -56,6 +58,9 @@ RATE = _maybe(st.floats(-0.01, 0.01))
 BAR = st.fixed_dictionaries(
     {
         "duration": st.integers(1, 50),
+        "gap": st.sampled_from([0, 0, 0, 0, 5]),
+        "perp_hole": st.sampled_from([False, False, False, True]),
+        "spot_hole": st.sampled_from([False, False, False, True, None]),
         **{f"{venue}_{name}": PRICE for venue in ("perp", "spot") for name in ("open", "high", "low", "close", "vwap", "price_std")},
         **{f"{venue}_{name}": AMOUNT for venue in ("perp", "spot") for name in ("volume", "quote_volume", "buy_volume", "sell_volume")},
         **{f"{venue}_realized_vol": _maybe(AMOUNT) for venue in ("perp", "spot")},
@@ -73,6 +78,7 @@ BAR = st.fixed_dictionaries(
 def frame_of(drawn: list[dict[str, Any]]) -> pl.DataFrame:
     rows, start = [], START
     for bar_id, bar in enumerate(drawn):
+        start += bar["gap"]
         end = start + bar["duration"]
         rows.append(
             {**dict.fromkeys(SCHEMA), **bar, "symbol_id": 1, "bar_id": bar_id, "bucket_start": start, "bucket_end": end, "complete": True}
@@ -98,6 +104,14 @@ def times(left: float | None, right: float | None) -> float | None:
     return None if left is None or right is None else left * right
 
 
+def whole(rows: list[dict[str, Any]], k: int, bars: int, *sides: str) -> bool:
+    """Whether the last so many bars up to bar k are there, touch each other, and have no hole of these sides between two of them."""
+    if k < bars - 1:
+        return False
+    touch = all(rows[j]["bucket_start"] == rows[j - 1]["bucket_end"] for j in range(k - bars + 2, k + 1))
+    return touch and not any(rows[j][f"{side}_hole"] for j in range(k - bars + 2, k + 1) for side in sides)
+
+
 def venue_oracle(rows: list[dict[str, Any]], out: dict[str, Any], k: int, v: str) -> None:
     bar = rows[k]
     buys, sells = bar[f"{v}_buy_volume"], bar[f"{v}_sell_volume"]
@@ -105,11 +119,13 @@ def venue_oracle(rows: list[dict[str, Any]], out: dict[str, Any], k: int, v: str
     out[f"{v}_hl_spread"] = divide(minus(bar[f"{v}_high"], bar[f"{v}_low"]), bar[f"{v}_close"])
     out[f"{v}_vwap_reversion"] = divide(minus(bar[f"{v}_close"], bar[f"{v}_vwap"]), bar[f"{v}_vwap"])
     for lag in (1, 5):
-        before = rows[k - lag][f"{v}_close"] if k >= lag else None
+        before = rows[k - lag][f"{v}_close"] if whole(rows, k, lag + 1, v) else None
         out[f"{v}_ret_{lag}bar"] = minus(divide(bar[f"{v}_close"], before), 1.0)
 
 
-def basis_oracle(bar: dict[str, Any], out: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
+def basis_oracle(rows: list[dict[str, Any]], k: int, out: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
+    bar = rows[k]
+    both = [n for n in range(1, k + 2) if whole(rows, k, n, "perp", "spot")]
     spot, perp = times(bar["spot_close"], 2.0), bar["perp_close"]
     fresh_spot = bar["spot_age_us"] is not None and bar["spot_age_us"] <= 100
     fresh_perp = bar["perp_age_us"] is not None and bar["perp_age_us"] <= 80
@@ -120,15 +136,15 @@ def basis_oracle(bar: dict[str, Any], out: dict[str, Any], earlier: list[dict[st
     vwap = times(bar["spot_vwap"], 2.0)
     out["vwap_basis_bps"] = times(divide(minus(bar["perp_vwap"], vwap), vwap), 10_000)
     series = [row["basis_bps"] for row in earlier] + [out["basis_bps"]]
-    out["basis_momentum"] = minus(series[-1], series[-2]) if len(series) > 1 else None
-    out["basis_slope"] = minus(series[-1], series[-4]) if len(series) > 3 else None
-    out["basis_smooth"] = sum(series[-3:]) / 3 if len(series) >= 3 and None not in series[-3:] else None
+    out["basis_momentum"] = minus(series[-1], series[-2]) if 2 in both else None
+    out["basis_slope"] = minus(series[-1], series[-4]) if 4 in both else None
+    out["basis_smooth"] = sum(series[-3:]) / 3 if 3 in both and None not in series[-3:] else None
     out["basis_z"] = None
     window = series[-4:]
-    if len(window) == 4 and None not in window and len(set(window)) > 1:
+    if 4 in both and None not in window and len(set(window)) > 1:
         mean = sum(window) / 4
         out["basis_z"] = divide(window[-1] - mean, math.sqrt(sum((value - mean) * (value - mean) for value in window) / 3))
-    out["momentum_divergence"] = minus(out["perp_ret_1bar"], out["spot_ret_1bar"])
+    out["momentum_divergence"] = minus(out["perp_ret_1bar"], out["spot_ret_1bar"]) if 2 in both else None
     out["momentum_divergence_fresh"] = out["momentum_divergence"] if fresh_spot else None
     out["volume_ratio"] = divide(bar["perp_volume"], bar["spot_volume"] / 2.0)
     out["volatility_ratio"] = divide(bar["perp_price_std"], times(bar["spot_price_std"], 2.0))
@@ -189,7 +205,7 @@ def oracle(bars: pl.DataFrame) -> list[dict[str, Any]]:
         out: dict[str, Any] = {}
         venue_oracle(rows, out, k, "perp")
         venue_oracle(rows, out, k, "spot")
-        basis_oracle(bar, out, done)
+        basis_oracle(rows, k, out, done)
         funding_oracle(bar, out)
         flow_and_carry_oracle(bar, out)
         done.append(out)

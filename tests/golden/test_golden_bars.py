@@ -139,7 +139,7 @@ def test_inverse_contracts_are_counted_in_coins(lake: Lake) -> None:
         assert bar["complete"] == (row["complete"] == "true")
         for name in ("trade_count", "volume", "buy_volume", "sell_volume", "quote_volume"):
             assert bar[f"perp_{name}"] == number(row[name]), (row["bar_id"], name)
-        assert bar["perp_vwap"] == pytest.approx(number(row["vwap_5_decimals"]), abs=5e-6)
+        assert bar["perp_vwap"] == pytest.approx(number(row["vwap"]), rel=1e-15)
 
 
 @pytest.mark.parametrize("lazy", [False, True])

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import zipfile
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pointline.clock import to_us
@@ -37,7 +38,7 @@ def ms(text: str) -> int:
 
 def trade(number: int, time: str, price: str = "60000.1", qty: str = "0.001", maker: str = "true") -> str:
     """A line of a USD-M trades file."""
-    return f"{number},{price},{qty},60.0,{ms(time)},{maker}"
+    return f"{number},{price},{qty},{Decimal(price) * Decimal(qty)},{ms(time)},{maker}"
 
 
 def write(folder: Path, place: str, *lines: str, header: str | None = None, checksum: bool = False) -> Path:

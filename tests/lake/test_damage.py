@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import shutil
+import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ import polars as pl
 import pytest
 from tests.lake.archives import FUTURES, contents, futures_trades, land, ms, quarantine, trade, write
 
+import pointline
 from pointline.clock import to_us
 from pointline.errors import DamageError, PointlineError
 from pointline.lake import Lake, open_lake
@@ -19,6 +23,9 @@ from pointline.lake.catalog import catalog
 from pointline.lake.maintenance import maintain
 from pointline.lake.repair import repair
 from pointline.lake.verify import verify
+from pointline.research import query
+from pointline.research.spines import VolumeBarConfig
+from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 
@@ -49,7 +56,7 @@ SYMBOL = {
 }
 
 
-def archives(folder: Path) -> list[tuple[list[Path], Hints]]:
+def small_archives(folder: Path) -> list[tuple[list[Path], Hints]]:
     """Overlapping archives of several tables, with rows set aside, rows in reserve and a list of instruments."""
     days = [[trade(n, f"2024-05-0{day} 12:00:{n % 60:02d}") for n in range(day * 100, day * 100 + 40)] for day in (1, 2, 3)]
     month = futures_trades(folder, "2024-05", *days[0], *days[1], *days[2])
@@ -73,7 +80,7 @@ def archives(folder: Path) -> list[tuple[list[Path], Hints]]:
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("damage")
-    for paths, hints in archives(folder / "in"):
+    for paths, hints in small_archives(folder / "in"):
         land(folder / "lake", *paths, hints=hints)
     sizes = {size.table: size for size in maintain(open_lake(folder / "lake"), 0)}
     assert (sizes["trades"].removed_files, sizes["trades"].dead_files) == (1, 0)  # the monthly rows of a day that a daily file serves
@@ -207,3 +214,60 @@ def test_readers_never_see_less_without_an_error(clean: Path, tmp_path: Path) ->
         heard += isinstance(found, PointlineError)
         shutil.rmtree(root)
     assert heard > 0
+
+
+# Many flips, with every answer that a user asks for
+
+
+def all_answers(root: Path) -> object:
+    """Rows, features, SQL; an error of the lake is an answer too."""
+    lake = Lake(root)
+    try:
+        trades = [query.trades(*side, "2024-05-01", "2024-05-03", lake=lake).rows() for side in (PERP, SPOT)]
+        with warnings.catch_warnings(action="ignore"):
+            study = pointline.compare(
+                *(":".join(side) for side in (PERP, SPOT)),
+                start="2024-05-01",
+                end="2024-05-03",
+                bars=VolumeBarConfig(1.0),
+                lake=lake,
+                cache=False,
+            )
+        asked = [pointline.sql.query(text, lake=lake).rows() for text in QUESTIONS]
+        return trades, study.features.rows(), asked, catalog(lake)["instruments"]
+    except DamageError as error:
+        return error
+
+
+PERP, SPOT = ("binance-futures", "BTCUSDT"), ("binance-spot", "BTCUSDT")
+QUESTIONS = (
+    (
+        "SELECT exchange, count(), toFloat64(sum(quantity)), min(timestamp), max(timestamp) FROM api.trade "
+        "WHERE timestamp > '2024-01-01' GROUP BY 1 ORDER BY 1"
+    ),
+    "SELECT exchange, market, start, close FROM api.ohlcv(candle_duration_in_minutes = 60) ORDER BY ALL",
+    "SELECT * FROM api.funding_rate ORDER BY ALL",
+)
+
+
+@pytest.mark.slow
+def test_of_five_hundred_flips_none_changes_an_answer_unseen(tmp_path: Path) -> None:
+    market = MarketConfig(days=2, perp_trades_per_day=2_000)
+    write_archives(market, tmp_path / "in", datasets=("trades", "klines", "fundingRate", "metrics", "recorded"))
+    land(tmp_path / "clean", *sorted(path for path in (tmp_path / "in").rglob("*") if path.suffix in {".zip", ".gz"}))
+    told = all_answers(tmp_path / "clean")
+    assert not isinstance(told, DamageError)
+    shutil.rmtree(tmp_path / "clean" / ".cache", ignore_errors=True)
+    names = list(files_of(tmp_path / "clean"))
+    dice = random.Random(8)  # noqa: S311 - places, not secrets
+    counted: Counter[tuple[str, str]] = Counter()
+    for number in range(500):
+        root = tmp_path / f"flipped-{number}"
+        shutil.copytree(tmp_path / "clean", root)
+        name = dice.choice(names)
+        flip(root / name, dice.random(), dice.randrange(8))
+        heard = all_answers(root)
+        outcome = "error" if isinstance(heard, DamageError) else "same" if heard == told else "silent"
+        counted[outcome, name.split("/")[0]] += 1
+        shutil.rmtree(root)
+    assert not [key for key in counted if key[0] == "silent"]

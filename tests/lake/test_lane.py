@@ -7,7 +7,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -18,15 +18,13 @@ from tests.lake.archives import contents, futures_trades, land, quarantine, rows
 from tests.lake.test_wrong_inputs import FULL_DISK
 
 from pointline.lake import lane, open_lake, partition, spool
-from pointline.lake.checks import CONFIRM_WITHIN_US, OffBook
+from pointline.lake.checks import check_rows
 from pointline.lake.lane import Lane
 from pointline.lake.rows import decode_frame
 from pointline.schema import TRADES
 from pointline.sources import csv_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pointline.lake.ingest import FileReport
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -42,13 +40,18 @@ def plain(count: int = 60, date: str = "2024-05-01", first: int = 1) -> list[str
 
 
 def with_off_book() -> list[str]:
-    """Single prints, several in a row, one as the last row, and a jump that is confirmed."""
+    """Prints away from the market as first and last of a row group of 16 rows, one of two trades, one twice in a row, one at the end."""
     lines = plain(80)
-    for n in (6, 7, 8, 15, 16, 31, 79):
-        lines[n] = trade(n + 1, at(n), "1000.5")
-    for n in range(50, 60):
-        lines[n] = trade(n + 1, at(n), f"{66_000 + n % 3}.5")
+    for n, price in ((15, 61_500), (31, 58_500), (32, 58_500), (48, 63_000), (63, 57_000), (79, 66_000)):
+        lines[n] = trade(n + 1, at(n), f"{price}.5")
+    lines[64] = trade(65, at(63), "57000.5")
     return lines
+
+
+def many_off_book() -> list[str]:
+    """A moment of 40 trades at one price away from the market: more than a row group, all withheld until the next moment."""
+    lines = plain(80)
+    return [*lines[:20], *(trade(n + 1, at(20), "66000.5") for n in range(20, 60)), *lines[60:]]
 
 
 def late_decimals() -> list[str]:
@@ -94,6 +97,7 @@ def ids_alone() -> list[str]:
 SCENARIOS = {
     "in order": plain,
     "off-book": with_off_book,
+    "many off-book": many_off_book,
     "more decimals later": late_decimals,
     "an amount that cannot be stored": late_overflow,
     "out of order": out_of_order,
@@ -106,15 +110,18 @@ SCENARIOS = {
 }
 
 
+Taken: TypeAlias = dict[tuple[spool.Spool, spool.Slot], bool]
+
+
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
-    """For each partition that was asked for its lane: whether that had all rows."""
-    found: list[bool] = []
+def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    """For each partition of a file that was asked for its lane: whether that had all rows."""
+    found: Taken = {}
     ask = spool.Spool.lane
 
     def lane_of(self: spool.Spool, slot: spool.Slot) -> Lane | None:
         answer = ask(self, slot)
-        found.append(answer is not None)
+        found[self, slot] = answer is not None
         return answer
 
     monkeypatch.setattr(spool.Spool, "lane", lane_of)
@@ -151,6 +158,7 @@ def test_a_lane_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     [
         ("in order", [True]),
         ("off-book", [True]),
+        ("many off-book", [True]),
         ("malformed", [True]),
         ("off-book only", [True]),
         ("two days", [True, True]),
@@ -162,14 +170,14 @@ def test_a_lane_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     ],
 )
 def test_which_rows_stay_in_their_lane(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[bool], name: str, in_lanes: list[bool]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken, name: str, in_lanes: list[bool]
 ) -> None:
     sized(monkeypatch, 16, 16)
     take(tmp_path / "lake", futures_trades(tmp_path, "2024-05", *SCENARIOS[name]()))
-    assert taken == in_lanes
+    assert list(taken.values()) == in_lanes
 
 
-def test_row_groups_are_whole_although_prints_are_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_are_whole_although_prints_are_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sized(monkeypatch, 16, 16)
     land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *with_off_book()))
     (file,) = open_lake(tmp_path / "lake").files("trades", "binance-futures", "BTCUSDT")
@@ -177,26 +185,41 @@ def test_row_groups_are_whole_although_prints_are_set_aside(tmp_path: Path, monk
 
     found = pq.ParquetFile(file.path).metadata
     sizes = [found.row_group(n).num_rows for n in range(found.num_row_groups)]
-    assert sizes == [16, 16, 16, 16, found.num_rows - 64]
+    assert sizes == [16] * 5
 
 
-def test_two_files_of_one_day_are_united_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[bool]) -> None:
+@pytest.mark.parametrize(("name", "ids"), [("off-book", {16, 49, 64, 65}), ("many off-book", set(range(21, 61))), ("off-book only", set())])
+def test_off_book_prints_land_with_their_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken, name: str, ids: set[int]
+) -> None:
+    sized(monkeypatch, 16, 16)
+    lines = SCENARIOS[name]()
+    land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *lines))
+    assert list(taken.values()) == [True]
+    found = rows(tmp_path / "lake")
+    assert found.height == len(lines)
+    assert set(found.filter("off_book")["trade_id"]) == ids
+    assert found["off_book"].null_count() == 0
+    assert quarantine(tmp_path / "lake") == []
+
+
+def test_two_files_of_one_day_are_united_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken) -> None:
     sized(monkeypatch, 16, 16)
     lines = plain(90)
     paths = [futures_trades(tmp_path, "2024-05-01", *lines[:50]), futures_trades(tmp_path, "2024-05-02", *lines[40:])]
     for order in (paths, paths[::-1]):
         land(tmp_path / f"lake-{len(list(tmp_path.glob('lake-*')))}", *order)
-    assert taken == [True] * 4
+    assert list(taken.values()) == [True] * 4
     assert contents(tmp_path / "lake-0") == contents(tmp_path / "lake-1")
     assert rows(tmp_path / "lake-0")["trade_id"].to_list() == list(range(1, 91))
 
 
-def test_a_worse_feed_is_shadowed_and_a_correction_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worse_feed_is_superseded_and_a_correction_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sized(monkeypatch, 16, 16)
     daily = futures_trades(tmp_path / "a", "2024-05-01", *plain())
     (landed,) = land(tmp_path / "lake", daily)
-    (shadowed,) = land(tmp_path / "lake", futures_trades(tmp_path, "2024-05", *plain()[:40]))
-    assert (landed.outcome, shadowed.outcome) == ("landed", "shadowed")
+    (worse,) = land(tmp_path / "lake", futures_trades(tmp_path, "2024-05", *plain()[:40]))
+    assert (landed.outcome, worse.outcome) == ("landed", "superseded")
     corrected = futures_trades(tmp_path / "b", "2024-05-01", *plain(58))
     land(tmp_path / "lake", corrected)
     assert rows(tmp_path / "lake").height == 58
@@ -247,36 +270,80 @@ def test_no_space_in_a_lane_leaves_the_lake_as_it_was(tmp_path: Path, monkeypatc
 
 
 def parsed(lines: int, seed: int) -> pl.DataFrame:
+    """Trades of which some are far from the others, some share their time, and some were judged by their source."""
     random = np.random.default_rng(seed)
+    times = np.cumsum(random.random(lines) < 0.8) * 1_000
+    off_book = random.choice(np.array([None, None, None, False, True]), lines).tolist() if seed % 2 else [None] * lines
     return pl.DataFrame(
         {
-            "ts_local_us": np.arange(lines) * 1_000,
-            "ts_event_us": np.arange(lines) * 1_000,
+            "ts_local_us": times,
+            "ts_event_us": times,
             "trade_id": np.arange(lines) + 5,
-            "price": random.choice([100.1, 100.2, 5.5], lines, p=[0.5, 0.4, 0.1]),
+            "first_trade_id": None,
+            "last_trade_id": None,
+            "text_id": None,
+            "price": random.choice([100.1, 100.2, 5.5, 150.0], lines, p=[0.55, 0.41, 0.02, 0.02]),
             "qty": random.integers(1, 999, lines) / 1000,
             "side": random.random(lines) < 0.5,
+            "off_book": pl.Series(off_book, dtype=pl.Boolean),
             "source_row": np.arange(lines) + 2,
         },
         schema=TRADES.parsed,
     )
 
 
+def parts_of(frame: pl.DataFrame, cuts: list[int]) -> list[pl.DataFrame]:
+    borders = [0, *sorted(min(cut, frame.height) for cut in cuts), frame.height]
+    return [frame[start:end] for start, end in pairwise(borders) if end > start]
+
+
+CUTS = st.lists(st.integers(0, 70), max_size=5)
+
+
 @settings(max_examples=40)
-@given(st.data())
-def test_a_lane_gives_all_rows_back_in_file_order(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    frame = parsed(data.draw(st.integers(1, 70)), data.draw(st.integers(0, 9)))
-    cuts = sorted(data.draw(st.lists(st.integers(0, frame.height), max_size=5)))
+@given(st.integers(1, 70), st.integers(0, 9), CUTS, st.integers(1, 20), st.lists(st.integers(0, 4), max_size=1))
+def test_a_lane_gives_all_rows_back_as_they_came(
+    tmp_path_factory: pytest.TempPathFactory, count: int, seed: int, cuts: list[int], group: int, sealed_after: list[int]
+) -> None:
+    frame = parsed(count, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lane, "ROW_GROUP_ROWS", data.draw(st.integers(1, 20)))
-        made = Lane(tmp_path_factory.mktemp("lane") / "rows.parquet", "trades", 0.01, 1)
-        parts = [frame[start:end] for start, end in zip([0, *cuts], [*cuts, frame.height], strict=True) if end > start]
-        for number, part in enumerate(parts):
+        patch.setattr(lane, "ROW_GROUP_ROWS", group)
+        made = Lane(tmp_path_factory.mktemp("lane") / "rows.parquet", "trades", 1)
+        for number, part in enumerate(parts_of(frame, cuts)):
             made.push(part)
-            if data.draw(st.integers(0, 5)) == 0 and number:
+            if number in sealed_after:
                 made.seal()
     assert pl.concat(made.rows_again()).equals(frame)
     made.close()
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 70), st.integers(0, 99), CUTS, st.integers(1, 20))
+def test_a_lane_flags_what_is_flagged_where_all_rows_are_there(
+    tmp_path_factory: pytest.TempPathFactory, count: int, seed: int, cuts: list[int], group: int
+) -> None:
+    decimals = pl.int_range(pl.len()) == 0  # those of the first row group must do for all
+    frame = parsed(count, seed).with_columns(
+        price=pl.when(decimals).then(100.1).otherwise("price"), qty=pl.when(decimals).then(0.001).otherwise("qty")
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lane, "ROW_GROUP_ROWS", group)
+        made = Lane(tmp_path_factory.mktemp("lane") / "rows.parquet", "trades", 1)
+        for part in parts_of(frame, cuts):
+            made.push(part)
+        made.seal()
+    assert not made.broken
+    assert (made.rows, made.frame["off_book"].null_count()) == (count, 0)
+    assert made.frame.equals(check_rows(frame, "trades").frame)
+    made.close()
+
+
+def test_single_and_aggregated_trades_do_not_share_a_lane(tmp_path: Path) -> None:
+    frame = parsed(40, 0)
+    made = Lane(tmp_path / "rows.parquet", "trades", 1)
+    made.push(frame.with_columns(first_trade_id=pl.when(pl.col("source_row") > 30).then(pl.col("trade_id"))))
+    made.seal()
+    assert made.broken
 
 
 def test_amounts_come_back_exactly_whatever_holds_their_decimals() -> None:
@@ -284,40 +351,3 @@ def test_amounts_come_back_exactly_whatever_holds_their_decimals() -> None:
     for decimals in (pl.lit(1, dtype=pl.Int8), pl.Series([1] * 1_000, dtype=pl.Int8)):
         again = decode_frame(stored.with_columns(price_decimals=decimals), "trades")
         assert again.select(list(TRADES.parsed)).equals(parsed(1_000, 1))
-
-
-# Off-book prints in parts
-
-
-def judged_plainly(prices: list[float], times: list[int], limit: float) -> list[int]:
-    """The rule of the documentation, row by row."""
-    aside = []
-    accepted, suspect = 0, -1
-    for i in range(1, len(prices)):
-        near = abs(prices[i] / prices[accepted] - 1.0) <= limit
-        confirms = suspect >= 0 and times[i] > times[suspect] and abs(prices[i] / prices[suspect] - 1.0) <= limit
-        if near or confirms or times[i] - times[accepted] > CONFIRM_WITHIN_US:
-            accepted, suspect = i, -1
-        else:
-            aside.append(i)
-            suspect = i
-    return aside
-
-
-@settings(max_examples=300)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([100.0, 100.5, 101.0, 102.0, 50.0, 50.2]), st.sampled_from([0, 1, 70_000_000])), min_size=1, max_size=30
-    ),
-    st.lists(st.integers(0, 30), max_size=6),
-)
-def test_how_a_day_is_cut_changes_no_verdict(trades: list[tuple[float, int]], cuts: list[int]) -> None:
-    prices = np.array([price for price, _ in trades])
-    times = np.cumsum([wait for _, wait in trades])
-    expected = judged_plainly(prices.tolist(), times.tolist(), 0.01)
-    assert OffBook(0.01).judge(prices, times) == expected
-    judge, found = OffBook(0.01), []
-    borders = [0, *sorted(min(cut, len(trades)) for cut in cuts), len(trades)]
-    for start, end in pairwise(borders):
-        found += [start + position for position in judge.judge(prices[start:end], times[start:end])]
-    assert found == expected

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from tests.lake.archives import (
     FUTURES,
@@ -29,9 +30,12 @@ from tests.lake.archives import (
 from pointline.errors import LakeError, LakeVersionError, PointlineError
 from pointline.lake import open_lake
 from pointline.lake.durable import single_writer
+from pointline.schema import FORMAT_VERSION
+from pointline.sources import csv_blocks
+from pointline.sources.binance_vision import BinanceVision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 DAY_1 = [trade(number, f"2024-05-01 12:00:0{number}") for number in range(1, 6)]
 DAY_2 = [trade(number, f"2024-05-02 12:00:0{number}") for number in range(6, 9)]
@@ -121,6 +125,96 @@ def two_members(folder: Path) -> Path:
     return path
 
 
+def other_member(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"BTCUSDT-trades-2024-05-02.csv", b"ETHUSDT-trades-2024-05-02.csv"))
+    return path
+
+
+def encrypted(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x03\x04") + 6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    return path
+
+
+def deflate64(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x03\x04") + 8] = 9
+    content[content.index(b"PK\x01\x02") + 10] = 9
+    path.write_bytes(content)
+    return path
+
+
+def endless_line(folder: Path) -> Path:
+    return second_day(folder, *DAY_2, "7" * (csv_blocks.MAX_LINE_BYTES + 1))
+
+
+def pipe(folder: Path) -> Path:
+    path = second_day(folder, ending=".csv")
+    path.unlink()
+    os.mkfifo(path)
+    return path
+
+
+def link_to_itself(folder: Path) -> Path:
+    path = second_day(folder, ending=".csv")
+    path.unlink()
+    path.symlink_to(path)
+    return path
+
+
+def mostly_wrong(folder: Path) -> Path:
+    return second_day(folder, DAY_2[0], *(line.replace("0.001", "0.01") for line in DAY_2[1:]))
+
+
+def malformed_name(folder: Path) -> Path:
+    return write(folder, f"{FUTURES}/daily/trades/BTCUSDT/BTCUSDT-trades-2024-13-02.zip", *DAY_2, header=TRADES_HEADER)
+
+
+def not_utf8(folder: Path) -> Path:
+    path = second_day(folder, *DAY_2, ending=".csv")
+    return path.rename(path.with_name(os.fsdecode(b"\xe9-BTCUSDT-trades-2024-05-02 (1).csv")))
+
+
+def exchange_info(folder: Path, content: str) -> Path:
+    path = folder / "exchangeInfo.json"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def nested(folder: Path) -> Path:
+    return exchange_info(folder, '{"timezone":"UTC","serverTime":1714521600000,"a":' + "[" * 100_000 + "]" * 100_000 + "}")
+
+
+def another_exchange(folder: Path) -> Path:
+    symbol = {"symbol": "BTCUSDT", "status": "1", "baseAsset": "BTC", "quoteAsset": "USDT", "isSpotTradingAllowed": True, "filters": []}
+    info = {"timezone": "CST", "serverTime": 1_714_521_600_000, "rateLimits": [], "exchangeFilters": [], "symbols": [symbol]}
+    return exchange_info(folder, json.dumps(info))
+
+
+def times_alone(folder: Path) -> Path:
+    body = {"timezone": "UTC", "serverTime": 1_714_521_600_000, "retCode": 0, "result": {"list": [{"symbol": "BTCUSDT"}]}}
+    return exchange_info(folder, json.dumps(body))
+
+
+def another_address(folder: Path) -> Path:
+    symbol = {"symbol": "BTCUSDT", "contractType": "PERPETUAL", "deliveryDate": 4_133_404_800_000, "baseAsset": "BTC", "quoteAsset": "USDT"}
+    filters = [{"filterType": "PRICE_FILTER", "tickSize": "0.1"}, {"filterType": "LOT_SIZE", "stepSize": "0.001"}]
+    info = {"timezone": "UTC", "serverTime": 1_714_521_600_000, "futuresType": "U_MARGINED", "rateLimits": []}
+    info["symbols"] = [{**symbol, "marginAsset": "USDT", "filters": filters}]
+    return exchange_info(folder, f"https://fapi.asterdex.com/fapi/v1/exchangeInfo -> 1.0: {json.dumps(info)}")
+
+
+def event_without_name(folder: Path) -> Path:
+    line = '1714521600050001 {"e":%s,"E":1714521600000,"T":1714521600000,"s":"BTCUSDT","t":1,"p":"1","q":"1","X":"MARKET","m":true}'
+    return write(folder, "binance_usdm_btcusdt.dat", line % '"trade"', line % "[]", line % "{}")
+
+
 def no_market(folder: Path) -> Path:
     return write(folder, f"downloads/{NAME}.zip", *DAY_2, header=TRADES_HEADER)
 
@@ -163,7 +257,7 @@ FAILURES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     ),
     "seconds": (
         seconds,
-        ("neither milliseconds nor microseconds", "line 2, column time", f"value:    {ms('2024-05-02 12:00:06') // 1000}"),
+        ("is no time between 2009 and 2050", "line 2, column time", f"value:    '{ms('2024-05-02 12:00:06') // 1000}'"),
     ),
     "empty zip": (empty_zip, ("the archive is truncated or damaged", "value:", "hint:     download it again")),
     "zip of an empty file": (empty_member, ("the file is empty", "where:", "expected: at least one row", "hint:     download it again")),
@@ -171,6 +265,24 @@ FAILURES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "zip of two files": (two_members, ("should hold exactly one CSV", "'notes.txt'", "expected: one CSV", "hint:     unpack it")),
     "market unknown": (no_market, ("does not say everything", "expected: …/{spot|futures/um|futures/cm}", "hint:     give --exchange")),
     "absent": (absent, ("there is no such file", "where:")),
+    "zip of another symbol": (
+        other_member,
+        ("the file inside is another one", "'ETHUSDT-trades-2024-05-02.csv'", "symbol BTCUSDT, not ETH"),
+    ),
+    "encrypted zip": (encrypted, ("the zip is encrypted", "hint:     unpack it")),
+    "deflate64": (deflate64, ("packed by a method that is not read", "expected: deflate", "hint:     unpack it")),
+    "a line without end": (endless_line, ("a line is too long", "expected: up to 16,777,216 bytes")),
+    "a pipe": (pipe, ("this is no file that can be read",)),
+    "a link to itself": (link_to_itself, ("this is no file that can be read",)),
+    "most rows wrong": (mostly_wrong, ("2 of the first 3 rows cannot be believed", "line 3, column quote_qty", "contradicts itself")),
+    "a month that is none": (malformed_name, ("the file's name is none that the archive gives", "expected: {SYMBOL}-{dataset")),
+    "exchangeInfo nested deep": (nested, ("nested too deep",)),
+    "exchangeInfo of another exchange": (
+        another_exchange,
+        ("of another exchange, not of Binance", "timezone UTC, symbols with PRICE_FILTER"),
+    ),
+    "an answer with a time": (times_alone, ("the file is not exchangeInfo", "rateLimits")),
+    "exchangeInfo of another address": (another_address, ("address and content disagree", "asterdex")),
     "too many digits": (too_many_digits, ("cannot be stored exactly", "value:    0.12345678901234", "expected: up to 12 decimals")),
 }
 
@@ -202,6 +314,64 @@ def test_a_file_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     reports = take(tmp_path / "lake", first, truncated(tmp_path), third)
     assert [report.outcome for report in reports] == ["landed", "failed", "landed"]
     assert rows(tmp_path / "lake")["trade_id"].to_list() == [1, 3]
+
+
+def test_odd_files_of_every_kind_end_no_run(tmp_path: Path) -> None:
+    """Each one is refused with one error; the good ones around them land; a second run says the same."""
+    first, last = (futures_trades(tmp_path, date, trade(n, f"{date} 12:00:00")) for n, date in ((1, "2024-05-01"), (3, "2024-05-03")))
+    odd = [make(tmp_path / str(number)) for number, (make, _) in enumerate(FAILURES.values()) if (tmp_path / str(number)).mkdir() is None]
+    odd += [not_utf8(tmp_path / "not utf-8"), event_without_name(tmp_path / "event")]
+    for _ in range(2):
+        reports = take(tmp_path / "lake", first, *odd, last)
+        by_path = {report.path: report for report in reports}
+        assert len(reports) == len(odd) + 2
+        assert {by_path[path].outcome for path in odd[:-1]} == {"failed"}
+        assert all(report.problem is not None and report.problem.encode() for path, report in by_path.items() if path in odd[:-1])
+        assert {by_path[path].outcome for path in (first, last)} <= {"landed", "unchanged"}
+        json.dumps([dict(vars(report)) for report in reports], default=str).encode()
+        assert rows(tmp_path / "lake")["trade_id"].to_list() == [1, 3]
+
+
+def test_whatever_a_parser_raises_ends_its_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, path = tmp_path / "lake", second_day(tmp_path, *DAY_2)
+    errors: list[BaseException] = [
+        RuntimeError("odd"),
+        RecursionError(),
+        MemoryError(),
+        KeyError("x"),
+        UnicodeError("bytes"),
+        ValueError("\udce9"),
+    ]
+    errors.append(pl.exceptions.PanicException("not implemented"))
+    for error in errors:
+
+        def broken(*_: object, error: BaseException = error) -> Iterator[object]:
+            yield from ()
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BinanceVision, "read", broken)
+            (report,) = take(root, path)
+        assert report.outcome == "failed"
+        assert str(path) in str(report.problem)
+        str(report.problem).encode()
+    for fatal in (LakeError("the lake is damaged"), KeyboardInterrupt()):
+        with monkeypatch.context() as patch:
+            patch.setattr(BinanceVision, "read", lambda *_, fatal=fatal: (_ for _ in ()).throw(fatal))
+            with pytest.raises(type(fatal)):
+                take(root, path)
+    land(root, path)
+    assert rows(root)["trade_id"].to_list() == [6, 7, 8]
+
+
+def test_a_file_whose_name_is_not_utf8_lands_under_a_name_that_can_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    path = second_day(folder, *DAY_2, f"9{DAY_2[0][1:].replace('true', 'perhaps')}", ending=".csv")
+    named = path.rename(path.with_name(os.fsdecode(b"\xe9-" + path.name.encode())))
+    (report,) = land(tmp_path / "lake", named)
+    assert report.rows_landed == 3
+    assert "\\udce9" in str(report.problem)
+    assert quarantine(tmp_path / "lake")[0]["file_name"] == f"\\udce9-{path.name}"
 
 
 BAD_ROWS = {
@@ -254,10 +424,14 @@ def test_a_lake_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(LakeVersionError) as caught:
         take(root, second_day(tmp_path, *DAY_2))
     error = caught.value
-    assert (error.what, error.value, error.expected) == ("this lake was written by a newer pointline", 999, "format version up to 1")
+    assert (error.what, error.value, error.expected) == (
+        "this lake was written by a newer pointline",
+        999,
+        f"format version up to {FORMAT_VERSION}",
+    )
     assert error.where == str(root / "pointline.json")
     assert "pip install --upgrade pointline" in str(error.hint)
-    (root / "pointline.json").write_text('{"format_version": 1}', encoding="utf-8")
+    (root / "pointline.json").write_text(f'{{"format_version": {FORMAT_VERSION}}}', encoding="utf-8")
     assert contents(root) == before
 
 
@@ -309,10 +483,10 @@ def test_a_second_writer_in_another_process_is_refused_and_a_dead_one_is_forgott
     root = tmp_path / "lake"
     open_lake(root, create=True)
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom pointline.lake.durable import single_writer\n"
-        "with single_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+        "import sys\nfrom pathlib import Path\nfrom pointline.lake.durable import single_writer\n"
+        "with single_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen([sys.executable, "-c", script, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(LakeError, match="another process is writing") as caught:

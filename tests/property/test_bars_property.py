@@ -7,6 +7,7 @@ import random
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from tests import oracle
 from tests.oracle import Trade, Window
 
+from pointline import schema
 from pointline.clock import DAY_US, to_us
 from pointline.errors import AmountOverflowError
 from pointline.instruments import Instrument, Registry
@@ -66,8 +68,11 @@ def fewest_decimals(values: list[int], decimals: int) -> int:
     return decimals
 
 
-def memory_rows(file: MemoryFile, amounts: Amounts, instrument: str, use: Callable[[TradeRows], None], *, batch_rows: int) -> None:
+def memory_rows(
+    file: MemoryFile, amounts: Amounts, instrument: str, use: Callable[[TradeRows], None], *, batch_rows: int, include_off_book: bool
+) -> None:
     """Stands in for `read_trades`."""
+    del include_off_book
     for first in range(0, len(file.trades), batch_rows):
         use(rows_of(file.trades[first : first + batch_rows], instrument, amounts))
 
@@ -98,9 +103,9 @@ def venue(instrument: Instrument, trades: list[Trade]) -> Venue:
 
 @pytest.fixture(scope="module", autouse=True)
 def trades_are_read_from_memory() -> Iterator[None]:
-    def rows(file: Any, amounts: Amounts, instrument: str, use: Callable[[TradeRows], None], *, batch_rows: int) -> None:  # noqa: ANN401
+    def rows(file: Any, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         reader: Any = memory_rows if isinstance(file, MemoryFile) else read_trades
-        reader(file, amounts, instrument, use, batch_rows=batch_rows)
+        reader(file, *arguments, **options)
 
     with patch("pointline.research.spines.run.read_trades", rows):
         yield
@@ -234,13 +239,22 @@ def check_sums(run: Run, place: int, trades: list[Trade], windows: list[Window])
         assert row["v_quote_volume"] == quote
         assert row["v_buy_volume"] == oracle.nearest_double(sums.bought, QTY_DECIMALS)
         assert row["v_sell_volume"] == oracle.nearest_double(sums.sold, QTY_DECIMALS)
-        assert row["v_vwap"] == (quote / volume if sums.count else None)
+        check_vwap(row, Fraction(sums.quote, 10 ** (PRICE_DECIMALS + QTY_DECIMALS)), Fraction(sums.qty, 10**QTY_DECIMALS))
         exact = None if sums.variance is None else sums.variance / 10 ** (2 * PRICE_DECIMALS)
         assert row["v_price_std"] == (None if exact is None else math.sqrt(exact))
         realized = sums.realized_variance
         # each squared return is counted in 2**-100, rounded down
         found = None if row["v_realized_vol"] is None else row["v_realized_vol"] ** 2
         assert found == (None if realized is None else pytest.approx(realized, rel=2e-12, abs=sums.count * 2.0**-100))
+
+
+def check_vwap(row: Mapping[str, Any], quote: Fraction, base: Fraction) -> None:
+    """Inside [low, high] as doubles, and right to 1e-12."""
+    if not base:
+        assert row["v_vwap"] is None
+        return
+    assert row["v_low"] <= row["v_vwap"] <= row["v_high"]
+    assert abs(Fraction(row["v_vwap"]) - quote / base) <= quote / base * Fraction(1, 10**12)
 
 
 def windows_of(run: Run) -> list[Window]:
@@ -485,6 +499,9 @@ def test_stored_partitions_give_the_same(tmp_path_factory: pytest.TempPathFactor
         assert found.equals(bits(run_spine(rule, driver, (driver,), start, end, 1 << 20)))
 
 
+NO_IDS = {name: pl.lit(None, schema.TRADES.columns[name]) for name in ("first_trade_id", "last_trade_id", "text_id")}
+
+
 def stored_venue(folder: Path, trades: list[Trade]) -> Venue:
     files = {}
     for day, file in venue(PERP, trades).files.items():
@@ -497,10 +514,11 @@ def stored_venue(folder: Path, trades: list[Trade]) -> Venue:
                 "price": [oracle.nearest_double(t.price, PRICE_DECIMALS) for t in rows],
                 "qty": [oracle.nearest_double(t.qty, QTY_DECIMALS) for t in rows],
                 "side": [t.seller for t in rows],
+                "off_book": [False] * len(rows),
                 "source_row": list(range(len(rows))),
                 "source_file": [1] * len(rows),
             }
-        )
+        ).with_columns(**NO_IDS)
         path = folder / f"{day}.parquet"
         write_partition(path, encode(frame, "trades"), "trades", [Feed("test", "0", "", 10, len(rows), "assumed")])
         files[day] = PartitionFile(path, PERP.exchange, PERP.exchange_symbol, day, len(rows))

@@ -47,7 +47,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def test_decoded_trades(lake: Lake) -> None:
     found = query.trades(*PERP, "2024-05-01", "2024-05-02", lake=lake)
-    assert found.columns == ["ts_local_us", "ts_event_us", "trade_id", "price", "qty", "side", "source_row", "source_file"]
+    ids = ["trade_id", "first_trade_id", "last_trade_id", "text_id"]
+    assert found.columns == ["ts_local_us", "ts_event_us", *ids, "price", "qty", "side", "off_book", "source_row", "source_file"]
     assert found["ts_local_us"].to_list() == [FIRST + 5, FIRST + 5, FIRST + HOUR_US, FIRST + DAY_US - 1]
     assert found["ts_event_us"].to_list() == found["ts_local_us"].to_list()
     assert found["price"].to_list() == [60000.1, 60000.0, 60000.25, 60001.0]

@@ -131,19 +131,39 @@ def test_settled_rate_ends_after_two_intervals() -> None:
     assert state["funding_settled"].to_list() == [0.0001, None]
     assert state["funding_interval_hours"].to_list() == [4.0, None]
     with_default = attach_state(bars_of(MIDNIGHT, end, end + 1), funding=funding, params=StateParams(default_interval_hours=8.0))
-    # The payment's own interval ends with the payment; the default takes over, and 16 hours are allowed again.
+    # The payment ends with its own interval; only then the default takes over.
     assert with_default["funding_interval_hours"].to_list() == [4.0, 8.0]
     assert with_default["funding_interval_source"].to_list() == ["payment", "default"]
-    assert with_default["funding_settled"].to_list() == [0.0001, 0.0001]
+    assert with_default["funding_settled"].to_list() == [0.0001, None]
     # The grid: 08:00 is a settlement of both; 1 µs later the next one of 8 hours is at 16:00.
     assert with_default["seconds_to_funding"].to_list() == [0.0, (8 * HOUR_US - 1) / SECOND_US]
+
+
+def test_a_rate_never_takes_another_rows_interval() -> None:
+    """Payments of 8 h, then of 1 h; then none tells: the last rate stays per hour as long as it is shown."""
+    funding = funding_of(
+        {"ts_local_us": MIDNIGHT, "funding_rate": 0.0002, "interval_hours": 8.0},
+        {"ts_local_us": MIDNIGHT + HOUR_US, "funding_rate": -0.0004, "interval_hours": 1.0},
+    )
+    edges = [MIDNIGHT + HOUR_US // 2 * k for k in range(10)]
+    for params in (StateParams(default_interval_hours=8.0), StateParams(default_interval_hours=8.0, max_settled_age_us=3 * HOUR_US)):
+        state = attach_state(bars_of(*edges), funding=funding, params=params)
+        shown = state.filter(pl.col("funding_close").is_not_null()).select("funding_close", "funding_interval_hours")
+        assert set(shown.rows()) == {(0.0002, 8.0), (-0.0004, 1.0)}
+        # what stood at the bar's start was per 8 h: no difference of the two means anything
+        assert state.filter(pl.col("funding_close") == -0.0004)["funding_open"].to_list()[0] is None
+    untold = funding_of(
+        {"ts_local_us": MIDNIGHT, "funding_rate": 0.1, "interval_hours": 1.0}, {"ts_local_us": MIDNIGHT, "funding_rate": 0.2}
+    )
+    state = attach_state(bars_of(MIDNIGHT, MIDNIGHT + 1), funding=untold, params=StateParams(default_interval_hours=8.0))
+    assert state.select("funding_close", "funding_interval_hours", "funding_interval_source").rows() == [(0.2, 8.0, "default")]
 
 
 def test_payment_without_an_interval_needs_a_limit() -> None:
     funding = funding_of({"ts_local_us": MIDNIGHT, "funding_rate": 0.0001})
     bars = bars_of(MIDNIGHT, MIDNIGHT + 60, MIDNIGHT + 61)
     assert attach_state(bars, funding=funding)["funding_settled"].to_list() == [None, None]
-    assert attach_state(bars, funding=funding, params=StateParams(max_settled_age_us=60))["funding_settled"].to_list() == [0.0001, None]
+    assert attach_state(bars, funding=funding, params=StateParams(max_settled_age_us="60us"))["funding_settled"].to_list() == [0.0001, None]
 
 
 def test_open_interest_never_mixes_its_feeds() -> None:
@@ -243,20 +263,23 @@ def estimate(rows: list[dict[str, Any]], column: str, instant: int, limit: int) 
     return (None if speaks_of is not None and speaks_of < instant else value), age
 
 
-def payment(rows: list[dict[str, Any]], instant: int, params: StateParams) -> tuple[Any, Any, Any, Any]:
+def payment(rows: list[dict[str, Any]], instant: int, params: StateParams) -> tuple[Any, Any, tuple[Any, Any], tuple[Any, Any]]:
+    """The last rate, its age, its interval with who says it, and the interval in force with who says it."""
+
     def limit_of(hours: float | None) -> float:
         if params.max_settled_age_us is not None:
             return params.max_settled_age_us
         return -1 if hours is None else 2 * hours * HOUR_US
 
-    said = last_row(rows, "interval_hours", instant)
-    hours, source = params.default_interval_hours, "default"
-    if said is not None and instant - said["ts_local_us"] <= limit_of(said["interval_hours"]):
-        hours, source = said["interval_hours"], "payment"
+    default = (params.default_interval_hours, None if params.default_interval_hours is None else "default")
     paid = last_row(rows, "funding_rate", instant)
-    age = None if paid is None else instant - paid["ts_local_us"]
-    value = paid["funding_rate"] if paid is not None and age is not None and age <= limit_of(hours) else None
-    return value, age, hours, (None if hours is None else source)
+    if paid is None:
+        return None, None, default, default
+    age = instant - paid["ts_local_us"]
+    told = None if paid["interval_hours"] is None else (paid["interval_hours"], "payment")
+    own = told or default
+    in_force = told if told is not None and age <= limit_of(told[0]) else default
+    return (paid["funding_rate"] if age <= limit_of(own[0]) else None), age, own, in_force
 
 
 def to_funding(ticker: list[dict[str, Any]], instant: int, hours: float | None) -> float | None:
@@ -281,17 +304,21 @@ def oracle(
     row["index_close"], row["index_age_us"] = known(ticker, "index_price", end, limit)
     row["predicted_funding_close"], row["predicted_funding_age_us"] = estimate(ticker, "predicted_funding_rate", end, limit)
     value, age = estimate(ticker, "funding_rate", end, limit)
-    settled, settled_age, hours, source = payment(paid, end, params)
+    settled, settled_age, own, in_force = payment(paid, end, params)
+    settled_before, _, own_before, in_force_before = payment(paid, start, params)
+    hours, source = in_force
     if value is not None:
-        funding = (value, estimate(ticker, "funding_rate", start, limit)[0], age, "estimate")
+        opening = estimate(ticker, "funding_rate", start, limit)[0] if in_force_before[0] == in_force[0] else None
+        funding = (value, opening, age, "estimate")
     elif settled is not None:
-        funding = (settled, payment(paid, start, params)[0], settled_age, "settled")
+        hours, source = own
+        funding = (settled, settled_before if own_before[0] == own[0] else None, settled_age, "settled")
     else:
         funding = (None, None, age if age is not None else settled_age, None)
     row["funding_close"], row["funding_open"], row["funding_age_us"], row["funding_source"] = funding
     row["funding_settled"], row["funding_settled_age_us"] = settled, settled_age
     row["funding_interval_hours"], row["funding_interval_source"] = hours, source
-    row["seconds_to_funding"] = to_funding(ticker, end, hours)
+    row["seconds_to_funding"] = to_funding(ticker, end, in_force[0])
     fast, fast_age = known(ticker, "open_interest", end, limit)
     slow, slow_age = known(interest, "open_interest", end, params.max_open_interest_age_us)
     if fast is not None:

@@ -253,7 +253,7 @@ def test_consecutive_blocks_read_no_file_twice_and_hold_few(tmp_path: Path, monk
     lake = HandMade(tmp_path, {"derivative_ticker": rows_of("derivative_ticker", ticker)})
     read: Counter[str] = Counter()
     scan = pl.scan_parquet
-    monkeypatch.setattr(pl, "scan_parquet", lambda path, **options: (read.update([path.name]), scan(path, **options))[1])
+    monkeypatch.setattr(pl, "scan_parquet", lambda paths, **options: (read.update(path.name for path in paths), scan(paths, **options))[1])
     reader = StateReader(lake, PERP, StateParams(max_ticker_age_us=DAY_US))
     edges = [START + 5 * DAY_US + k * HOUR_US // 2 for k in range(2 * 24 * 12)]
     bars = bars_between(edges)

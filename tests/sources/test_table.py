@@ -101,8 +101,8 @@ def test_trades(tmp_path: Path) -> None:
     assert (batch.kind, batch.exchange, batch.symbol, batch.clock, batch.rank) == ("trades", "binance-futures", "BTCUSDT", "assumed", 40)
     assert batch.frame.schema == schema.TRADES.parsed
     assert batch.frame.rows() == [
-        (1680652800001000, 1680652800001000, None, 28165.47, 0.002, True, 2),
-        (1680652800002000, 1680652800002000, None, 28165.5, 1.0, False, 3),
+        (1680652800001000, 1680652800001000, None, None, None, None, 28165.47, 0.002, True, None, 2),
+        (1680652800002000, 1680652800002000, None, None, None, None, 28165.5, 1.0, False, None, 3),
     ]
 
 
@@ -276,7 +276,7 @@ def test_side(tmp_path: Path, rule: str, values: str, sides: list[bool]) -> None
 
 def test_a_side_that_is_neither_is_refused(tmp_path: Path) -> None:
     batches = parse(tmp_path, TRADES, "time,price,qty,maker\n1680652800000,1,1,true\n1680652800001,1,1,perhaps\n")
-    assert rejects(batches) == [(3, "side", "perhaps", "must be one of true, false")]
+    assert rejects(batches) == [(3, "side", "perhaps", "must be one of true, false, unknown")]
 
 
 def test_symbols_from_a_column(tmp_path: Path) -> None:
@@ -336,8 +336,8 @@ RECORDS = [
     {"time": 1680652800001, "price": 1e-7, "qty": 3.0, "maker": False},
 ]
 EXPECTED = [
-    (1680652800000000, 1680652800000000, None, 28165.47, 0.002, True),
-    (1680652800001000, 1680652800001000, None, 1e-7, 3.0, False),
+    (1680652800000000, 1680652800000000, None, None, None, None, 28165.47, 0.002, True, None),
+    (1680652800001000, 1680652800001000, None, None, None, None, 1e-7, 3.0, False, None),
 ]
 CSV = "time,price,qty,maker\n" + "".join(f"{r['time']},{r['price']},{r['qty']},{r['maker']}\n" for r in RECORDS)
 
@@ -367,7 +367,7 @@ def test_all_formats_give_the_same_rows(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"file.{suffix}"
     write_format(path)
     hints = mapped(tmp_path, TRADES)
-    assert MappedTable().recognise(path, hints) == Identity("table", "binance-futures", "", "trades", "BTCUSDT", "file")
+    assert MappedTable().recognise(path, hints) == Identity("table", "binance-futures", "", "trades", "BTCUSDT", "")
     (batch,) = read(path, hints)
     assert batch.frame.drop("source_row").rows() == EXPECTED
     first = 2 if suffix in {"csv", "txt", "csv.gz", "zip"} else 1
@@ -433,14 +433,14 @@ def test_raw_of_a_record_is_json(tmp_path: Path) -> None:
         ("1680652800001,5,0,true", "qty", "0", "must be a number above zero"),
         ("noon,5,1,true", "ts_event_us", "noon", "cannot be read as a time"),
         (",5,1,true", "ts_event_us", None, "is empty"),
-        ("1680652800001000,5,1,true", "ts_event_us", "1680652800001000", "lies outside 2009 to 2100: is the unit right?"),
+        ("1680652800001000,5,1,true", "ts_event_us", "1680652800001000", "lies outside 2009 to 2050: is the unit right?"),
         ("1680652800001,5,1", "line", "1680652800001,5,1", "has 3 fields, not 4"),
         ("1680652800001,28,165.5,1,true", "line", "1680652800001,28,165.5,1,true", "has 5 fields, not 4"),
     ],
 )
 def test_bad_lines_are_refused_with_line_column_value_and_reason(tmp_path: Path, bad: str, column: str, value: str, reason: str) -> None:
     batches = parse(tmp_path, TRADES, f"time,price,qty,maker\n1680652800000,1,1,true\n{bad}\n1680652800002,2,1,true\n")
-    assert [row[3] for row in rows(batches)] == [1.0, 2.0]
+    assert [row[6] for row in rows(batches)] == [1.0, 2.0]
     assert rejects(batches) == [(3, column, value, reason)]
     assert [raw for batch in batches for raw in batch.rejects["raw"]] == [bad]
 
@@ -452,6 +452,9 @@ def test_bad_lines_are_refused_with_line_column_value_and_reason(tmp_path: Path,
         ("1723075200,1,2,1,2.5,0", "high", "is below open or close"),
         ("1723075200,1,2,0,1,0", "low", "must be a number above zero"),
         ("1723075200,1,2,1,1,-1", "volume", "must be a number, not below zero"),
+        ("1723075200,1,2,3,1,1", "low", "is above open or close"),  # the low above the high
+        ("1723077000,1,2,1,1,1", "start_us", "does not fit the grid of 1h, which begins at 00:00 UTC"),
+        ("1723075200,1,2.0000000000001,1,1,1", "high", "has more than 12 decimals, which cannot be stored exactly"),
         ("1723075200.999,1,2,1,1,1", "start_us", "candles begin and end on a whole second: is this a last millisecond?"),
     ],
 )
@@ -561,7 +564,7 @@ def test_local_times_are_right_or_refused(
     ]
     mapping = LOCAL_TRADES.replace("Europe/London", zone)
     batches = parse(tmp_path_factory.mktemp("dst"), mapping, "time,price,qty,maker\n" + "".join(lines[::-1] if newest_first else lines))
-    assert all(row[1] == true_us[int(row[3]) - 1] for row in rows(batches))
+    assert all(row[1] == true_us[int(row[6]) - 1] for row in rows(batches))
     local = [dt.datetime.fromtimestamp(at / 1e6, ZoneInfo(zone)) for at in true_us]
     twice = sum(moment.utcoffset() != moment.replace(fold=1 - moment.fold).utcoffset() for moment in local)
     assert len(rows(batches)) >= count - twice
@@ -576,7 +579,7 @@ def test_local_times_are_right_or_refused(
     ("old", "new", "says"),
     [
         ('kind = "trades"', 'kind = "trade"', ["no such kind", "trades, quotes, funding"]),
-        ('kind = "trades"', 'kind = "candles_1fortnight"', ["duration"]),
+        ('kind = "trades"', 'kind = "candles_1fortnight"', ["no such kind"]),
         ('exchange = "binance-futures"', 'exhange = "binance-futures"', ["no key exhange", "exchange"]),
         ('unit = "ms"', 'units = "ms"', ["no key units", "columns.ts_event_us.units", "unit"]),
         ('unit = "ms"', 'unit = "min"', ["columns.ts_event_us.unit", "'min'"]),
@@ -591,9 +594,17 @@ def test_local_times_are_right_or_refused(
         ('unit = "ms"', 'unit = "ms", format = "%Y"', ["format goes with unit text"]),
         ('unit = "ms"', 'unit = "text", since = "2024-01-01"', ["since with a unit of numbers"]),
         (', seller_taker = ["true"]', "", ["side needs the values"]),
+        ('["true"]', '["true"], buyer_maker = ["true"]', ["mean the same", "give one"]),
+        ('["true"]', '["true"], buyer_taker = ["TRUE"]', ["one meaning", "true"]),
+        ('["true"]', '["true"], unknown = ["False"]', ["one meaning", "false"]),
+        ('qty = "qty"', 'qty = {column = "qty", signed = "taker"}', ["the sign of qty"]),
+        ('price = "price"', 'price = {column = "price", signed = "taker"}', ["signed does not apply to price"]),
+        ('qty = "qty"', 'qty = "qty"\nfirst_trade_id = "qty"', ["needs both ids"]),
+        ('qty = "qty"', 'qty = "qty"\ntext_id = {column = "qty", percent = true}', ["percent does not apply to text_id"]),
         ('["true"]', '["hit"]', ["opposite", "buyer_taker"]),
         ('qty = "qty"', 'qty = "qty"\nsource_row = "qty"', ["no column source_row to map", "computed"]),
         ("[columns]", 'time_zone = "Europe/Lundun"\n[columns]', ["no such time zone"]),
+        ('qty = "qty"', 'qty = "qty"\noff_book = "qty"', ["no column off_book to map", "computed"]),
         ("[columns]", "skip_lines = -1\n[columns]", ["skip_lines"]),
         ("[columns]", "[columns", ["not TOML"]),
         ('exchange = "binance-futures"\n', "", ["names no exchange", "--exchange"]),
@@ -614,8 +625,8 @@ def test_a_wrong_mapping_is_explained(tmp_path: Path, old: str, new: str, says: 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('start_us = {column = "start", unit = "s"}\n', "", "candles need one time"),
-        ('open = "o"', 'open = "o"\nts_event_us = {column = "start", unit = "s"}', "candles need one time"),
+        ('start_us = {column = "start", unit = "s"}\n', "", "candles need a time"),
+        ('open = "o"', 'open = "o"\nts_local_us = {column = "start", unit = "s"}', "no column ts_local_us to map"),
         ('open = "o"\n', "", "needs a rule for open"),
         ('kind = "candles_1h"', 'kind = "candles_1d"\ntime_zone = "Europe/London"', "candles of a day must be UTC days"),
     ],
@@ -668,10 +679,10 @@ def test_recognise_needs_a_mapping_and_a_table(tmp_path: Path) -> None:
     assert MappedTable().recognise(tmp_path / "a.csv", Hints()) is None
     assert MappedTable().recognise(tmp_path / "a.md", hints) is None
     hinted = Hints(mapping=hints.mapping, exchange="bybit", symbol="X", period="2024")
-    assert MappedTable().recognise(tmp_path / "a.b.csv.gz", hinted) == Identity("table", "bybit", "", "trades", "X", "2024")
+    assert MappedTable().recognise(tmp_path / "a.b.csv.gz", hinted) == Identity("table", "bybit", "", "trades", "X", "")
     found = MappedTable().recognise(tmp_path / "a.b.csv.gz", hints)
     assert found is not None
-    assert found.period == "a.b"
+    assert found.period == ""  # a file's name says nothing of its time
 
 
 # ---------------------------------------------------------------- examples and real files
@@ -797,7 +808,7 @@ def test_mark_prices(shared_data: Path) -> None:
 def test_trades_of_the_demo(shared_data: Path) -> None:
     frame = real(shared_data, "demo_btc_20230405_csv/usdm_BTCUSDT_trades.csv.gz", "trades_csv")
     assert frame.height == 12935
-    assert frame.row(0) == (1680652700452000, 1680652700452000, 3535186032, 28145.10, 0.002, True, 2)
+    assert frame.row(0) == (1680652700452000, 1680652700452000, 3535186032, None, None, None, 28145.10, 0.002, True, None, 2)
 
 
 def test_minute_bars_and_funding_of_lean(shared_data: Path) -> None:

@@ -29,7 +29,7 @@ def found(lake: Lake, duration: str = "1d", *, start: str = "2024-05-01", end: s
 
 def rows(lake: Lake, duration: str = "1d", **window: str) -> list[tuple[Any, ...]]:
     """start_us, close, known_us, source."""
-    return found(lake, duration, **window).rows()
+    return found(lake, duration, **window).drop("age_us").rows()
 
 
 # --- the grid ---------------------------------------------------------------------------------------------------------------------
@@ -168,7 +168,9 @@ def test_a_candle_across_midnight_takes_the_later_day_s_trade(tmp_path: Path) ->
     grid = candle_grid("2024-05-01 12:00", "2024-05-02 12:00", "11h")
     for name, prints, close in (("both", [early, late], 2.0), ("early", [early], 1.0)):
         lake = lake_of(tmp_path / name, {(USDM, "BTCUSDT"): prints})
-        assert closes(lake, USDM, "BTCUSDT", grid, max_trade_age_us=length).rows() == [(start, close, end, "trades")]
+        told = closes(lake, USDM, "BTCUSDT", grid, max_trade_age_us=length)
+        assert told.drop("age_us").rows() == [(start, close, end, "trades")]
+        assert told["age_us"].to_list() == [end - (late if name == "both" else early)[0]]
 
 
 def test_inverse_contracts_trade_at_prices_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Lakes that the tests of SQL share; each is made once in a process and only read."""
+"""Lakes that the tests of SQL share; each is made once and only read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pointline.lake.store import Lake
 
 # The rows that the specification's page prints: day, contract -> close and spread against spot.
@@ -60,13 +62,14 @@ def december(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 @pytest.fixture(scope="session")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def simulated(built_once: Callable[[str, Callable[[Path], None]], Path]) -> Lake:
     """Two simulated days of a perp and its spot market: trades, 1-minute candles and settled funding."""
-    folder = tmp_path_factory.mktemp("simulated")
-    paths = write_archives(MarketConfig(days=2, perp_trades_per_day=20_000), folder, datasets=("trades", "klines", "fundingRate"))
-    lake = open_lake(folder / "lake", create=True)
-    ingest(lake, paths, sources=all_sources(), hints=Hints())
-    return lake
+
+    def fill(folder: Path) -> None:
+        paths = write_archives(MarketConfig(days=2, perp_trades_per_day=20_000), folder, datasets=("trades", "klines", "fundingRate"))
+        ingest(open_lake(folder / "lake", create=True), paths, sources=all_sources(), hints=Hints())
+
+    return open_lake(built_once("simulated", fill) / "lake")
 
 
 @pytest.fixture(scope="session")

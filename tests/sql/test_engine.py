@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from tests.machine import until
 from tests.sql.markets import add, candles_archives, lake_with, walk
 
 from pointline import sql
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pointline.lake.store import Lake
+    from pointline.sql.engine import Result
 
 MONDAY = to_us("2024-04-29")
 CANDLES = "SELECT count() AS n, sum(volume) AS volume FROM api.ohlcv(candle_duration_in_minutes = {n:UInt32})"
@@ -116,28 +118,61 @@ def test_settings_go_for_one_statement(minutes: Lake, tmp_path: Path) -> None:
         assert engine.run(text, output_format="JSONEachRow").data == b'{"x":1}\n'
 
 
+ENDLESS = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that was started in the background of a shell ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def running(engine: Engine) -> int:
+    counted = engine.run("SELECT count() FROM system.processes WHERE query LIKE 'SELECT sum(sip%'", output_format="TSV")
+    return int(counted.data)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_the_query_and_nothing_else(minutes: Lake) -> None:
-    endless = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
     sql.query("SELECT 1", lake=minutes)
     engine = process._HOLDER._engine
     assert engine is not None
 
-    def running() -> int:
-        counted = engine.run("SELECT count() FROM system.processes WHERE query LIKE 'SELECT sum(sip%'", output_format="TSV")
-        return int(counted.data)
-
     def interrupt() -> None:
-        while not running():
-            pass
+        until(lambda: running(engine))
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     beside = threading.Thread(target=interrupt)
     beside.start()
     with pytest.raises(KeyboardInterrupt):
-        sql.query(endless, lake=minutes)
+        sql.query(ENDLESS, lake=minutes)
     beside.join()
-    assert running() == 0
+    assert running(engine) == 0
     assert sql.query("SELECT 2 AS x", lake=minutes).item() == 2
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_stops_a_query_that_has_not_begun(minutes: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    sql.query("SELECT 1", lake=minutes)
+    engine = process._HOLDER._engine
+    assert engine is not None
+    run_here, interrupted = engine._run_here, threading.Event()
+
+    def late(text: str, *given: Any) -> Result:  # noqa: ANN401 -- what `_run_here` takes
+        if text == ENDLESS:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            interrupted.wait()
+        try:
+            return run_here(text, *given)
+        finally:
+            interrupted.set()
+
+    monkeypatch.setattr(engine, "_run_here", late)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(ENDLESS, output_format="TSV")
+    assert running(engine) == 0
 
 
 # --- other processes --------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ MONDAY = to_us("2024-04-29")
 WEEK_MINUTES = 10_080
 COLUMNS = [
     "start", "end", "exchange", "market", "open", "high", "low", "close", "volume", "count", "duration_minutes",
-    "minutes", "complete", "source", "known_at",
+    "minutes", "complete", "source", "known_at", "close_age_seconds",
 ]  # fmt: skip
 SPOT = ("binance-spot", "BTCUSDT")
 ONE_MARKET = "exchange = 'binance' AND market = 'BTC-USDT'"
@@ -40,13 +40,14 @@ class Expected(NamedTuple):
     """A candle as the loop makes it."""
 
     start_us: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
+    open: Decimal | None
+    high: Decimal | None
+    low: Decimal | None
+    close: Decimal | None
     volume: Decimal
     count: int
     minutes: int
+    age_s: int | None
 
 
 def bucket_of(us: int, minutes: int) -> int:
@@ -57,22 +58,23 @@ def bucket_of(us: int, minutes: int) -> int:
 
 
 def by_loop(candles: Iterable[Candle], minutes: int, piece_minutes: int = 1) -> list[Expected]:
+    """Candles off the grid count for nothing; those without a trade count as time, not as prices."""
     groups: dict[int, list[Candle]] = {}
     for candle in candles:
-        groups.setdefault(bucket_of(candle.start_us, minutes), []).append(candle)
-    return [
-        Expected(
-            start_us,
-            Decimal(rows[0].open),
-            max(Decimal(row.high) for row in rows),
-            min(Decimal(row.low) for row in rows),
-            Decimal(rows[-1].close),
-            sum((Decimal(row.volume) for row in rows), Decimal(0)),
-            sum(row.count for row in rows),
-            len(rows) * piece_minutes,
-        )
-        for start_us, rows in sorted(groups.items())
-    ]
+        if candle.start_us % (piece_minutes * MINUTE_US) == 0:
+            groups.setdefault(bucket_of(candle.start_us, minutes), []).append(candle)
+    found = []
+    for start_us, rows in sorted(groups.items()):
+        traded = [row for row in rows if Decimal(row.volume) != 0 and row.count != 0]
+        prices: tuple[Decimal | None, ...] = (None, None, None, None)
+        age_s = None
+        if traded:
+            high, low = max(Decimal(row.high) for row in traded), min(Decimal(row.low) for row in traded)
+            prices = (Decimal(traded[0].open), high, low, Decimal(traded[-1].close))
+            age_s = (start_us + minutes * MINUTE_US - traded[-1].start_us) // 1_000_000 - piece_minutes * 60
+        volume, count = sum((Decimal(row.volume) for row in rows), Decimal(0)), sum(row.count for row in rows)
+        found.append(Expected(start_us, *prices, volume, count, len(rows) * piece_minutes, age_s))
+    return found
 
 
 def by_sql(lake: Lake, minutes: int, where: str = ONE_MARKET) -> list[dict[str, Any]]:
@@ -81,10 +83,8 @@ def by_sql(lake: Lake, minutes: int, where: str = ONE_MARKET) -> list[dict[str, 
 
 
 def compared(rows: list[dict[str, Any]]) -> list[Expected]:
-    return [
-        Expected(us(row["start"]), row["open"], row["high"], row["low"], row["close"], row["volume"], row["count"], row["minutes"])
-        for row in rows
-    ]
+    names = ("open", "high", "low", "close", "volume", "count", "minutes", "close_age_seconds")
+    return [Expected(us(row["start"]), *(row[name] for name in names)) for row in rows]
 
 
 def us(moment: dt.datetime) -> int:
@@ -111,7 +111,7 @@ def test_the_columns_and_their_types(minutes_lake: Lake) -> None:
     frame = sql.query("SELECT * FROM api.ohlcv(candle_duration_in_minutes = 60) LIMIT 1", lake=minutes_lake)
     price = pl.Decimal(38, 12)
     moment = pl.Datetime("us", "UTC")
-    kinds = [moment, moment, pl.String, pl.String, *[price] * 5, pl.Int64, pl.UInt32, pl.UInt32, pl.Boolean, pl.String, moment]
+    kinds = [moment, moment, pl.String, pl.String, *[price] * 5, pl.Int64, pl.UInt32, pl.UInt32, pl.Boolean, pl.String, moment, pl.Int64]
     assert list(frame.schema.items()) == list(zip(COLUMNS, [k() if isinstance(k, type) else k for k in kinds], strict=True))
 
 
@@ -126,6 +126,29 @@ def test_any_duration_equals_a_plain_loop(minutes_lake: Lake, candles: list[Cand
         assert row["complete"] == (row["minutes"] == minutes)
         assert row["source"] == "candles_1m"
     assert {row["complete"] for row in rows} == ({True} if minutes == 1 else {True, False} if minutes < 900 else {False})
+
+
+@pytest.mark.parametrize("minutes", [60, 120, 180, 1_440])
+@pytest.mark.parametrize("beside", ["alone", "beside days"])
+def test_untraded_candles_and_candles_off_the_grid(tmp_path: Path, minutes: int, beside: str) -> None:
+    """Hours of three days: every third is off the grid by half an hour, some have no volume, some no trade; the third day has neither."""
+    candles = []
+    for n, candle in enumerate(walk(MONDAY, 72, HOUR_US)):
+        quiet = n // 24 == 2 or n % 7 in (3, 4)
+        volume, count = ("0", n % 2) if quiet else (candle.volume, 5)
+        if not quiet or n % 2:
+            candles.append(candle._replace(start_us=candle.start_us + (30 * MINUTE_US if n % 3 == 2 else 0), volume=volume, count=count))
+        else:
+            candles.append(candle._replace(volume="5", count=0))
+    paths = candles_archives(tmp_path, *SPOT, "1h", candles)
+    if beside == "beside days":  # the view is then made of several sources
+        paths += candles_archives(tmp_path, *SPOT, "1d", [Candle(MONDAY + 5 * DAY_US, "1", "1", "1", "1")])
+    rows = [row for row in by_sql(lake_with(tmp_path, paths), minutes) if row["source"] == "candles_1h"]
+    expected = by_loop(candles, minutes, 60)
+    assert compared(rows) == expected
+    assert [row["complete"] for row in rows] == [row.minutes == minutes for row in expected]
+    assert {row.close is None for row in expected} == {True, False}
+    assert any(row.age_s for row in expected) == (minutes > 60)
 
 
 def test_weeks_begin_on_mondays(minutes_lake: Lake) -> None:

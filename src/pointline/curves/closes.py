@@ -2,6 +2,10 @@
 
 A close stands for the end of its candle, so it is only taken from data that reaches there: a candle of exactly the duration; else the
 last of the shorter candles that make it up; else the last trade, if it is young enough. A day whose last minute is missing has no close.
+
+A candle in which nothing was traded has no price, though archives print the last one in it: exchanges go on publishing candles after a
+contract was settled. Where the last candles were not traded, the last traded one before them tells the close, if it is young enough.
+A candle is not traded if its volume or its number of trades is zero; where a table has neither, each counts as traded.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from pointline import schema
 from pointline.clock import DAY_US, MINUTE_US, to_duration_us
 from pointline.errors import ConfigError
 from pointline.lake.rows import decoded
+from pointline.research.amounts import on_book
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +31,7 @@ CLOSES_SCHEMA: dict[str, pl.DataType] = {
     "close": pl.Float64(),
     "known_us": pl.Int64(),
     "source": pl.String(),
+    "age_us": pl.Int64(),
 }
 TRADES = schema.TRADES.name
 MAX_TRADE_AGE_US = MINUTE_US
@@ -65,39 +71,62 @@ def closes(lake: Lake, exchange: str, symbol: str, grid: CandleGrid, *, max_trad
         lake: the lake.
         exchange, symbol: the instrument by its exchange id and the exchange's own symbol.
         grid: the candles.
-        max_trade_age_us: a last trade that is older than this at its candle's end tells no close.
+        max_trade_age_us: a last trade that is older than this at its candle's end tells no close. Of a trade in a shorter candle only that
+            candle's end is known to be later: it tells no close if it ended this long before or longer.
 
     Returns:
-        One row per candle that has a close, in time order: start_us, close, known_us (when it was known, not before the candle's end)
-        and source (``"candles_1d"``, ``"candles_1m"``, …, ``"trades"``).
+        One row per candle of which something tells, in time order: start_us; close, null where nothing was traded shortly before the
+        candle's end; known_us (when that was known, not before the candle's end); source (``"candles_1d"``, ``"candles_1m"``, …,
+        ``"trades"``); and age_us, from the last trade to the candle's end, of shorter candles from the end of the last traded one.
     """
     missing = grid.starts.to_frame()
-    parts = [pl.DataFrame(schema=CLOSES_SCHEMA)]
+    parts, untraded = [pl.DataFrame(schema=CLOSES_SCHEMA)], [pl.DataFrame(schema=CLOSES_SCHEMA)]
     for kind, length_us in close_sources(lake, grid.duration_us).items():
         if missing.is_empty():
             break
         if length_us:
-            rows = _of_candles(lake, kind, exchange, symbol, grid, length_us)
+            rows = _of_candles(lake, kind, exchange, symbol, grid, length_us, max_trade_age_us)
         else:
             rows = _of_trades(lake, exchange, symbol, grid, missing["start_us"], max_trade_age_us)
-        part = missing.join(rows, on="start_us", how="inner").with_columns(source=pl.lit(kind)).select(list(CLOSES_SCHEMA))
-        parts.append(part)
-        missing = missing.join(part, on="start_us", how="anti")
-    return pl.concat(parts).sort("start_us")
+        told = missing.join(rows, on="start_us", how="inner").with_columns(source=pl.lit(kind)).select(list(CLOSES_SCHEMA))
+        parts.append(told.filter(pl.col("close").is_not_null()))
+        untraded.append(told.filter(pl.col("close").is_null()))
+        missing = missing.join(parts[-1], on="start_us", how="anti")
+    without = pl.concat(untraded).join(missing, on="start_us", how="semi").unique("start_us", keep="first", maintain_order=True)
+    return pl.concat([*parts, without]).sort("start_us")
 
 
-def _of_candles(lake: Lake, kind: str, exchange: str, symbol: str, grid: CandleGrid, length_us: int) -> pl.DataFrame:
-    """The closes that the last candle of a table tells of each candle of the grid."""
+def _of_candles(lake: Lake, kind: str, exchange: str, symbol: str, grid: CandleGrid, length_us: int, max_trade_age_us: int) -> pl.DataFrame:
+    """What the last candles of a table tell of each candle of the grid: the last traded one, if those after it are all there."""
     end_us = pl.col("start_us") + length_us
-    on_grid = (pl.col("start_us") % length_us == 0) & (end_us % grid.duration_us == 0)
-    rows = lake.scan(
-        kind, exchange, symbol, grid.start_us, grid.end_us + _LATEST_RECEIPT_US + 1, ["ts_local_us", "start_us", "close"]
-    ).filter(on_grid & (end_us > grid.start_us) & (end_us <= grid.end_us) & pl.col("close").is_not_null())
-    return rows.select(
-        start_us=end_us - grid.duration_us,
-        close=pl.col("close").cast(pl.Float64),
-        known_us=pl.max_horizontal("ts_local_us", end_us),
-    ).collect()
+    before_end_us = -end_us % grid.duration_us
+    inside = (end_us > grid.start_us) & (end_us <= grid.end_us) & (before_end_us <= grid.duration_us - length_us)
+    wanted = (pl.col("start_us") % length_us == 0) & inside & ((before_end_us == 0) | (before_end_us < max_trade_age_us))
+    columns = ["ts_local_us", "start_us", "close", "volume", "trade_count"]
+    rows = lake.scan(kind, exchange, symbol, grid.start_us, grid.end_us + _LATEST_RECEIPT_US + 1, columns).filter(wanted)
+    traded = (pl.col("volume") != 0).fill_null(value=True) & (pl.col("trade_count") != 0).fill_null(value=True)
+    age_us = pl.col("age_us")
+    last_us = age_us.filter("traded").min()
+    return (
+        rows.select(
+            start_us=end_us + before_end_us - grid.duration_us,
+            close=pl.col("close").cast(pl.Float64),
+            known_us=pl.max_horizontal("ts_local_us", end_us + before_end_us),
+            age_us=before_end_us,
+            traded=traded & pl.col("close").is_not_null(),
+        )
+        .group_by("start_us")
+        .agg(
+            close=pl.col("close").filter(pl.col("traded") & (age_us == last_us)).first(),
+            known_us=pl.col("known_us").filter((age_us <= last_us).fill_null(value=True)).max(),
+            reaches=age_us.min() == 0,
+            whole=((age_us < last_us).sum() == last_us // length_us).fill_null(value=True),
+            age_us=last_us,
+        )
+        .filter("reaches", "whole")
+        .select("start_us", "close", "known_us", "age_us")
+        .collect()
+    )
 
 
 def _of_trades(lake: Lake, exchange: str, symbol: str, grid: CandleGrid, missing: pl.Series, max_trade_age_us: int) -> pl.DataFrame:
@@ -109,7 +138,8 @@ def _of_trades(lake: Lake, exchange: str, symbol: str, grid: CandleGrid, missing
     ]
     nothing = pl.DataFrame(schema={"start_us": pl.Int64, "close": pl.Float64, "ts_local_us": pl.Int64})
     last = pl.concat([nothing, *parts]).sort("start_us", "ts_local_us").unique("start_us", keep="last", maintain_order=True)
-    return last.select("start_us", "close", known_us=pl.col("start_us") + grid.duration_us)
+    end_us = pl.col("start_us") + grid.duration_us
+    return last.select("start_us", "close", known_us=end_us, age_us=end_us - pl.col("ts_local_us"))
 
 
 def _files_of_ends(
@@ -128,7 +158,7 @@ def _last_trades(file: PartitionFile, duration_us: int, ends_us: pl.Series, wind
     start_us = time_us - time_us % duration_us
     first, last = int(ends_us.min()) - window_us, int(ends_us.max())  # type: ignore[arg-type]
     rows = (
-        file.scan()
+        on_book(file, ["ts_local_us", "price_int", "price_decimals"])
         .filter((time_us >= first) & (time_us < last) & (time_us % duration_us >= duration_us - window_us))
         .select("ts_local_us", "price_int", "price_decimals", start_us=start_us)
         .collect()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pointline.clock import DAY_US, MINUTE_US, TimeLike, time_text, to_duration_us, to_us
+from pointline.clock import DAY_US, MINUTE_US, DurationLike, TimeLike, check_count, time_text, to_duration_us, to_us
 from pointline.errors import ConfigError
 
 
@@ -36,7 +36,7 @@ class CandleGrid:
         return pl.int_range(self.start_us, self.end_us, self.duration_us, dtype=pl.Int64, eager=True).alias("start_us")
 
 
-def candle_grid(start: TimeLike, end: TimeLike, duration: int | str | dt.timedelta = "1d") -> CandleGrid:
+def candle_grid(start: TimeLike, end: TimeLike, duration: DurationLike = "1d") -> CandleGrid:
     """The whole candles between two times.
 
     Args:
@@ -46,13 +46,14 @@ def candle_grid(start: TimeLike, end: TimeLike, duration: int | str | dt.timedel
         duration: length of a candle in whole minutes. Weeks begin on Thursdays, as 1970-01-01 was one.
 
     Raises:
-        ConfigError: a time or duration cannot be read, the window is empty, or no whole candle fits into it.
+        ConfigError: a time or duration cannot be read, the window is empty, no whole candle fits into it, or more than
+            `pointline.clock.MOST_BARS` do.
     """
     start_us, end_us = to_us(start, name="start"), to_us(end, name="end")
     if _is_bare_date(end):
         end_us += DAY_US
-    length_us = to_duration_us(duration)
-    if length_us <= 0 or length_us % MINUTE_US:
+    length_us = to_duration_us(duration, least_us=0)
+    if not length_us or length_us % MINUTE_US:
         raise ConfigError("a candle lasts whole minutes", value=duration, expected="for example 1m, 15m, 1h, 4h or 1d")
     if end_us <= start_us:
         raise ConfigError(
@@ -68,6 +69,7 @@ def candle_grid(start: TimeLike, end: TimeLike, duration: int | str | dt.timedel
             expected="a longer window or a shorter duration",
             hint="candles are counted from 1970-01-01 00:00 UTC",
         )
+    check_count(first, last, length_us, what="candles")
     return CandleGrid(start_us=first, end_us=last, duration_us=length_us)
 
 

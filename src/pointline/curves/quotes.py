@@ -41,7 +41,9 @@ def quote_rates(quote_asset: str, markets: Iterable[tuple[Listing, pl.DataFrame]
     for rank, (market, rows) in enumerate(markets):
         close = pl.col("close")
         factor = close if market.instrument.base_asset == quote_asset else 1 / close
-        part = rows.select("start_us", quote_rate=factor, rate_market=pl.lit(market.name), rate_known_us="known_us")
+        part = rows.filter(close.is_not_null()).select(
+            "start_us", quote_rate=factor, rate_market=pl.lit(market.name), rate_known_us="known_us"
+        )
         parts.append(part.with_columns(_rank=pl.lit(rank)))
     return pl.concat(parts).sort("start_us", "_rank").unique("start_us", keep="first", maintain_order=True).drop("_rank")
 

@@ -47,6 +47,8 @@ TABLE_SCHEMA: dict[str, pl.DataType] = {
     "price_factor": pl.Float64(),
     "close_source": pl.String(),
     "spot_source": pl.String(),
+    "close_age_us": pl.Int64(),
+    "spot_age_us": pl.Int64(),
 }
 KEY = ("start", "exchange", "market", "reference")
 
@@ -80,7 +82,8 @@ def spread_table(
         `TABLE_SCHEMA`, ordered by start, exchange, market and reference. Prices are in the quote asset, ``spot_close`` is the
         reference's close times ``price_factor`` (1000 for a contract on a thousand coins), ``spread`` = close - spot_close,
         ``spread_pct`` = spread / spot_close x 100. ``known_at`` is when both closes were known, never before the candle's end, and null
-        where one is missing. Annualised rates are made of the converted spread where there is one (``basis_kind``).
+        where one is missing. Annualised rates are made of the converted spread where there is one (``basis_kind``). A source beside a
+        null close says that nothing was traded up to the candle's end; a close has its age (see `closes`).
     """
     read: dict[str, pl.DataFrame] = {}
 
@@ -124,9 +127,15 @@ def _pair(
     candles = _inside(grid.starts.to_frame(), contract, grid)
     factor = one.multiplier / other.multiplier
     return (
-        candles.join(own.rename({"source": "close_source"}), on="start_us", how="left")
+        candles.join(own.rename({"source": "close_source", "age_us": "close_age_us"}), on="start_us", how="left")
         .join(
-            spot.select("start_us", spot_close=pl.col("close") * factor, spot_known_us="known_us", spot_source="source"),
+            spot.select(
+                "start_us",
+                spot_close=pl.col("close") * factor,
+                spot_known_us="known_us",
+                spot_source="source",
+                spot_age_us="age_us",
+            ),
             on="start_us",
             how="left",
         )

@@ -17,6 +17,7 @@ from pointline.features.registry import (
     compute_features,
     feature_table,
     register,
+    unregister,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "forward_labels",
     "label_names",
     "register",
+    "unregister",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
-from pointline.clock import MINUTE_US
+from pointline.clock import MINUTE_US, SECOND_US, DurationField, is_whole
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,14 +39,22 @@ VENUE_COLUMNS: dict[str, pl.DataType] = {
 }
 """What the bars hold for each venue, behind ``perp_`` and ``spot_``."""
 
+HOLE_COLUMNS = ("perp_hole", "spot_hole")
+"""True where trades of the venue are known to be missing between the bar's last known price before it and its end."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureParams:
     """What the features' formulas leave open.
 
+    Durations are given as text (``"5m"``), a timedelta or integer microseconds (`pointline.clock.to_duration_us`), and held in
+    microseconds.
+
     Attributes:
         max_spot_age_us: a spot price older than this at the bar's end gives no basis.
         max_perp_age_us: the same for the perp.
+        max_hole_us: what looks back or forward over a stretch longer than this in which trades are known to be missing is null; a
+            second or more, as shorter ones are not recorded. A minute, the age at which a price counts no more.
         price_factor: how many spot units one perp unit holds (1000 for 1000SHIB). Spot prices are multiplied by it, and spot
             quantities divided by it, before they are compared; what the features frame shows of spot itself stays as traded.
         cross_quote: the two quotes differ and were not converted: the three basis columns carry the prefix ``cross_quote_``.
@@ -58,11 +67,12 @@ class FeatureParams:
         holding_hours: how long `cash_carry_net_bps` collects funding.
 
     Raises:
-        ConfigError: a figure is out of its range.
+        ConfigError: a figure is out of its range, or cannot be read as a duration.
     """
 
-    max_spot_age_us: int = MINUTE_US
-    max_perp_age_us: int = MINUTE_US
+    max_spot_age_us: DurationField = DurationField(MINUTE_US)  # noqa: RUF009 - it holds no value
+    max_perp_age_us: DurationField = DurationField(MINUTE_US)  # noqa: RUF009
+    max_hole_us: DurationField = DurationField(MINUTE_US, least_us=SECOND_US)  # noqa: RUF009
     price_factor: float = 1.0
     cross_quote: bool = False
     smooth_bars: int = 5
@@ -74,11 +84,13 @@ class FeatureParams:
     holding_hours: float = 8.0
 
     def __post_init__(self) -> None:
+        for name, fewest in {"smooth_bars": 1, "z_bars": 2}.items():
+            value = getattr(self, name)
+            if not (is_whole(value) and value >= fewest):
+                expected = f"a whole number, {fewest} or more"
+                raise ConfigError(f"{name} is no number of bars", where="FeatureParams", value=value, expected=expected)
+            object.__setattr__(self, name, int(value))
         least: dict[str, float] = {
-            "max_spot_age_us": 1,
-            "max_perp_age_us": 1,
-            "smooth_bars": 1,
-            "z_bars": 2,
             "total_cost_bps": 0,
             "four_fill_cost_bps": 0,
             "borrow_bps_per_day": 0,
@@ -95,7 +107,7 @@ class FeatureParams:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 Builder: TypeAlias = "Callable[[FeatureParams], pl.Expr]"
@@ -113,9 +125,13 @@ class Feature:
         inputs: columns of the bars, or features, that the formula reads.
         build: the expression, given the parameters. Not-a-number and infinity become null afterwards.
         window: bars that a value depends on, its own included and those of its inputs counted; a number or a function of the parameters.
+            A value is null where there are not so many bars, or a hole lies between two of them.
         source: who defined it.
         published_ic: information coefficient printed by the source, not reproduced here.
         dtype: type of the column.
+
+    Raises:
+        ConfigError: the window is no whole number above zero.
     """
 
     name: str
@@ -128,12 +144,30 @@ class Feature:
     published_ic: float | None = None
     dtype: pl.DataType = field(default_factory=pl.Float64)
 
+    def reads(self, params: FeatureParams) -> tuple[str, ...]:
+        """Its inputs, and what else its expression turns out to read."""
+        return tuple(dict.fromkeys((*self.inputs, *self.expression(params).meta.root_names())))
+
+    def __post_init__(self) -> None:
+        if not callable(self.window):
+            self._checked(self.window)
+
     def bars_needed(self, params: FeatureParams) -> int:
-        """Bars that one value depends on."""
-        return self.window if isinstance(self.window, int) else self.window(params)
+        """Bars that one value depends on.
+
+        Raises:
+            ConfigError: the window, a function of the parameters, gives no whole number above zero.
+        """
+        return self._checked(self.window(params) if callable(self.window) else self.window)
+
+    def _checked(self, bars: int) -> int:
+        if not (is_whole(bars) and bars > 0):
+            expected = "a whole number of bars, 1 or more, its own included"
+            raise ConfigError(f"the window of the feature {self.name} is no number of bars", value=bars, expected=expected)
+        return int(bars)
 
     def expression(self, params: FeatureParams) -> pl.Expr:
-        """The column, named and typed."""
+        """The column, named and typed; nothing in it heeds holes yet (see `pointline.features.stretches.within`)."""
         return self.build(params).cast(self.dtype).alias(self.name)
 
 

@@ -57,10 +57,10 @@ FUNDING_FEATURES = (
     ),
     from_bars("funding_settled", "last payment known before bucket_end", "fraction per interval"),
     from_bars("funding_age_us", "bucket_end - time at which funding_close became known", "us", dtype=pl.Int64()),
-    from_bars("seconds_to_funding", "time from bucket_end to the next settlement, 0 at the settlement", "s"),
+    from_bars("seconds_to_funding", "time from bucket_end to the next settlement, 0 at the settlement; null for a dated future", "s"),
     Feature(
         name="funding_step",
-        formula="funding_close - funding_open, the change inside the bar; both of one kind (funding_source)",
+        formula="funding_close - funding_open, the change inside the bar; null unless both are of one kind (funding_source) and interval",
         unit="fraction per interval",
         inputs=("funding_close", "funding_open"),
         build=lambda _: pl.col("funding_close") - pl.col("funding_open"),
@@ -88,7 +88,9 @@ FUNDING_FEATURES = (
         build=lambda _: pl.col("funding_close") - pl.col("predicted_funding_close"),
         source=GUIDE,
     ),
-    from_bars("oi_close", "open interest as-of bucket_end; oi_source says from which feed", "as the venue counts", source=GUIDE),
+    from_bars(
+        "oi_close", "open interest as-of bucket_end; oi_source says from which feed", "base (contracts of inverse contracts)", source=GUIDE
+    ),
     Feature(
         name="funding_basis_divergence",
         formula="funding_8h - basis_bps / 10^4 / 3; the guide's equilibrium, which no venue's rule has (see funding_fair_divergence)",

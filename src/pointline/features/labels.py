@@ -1,6 +1,7 @@
 """Labels: what happened after the end of a bar. They are never features and never stand in the features frame.
 
-A label starts at ``bucket_end``, when the bar becomes known, with the closes known then. It is null where its window leaves the data.
+A label starts at ``bucket_end``, when the bar becomes known, with the closes known then. It is null where its window leaves the data or
+reaches over a hole (`pointline.features.stretches`).
 The data end with the last bar, or with the one before it where the last is not ``complete``: such a bar may have been cut off in the
 middle, so nothing vouches for its end. Bars closed by the turn of the day are incomplete too, but bars follow them, so they count.
 """
@@ -11,34 +12,42 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from pointline.clock import DurationLike, duration_text, is_whole, to_duration_us
 from pointline.errors import ConfigError
 from pointline.features.basis import basis_expr
 from pointline.features.feature import FeatureParams, ratio
+from pointline.features.stretches import stretch_numbers, stretch_of, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _DEFAULTS = FeatureParams()
-_UNITS = {"d": DAY_US, "h": HOUR_US, "m": MINUTE_US, "s": SECOND_US, "ms": 1_000, "us": 1}
 _NEEDED = ("bucket_start", "bucket_end", "complete", "perp_close", "spot_close", "perp_age_us", "spot_age_us")
-_VALUES = ("perp_close", "spot_close", "basis")
+_VALUES = {
+    "perp_close": stretch_of(["perp_close"]),
+    "spot_close": stretch_of(["spot_close"]),
+    "basis": stretch_of(["perp_close", "spot_close"]),
+}
 
 
-def label_names(horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[int] = ()) -> list[str]:
+def label_names(horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[DurationLike] = ()) -> list[str]:
     """The columns of `forward_labels` beside ``bucket_end``, horizon by horizon: perp return, spot return, change of basis.
 
-    >>> label_names((1,), (60_000_000,))[::3]
+    Raises:
+        ConfigError: a horizon is not a positive whole number or a duration, or is given twice.
+
+    >>> label_names((1,), ("60s",))[::3]
     ['perp_forward_ret_1bar', 'perp_forward_ret_1m']
     """
-    horizons = [*(f"{bars}bar" for bars in horizons_bars), *(_duration(us) for us in horizons_us)]
+    counts, lengths_us = _horizons(horizons_bars, horizons_us)
+    horizons = [*(f"{bars}bar" for bars in counts), *map(duration_text, lengths_us)]
     return [name for horizon in horizons for name in _names(horizon)]
 
 
 def forward_labels(
     bars: pl.DataFrame,
     horizons_bars: Sequence[int] = (1, 5, 10),
-    horizons_us: Sequence[int] = (),
+    horizons_us: Sequence[DurationLike] = (),
     *,
     params: FeatureParams = _DEFAULTS,
 ) -> pl.DataFrame:
@@ -47,9 +56,10 @@ def forward_labels(
     Args:
         bars: one row per bar, sorted by ``bucket_start``.
         horizons_bars: horizons counted in rows of the frame: close(k + h) / close(k) - 1 and basis(k + h) - basis(k) in bps.
-        horizons_us: horizons by the clock, in microseconds. The value at ``bucket_end + horizon`` is that of the last bar that has
-            ended by then, so it comes from trades strictly before it. A horizon shorter than the next bar finds the same close and
-            gives 0: choose horizons of several bars. Null where that instant lies behind the data or between two bars that do not touch.
+        horizons_us: horizons by the clock: ``"10m"``, a timedelta or integer microseconds. The value at ``bucket_end + horizon`` is that
+            of the last bar that has ended by then, so it comes from trades strictly before it. A horizon shorter than the next bar finds
+            the same close and gives 0: choose horizons of several bars. Null where that instant lies behind the data, between two bars
+            that do not touch or inside a bar with a hole, and where a hole lies in between.
         params: age limits and price factor of the basis; the basis is null where ``basis_bps`` is.
 
     Returns:
@@ -57,42 +67,54 @@ def forward_labels(
         ``basis_forward_change_…_bps``. Closes are as-of: a quiet venue returns 0, see its ``…_age_us``.
 
     Raises:
-        ConfigError: a column is missing, the bars are out of order, or a horizon is not a positive whole number or is given twice.
+        ConfigError: a column is missing, the bars are out of order, or a horizon is not a positive whole number or a duration, or is given
+            twice.
     """
-    _check(bars, horizons_bars, horizons_us)
+    _check(bars)
+    counts, lengths_us = _horizons(horizons_bars, horizons_us)
     last = pl.int_range(pl.len()) == pl.len() - 1
     trusted = ~(last & ~pl.col("complete"))
-    known = bars.select(
+    known = bars.with_columns(stretch_numbers(bars.columns)).select(
         "bucket_start",
         "bucket_end",
         *(pl.when(trusted).then(name).alias(name) for name in ("perp_close", "spot_close")),
         pl.when(trusted).then(basis_expr(params)).alias("basis"),
         trusted.alias("trusted"),
+        *sorted(set(_VALUES.values())),
     )
     columns = [known["bucket_end"]]
-    for count in horizons_bars:
-        later = known.select(pl.col(name).shift(-count) for name in _VALUES)
+    for count in counts:
+        later = known.select(within(pl.col(name).shift(-count), stretch, -count).alias(name) for name, stretch in _VALUES.items())
         columns += _changes(known, later, f"{count}bar")
-    for horizon in horizons_us:
-        columns += _changes(known, _values_at(known, horizon), _duration(horizon))
+    for length_us in lengths_us:
+        columns += _changes(known, _values_at(known, length_us), duration_text(length_us))
     return pl.DataFrame(columns)
 
 
 def _values_at(known: pl.DataFrame, horizon_us: int) -> pl.DataFrame:
-    """The values of the last trusted bar that has ended at ``bucket_end + horizon_us``; null where no bar covers that instant."""
+    """The values of the last trusted bar that has ended at ``bucket_end + horizon_us``; null where no bar covers that instant.
+
+    Where the instant lies inside a bar with a hole, nobody knows on which side of it.
+    """
+    numbers = sorted(set(_VALUES.values()))
+    goes_on = (pl.col("bucket_start").shift(-1) == pl.col("bucket_end")).fill_null(value=False)
+    same_next = {
+        name: (goes_on & (pl.col(stretch).shift(-1) == pl.col(stretch))).alias(f"{name}_goes_on") for name, stretch in _VALUES.items()
+    }
     ended = known.filter("trusted").select(
-        pl.col("bucket_end").alias("ended_us"),
-        *_VALUES,
-        (pl.col("bucket_start").shift(-1) == pl.col("bucket_end")).fill_null(value=False).alias("goes_on"),
+        pl.col("bucket_end").alias("ended_us"), *_VALUES, *same_next.values(), *(pl.col(name).alias(f"then{name}") for name in numbers)
     )
-    wanted = known.select((pl.col("bucket_end") + horizon_us).alias("at_us"))
+    wanted = known.select((pl.col("bucket_end") + horizon_us).alias("at_us"), *numbers)
     found = wanted.join_asof(ended, left_on="at_us", right_on="ended_us", strategy="backward", coalesce=False)
-    inside = (pl.col("at_us") == pl.col("ended_us")) | pl.col("goes_on")
-    return found.select(pl.when(inside).then(name).alias(name) for name in _VALUES)
+    at_end = pl.col("at_us") == pl.col("ended_us")
+    return found.select(
+        pl.when((at_end | pl.col(f"{name}_goes_on")) & (pl.col(stretch) == pl.col(f"then{stretch}"))).then(name).alias(name)
+        for name, stretch in _VALUES.items()
+    )
 
 
 def _changes(known: pl.DataFrame, later: pl.DataFrame, horizon: str) -> list[pl.Series]:
-    both = known.select(_VALUES).hstack(later.select(pl.all().name.prefix("later_")))
+    both = known.select(*_VALUES).hstack(later.select(pl.all().name.prefix("later_")))
     perp, spot, basis = _names(horizon)
     changes = both.select(
         (ratio(pl.col("later_perp_close"), pl.col("perp_close")) - 1).alias(perp),
@@ -106,23 +128,25 @@ def _names(horizon: str) -> tuple[str, str, str]:
     return f"perp_forward_ret_{horizon}", f"spot_forward_ret_{horizon}", f"basis_forward_change_{horizon}_bps"
 
 
-def _duration(us: int) -> str:
-    unit, size = next((unit, size) for unit, size in _UNITS.items() if us % size == 0)
-    return f"{us // size}{unit}"
+def _horizons(horizons_bars: Sequence[int], horizons_us: Sequence[DurationLike]) -> tuple[list[int], list[int]]:
+    """The horizons as whole numbers of bars and microseconds."""
+    whole = all(is_whole(count) and count > 0 for count in horizons_bars)
+    lengths_us = [to_duration_us(length, name="horizons_us") for length in horizons_us]
+    given = {"horizons_bars": horizons_bars, "horizons_us": lengths_us}
+    for name, horizons in given.items():
+        if len(set(horizons)) != len(horizons) or (name == "horizons_bars" and not whole):
+            raise ConfigError(
+                f"{name} cannot be used",
+                where="forward_labels",
+                value=list(horizons),
+                expected="distinct whole numbers above zero" if name == "horizons_bars" else "distinct durations",
+            )
+    return [int(count) for count in horizons_bars], lengths_us
 
 
-def _check(bars: pl.DataFrame, horizons_bars: Sequence[int], horizons_us: Sequence[int]) -> None:
+def _check(bars: pl.DataFrame) -> None:
     missing = [name for name in _NEEDED if name not in bars.columns]
     if missing:
         raise ConfigError("the bars lack columns that labels read", where="forward_labels, bars", value=missing)
     if not bars["bucket_start"].is_sorted():
         raise ConfigError("the bars are not in order of bucket_start", where="forward_labels, bars", hint="sort them by bucket_start first")
-    for name, horizons in (("horizons_bars", horizons_bars), ("horizons_us", horizons_us)):
-        whole = all(type(horizon) is int and horizon > 0 for horizon in horizons)
-        if not whole or len(set(horizons)) != len(horizons):
-            raise ConfigError(
-                f"{name} cannot be used",
-                where="forward_labels",
-                value=list(horizons),
-                expected="distinct whole numbers above zero",
-            )

@@ -6,6 +6,7 @@ known at ``bucket_end``; labels live in a frame of their own (`pointline.feature
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,16 @@ import polars as pl
 from pointline.errors import ConfigError, nearest
 from pointline.features.basis import BASIS_FEATURES, BASIS_LEVELS
 from pointline.features.carry import CARRY_FEATURES
-from pointline.features.feature import KEY_COLUMNS, VENUE_COLUMNS, Feature, FeatureParams
+from pointline.features.feature import HOLE_COLUMNS, KEY_COLUMNS, VENUE_COLUMNS, Feature, FeatureParams
 from pointline.features.flow import FLOW_FEATURES
 from pointline.features.funding import FAIR_SOURCE, FUNDING_FEATURES, fair_source
+from pointline.features.own import add_own, check_own
+from pointline.features.stretches import are_whole, stretch_numbers, stretch_of, within
 from pointline.features.venue import VENUE_FEATURES
 from pointline.research.state import STATE_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _FAMILIES = (VENUE_FEATURES, BASIS_FEATURES, FUNDING_FEATURES, FLOW_FEATURES, CARRY_FEATURES)
 _BY_NAME: dict[str, Feature] = {feature.name: feature for family in _FAMILIES for feature in family}
@@ -39,35 +42,80 @@ CROSS_QUOTE_PREFIX = "cross_quote_"
 NEEDS_LIKE_QUOTES = (*(feature.name for feature in CARRY_FEATURES), "funding_basis_divergence")
 """Features that set the basis against funding or costs: null where the basis holds the rate between two quotes."""
 
-_BAR_COLUMNS = frozenset((*KEY_COLUMNS, *(f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_COLUMNS), *STATE_COLUMNS))
+_VENUE_NAMES = tuple(f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_COLUMNS)
+_BAR_COLUMNS = frozenset((*KEY_COLUMNS, *_VENUE_NAMES, *HOLE_COLUMNS, *STATE_COLUMNS))
 _DEFAULTS = FeatureParams()
 
 
 def register(feature: Feature, *, replace: bool = False) -> Feature:
     """Add a feature to `FEATURES`; it is computed from then on in this process.
 
+    No bars are at hand here: whether its window is as long as it says and whether it knows the future is checked on the bars of each
+    `compute_features` (see `pointline.features.own`).
+
     Args:
         feature: its inputs are columns of the bars or features that are registered already.
-        replace: take the place of a feature that was registered under this name; a built-in one stays.
+        replace: take the place of a feature that was registered under this name; a built-in one stays. Features that read it read
+            the new one.
 
     Returns:
         The feature.
 
     Raises:
-        ConfigError: the name is taken, or an input is neither a column of the bars nor a feature.
+        ConfigError: the name is taken, or an input is neither a column of the bars nor a feature, or reads this feature itself.
     """
-    earlier = list(_BY_NAME)
-    if replace and feature.name in _BY_NAME and feature.name not in BUILT_IN:
-        earlier = earlier[: earlier.index(feature.name)]
-    else:
-        _check_name(feature, {*_BAR_COLUMNS, *_BY_NAME})
-    _check_inputs(feature, {*_BAR_COLUMNS, *earlier})
-    _BY_NAME[feature.name] = feature
+    kept = dict(_BY_NAME)
+    if not (replace and feature.name in kept and feature.name not in BUILT_IN):
+        _check_name(feature, {*_BAR_COLUMNS, *kept})
+    readers = _readers(feature.name)
+    _check_inputs(feature, {*_BAR_COLUMNS, *kept} - {feature.name, *readers})
+    later = list(kept)[list(kept).index(feature.name) :] if feature.name in kept else []
+    if set(feature.inputs).isdisjoint(later):
+        _BY_NAME[feature.name] = feature
+        return feature
+    for name in (feature.name, *readers):  # they move behind what the new one reads
+        del _BY_NAME[name]
+    _BY_NAME.update({feature.name: feature, **{name: kept[name] for name in readers}})
     return feature
+
+
+def unregister(name: str) -> Feature:
+    """Take a feature that was registered out of `FEATURES`.
+
+    Args:
+        name: of the feature.
+
+    Returns:
+        The feature.
+
+    Raises:
+        ConfigError: there is no such feature, it is built in, or another one reads it.
+    """
+    if name not in _BY_NAME:
+        own = [known for known in _BY_NAME if known not in BUILT_IN]
+        raise ConfigError("there is no such feature", where="features", value=name, expected=f"one of yours: {nearest(name, own).lower()}")
+    if name in BUILT_IN:
+        raise ConfigError("a built-in feature stays", where="features", value=name, expected="a name that was given to register")
+    readers = _readers(name)
+    if readers:
+        raise ConfigError("other features read this one", where="features", value=name, hint=f"unregister {', '.join(readers)} first")
+    return _BY_NAME.pop(name)
+
+
+def _readers(name: str) -> list[str]:
+    """The features that read another, or one that does, in the registry's order."""
+    found: list[str] = []
+    for feature in _BY_NAME.values():
+        if not {name, *found}.isdisjoint(feature.inputs) and feature.name != name:
+            found.append(feature.name)
+    return found
 
 
 def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extra: Sequence[Feature] = ()) -> pl.DataFrame:
     """All features of `FEATURES`, and those of `extra`, beside the bars.
+
+    A value is null where its window does not hold so many bars or has a hole in it (see `pointline.features.stretches`). The values of
+    registered and extra features are computed a second time at some bars, from their windows alone, and must be the same.
 
     Args:
         bars: one row per bar of one spine, sorted by ``bucket_start``, after `pointline.research.state.attach_state`.
@@ -82,23 +130,61 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
 
     Raises:
         ConfigError: a column is missing, the bars are out of order or of several spines, or a feature of `extra` has a taken name or an
-            unknown input.
+            unknown input; or a registered or extra feature fails, looks ahead, or depends on more bars than its window says.
     """
     features = _with_extra(extra, bars.columns)
     _check_bars(bars, features)
-    query = pl.DataFrame(bars.get_columns()).lazy()  # constant columns as real ones: dividing by a constant rounds differently
-    for level in _levels(features):
-        query = query.with_columns(feature.expression(params) for feature in level)
-        query = query.with_columns(pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64)
-    query = query.with_columns(fair_source(params))
-    if params.cross_quote:
-        query = query.with_columns(pl.lit(None, dtype=features[name].dtype).alias(name) for name in NEEDS_LIKE_QUOTES if name in features)
+    real = pl.DataFrame(bars.get_columns())  # constant columns as real ones: dividing by a constant rounds differently
+    own = {name: feature for name, feature in features.items() if name not in BUILT_IN}
+    table = _compute_built_in(real, params, {name: features[name] for name in features if name in BUILT_IN}, numbered=bool(own))
+    for feature in own.values():
+        table = add_own(table, feature, params, partial(_origins, params, features))
+    for feature in own.values():
+        check_own(table, feature, params, lambda first, rows, names: _on_some(real.slice(first, rows), params, features, names))
     computed = {*features, FAIR_SOURCE, *(CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS)}
     kept = [name for name in bars.columns if name not in computed]
-    table = query.select(*kept, *features, FAIR_SOURCE)
+    table = table.select(*kept, *features, FAIR_SOURCE)
+    return table.rename({name: CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS}) if params.cross_quote else table
+
+
+def _compute_built_in(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature], *, numbered: bool) -> pl.DataFrame:
+    """The bars with built-in features beside them and, where features of one's own follow, the numbers of their stretches."""
+    whole, query = are_whole(bars), bars.lazy()
+    if numbered or not whole:
+        query = query.with_columns(stretch_numbers(bars.columns))
+    for level in _levels(features):
+        columns = [feature.expression(params) for feature in level]
+        if not whole:
+            columns = [within(c, _STRETCHES[f.name], f.bars_needed(params)).alias(f.name) for c, f in zip(columns, level, strict=True)]
+        query = query.with_columns(columns)
+        query = query.with_columns(pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64)
+    if "funding_fair" in features:
+        query = query.with_columns(fair_source(params))
     if params.cross_quote:
-        table = table.rename({name: CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS})
-    return table.collect()
+        query = query.with_columns(pl.lit(None, dtype=features[name].dtype).alias(name) for name in NEEDS_LIKE_QUOTES if name in features)
+    return query.collect()
+
+
+def _origins(params: FeatureParams, features: Mapping[str, Feature], feature: Feature) -> set[str]:
+    """The columns of the bars that a feature comes from; one's own may read more than it says."""
+    found: set[str] = set()
+    for name in feature.inputs if feature.name in BUILT_IN else feature.reads(params):
+        found |= _origins(params, features, features[name]) if name in features and name != feature.name else {name}
+    return found
+
+
+def _on_some(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature], wanted: Iterable[str]) -> pl.DataFrame:
+    """Some bars with the wanted features, and what those read, computed from these bars alone."""
+    names = set(wanted)
+    for name in reversed(list(features)):
+        if name in names:
+            names.update(features[name].reads(params))
+    needed = {name: feature for name, feature in features.items() if name in names}
+    table = _compute_built_in(bars, params, {name: needed[name] for name in needed if name in BUILT_IN}, numbered=True)
+    for name, feature in needed.items():
+        if name not in BUILT_IN:
+            table = add_own(table, feature, params, partial(_origins, params, features))
+    return table
 
 
 def feature_table() -> pl.DataFrame:
@@ -174,7 +260,11 @@ def _levels(features: Mapping[str, Feature]) -> list[list[Feature]]:
     level: dict[str, int] = {}
     for feature in features.values():
         level[feature.name] = 1 + max((level[name] for name in feature.inputs if name in level), default=-1)
-    rounds: list[list[Feature]] = [[] for _ in range(1 + max(level.values()))]
+    rounds: list[list[Feature]] = [[] for _ in range(1 + max(level.values(), default=-1))]
     for feature in features.values():
         rounds[level[feature.name]].append(feature)
     return rounds
+
+
+_STRETCHES = {name: stretch_of(_origins(_DEFAULTS, _BY_NAME, feature)) for name, feature in _BY_NAME.items()}
+"""The stretch in which each built-in feature looks back."""

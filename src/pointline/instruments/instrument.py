@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 import polars as pl
@@ -74,7 +75,7 @@ class Observation:
     settle_asset: str | None
     asset_type: AssetType
     contract_type: ContractType | None
-    contract_size: float
+    contract_size: float | None
     price_increment: float | None = None
     qty_increment: float | None = None
     expiry_us: int | None = None
@@ -94,7 +95,8 @@ class Instrument:
         base_asset, quote_asset, settle_asset: as the exchange names them; spot settles in nothing (None).
         asset_type: ``"spot"``, ``"perpetual"`` or ``"future"``.
         contract_type: ``"linear"``, ``"inverse"`` or None for spot.
-        contract_size: inverse: quote units per contract; otherwise base units per unit of quantity (1 on most venues).
+        contract_size: inverse: quote units per contract; linear: base units per contract (1 where the exchange counts base units);
+            None where it is not known, see `size`.
         multiplier: units of `underlying_asset` per unit of `base_asset`, 1000 for 1000SHIB.
         underlying_asset: the asset itself, SHIB for 1000SHIB.
         price_increment, qty_increment: smallest steps, None where unknown.
@@ -114,7 +116,7 @@ class Instrument:
     settle_asset: str | None
     asset_type: AssetType
     contract_type: ContractType | None
-    contract_size: float
+    contract_size: float | None
     multiplier: int
     underlying_asset: str
     price_increment: float | None
@@ -129,6 +131,28 @@ class Instrument:
     def name(self) -> str:
         """The instrument as users write it, e.g. ``binance-futures:BTCUSDT``."""
         return f"{self.exchange}:{self.exchange_symbol}"
+
+    @property
+    def size(self) -> Decimal:
+        """What one unit of the exchange's quantity is: quote units of an inverse contract, else base units (1 for spot).
+
+        Raises:
+            ConfigError: the contract's size is not known.
+        """
+        if self.contract_type is None:
+            return Decimal(1)
+        if self.contract_size is None:
+            raise ConfigError(
+                f"the contract size of this {self.contract_type} contract is unknown",
+                value=self.name,
+                hint="ingest the exchange's exchangeInfo JSON, or state the instrument in a venue file or in the mapping",
+            )
+        return Decimal(str(self.contract_size))
+
+    @property
+    def counts_contracts(self) -> bool:
+        """Whether the exchange's quantities are contracts and not base units; raises as `size`."""
+        return self.contract_type == "inverse" or self.size != 1
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Instrument:
@@ -145,20 +169,21 @@ def symbol_id_of(exchange: str, exchange_symbol: str, valid_from_us: int) -> int
 def funding_payment(instrument: Instrument, qty: Amount, rate: Amount, mark: Amount) -> Amount:
     """What the holder of `qty` pays at a settlement; negative = receives.
 
-    Linear: cash in the quote asset = qty · contract_size · mark · rate.
+    Linear: cash in the quote asset = contracts · contract_size · mark · rate.
     Inverse: coin in the base asset = contracts · contract_size / mark · rate.
 
     Args:
         instrument: a perpetual.
-        qty: position, positive = long; base units (linear) or contracts (inverse).
+        qty: position as the exchange counts it, positive = long; contracts, which are base units where the contract size is 1.
         rate: the settled rate as a fraction of the notional, for the interval that ended.
         mark: mark price at the settlement, quote per base.
 
     Raises:
-        ConfigError: the instrument pays no funding.
+        ConfigError: the instrument pays no funding, or its contract size is not known.
     """
     if instrument.asset_type != "perpetual":
         raise ConfigError(f"{instrument.name} pays no funding", value=instrument.asset_type, expected="a perpetual")
+    size = float(instrument.size)
     if instrument.contract_type == "inverse":
-        return qty * instrument.contract_size / mark * rate
-    return qty * instrument.contract_size * mark * rate
+        return qty * size / mark * rate
+    return qty * size * mark * rate

@@ -1,7 +1,8 @@
 """The loops that are compiled: where bars close, and what each bar sums to. Every one has a plain oracle in ``tests/oracle.py``.
 
 All amounts are int64. Sums of price x quantity and of squares are kept as two limbs ``high * 2**62 + low``, so they are exact and
-do not depend on how the rows were cut into batches, days or finer bars. The realised variance is a sum of such integers too: each
+do not depend on how the rows were cut into batches, days or finer bars. The base amounts of inverse contracts are such limbs too, of which
+the loops add up the high ones. The realised variance is a sum of such integers too: each
 squared return counts 2**-100. A batch may end anywhere, even between two trades of one timestamp: what is still open waits in the
 state arrays.
 """
@@ -32,6 +33,7 @@ QTY, BUY, QUOTE_HIGH, QUOTE_LOW = (BAR_INTS.index(name) for name in ("qty", "buy
 DEV, SQUARE_HIGH, SQUARE_LOW = (BAR_INTS.index(name) for name in ("deviation", "square_high", "square_low"))
 LAST_US, BEFORE, TIMES = (BAR_INTS.index(name) for name in ("last_us", "price_before", "distinct_times"))
 FIRST, RETURN_HIGH, RETURN_LOW = (BAR_INTS.index(name) for name in ("first_time_price", "return_square_high", "return_square_low"))
+QTY_FRACTION, BUY_FRACTION, UNKNOWN = (BAR_INTS.index(name) for name in ("qty_fraction", "buy_fraction", "unknown_sides"))
 
 _RETURN_SCALE = 2.0**100
 _PIECE = SCRATCH_ROWS - 1  # rows whose columns stay in the fastest cache while they are walked several times
@@ -360,7 +362,7 @@ def add_rows(ts, price, qty, side, notional, ends, row, ints, last_prices):  # t
 
     Args:
         ts, price, qty: int64 rows, all prices and quantities > 0.
-        side: int8, 1 = the seller was the taker.
+        side: int8, 1 = the seller was the taker, or not known who was.
         notional: int64 quote amounts, or empty where the quote amount is price x qty.
         ends: ``bucket_end`` of bars from the first on.
         row: the bar that is open; all earlier ones are complete.
@@ -416,7 +418,9 @@ def _merge(ints, row, more, k):  # type: ignore[no-untyped-def]
     _add_limbs(ints, row, RETURN_HIGH, RETURN_LOW, more[k, RETURN_HIGH], more[k, RETURN_LOW])
     _add_square(ints, row, _squared_log_ratio(np.float64(more[k, FIRST]), np.float64(ints[row, CLOSE])))
     ints[row, DEV] += more[k, DEV] + count * shift
-    for column in (COUNT, QTY, BUY, TIMES):
+    _add_limbs(ints, row, QTY, QTY_FRACTION, more[k, QTY], more[k, QTY_FRACTION])
+    _add_limbs(ints, row, BUY, BUY_FRACTION, more[k, BUY], more[k, BUY_FRACTION])
+    for column in (COUNT, TIMES, UNKNOWN):
         ints[row, column] += more[k, column]
     ints[row, HIGH] = max(ints[row, HIGH], more[k, HIGH])
     ints[row, LOW] = min(ints[row, LOW], more[k, LOW])

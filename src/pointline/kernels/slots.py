@@ -23,7 +23,11 @@ BAR_INTS = (
     "first_time_price",
     "return_square_high",
     "return_square_low",
+    "qty_fraction",
+    "buy_fraction",
+    "unknown_sides",
 )
+"""Columns of a bar's accumulator. The last three are filled outside the loops, by `pointline.research.spines.rare_sums`."""
 
 SCRATCH_ROWS = 1_025
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,6 +11,7 @@ from pointline import schema
 from pointline.clock import DAY_US, date_text, next_month, to_us
 from pointline.errors import RegistryError
 from pointline.instruments import Instrument, pair_spot
+from pointline.lake.coverage import Covered, cover, part_days
 from pointline.lake.manifest import Manifest, read_quarantine
 from pointline.lake.paths import read_slot
 
@@ -26,28 +27,92 @@ COVERAGE_SCHEMA: dict[str, pl.DataType] = {
     "partitions": pl.Int64(),
     "missing_partitions": pl.Int64(),
     "rows": pl.Int64(),
+    "covered_share": pl.Float64(),
+    "missing_us": pl.Int64(),
+    "missing_ids": pl.Int64(),
+    "missing_candles": pl.Int64(),
+    "missing_stamps": pl.Int64(),
+    "off_grid": pl.Int64(),
+    "flagged": pl.Int64(),
+    "superseded": pl.Int64(),
 }
 
 
+@dataclass(frozen=True)
+class Held:
+    """A table of one instrument.
+
+    Attributes:
+        row: `COVERAGE_SCHEMA`.
+        gaps: dates of the partitions that are missing between the first and the last.
+        days: 00:00 UTC of the days that are present, of a table of daily partitions.
+        covered: what of the time it covers.
+    """
+
+    row: dict[str, Any]
+    gaps: list[str]
+    days: list[int]
+    covered: Covered
+
+
 def coverage(lake: Lake, exchange: str | None = None, symbol: str | None = None) -> pl.DataFrame:
-    """One row per table and instrument: first and last date, partitions (days or months) present and missing between them, rows."""
-    rows = []
-    for kind in lake.kinds():
-        for (found_exchange, found_symbol), part in _instruments(lake, kind, exchange, symbol):
-            dates = part["date"].sort().to_list()
-            missing = len(gaps(dates, monthly=schema.table(kind).monthly))
-            first, last = _date_span(lake, kind, found_exchange, found_symbol, dates)
-            rows.append((kind, found_exchange, found_symbol, first, last, len(dates), missing, part["num_records"].sum()))
-    return pl.DataFrame(rows, schema=COVERAGE_SCHEMA, orient="row")
+    """What the lake holds and what is missing, a row per table and instrument.
+
+    Returns:
+        kind, exchange, symbol; first_date and last_date with rows (of candles: on which the first and the last start); partitions (days
+        or months) present and missing between them, where ids do not tell that nothing was traded; rows; covered_share and missing_us of
+        the time in which rows are expected; missing_ids of trades; missing_candles; missing_stamps (settlements of funding, stamps of open
+        interest); off_grid (candles that start at no multiple of their length, which SQL and spreads pass over); flagged (off-book
+        prints); superseded (rows that another feed serves at present). `pointline.lake.coverage` says what counts as missing.
+    """
+    return pl.DataFrame([one.row for one in held(lake, exchange, symbol)], schema=COVERAGE_SCHEMA, orient="row")
 
 
-def _date_span(lake: Lake, kind: str, exchange: str, symbol: str, dates: list[str]) -> tuple[str, str]:
-    """First and last date with rows; of monthly partitions, what their rows say."""
-    if not schema.table(kind).monthly:
-        return dates[0], dates[-1]
+def held(lake: Lake, exchange: str | None = None, symbol: str | None = None) -> list[Held]:
+    """Every table and instrument of the lake, or those of one exchange and symbol."""
+    slots = [(kind, *names) for kind in lake.kinds() for names, _ in _instruments(lake, kind, exchange, symbol)]
+    expiries = _expiries(lake) if slots else {}
+    return [_held(lake, *slot, expiries.get(slot[1:])) for slot in slots]
+
+
+def _held(lake: Lake, kind: str, exchange: str, symbol: str, expiry_us: int | None) -> Held:
     files = lake.files(kind, exchange, symbol)
-    first, last = files[0].totals["first_local_us"], files[-1].totals["last_local_us"]
-    return date_text(first), date_text(max(first, last - 1))  # what ends at midnight belongs to the day before
+    covered = cover(kind, files, expiry_us)
+    monthly = schema.table(kind).monthly
+    absent = gaps([date_text(file.start_us) for file in files], monthly=monthly)
+    if not monthly:  # where the ids on both sides follow one another, nothing was traded
+        absent = [date for date in absent if covered.missing_in(to_us(date), to_us(date) + DAY_US)]
+    row = {
+        "kind": kind,
+        "exchange": exchange,
+        "symbol": symbol,
+        "first_date": date_text(covered.from_us),
+        "last_date": date_text(covered.last_us),
+        "partitions": len(files),
+        "missing_partitions": len(absent),
+        "rows": sum(file.rows for file in files),
+        "covered_share": covered.share,
+        "missing_us": covered.missing_us,
+        "missing_ids": covered.missing_ids,
+        "missing_candles": covered.missing_candles,
+        "missing_stamps": covered.missing_stamps,
+        "off_grid": covered.off_grid,
+        "flagged": 0 if monthly else sum(file.totals.get("off_book", 0) for file in files),
+        "superseded": superseded_rows(lake, kind, exchange, symbol),
+    }
+    return Held(row, absent, [] if monthly else [file.start_us for file in files], covered)
+
+
+def _expiries(lake: Lake) -> dict[tuple[str, str], int]:
+    """When each dated contract is delivered, by exchange and symbol."""
+    dated = lake.registry().frame.filter((pl.col("asset_type") == "future") & pl.col("expiry_us").is_not_null())
+    return {(exchange, symbol): us for exchange, symbol, us in dated.select("exchange", "exchange_symbol", "expiry_us").iter_rows()}
+
+
+def superseded_rows(lake: Lake, kind: str, exchange: str, symbol: str) -> int:
+    """Rows that are kept beside a table because another feed serves their time at present."""
+    kept = lake.listing(f"{kind}_reserve").filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol))
+    return int(kept["num_records"].sum())
 
 
 def asked_for(lake: Lake, exchange: str | None, symbol: str | None) -> pl.Expr:
@@ -91,9 +156,10 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
     """The whole picture, JSON-ready.
 
     Returns:
-        ``instruments``: one entry per table and instrument with its coverage, the dates of its gaps, files, quarantined rows,
-        duplicates, ids missing inside files and between days, rows out of order, and its clock; ``pairs``: each derivative that
-        the lake holds with its spot market and the reason; ``quarantine``: counts by reason; ``files``: counts by outcome.
+        ``instruments``: one entry per table and instrument with its coverage, the dates of its gaps, the spans of time that are
+        ``missing`` (microseconds, end exclusive), its ``part_days`` (days that are covered to less than 99.9 %: date, covered_share, what
+        is missing), files, quarantined rows, duplicates, rows out of order, and its clock; ``pairs``: each derivative that the lake holds
+        with its spot market and the reason; ``quarantine``: counts by reason; ``files``: counts by outcome.
     """
     manifest = Manifest(lake)
     files = manifest.frame()
@@ -102,17 +168,18 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
     by_slot = _files_by_instrument(files)
     aside_counts = {tuple(key): len(part) for key, part in aside.group_by(["kind", "exchange", "symbol"])}
     entries = []
-    for row in coverage(lake, exchange, symbol).iter_rows(named=True):
-        slot = (row["kind"], row["exchange"], row["symbol"])
+    for one in held(lake, exchange, symbol):
+        slot = (one.row["kind"], one.row["exchange"], one.row["symbol"])
         own = by_slot.get(slot, {})
         entries.append(
             {
-                **row,
-                "gaps": _gap_dates(lake, *slot),
+                **one.row,
+                "gaps": one.gaps,
+                "missing": [list(span) for span in one.covered.missing],
+                "part_days": _part_days(one),
                 "files": own.get("files", 0),
                 "quarantined": aside_counts.get(slot, 0),
                 "duplicates": own.get("duplicates", 0),
-                "missing_ids": own.get("missing_ids", 0) + _missing_between(lake, *slot),
                 "out_of_order": own.get("out_of_order", 0),
                 "clock": own.get("clock", ""),
             }
@@ -153,24 +220,15 @@ def _files_by_instrument(files: pl.DataFrame) -> dict[tuple[str, str, str], dict
     for row in files.iter_rows(named=True):
         touched = {read_slot(p)[:3] for p in row["partitions"]}
         for slot in touched:
-            entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "missing_ids": 0, "out_of_order": 0, "clock": row["clock"]})
+            entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "out_of_order": 0, "clock": row["clock"]})
             entry["files"] += 1
-            for name in ("duplicates", "missing_ids", "out_of_order"):
+            for name in ("duplicates", "out_of_order"):
                 entry[name] += row[name]
             if row["clock"] not in entry["clock"].split(","):
                 entry["clock"] += f",{row['clock']}"
     return slots
 
 
-def _gap_dates(lake: Lake, kind: str, exchange: str, symbol: str) -> list[str]:
-    ((_, part),) = _instruments(lake, kind, exchange, symbol)
-    return gaps(part["date"].sort().to_list(), monthly=schema.table(kind).monthly)
-
-
-def _missing_between(lake: Lake, kind: str, exchange: str, symbol: str) -> int:
-    """Ids missing between the last trade of a day and the first of the next day that is present."""
-    if not schema.table(kind).continuous:
-        return 0
-    spans = [(f.totals["first_id"], f.totals["last_id"]) for f in lake.files(kind, exchange, symbol)]
-    known = [(first, last) for first, last in spans if first is not None]
-    return sum(max(0, after[0] - before[1] - 1) for before, after in pairwise(known))
+def _part_days(one: Held) -> list[dict[str, Any]]:
+    found = part_days(one.covered.missing, one.covered.from_us, one.covered.until_us, one.days)
+    return [{"date": date_text(day), "covered_share": share, "what": what} for day, share, what in found]

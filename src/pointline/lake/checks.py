@@ -62,16 +62,20 @@ def _of_each_identity(frame: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, pl.
 
 
 def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """A repeated id with the same content is dropped and counted; with other content it is set aside."""
+    """A repeated id with the same content is dropped and counted; with other content it is set aside.
+
+    The time of receipt is no content: of one trade that two connections received, the row received first stays, which is the first in
+    time order.
+    """
     nothing = pl.DataFrame(schema=REJECT_SCHEMA)
     key = frame[identity[0]]
-    if len(identity) == 1 and key.null_count() == 0 and bool((key.diff().drop_nulls() > 0).all()):
+    if len(identity) == 1 and key.dtype.is_integer() and key.null_count() == 0 and bool((key.diff().drop_nulls() > 0).all()):
         return frame, nothing, 0
     known = pl.all_horizontal(pl.col(identity).is_not_null())
     repeated = frame.select(~pl.struct(identity).is_first_distinct() & known).to_series()
     if not repeated.any():
         return frame, nothing, 0
-    content = [name for name in frame.columns if name != "source_row"]
+    content = [name for name in frame.columns if name not in {"source_row", "ts_local_us"}]
     exact = frame.select(~pl.struct(content).is_first_distinct()).to_series()
     conflicts = frame.filter(repeated & ~exact)
     rejects = conflicts.select(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake
     from pointline.sources.base import Batch, Hints, Source
 
+_ABSENT = "there is no such file"
 _NUMBERS = itertools.count()  # of the files read by this process: two of them may be the same file, named twice
 _NEW = "new"  # folder of the data files that are to become live
 REACH_US = DAY_US
@@ -187,7 +188,7 @@ class _Work:
     @property
     def feed(self) -> Feed:
         """The file as partitions name it; rank, clock and rows differ by table."""
-        return Feed(self.key, self.digest, self.options, 0, "", self.path.name, self.identity.declared_us)
+        return Feed(self.key, self.digest, self.options, 0, "", _printable(self.path.name), self.identity.declared_us)
 
 
 @dataclass(frozen=True)
@@ -210,24 +211,38 @@ def _read(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source],
     """Reads one file while its predecessor is being stored; a report where there is nothing to store."""
     try:
         return _read_or_raise(lake, manifest, path, sources, hints, again=again)
-    except LakeError:
+    except LakeError:  # the lake's own: it ends the run
         raise
-    except Exception as error:  # noqa: BLE001 - one odd file never ends the run
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - whatever an odd file causes ends that file only
         return _failure(path, error)
 
 
-def _failure(path: Path, error: Exception) -> FileReport:
+def _failure(path: Path, error: BaseException) -> FileReport:
     """The report of a file that cannot be stored."""
-    if not isinstance(error, PointlineError):
-        told = f"{type(error).__name__}: {error}"[:300]
-        error = SourceError("the file cannot be read", value=told, hint="check the path, its permissions and the disk")
+    if isinstance(error, OSError) and not isinstance(error, PointlineError):
+        error = SourceError("the file cannot be read", value=str(error), hint="check the path, its permissions and the disk")
+    elif isinstance(error, MemoryError):
+        error = SourceError("the file does not fit in memory", hint="unpack it, and split it")
+    elif not isinstance(error, PointlineError):
+        found = f"{type(error).__name__}: {error}"[:200]
+        error = SourceError("the file cannot be read as what it seems to be", value=found, hint="get it again; if it is whole, report this")
     error.where = error.where or str(path)
-    return FileReport(path, "failed", file_bytes=path.stat().st_size if path.is_file() else 0, problem=str(error))
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0
+    return FileReport(path, "failed", file_bytes=size, problem=_printable(str(error)))
+
+
+def _printable(text: str) -> str:
+    """The text with the bytes of a file's name that are not UTF-8 as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints, *, again: bool) -> _Read:
     if not path.is_file():
-        raise SourceError("there is no such file", where=str(path), expected="an archive file or a folder of them", hint="check the path")
+        what = "this is no file that can be read: a folder, a pipe, a device or a link to nowhere" if os.path.lexists(path) else _ABSENT
+        raise SourceError(what, where=str(path), expected="an archive file or a folder of them", hint="check the path")
     size = path.stat().st_size
     if recognise_exchange_info(path):
         return read_snapshot(path)
@@ -321,7 +336,7 @@ def _unknown(path: Path, sources: Sequence[Source]) -> str:
         expected=f"a file of {', '.join(s.name for s in sources)} by its path, name or first line, or exchangeInfo JSON",
         hint="name what it is: --source binance_vision --exchange … --dataset … --symbol …, or describe it with --mapping FILE.toml",
     )
-    return str(error)
+    return _printable(str(error))
 
 
 def _settle(lake: Lake, manifest: Manifest, work: _Read) -> FileReport:
@@ -359,8 +374,8 @@ def _store_snapshot(lake: Lake, manifest: Manifest, snapshot: Snapshot) -> FileR
         **asdict(Identity("exchange_info", "", "", "instruments", "*", "")),
         **told,
         "sha256": _sha256(path),
-        "file_name": path.name,
-        "path": str(path.absolute()),
+        "file_name": _printable(path.name),
+        "path": _printable(str(path.absolute())),
         "partitions": [],
         "clock": "",
         "options": "{}",
@@ -436,8 +451,8 @@ def _entry(work: _Work, report: FileReport, landed: Landed) -> dict[str, Any]:
         **asdict(work.identity),
         **told,
         "sha256": work.digest,
-        "file_name": work.path.name,
-        "path": str(work.path.absolute()),
+        "file_name": _printable(work.path.name),
+        "path": _printable(str(work.path.absolute())),
         "partitions": sorted(landed.partitions),
         "clock": ",".join(sorted(set(work.tally.clocks.values()))) or "assumed",
         "options": work.options,
@@ -468,7 +483,7 @@ def _quarantined(work: _Work, rejects: list[tuple[str, str, str, pl.DataFrame]],
             exchange=pl.lit(exchange),
             symbol=pl.lit(symbol),
             kind=pl.lit(kind),
-            file_name=pl.lit(work.path.name),
+            file_name=pl.lit(_printable(work.path.name)),
         )
         for kind, exchange, symbol, rows in rejects
     ]
@@ -491,7 +506,7 @@ def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
         value=row["value"],
         hint="`pointline catalog --quarantine` shows them all; a corrected file of the same archive replaces this one when ingested",
     )
-    return str(error)
+    return _printable(str(error))
 
 
 def _options(hints: Hints) -> str:

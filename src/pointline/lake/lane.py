@@ -10,7 +10,7 @@ import polars as pl
 from pointline import schema
 from pointline.errors import AmountOverflowError
 from pointline.lake.durable import disk_errors, make_folder
-from pointline.lake.off_book import flag_off_book
+from pointline.lake.off_book import OffBook
 from pointline.lake.partition import ROW_GROUP_ROWS, PartitionWriter, scales_of, to_integers
 from pointline.lake.rows import decode_frame, scan_rows
 from pointline.lake.store import stored_columns
@@ -47,8 +47,11 @@ class Lane:
         self._scales: dict[str, int] = {}
         self._first_id = 0
         self._last: tuple[int, int] | None = None  # time and id
+        self._single: bool | None = None  # whether the trades are single ones; None while there are none
         self._untaken: list[pl.DataFrame] = []  # not looked at yet
         self._taken = 0
+        self._off_book = OffBook() if kind == "trades" else None
+        self._said: list[pl.Series] = []  # of the rows taken, what the source said of being off-book
         self._accepted: list[pl.DataFrame] = []  # for the next row group
         self._sealed = False
         self.broken = False
@@ -74,12 +77,12 @@ class Lane:
 
     @property
     def rows(self) -> int:
-        """How many rows were accepted."""
+        """How many rows were accepted; the lane is sealed."""
         return self._taken
 
     @property
     def frame(self) -> pl.DataFrame:
-        """The parsed rows that were accepted, in file order; the file is ended."""
+        """The parsed rows that were accepted, in file order, with their flags; the file is ended."""
         names = list(self._table.parsed)
         written = pl.DataFrame(schema=self._table.parsed)
         if self._writer is not None:
@@ -100,8 +103,11 @@ class Lane:
         return self._path, writer.totals
 
     def rows_again(self) -> list[pl.DataFrame]:
-        """All rows that were pushed, in file order; the file is ended."""
-        return [self.frame, *self._untaken]
+        """All rows that were pushed, in file order and as they came; the file is ended."""
+        rows = self.frame
+        if self._off_book is not None and self._said:
+            rows = pl.concat([rows, *self._off_book.withheld]).with_columns(pl.concat(self._said))
+        return [rows, *self._untaken]
 
     def close(self) -> None:
         """Gives the file up."""
@@ -113,11 +119,15 @@ class Lane:
     def _advance(self, *, last: bool) -> None:
         """Takes and writes row group after row group, of the last rows also a smaller one, until something breaks the lane."""
         while not self.broken:
-            held = sum(rows.height for rows in self._untaken)
-            needed = ROW_GROUP_ROWS - sum(rows.height for rows in self._accepted)
-            if needed and (held >= needed or (last and held)):
-                self._take(needed)
-            elif not needed or (last and needed < ROW_GROUP_ROWS):
+            untaken = sum(rows.height for rows in self._untaken)
+            accepted = sum(rows.height for rows in self._accepted)
+            if accepted >= ROW_GROUP_ROWS:
+                self._write()
+            elif untaken and (last or accepted + untaken >= ROW_GROUP_ROWS):
+                self._take(ROW_GROUP_ROWS - accepted)
+            elif last and self._off_book is not None and self._off_book.withheld:
+                self._accepted.append(self._off_book.judge(pl.DataFrame(schema=self._table.parsed), last=True))
+            elif last and accepted:
                 self._write()
             else:
                 return
@@ -129,14 +139,22 @@ class Lane:
             self.broken = True
             return
         self._untaken = [untaken[count:]]
-        self._accepted.append(flag_off_book(rows) if self._kind == "trades" else rows)
         self._taken += rows.height
+        if self._off_book is not None:
+            self._said.append(rows["off_book"])
+            rows = self._off_book.judge(rows)
+        self._accepted.append(rows)
 
     def _in_order(self, rows: pl.DataFrame) -> bool:
-        """Whether times do not fall and ids rise, also from the rows before to these."""
+        """Whether times do not fall and ids rise, also from the rows before to these, and no aggregated trades are among single ones."""
         key = rows[self._table.identity[0]]
         if len(self._table.identity) > 1 or key.null_count() or rows["ts_local_us"].null_count():
             return False
+        if self._off_book is not None:
+            single = rows["first_trade_id"].is_null()
+            self._single = bool(single[0]) if self._single is None else self._single
+            if not (single if self._single else ~single).all():
+                return False
         times, ids = rows["ts_local_us"].to_numpy(), key.to_numpy()
         if (times[1:] < times[:-1]).any() or (ids[1:] <= ids[:-1]).any():
             return False
@@ -148,15 +166,17 @@ class Lane:
         return True
 
     def _write(self) -> None:
+        accepted = pl.concat(self._accepted)
+        rows, rest = accepted[:ROW_GROUP_ROWS], accepted[ROW_GROUP_ROWS:]
         try:
-            stored = self._encode(pl.concat(self._accepted))
+            stored = self._encode(rows)
         except AmountOverflowError:
             self.broken = True
             return
         writer = self._open()
         with disk_errors(self._path):
             writer.write(stored)
-        self._accepted = []
+        self._accepted = [rest] if rest.height else []
 
     def _encode(self, rows: pl.DataFrame) -> pl.DataFrame:
         self._scales = self._scales or scales_of(rows, self._kind)

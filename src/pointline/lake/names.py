@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake
     from pointline.sources.base import Batch, Hints, Identity
-    from pointline.sources.table import Mapping
+    from pointline.sources.mapping import Mapping
 
 _OF_A_PAIR = ("index_candles_", "premium_candles_", "indexPriceKlines", "premiumIndexKlines")  # kinds and datasets
 _SURE = ("exchange_info", "mapping", "venue_file")  # sources of an instrument that a mapping must not contradict
@@ -188,6 +188,6 @@ class Doorkeeper:
 
 
 def _load(path: Path) -> Mapping:
-    from pointline.sources.table import load_mapping
+    from pointline.sources.mapping import load_mapping
 
     return load_mapping(path)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MAX_DECIMALS = 12
-_POWERS = np.array([10.0**decimals for decimals in range(MAX_DECIMALS + 1)])
+_EXACT_POWER = 22  # the largest power of ten that is a double
+_POWERS = np.array([10.0**decimals for decimals in range(_EXACT_POWER + 1)])
+_ONE = Decimal(1)
 _SCALES = ("price", "qty")
 
 
@@ -40,22 +42,49 @@ def scan_rows(paths: Path | Iterable[Path], columns: Sequence[str] | None = None
     return rows if columns is None else rows.select(columns)
 
 
-def decode_amounts(kind: str) -> list[pl.Expr]:
-    """The parsed amounts of stored rows (``price``, ``qty``, ...), each the double nearest to its decimal."""
-    return [decoded(stored, scale).alias(name) for name, (stored, scale) in schema.table(kind).amounts.items()]
+def decode_amounts(kind: str, size: Decimal = _ONE) -> list[pl.Expr]:
+    """The parsed amounts of stored rows (``price``, ``qty``, ...), each the double nearest to its decimal.
+
+    Args:
+        kind: table name.
+        size: by what quantities are multiplied, the base units of a linear contract for example.
+    """
+    amounts = schema.table(kind).amounts.items()
+    return [decoded(stored, scale, size if scale == "qty" else _ONE).alias(name) for name, (stored, scale) in amounts]
 
 
-def decoded(stored: str, scale: str) -> pl.Expr:
+def decoded(stored: str, scale: str, size: Decimal = _ONE) -> pl.Expr:
     """A column of integers that count ``10**-decimals``, as doubles.
 
     Args:
         stored: the column, e.g. ``price_int``.
         scale: ``"price"`` or ``"qty"``, whose column of decimals stands beside it.
+        size: by what the amounts are multiplied, before they are rounded.
     """
+    units, finer = _whole(size)
+    powers = _POWERS[finer:]
+
     # NumPy divides each value; Polars multiplies by the reciprocal where the decimals are one constant, which is not exact
-    return pl.map_batches(
-        [pl.col(stored), pl.col(f"{scale}_decimals")],
-        lambda columns: pl.Series(columns[0].to_numpy() / _POWERS[columns[1].to_numpy()], dtype=pl.Float64),
+    def divided(columns: Sequence[pl.Series]) -> pl.Series:
+        counts = columns[0].to_numpy()
+        counts = counts if units == 1 else counts * float(units)
+        return pl.Series(counts / powers[columns[1].to_numpy()], dtype=pl.Float64)
+
+    columns = [pl.col(stored), pl.col(f"{scale}_decimals")]
+    return pl.map_batches(columns, divided, return_dtype=pl.Float64, is_elementwise=True)
+
+
+def _whole(size: Decimal) -> tuple[int, int]:
+    """A decimal as a whole number of ``10**-n``, and n."""
+    finer = max(0, -int(size.normalize().as_tuple().exponent))
+    return int(size.scaleb(finer)), finer
+
+
+def in_size(column: str, size: Decimal) -> pl.Expr:
+    """A column of doubles times a decimal, rounded as the product of whole numbers over a power of ten."""
+    units, finer = _whole(size)
+    return pl.col(column).map_batches(
+        lambda values: pl.Series(values.to_numpy() * float(units) / 10.0**finer, dtype=pl.Float64, nan_to_null=True),
         return_dtype=pl.Float64,
         is_elementwise=True,
     )
@@ -73,3 +102,17 @@ def decode_frame(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
 def decode_one(count: int | str, decimals: int) -> Decimal:
     """One stored integer as the decimal that it counts."""
     return Decimal(count).scaleb(-decimals)
+
+
+def group_times(path: Path) -> list[tuple[int, int, int]]:
+    """Rows and the first and last ``ts_local_us`` of each row group of a data file, from the file's own statistics."""
+    import pyarrow.parquet as pq
+
+    found = []
+    metadata = pq.read_metadata(path)
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = [group.column(place) for place in range(group.num_columns)]
+        bounds = next(column.statistics for column in columns if column.path_in_schema == "ts_local_us")
+        found.append((group.num_rows, bounds.min, bounds.max))
+    return found

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from pointline.clock import date_text
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES
-from pointline.lake.rows import decode_one, scan_rows
+from pointline.lake.rows import decode_one
+from pointline.research.amounts import on_book
+from pointline.research.coverage import uneven_days
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pointline.research.bars import Bars
+    from pointline.research.coverage import WindowCoverage
 
 QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 LOW_RATIO, HIGH_RATIO = 5.0, 20.0
@@ -65,6 +71,7 @@ def summarise(
     features: pl.LazyFrame,
     totals: BarTotals,
     built: Bars,
+    covered: dict[str, WindowCoverage],
     window: tuple[int, int],
     elapsed_s: float,
     price_factor: float = 1.0,
@@ -75,6 +82,7 @@ def summarise(
         features: the table of the comparison; a few columns are in memory at a time.
         totals: sums over all bars of the window, before a join may have dropped some.
         built: the venues' partitions.
+        covered: what of the window each side's trades cover, under ``"perp"`` and ``"spot"``.
         window: start and end in microseconds.
         elapsed_s: how long the comparison took.
         price_factor: how many spot units one perp unit holds (1000 for 1000SHIB).
@@ -92,7 +100,8 @@ def summarise(
         "perp_volume_base": totals.perp_volume,
         "spot_volume_base": spot_volume,
         "volume_ratio": ratio,
-        "advice": advice(ratio),
+        "advice": advice(ratio, uneven_days(covered["perp"], covered["spot"])),
+        "coverage": {side: _told(own) for side, own in covered.items()},
         "bars": counts["bars"],
         "bars_dropped": totals.bars - counts["bars"],
         "incomplete_bars": counts["incomplete"],
@@ -112,15 +121,28 @@ def _spot_amounts(totals: BarTotals, built: Bars, *, dual: bool) -> tuple[int, f
     """Spot trades and base volume; a dual spine repeats some spot bars and passes over others, so there the trades are counted."""
     if not dual:
         return totals.spot_trades, totals.spot_volume
-    paths = [file.path for file in built.spot_venue.files.values()]
+    venue, columns = built.spot_venue, ["ts_local_us", "qty_int", "qty_decimals"]
+    rows = pl.concat(on_book(file, columns, include_off_book=venue.include_off_book) for file in venue.files.values())
     known = pl.col("ts_local_us").is_between(totals.start_us, totals.end_us, closed="left")
-    by_scale = scan_rows(paths).filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum())
-    sums = by_scale.collect().rows()
-    return sum(count for _, count, _ in sums), float(sum(decode_one(qty, decimals) for decimals, _, qty in sums))
+    sums = rows.filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum()).collect().rows()
+    return sum(count for _, count, _ in sums), float(sum(decode_one(qty, decimals) for decimals, _, qty in sums) * venue.instrument.size)
 
 
-def advice(ratio: float | None) -> str:
-    """What the guide advises at a perp : spot volume ratio."""
+def _told(own: WindowCoverage) -> dict[str, Any]:
+    days = [{"date": date_text(day), "covered_share": share, "what": what} for day, share, what in own.part_days]
+    return {**asdict(own), "missing_days": [date_text(day) for day in own.missing_days], "part_days": days}
+
+
+def advice(ratio: float | None, uneven: Sequence[int] = ()) -> str:
+    """What the guide advises at a perp : spot volume ratio; nothing where days of the window are not covered whole on both sides.
+
+    Args:
+        ratio: perp volume over spot volume.
+        uneven: 00:00 UTC of those days.
+    """
+    if uneven:
+        days = date_text(uneven[0]) if len(uneven) == 1 else f"{len(uneven)} days of the window"
+        return f"no advice: on {days} the two sides do not cover the same whole day"
     if ratio is None:
         return "no spot volume in the window"
     if ratio < LOW_RATIO:

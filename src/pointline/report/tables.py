@@ -10,6 +10,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.clock import time_text
+from pointline.lake.coverage import candle_length_us, share_text, span_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,10 @@ def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple
     head.add_row("trades", f"perp {summary['perp_trades']:,}   spot {summary['spot_trades']:,}")
     head.add_row("volume (base)", f"perp {summary['perp_volume_base']:,.3f}   spot {summary['spot_volume_base']:,.3f}")
     ratio = summary["volume_ratio"]
+    for side in ("perp", "spot"):
+        own = summary["coverage"][side]
+        aside = f"{own['flagged']:,} flagged as off-book, {own['quarantined']:,} quarantined, {own['missing_ids']:,} missing ids"
+        head.add_row(f"{side} covered", f"{share_text(own['share'])} of the window; {aside}")
     head.add_row("perp / spot volume", f"{'-' if ratio is None else format(ratio, '.2f')}   {summary['advice']}")
     dropped = f", {summary['bars_dropped']:,} without spot dropped" if summary["bars_dropped"] else ""
     length = summary["median_bar_seconds"]
@@ -175,21 +180,24 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
     """The paths below the folder that all of them share."""
     absolute = {path: path.absolute() for path in paths}
     folder = os.path.commonpath([path.parent for path in absolute.values()])
-    return {path: whole.relative_to(folder).as_posix() for path, whole in absolute.items()}
+    names = {path: whole.relative_to(folder).as_posix() for path, whole in absolute.items()}
+    return {path: name.encode("utf-8", "backslashreplace").decode("utf-8") for path, name in names.items()}  # not all are UTF-8
 
 
 def catalog_view(catalog: dict[str, Any]) -> RenderableType:
-    """The lake's tables by instrument, then what is wrong with them, the pairs and the rows set aside."""
+    """The lake's tables by instrument, then what is missing and what is wrong with them, the pairs and the rows set aside."""
     from rich.console import Group
     from rich.text import Text
 
-    table = _table("instrument and table", "first", "last", "present", "rows", "clock", words=("instrument and table",))
+    table = _table("instrument and table", "first", "last", "present", "share", "rows", "clock", words=("instrument and table",))
+    table.padding = (0, 0)  # so that the names of usual instruments fit into 80 columns
     rows = sorted(catalog["instruments"], key=lambda row: (row["exchange"], row["symbol"], row["kind"]))
     for name, own in groupby(rows, key=lambda row: f"{row['exchange']}:{row['symbol']}"):
         table.add_row(name, style="bold")
         for row in own:
             present = _count(row["partitions"], _unit(row))
-            table.add_row(f"  {row['kind']}", row["first_date"], row["last_date"], present, f"{row['rows']:,}", row["clock"])
+            share = share_text(row["covered_share"]).replace(" ", "")
+            table.add_row(f"  {row['kind']}", row["first_date"], row["last_date"], present, share, f"{row['rows']:,}", row["clock"])
     parts: list[RenderableType] = [Text(f"lake {catalog['lake']}"), table]
     flaws = [Text(text, style="yellow") for row in rows for text in _flaws_of(row)]
     parts += flaws
@@ -208,16 +216,40 @@ def _count(number: int, unit: str) -> str:
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
+_COUNTS = {
+    "missing_ids": "missing ids",
+    "off_grid": "off the grid",
+    "duplicates": "duplicates",
+    "out_of_order": "out of order",
+    "quarantined": "quarantined",
+    "flagged": "flagged as off-book",
+    "superseded": "superseded",
+}
+
+
 def _flaws_of(row: dict[str, Any]) -> list[str]:
-    """What is missing or odd in one table of one instrument, a line for the gaps and a line for the counts."""
+    """What is missing or odd in one table of one instrument: absent days, days in part, holes of a grid, and counts."""
     place = f"{row['kind']} of {row['exchange']}:{row['symbol']}"
-    counts = {"missing_ids": "missing ids", "duplicates": "duplicates", "out_of_order": "out of order", "quarantined": "quarantined"}
-    found = ", ".join(f"{row[name]:,} {title}" for name, title in counts.items() if row[name])
     lines = []
     if row["gaps"]:
-        shown, more = ", ".join(row["gaps"][:_SHOWN_GAPS]), len(row["gaps"]) - _SHOWN_GAPS
-        lines.append(f"{place}: {_count(len(row['gaps']), _unit(row))} missing: {shown}" + (f" and {more} more" if more > 0 else ""))
-    return [*lines, f"{place}: {found}"] if found else lines
+        lines.append(f"{_count(len(row['gaps']), _unit(row))} missing: {_first_of(row['gaps'])}")
+    if row["part_days"]:
+        days = [f"{day['date']} to {share_text(day['covered_share'])}, {day['what']}" for day in row["part_days"]]
+        lines.append(f"{_count(len(days), 'day')} covered in part: {_first_of(days, '; ')}")
+    if row["missing_candles"]:
+        length_us = candle_length_us(row["kind"])
+        spans = [span_text((start_us, end_us), length_us) for start_us, end_us in row["missing"]]
+        lines.append(f"{_count(row['missing_candles'], 'candle')} missing: {_first_of(spans)}")
+    if row["missing_stamps"]:
+        spans = [span_text((start_us, end_us)) for start_us, end_us in row["missing"]]
+        lines.append(f"{_count(row['missing_stamps'], 'row')} missing: {_first_of(spans)}")
+    found = [f"{row[name]:,} {title}" for name, title in _COUNTS.items() if row[name]]
+    return [f"{place}: {line}" for line in (*lines, *([", ".join(found)] if found else []))]
+
+
+def _first_of(texts: list[str], comma: str = ", ") -> str:
+    more = len(texts) - _SHOWN_GAPS
+    return comma.join(texts[:_SHOWN_GAPS]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def quarantine_view(rows: pl.DataFrame) -> RenderableType:

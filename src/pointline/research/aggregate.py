@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from pointline.kernels.slots import BAR_INTS
+from pointline.research.amounts import FRACTION_BITS
 
 if TYPE_CHECKING:
     from pointline.research.amounts import Amounts, Ints
@@ -21,9 +22,9 @@ _EXACT_POWER = 22  # the largest power of ten that is a double
 def venue_frame(prefix: str, ints: Ints, amounts: Amounts) -> pl.DataFrame:
     """Per-venue columns of one row per bar.
 
-    Prices in quote per base unit, volumes in base and quote units; a bar without trades has null prices and zero volumes;
-    ``{prefix}_last_us`` is the time of its last trade. The sample standard deviation needs two trades, the realised
-    volatility two distinct times.
+    Prices in quote per base unit, volumes in base and quote units; a bar without trades has null prices and zero volumes, one with a
+    trade of unknown side has null buy and sell volumes; ``{prefix}_last_us`` is the time of its last trade. The sample standard
+    deviation needs two trades, the realised volatility two distinct times.
 
     Args:
         prefix: ``"perp"`` or ``"spot"``.
@@ -32,21 +33,24 @@ def venue_frame(prefix: str, ints: Ints, amounts: Amounts) -> pl.DataFrame:
     """
     count = ints[:, _COLUMN["count"]]
     traded = count > 0
-    qty = ints[:, _COLUMN["qty"]]
-    buy = ints[:, _COLUMN["buy"]]
+    qty, qty_fraction = ints[:, _COLUMN["qty"]], ints[:, _COLUMN["qty_fraction"]]
+    buy, buy_fraction = ints[:, _COLUMN["buy"]], ints[:, _COLUMN["buy_fraction"]]
+    borrowed = qty_fraction < buy_fraction
+    sided = ints[:, _COLUMN["unknown_sides"]] == 0
     quote = _nearest(ints[:, _COLUMN["quote_low"]], amounts.quote_decimals, ints[:, _COLUMN["quote_high"]])
-    volume = _nearest(qty, amounts.base_decimals)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        vwap = quote / volume
+    volume = _base(qty, qty_fraction, amounts)
+    sold = _base(qty - buy - borrowed, qty_fraction - buy_fraction + (borrowed.astype(np.int64) << FRACTION_BITS), amounts)
+    prices = {name: _nearest(ints[:, _COLUMN[name]], amounts.price_decimals) for name in ("open", "high", "low", "close")}
+    vwap = _vwap(ints, amounts, quote, volume, (prices["low"], prices["high"]))
     deviation = np.sqrt(_variance(ints, amounts.price_decimals))
     columns: dict[str, tuple[Any, Any]] = {
-        **{name: (_nearest(ints[:, _COLUMN[name]], amounts.price_decimals), traded) for name in ("open", "high", "low", "close")},
+        **{name: (values, traded) for name, values in prices.items()},
         "vwap": (vwap, traded),
         "volume": (volume, None),
         "quote_volume": (quote, None),
         "trade_count": (count, None),
-        "buy_volume": (_nearest(buy, amounts.base_decimals), None),
-        "sell_volume": (_nearest(qty - buy, amounts.base_decimals), None),
+        "buy_volume": (_base(buy, buy_fraction, amounts), sided),
+        "sell_volume": (sold, sided),
         "price_std": (deviation, count > 1),
         "realized_vol": (_realized_vol(ints), ints[:, _COLUMN["distinct_times"]] > 1),
         "last_us": (ints[:, _COLUMN["last_us"]], traded),
@@ -79,6 +83,32 @@ def _nearest(low: Ints, decimals: int, high: Ints | None = None) -> Floats:
         whole = int(low[row]) + (0 if high is None else int(high[row]) << 62)
         result[row] = whole / 10**decimals
     return result
+
+
+def _base(whole: Ints, fraction: Ints, amounts: Amounts) -> Floats:
+    """The double nearest to a base amount of whole units and a fraction in 2**-62."""
+    if not fraction.any():
+        return _nearest(whole, amounts.base_decimals)
+    unit = 10**amounts.base_decimals << FRACTION_BITS
+    exact = [((units << FRACTION_BITS) + rest) / unit for units, rest in zip(whole.tolist(), fraction.tolist(), strict=True)]
+    return np.array(exact, dtype=np.float64)
+
+
+def _vwap(ints: Ints, amounts: Amounts, quote: Floats, volume: Floats, between: tuple[Floats, Floats]) -> Floats:
+    """Quote over base amount: of the doubles, and of the integers where the rounding of the three would leave [low, high].
+
+    A mean of prices, rounded once, cannot: low and high are rounded in the same way.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        vwap = quote / volume
+    low, high = between
+    unit = 10**amounts.base_decimals << FRACTION_BITS
+    names = ("quote_high", "quote_low", "qty", "qty_fraction")
+    for row in np.flatnonzero((ints[:, _COLUMN["count"]] > 0) & ~((low <= vwap) & (vwap <= high))).tolist():
+        quote_high, quote_low, qty, fraction = (int(ints[row, _COLUMN[name]]) for name in names)
+        base = ((qty << FRACTION_BITS) + fraction) * 10**amounts.quote_decimals
+        vwap[row] = ((quote_high << 62) + quote_low) * unit / base
+    return vwap
 
 
 def _realized_vol(ints: Ints) -> Floats:

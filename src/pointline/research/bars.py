@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pointline.clock import DAY_US, day_start, time_text
+from pointline.clock import DAY_US, MINUTE_US, day_start, time_text
 from pointline.errors import ConfigError, NoDataError
 from pointline.lake.rows import decoded
 from pointline.research.aggregate import venue_frame
-from pointline.research.amounts import BATCH_ROWS
+from pointline.research.amounts import BATCH_ROWS, on_book
+from pointline.research.holes import Spoiled, holes_of
 from pointline.research.spines.builder import run_stretches, spine_frame, stretches, venue_of, whole_bars
 from pointline.research.spines.coarsen import coarsen, multiple_of
+from pointline.research.spines.config import check_bars
 from pointline.research.spines.run import BarSlice, Venue, run_spine
 
 if TYPE_CHECKING:
@@ -42,9 +44,11 @@ class BarRequest:
         rule: when the perp's bars close.
         spot_rule: None puts both venues on the perp's bars; a rule gives the spot its own bars, joined as-of (dual spine).
         base_rule: finer bars of the same kind to derive the perp's bars from; None = count them from the trades.
+        max_hole_us: a bar is marked (``perp_hole``, ``spot_hole``) where trades are missing for longer.
         warm_up_bars: bars before the window that features look back on; as many as the lake holds are returned in front.
         threads: days counted side by side; None = one per core.
         cache: sums of earlier requests; None = compute everything.
+        include_off_book: also count the prints that are flagged as off-book.
     """
 
     lake: Lake
@@ -55,9 +59,15 @@ class BarRequest:
     rule: BarRule
     spot_rule: BarRule | None = None
     base_rule: BarRule | None = None
+    max_hole_us: int = MINUTE_US
     warm_up_bars: int = 0
     threads: int | None = None
     cache: BarCache | None = None
+    include_off_book: bool = False
+
+    def venue(self, instrument: Instrument, start_us: int, end_us: int) -> Venue:
+        """An instrument's trades on the days of a window; raises as `venue_of`."""
+        return venue_of(self.lake, instrument, start_us, end_us, include_off_book=self.include_off_book)
 
 
 @dataclass(frozen=True)
@@ -76,14 +86,14 @@ class Bars:
 
 
 def build_bars(request: BarRequest) -> Bars:
-    """Bars of the request with ``perp_*`` and ``spot_*`` aggregates, as-of closes and ages.
+    """Bars of the request with ``perp_*`` and ``spot_*`` aggregates, as-of closes, ages and holes.
 
     Raises:
         NoDataError: one side has no trades in the window; or, with the last block, no whole bar lies inside the window.
         ConfigError: with the last block: no bar completes.
     """
-    perp = venue_of(request.lake, request.perp, request.start_us, request.end_us)
-    spot = venue_of(request.lake, request.spot, request.start_us, request.end_us)
+    perp = request.venue(request.perp, request.start_us, request.end_us)
+    spot = request.venue(request.spot, request.start_us, request.end_us)
     return Bars(_in_window(request, perp, spot), perp, spot)
 
 
@@ -91,7 +101,7 @@ def _in_window(request: BarRequest, perp: Venue, spot: Venue) -> Iterator[pl.Dat
     """The blocks of the window, warm-up bars in front of the first."""
     parts = stretches(request.rule, [perp], request.start_us, request.end_us)
     earlier = _earlier(request, parts[0][0])
-    closes = _Closes(request, int(earlier["bucket_start"][0]) if earlier.height else parts[0][0])
+    closes = _Closes(request, (perp, spot), int(earlier["bucket_start"][0]) if earlier.height else parts[0][0])
     before = closes.carried(earlier) if earlier.height else earlier
     seen = _Seen()
     for block in _blocks(request, perp, spot, parts):
@@ -155,10 +165,10 @@ def _earlier(request: BarRequest, first_us: int) -> pl.DataFrame:
         for day in reversed(days[-_MAX_WARM_UP_DAYS:]):
             if sum(frame.height for frame in found) >= request.warm_up_bars:
                 break
-            perp = venue_of(lake, request.perp, day, day + DAY_US)
+            perp = request.venue(request.perp, day, day + DAY_US)
             spot_files = {f.start_us: f for f in lake.files("trades", spot.exchange, spot.exchange_symbol, day, day + DAY_US)}
             last = pl.DataFrame()
-            for block in _blocks(request, perp, Venue(spot, spot_files), [(day, day + DAY_US)]):
+            for block in _blocks(request, perp, Venue(spot, spot_files, request.include_off_book), [(day, day + DAY_US)]):
                 last = pl.concat([last, block], how="diagonal").tail(request.warm_up_bars)
             found.insert(0, last)
     return pl.concat(found) if found else pl.DataFrame()
@@ -212,29 +222,33 @@ def _frame(slices: Sequence[BarSlice], units: tuple[Amounts, ...], prefixes: tup
 
 
 class _Closes:
-    """As-of closes of both venues and their ages at ``bucket_end``, from one block of bars to the next.
+    """As-of closes of both venues, their ages at ``bucket_end`` and their holes, from one block of bars to the next.
 
     Args:
         request: the bars.
+        venues: perp and spot.
         first_us: where the first bar opens.
     """
 
-    def __init__(self, request: BarRequest, first_us: int) -> None:
+    def __init__(self, request: BarRequest, venues: tuple[Venue, Venue], first_us: int) -> None:
         self._request = request
+        self._spoiled = [
+            Spoiled(side, holes_of(request.lake, venue, first_us, request.end_us, request.max_hole_us))
+            for side, venue in zip(("perp", "spot"), venues, strict=True)
+        ]
         self._last = {"perp": pl.DataFrame(), "spot": pl.DataFrame()}
         self._spot_bars = None if request.spot_rule is None else _spot_spine(request, request.spot_rule, first_us)
 
     def carried(self, block: pl.DataFrame) -> pl.DataFrame:
-        """The block with closes carried over quiet bars."""
+        """The block with closes carried over quiet bars, and the bars marked that a hole spoils."""
         block = self._carried(block, "perp")
         block = self._carried(block, "spot") if self._spot_bars is None else _with_known(block, self._spot_bars)
         ages = [(pl.col("bucket_end") - pl.col(f"{prefix}_last_us")).alias(f"{prefix}_age_us") for prefix in ("perp", "spot")]
-        return block.with_columns(ages).drop("perp_last_us", "spot_last_us")
+        return block.with_columns(*ages, *(venue.mark(block) for venue in self._spoiled)).drop("perp_last_us", "spot_last_us")
 
     def _carried(self, block: pl.DataFrame, prefix: str) -> pl.DataFrame:
         last = self._last[prefix]
-        instrument = self._request.perp if prefix == "perp" else self._request.spot
-        carried = _carry(pl.concat([last, block]) if last.height else block, prefix, instrument, self._request.lake)
+        carried = _carry(pl.concat([last, block]) if last.height else block, prefix, self._request)
         carried = carried.slice(last.height)
         self._last[prefix] = carried.tail(1)
         return carried
@@ -249,29 +263,34 @@ def _spot_spine(request: BarRequest, rule: BarRule, first_us: int) -> pl.DataFra
     lake, exchange, symbol = request.lake, request.spot.exchange, request.spot.exchange_symbol
     files = {f.start_us: f for f in lake.files("trades", exchange, symbol, None, day_start(request.end_us - 1) + DAY_US)}
     start_us = request.start_us if rule.anchor == "start" else max((day for day in files if day < first_us), default=first_us)
-    venue = Venue(request.spot, {day: file for day, file in files.items() if day >= day_start(start_us)})
+    venue = Venue(request.spot, {day: file for day, file in files.items() if day >= day_start(start_us)}, request.include_off_book)
+    check_bars(rule, start_us, request.end_us)
     runs = run_stretches(
         rule, venue, (venue,), stretches(rule, [venue], start_us, request.end_us), threads=request.threads, cache=request.cache
     )
-    spot = _carry(pl.concat(_frames(runs, ("spot",), request.spot.symbol_id)), "spot", request.spot, lake)
+    spot = _carry(pl.concat(_frames(runs, ("spot",), request.spot.symbol_id)), "spot", request)
     return spot.select(pl.col("bucket_start", "bucket_end").name.prefix("spot_"), pl.col("^spot_.*$"))
 
 
 def _with_known(block: pl.DataFrame, spot_bars: pl.DataFrame) -> pl.DataFrame:
     """Each perp bar with the newest spot bar that was known at its end."""
-    return block.join_asof(
+    known = block.join_asof(
         spot_bars, left_on="bucket_end", right_on="spot_bucket_end", strategy="backward", coalesce=False, check_sortedness=False
-    ).with_columns(pl.col("spot_trade_count", "spot_volume", "spot_quote_volume", "spot_buy_volume", "spot_sell_volume").fill_null(0))
+    )
+    amounts = ("spot_trade_count", "spot_volume", "spot_quote_volume", "spot_buy_volume", "spot_sell_volume")
+    no_bar = pl.col("spot_bucket_end").is_null()
+    return known.with_columns(pl.when(no_bar).then(pl.lit(0, known.schema[name])).otherwise(name).alias(name) for name in amounts)
 
 
-def _carry(frame: pl.DataFrame, prefix: str, instrument: Instrument, lake: Lake) -> pl.DataFrame:
+def _carry(frame: pl.DataFrame, prefix: str, request: BarRequest) -> pl.DataFrame:
     """A quiet bar carries the last price before its end, also one from before the first bar or from a day without windows."""
     close, time = f"{prefix}_close", f"{prefix}_last_us"
     if not frame[close].null_count():
         return frame
     behind_gap = (pl.col("bucket_start") != pl.col("bucket_end").shift(1)).fill_null(value=True)
     openings = frame.filter(behind_gap & pl.col(close).is_null())["bucket_start"].to_list()
-    found = [(start, *last_trade_before(lake, instrument, start)) for start in openings]
+    instrument = request.perp if prefix == "perp" else request.spot
+    found = [(start, *last_trade_before(request.lake, instrument, start, include_off_book=request.include_off_book)) for start in openings]
     earlier = pl.DataFrame(found, schema={"bucket_start": pl.Int64, "_price": pl.Float64, "_time": pl.Int64}, orient="row")
     return (
         frame.join(earlier, on="bucket_start", how="left", maintain_order="left")
@@ -280,23 +299,23 @@ def _carry(frame: pl.DataFrame, prefix: str, instrument: Instrument, lake: Lake)
     )
 
 
-def last_trade_before(lake: Lake, instrument: Instrument, us: int) -> tuple[float | None, int | None]:
-    """Price and time of the last trade strictly before `us`; (None, None) where the lake has none."""
+def last_trade_before(lake: Lake, instrument: Instrument, us: int, *, include_off_book: bool = False) -> tuple[float | None, int | None]:
+    """Price and time of the last trade strictly before `us`; (None, None) where the lake has none.
+
+    Prints that are flagged as off-book are passed over unless they are included.
+    """
     files = lake.files("trades", instrument.exchange, instrument.exchange_symbol, None, us)
     for file in reversed(files):
         totals = file.totals
-        if totals["last_local_us"] < us:
-            return float(file.last_price), totals["last_local_us"]
-        before = file.scan().filter(pl.col("ts_local_us") < us).tail(1).select("ts_local_us", decoded("price_int", "price"))
+        last_us = totals.get("last_trade_us", totals["last_local_us"])  # of the prints that are not flagged
+        if last_us is not None and last_us < us and not (include_off_book and totals.get("off_book")):
+            return float(file.last_price), last_us
+        trades = on_book(file, ["ts_local_us", "price_int", "price_decimals"], include_off_book=include_off_book)
+        before = trades.filter(pl.col("ts_local_us") < us).tail(1).select("ts_local_us", decoded("price_int", "price"))
         rows = before.collect()
         if rows.height:
             return rows["price_int"][0], rows["ts_local_us"][0]
     return None, None
-
-
-def missing_days(venue: Venue, start_us: int, end_us: int) -> list[int]:
-    """Days of the window for which a venue has no trades."""
-    return [day for day in range(day_start(start_us), end_us, DAY_US) if day not in venue.files]
 
 
 def spine_of(frame: pl.DataFrame) -> pl.DataFrame:

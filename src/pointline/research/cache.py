@@ -1,9 +1,9 @@
 """Bar sums that were computed before: kept beside the lake, found again by what they were made from.
 
 An entry is named by the hash of everything that its numbers depend on: the rule, the stretch, the driver's and the venue's data
-files (whose names are hashes of the archive files behind them) and contract sizes. A changed, added or removed file therefore gives
-other names for exactly its days, and nothing needs to be invalidated. Entries are written beside their place and renamed into it, so
-two processes may share a cache; one that is damaged is recomputed.
+files (whose names are hashes of the archive files behind them), contract sizes and whether off-book prints count. A changed, added or
+removed file therefore gives other names for exactly its days, and nothing needs to be invalidated. Entries are written beside their
+place and renamed into it, so two processes may share a cache; one that is damaged is recomputed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pointline.research.spines.run import Venue
 
 
-VERSION = 1
+VERSION = 2
 DEFAULT_BYTES = 2 << 30
 _HEADER = 4  # check sum, bars, tail, version
 
@@ -121,6 +121,7 @@ class BarCache:
             "stretch": [start_us, end_us],
             "venues": [
                 [v.instrument.exchange, v.instrument.exchange_symbol, v.instrument.contract_type, v.instrument.contract_size]
+                + [v.include_off_book]
                 + [[day, v.files[day].path.name] for day in days if day in v.files]
                 for v in (driver, venue)
             ],

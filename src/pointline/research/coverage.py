@@ -1,27 +1,116 @@
-"""The error for a window without data: it says what there is."""
+"""What of a window the lake covers with an instrument's trades, and the error for a window without data: it says what there is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pointline.clock import time_text
+from pointline import schema
+from pointline.clock import DAY_US, days_in, time_text
 from pointline.errors import NoDataError, nearest
 from pointline.lake.catalog import coverage
+from pointline.lake.coverage import clipped, cover_parts, declared_span, part_days, parts_of
+from pointline.lake.manifest import QUARANTINE_SCHEMA
 
 if TYPE_CHECKING:
-    from pointline.lake.store import Lake
+    from collections.abc import Mapping
+
+    from pointline.instruments import Instrument
+    from pointline.lake.coverage import Part
+    from pointline.lake.store import Lake, PartitionFile
+
+_TRADES = schema.TRADES.name
+
+
+@dataclass(frozen=True)
+class WindowCoverage:
+    """What of a window an instrument's trades cover.
+
+    Attributes:
+        share: of the window's time, 0 to 1. Time before the market's first trade and after a contract's delivery is not covered.
+        missing_days: 00:00 UTC of the days that have no trades.
+        part_days: days that are covered to less than 99.9 %: 00:00 UTC, the share covered, and in words what is missing.
+        missing_ids: ids that are missing in the window's days and between them.
+        flagged: off-book prints of the window's days, which bars leave out.
+        quarantined: rows that were set aside from the files of the window's days.
+    """
+
+    share: float
+    missing_days: list[int]
+    part_days: list[tuple[int, float, str]]
+    missing_ids: int
+    flagged: int
+    quarantined: int
+
+
+def window_coverage(lake: Lake, instrument: Instrument, files: Mapping[int, PartitionFile], start_us: int, end_us: int) -> WindowCoverage:
+    """What the trades of an instrument cover of ``[start_us, end_us)``.
+
+    Args:
+        lake, instrument: whose trades.
+        files: its partitions that touch the window, by 00:00 UTC of their days; at least one.
+        start_us, end_us: the window.
+    """
+    own = [files[day] for day in sorted(files)]
+    around, parts = _parts(lake, instrument, own)
+    spans = cover_parts(around).uncovered(start_us, end_us)
+    return WindowCoverage(
+        share=1 - sum(b - a for a, b in spans) / (end_us - start_us),
+        missing_days=[day for day in days_in(start_us, end_us) if day not in files],
+        part_days=part_days(spans, start_us, end_us, files),
+        missing_ids=cover_parts(parts).missing_ids,
+        flagged=sum(file.totals.get("off_book", 0) for file in own),
+        quarantined=_quarantined(lake, instrument, own, start_us, end_us),
+    )
+
+
+def day_share(lake: Lake, instrument: Instrument, day: PartitionFile) -> float:
+    """Share of a day that the trades of an instrument cover, 0 to 1."""
+    around, _ = _parts(lake, instrument, [day])
+    spans = cover_parts(around).uncovered(day.start_us, day.start_us + DAY_US)
+    return 1 - sum(b - a for a, b in spans) / DAY_US
+
+
+def _parts(lake: Lake, instrument: Instrument, files: list[PartitionFile]) -> tuple[list[Part], list[Part]]:
+    """These partitions with the nearest ones before and after, whose ids tell of the edges, and without."""
+    names = (_TRADES, instrument.exchange, instrument.exchange_symbol)
+    expiry_us = instrument.expiry_us if instrument.asset_type == "future" else None
+    before = lake.files(*names, None, files[0].start_us)[-1:]
+    after = lake.files(*names, files[-1].start_us + DAY_US)[:1]
+    own = parts_of(files, expiry_us)
+    return [*parts_of(before, expiry_us), *own, *parts_of(after, expiry_us)], own
+
+
+def _quarantined(lake: Lake, instrument: Instrument, files: list[PartitionFile], start_us: int, end_us: int) -> int:
+    """Rows set aside from the files that the window's partitions were made of, and from files that declare a period inside it."""
+    aside = lake.rows("quarantine", QUARANTINE_SCHEMA).filter(
+        (pl.col("kind") == _TRADES) & (pl.col("exchange") == instrument.exchange) & (pl.col("symbol") == instrument.exchange_symbol)
+    )
+    serving = {feed["key"]: feed["sha256"] for file in files for feed in file.footer["feeds"]}
+    count = 0
+    for (key, sha256), rows in aside.group_by("key", "sha256"):
+        period = declared_span(str(key))
+        if serving[str(key)] == sha256 if key in serving else period and clipped([period], start_us, end_us):
+            count += rows.height
+    return count
+
+
+def uneven_days(perp: WindowCoverage, spot: WindowCoverage) -> list[int]:
+    """Days of a window whose volumes cannot be compared: covered in part on a side, or missing on one."""
+    part = {day for side in (perp, spot) for day, _, _ in side.part_days}
+    return sorted(part | (set(perp.missing_days) ^ set(spot.missing_days)))
 
 
 def no_data(lake: Lake, kind: str, exchange: str, symbol: str, start_us: int, end_us: int) -> NoDataError:
     """The error for an instrument without rows of a kind in a window, with its coverage or the nearest names."""
-    table = coverage(lake)
-    own = table.filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol))
+    own = coverage(lake, exchange, symbol)
     window = f"{time_text(start_us)} to {time_text(end_us)} (exclusive)"
     what = f"the lake has no {kind} of {exchange}:{symbol} in this window"
     if own.is_empty():
-        names = [f"{e}:{s}" for e, s in table.select("exchange", "symbol").unique().sort("exchange", "symbol").iter_rows()]
+        listed = {pair for held in lake.kinds() for pair in lake.listing(held).select("exchange", "symbol").unique().iter_rows()}
+        names = [f"{e}:{s}" for e, s in sorted(listed)]
         return NoDataError(
             what,
             value=window,

@@ -14,9 +14,8 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import ConfigError
-from pointline.lake.rows import decode_amounts
+from pointline.lake import rows
 from pointline.lake.store import as_lake
-from pointline.research.amounts import contract_size_of
 from pointline.research.coverage import no_data
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import window
@@ -50,18 +49,21 @@ def trades(
     Args:
         exchange, symbol: the instrument; the exchange's own symbol or the universal market name.
         start, end: the window, end exclusive.
-        decoded: True gives float64 ``price`` (quote per base) and ``qty`` in base-asset units, contracts converted (inverse:
-            contracts x contract_size / price, with the contracts in ``qty_contracts``); False gives ``price_int`` and ``qty_int``
-            with their ``price_decimals`` and ``qty_decimals``.
+        decoded: True gives float64 ``price`` (quote per base) and ``qty`` in base-asset units; where the exchange counts contracts they
+            are converted (linear: contracts x contract_size, inverse: contracts x contract_size / price) and stand in
+            ``qty_contracts`` too. False gives ``price_int`` and ``qty_int`` as the exchange counts, with their ``price_decimals`` and
+            ``qty_decimals``.
         lazy: True gives a LazyFrame.
         lake: a lake or its folder; the default lake if None.
 
     Returns:
-        ts_local_us, ts_event_us, trade_id, price, qty, side (0 = the buyer was the taker, 1 = the seller was), source_row, source_file.
+        ts_local_us, ts_event_us, trade_id, first_trade_id, last_trade_id, text_id, price, qty, side (0 = the buyer was the taker, 1 = the
+        seller was, null = not known), off_book (True for a print away from the book, which bars leave out), source_row, source_file.
 
     Raises:
         RegistryError: unknown instrument; the error has the nearest names.
         NoDataError: no partition touches the window; the error has the coverage.
+        ConfigError: decoded, and the contract's size is not known.
 
     Warns:
         MetadataWarning: the instrument has several versions inside the window.
@@ -72,7 +74,11 @@ def trades(
 def quotes(
     exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Best bid and ask; arguments and errors as in `trades`, quantities of inverse contracts stay in contracts."""
+    """Best bid and ask; arguments and errors as in `trades`.
+
+    Decoded, ``bid_qty`` and ``ask_qty`` are in base-asset units, of inverse contracts at the quoted price, with the contracts in
+    ``bid_qty_contracts`` and ``ask_qty_contracts`` where the exchange counts such.
+    """
     return _query("quotes", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
@@ -81,7 +87,8 @@ def derivative_ticker(
 ) -> pl.DataFrame | pl.LazyFrame:
     """Mark and index price, the running funding estimate, open interest; arguments and errors as in `trades`.
 
-    ``funding_rate`` is the running estimate of the next payment; what was paid is in `funding`.
+    ``funding_rate`` is the running estimate of the next payment; what was paid is in `funding`. Decoded, ``open_interest`` is as in
+    `open_interest`.
     """
     return _query("derivative_ticker", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
@@ -96,7 +103,12 @@ def funding(
 def open_interest(
     exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Open interest and account ratios; arguments and errors as in `trades`."""
+    """Open interest and account ratios; arguments and errors as in `trades`.
+
+    Decoded, ``open_interest`` of linear contracts is in base-asset units, with the contracts in ``open_interest_contracts`` where the
+    exchange counts such; of inverse contracts it stays in contracts. ``open_interest_value`` is in the quote asset; what the exchange
+    states of inverse contracts is in the coin and called ``open_interest_value_base``.
+    """
     return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
 
@@ -118,7 +130,9 @@ def candles(
         exchange, symbol, start, end, lazy, lake: as in `trades`.
         interval: ``"1m"``, ``"1h"``, ``"1d"``, …
         price: which price the candle is of.
-        decoded: True gives float64, False the stored decimals.
+        decoded: True gives float64 and, of linear contracts, ``volume`` and ``taker_buy_volume`` in base-asset units, with the
+            contracts in ``volume_contracts`` and ``taker_buy_volume_contracts`` where the exchange counts such; of inverse contracts
+            these two stay in contracts and ``base_volume`` is in the coin. False gives the stored decimals.
     """
     if not re.fullmatch(r"[1-9]\d*(s|m|h|d|w|mo)", interval) or price not in ("trade", "mark", "index", "premium"):
         raise ConfigError(
@@ -147,16 +161,45 @@ def _query(
 
 
 def decode(frame: pl.LazyFrame, kind: str, instrument: Instrument) -> pl.LazyFrame:
-    """Stored integers and decimals as float64, trade quantities in base-asset units."""
+    """Stored integers and decimals as float64, quantities in base-asset units.
+
+    Raises:
+        ConfigError: the contract's size is not known.
+    """
     table = schema.table(kind)
+    inverse = instrument.contract_type == "inverse"
     if not table.amounts:
-        return frame.with_columns(pl.col(name).cast(pl.Float64) for name, dtype in table.columns.items() if dtype == schema.PRICE)
+        floats = frame.with_columns(pl.col(name).cast(pl.Float64) for name, dtype in table.columns.items() if dtype == schema.PRICE)
+        if inverse:
+            return floats.rename({"open_interest_value": "open_interest_value_base"} if kind == "open_interest" else {})
+        counted = [name for name in _COUNTED if name in table.columns and not _without_volume(kind)]
+        return _in_base_units(floats, counted, instrument) if counted else floats
     order = [_decoded_name(name, table) for name in table.columns if not name.endswith("_decimals")]
-    result = frame.with_columns(decode_amounts(kind)).select([*order, "source_file"])
-    if kind == "trades" and instrument.contract_type == "inverse":
-        base = pl.col("qty") * contract_size_of(instrument) / pl.col("price")
-        result = result.with_columns(base.alias("qty"), pl.col("qty").alias("qty_contracts"))
-    return result
+    quantities = [name for name, (_, scale) in table.amounts.items() if scale == "qty"]
+    if not instrument.counts_contracts:
+        return frame.with_columns(rows.decode_amounts(kind)).select([*order, "source_file"])
+    contracts = [rows.decoded(table.amounts[name][0], "qty").alias(f"{name}_contracts") for name in quantities]
+    result = frame.with_columns(*rows.decode_amounts(kind, instrument.size), *contracts).select(
+        [*order, "source_file", *(f"{name}_contracts" for name in quantities)]
+    )
+    # of inverse contracts these are quote units so far
+    return result.with_columns(pl.col(name) / pl.col(name.replace("qty", "price")) for name in quantities) if inverse else result
+
+
+_COUNTED = ("volume", "taker_buy_volume", "open_interest")  # as the exchange counts in tables that keep amounts as they came
+
+
+def _without_volume(kind: str) -> bool:
+    """Whether these are candles of a price that is not traded."""
+    return kind.startswith(("mark_", "index_", "premium_"))
+
+
+def _in_base_units(frame: pl.LazyFrame, counted: list[str], instrument: Instrument) -> pl.LazyFrame:
+    """Columns of a linear contract or spot that count as the exchange does, in base units."""
+    if not instrument.counts_contracts:
+        return frame
+    contracts = [pl.col(name).alias(f"{name}_contracts") for name in counted]
+    return frame.with_columns(*(rows.in_size(name, instrument.size).alias(name) for name in counted), *contracts)
 
 
 def _decoded_name(stored: str, table: schema.Table) -> str:

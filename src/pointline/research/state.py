@@ -6,18 +6,19 @@ age passes a limit. The age itself stays, so that a null can be explained.
 
 Funding is three things. The running *estimate* speaks of one coming settlement: once that settlement has passed, the estimate is not
 carried into the next period. The *settled* rate is the last payment, known from the ``ts_local_us`` of its row on. ``funding_close`` is
-the estimate where one is known and else the last settled rate; ``funding_source`` says which.
+the estimate where one is known and else the last settled rate; ``funding_source`` says which. A settled rate keeps the interval of its own
+row, as long as it is shown; an estimate's row has none, so it takes the interval in force, that of the last payment or the default.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, DurationField, to_duration_us
 from pointline.errors import ConfigError
 from pointline.research.state_known import NO_AGE_US, SETTLEMENT, Memory, Rows
 from pointline.schema import DERIVATIVE_TICKER, FUNDING, OPEN_INTEREST
@@ -39,17 +40,17 @@ STATE_COLUMNS: dict[str, pl.DataType] = {
     "index_close": pl.Float64(),
     "index_age_us": pl.Int64(),
     "funding_close": pl.Float64(),  # a fraction per funding interval
-    "funding_open": pl.Float64(),  # the same kind of rate (funding_source) as it stood at bucket_start
+    "funding_open": pl.Float64(),  # the same kind of rate (funding_source) per the same interval as it stood at bucket_start, else null
     "funding_age_us": pl.Int64(),
     "funding_source": pl.String(),  # "estimate", "settled" or null
     "funding_settled": pl.Float64(),
     "funding_settled_age_us": pl.Int64(),
     "funding_interval_hours": pl.Float64(),
-    "funding_interval_source": pl.String(),  # "payment" (the last payment's row), "default" (StateParams) or null
+    "funding_interval_source": pl.String(),  # "payment" (a payment's row: of a settled rate its own), "default" (StateParams) or null
     "seconds_to_funding": pl.Float64(),
     "predicted_funding_close": pl.Float64(),
     "predicted_funding_age_us": pl.Int64(),
-    "oi_close": pl.Float64(),
+    "oi_close": pl.Float64(),  # base units of linear contracts, contracts of inverse ones
     "oi_open": pl.Float64(),  # from the same feed (oi_source) as it stood at bucket_start
     "oi_age_us": pl.Int64(),
     "oi_source": pl.String(),  # "ticker", "open_interest" or null
@@ -61,6 +62,7 @@ TICKER_COLUMNS = ("mark_price", "index_price", "funding_rate", "predicted_fundin
 PAYMENT_COLUMNS = ("funding_rate", "interval_hours")
 INTEREST_COLUMNS = ("open_interest",)
 
+NOT_TOLD = 0.0
 SETTLED_INTERVALS = 2
 """A payment older than this many of its intervals is not the state of the market any more."""
 
@@ -69,6 +71,8 @@ SETTLED_INTERVALS = 2
 class StateParams:
     """How old a value may be at the end of a bar.
 
+    Ages are given as text (``"15m"``), a timedelta or integer microseconds (`pointline.clock.to_duration_us`), and held in microseconds.
+
     Attributes:
         max_ticker_age_us: mark, index, funding estimate, prediction and open interest of the running ticker.
         max_settled_age_us: last payment; None = twice its funding interval, and null where no interval is known.
@@ -76,19 +80,20 @@ class StateParams:
         default_interval_hours: funding interval where no recent payment says it, for example from the venue's rule.
 
     Raises:
-        ConfigError: a limit or the interval is not positive.
+        ConfigError: a limit cannot be read as a duration, or one or the interval is not positive.
     """
 
-    max_ticker_age_us: int = MINUTE_US
+    max_ticker_age_us: DurationField = DurationField(MINUTE_US)  # noqa: RUF009 - it holds no value
     max_settled_age_us: int | None = None
-    max_open_interest_age_us: int = 15 * MINUTE_US
+    max_open_interest_age_us: DurationField = DurationField(15 * MINUTE_US)  # noqa: RUF009
     default_interval_hours: float | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{field.name} has to be positive", where="StateParams", value=value, expected="more than zero")
+        if self.max_settled_age_us is not None:
+            object.__setattr__(self, "max_settled_age_us", to_duration_us(self.max_settled_age_us, name="max_settled_age_us"))
+        hours = self.default_interval_hours
+        if hours is not None and not hours > 0:
+            raise ConfigError("default_interval_hours must be positive", where="StateParams", value=hours, expected="more than zero")
 
 
 _DEFAULTS = StateParams()
@@ -116,7 +121,7 @@ def attach_state(
         that has passed already; where the venue gives none, only the age limit ends an estimate.
         ``funding_age_us`` is the age of ``funding_close``; where that is null, of the last estimate, else of the last payment.
         ``seconds_to_funding`` counts to the ticker's ``next_funding_us`` while it lies ahead, else to the next multiple of the
-        interval after 00:00 UTC; it is 0 for a bar that ends at the settlement.
+        interval in force after 00:00 UTC; it is 0 for a bar that ends at the settlement.
 
     Raises:
         ConfigError: a column is missing, the bars are not in order, or a frame holds more than one instrument.
@@ -161,7 +166,7 @@ def state_beside(bars: pl.DataFrame, edges: Edges, told: Told, params: StatePara
     mark, index = (_aged(ticker[name], instants, limit) for name in ("mark_price", "index_price"))
     predicted = _estimate(ticker["predicted_funding_rate"], instants, limit)
     funding = _funding(edges, ticker["funding_rate"], told[PAYMENTS], params)
-    hours = funding["funding_interval_hours"]
+    hours = funding.pop("interval_in_force")
     known = {
         "mark_close": mark.values[ends],
         "mark_age_us": mark.ages[ends],
@@ -207,19 +212,27 @@ def _estimate(known: Known, instants: Ints, limit_us: int) -> _Aged:
     return _Aged(np.where(known.settles_at(instants) < instants, np.nan, values), ages)
 
 
-def _paid(payments: Mapping[str, Known], instants: Ints, params: StateParams) -> tuple[_Aged, Floats, Ints]:
-    """The last payment, the funding interval and who says that."""
+class _Interval(NamedTuple):
+    """Funding intervals in hours, not-a-number where none is known, and which of `_SOURCES` says so."""
 
-    def limit(hours: Floats) -> Floats | int:
-        return hours * (SETTLED_INTERVALS * HOUR_US) if params.max_settled_age_us is None else params.max_settled_age_us
+    hours: Floats
+    source: Ints
 
-    rate, span = payments["funding_rate"], payments["interval_hours"]
+
+def _intervals(payments: Mapping[str, Known], instants: Ints, params: StateParams) -> tuple[_Interval, _Interval]:
+    """Of the last payment, by its own row or the default; and in force: the same while the payment is young enough, else the default."""
+    span = payments["interval_hours"]
     default = np.nan if params.default_interval_hours is None else params.default_interval_hours
-    said = (instants - span.times <= limit(span.values)) & ~np.isnan(span.values)
-    hours = np.where(said, span.values, default)
-    ages = instants - rate.times
-    values = np.where(ages <= limit(hours), rate.values, np.nan)
-    return _Aged(values, ages), hours, np.where(said, _FIRST, _NEITHER if np.isnan(default) else _SECOND)
+
+    def where(told: NDArray[np.bool_]) -> _Interval:
+        return _Interval(np.where(told, span.values, default), np.where(told, _FIRST, _NEITHER if np.isnan(default) else _SECOND))
+
+    told = span.values > NOT_TOLD
+    return where(told), where(told & (instants - span.times <= _settled_limit(span.values, params)))
+
+
+def _settled_limit(hours: Floats, params: StateParams) -> Floats | int:
+    return hours * (SETTLED_INTERVALS * HOUR_US) if params.max_settled_age_us is None else params.max_settled_age_us
 
 
 def _either(edges: Edges, first: _Aged, second: _Aged) -> tuple[Floats, Floats, Ints]:
@@ -235,26 +248,30 @@ def _either(edges: Edges, first: _Aged, second: _Aged) -> tuple[Floats, Floats, 
 
 
 def _funding(edges: Edges, rate: Known, payments: Mapping[str, Known], params: StateParams) -> dict[str, Values]:
-    """The estimate where one counts, else the payment; the opening rate is of the same kind."""
+    """The estimate where one counts, else the payment, each with its interval; the opening rate is of the same kind and interval."""
     estimate = _estimate(rate, edges.instants, params.max_ticker_age_us)
-    settled, hours, said_by = _paid(payments, edges.instants, params)
+    own, in_force = _intervals(payments, edges.instants, params)
+    ages = edges.instants - payments["funding_rate"].times
+    settled = _Aged(np.where(ages <= _settled_limit(own.hours, params), payments["funding_rate"].values, np.nan), ages)
     close, opening, which = _either(edges, estimate, settled)
     age, settled_age = estimate.ages[edges.ends], settled.ages[edges.ends]
     shown = (which == _SECOND) | ((which == _NEITHER) & (age >= NO_AGE_US))
+    hours, hours_before = (np.where(which == _SECOND, own.hours[at], in_force.hours[at]) for at in (edges.ends, edges.starts))
     return {
         "funding_close": close,
-        "funding_open": opening,
+        "funding_open": np.where((hours == hours_before) | np.isnan(hours) & np.isnan(hours_before), opening, np.nan),
         "funding_age_us": np.where(shown, settled_age, age),
         "funding_source": which,
         "funding_settled": settled.values[edges.ends],
         "funding_settled_age_us": settled_age,
-        "funding_interval_hours": hours[edges.ends],
-        "funding_interval_source": said_by[edges.ends],
+        "funding_interval_hours": hours,
+        "funding_interval_source": np.where(which == _SECOND, own.source[edges.ends], in_force.source[edges.ends]),
+        "interval_in_force": in_force.hours[edges.ends],
     }
 
 
 def _open_interest(edges: Edges, running: Known, polled: Known, params: StateParams) -> dict[str, Values]:
-    """The ticker's open interest where known, else the table's; both feeds count in their own unit, so a bar never mixes them."""
+    """The ticker's open interest where known, else the table's; the two count at different instants, so a bar never mixes them."""
     fast = _aged(running, edges.instants, params.max_ticker_age_us)
     slow = _aged(polled, edges.instants, params.max_open_interest_age_us)
     close, opening, which = _either(edges, fast, slow)
@@ -281,10 +298,13 @@ def _told(edges: Edges, frame: pl.DataFrame | None, table: Table, columns: tuple
 
 
 def readable(column: str) -> pl.Expr:
-    """The column as it is looked up: decimals as floats, and no funding interval of zero or less."""
+    """The column as it is looked up: decimals as floats, and a funding interval for each rate, `NOT_TOLD` where its row has none."""
     if column == "close":
         return pl.col(column).cast(pl.Float64)
-    return pl.when(pl.col(column) > 0).then(column).alias(column) if column == "interval_hours" else pl.col(column)
+    if column == "interval_hours":
+        told = pl.when(pl.col(column).is_finite() & (pl.col(column) > 0)).then(column).otherwise(NOT_TOLD)
+        return pl.when(pl.col("funding_rate").is_not_nan()).then(told).alias(column)
+    return pl.col(column)
 
 
 def check_bars(bars: pl.DataFrame) -> None:

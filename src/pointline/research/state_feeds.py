@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 from pointline import schema
 from pointline.clock import DAY_US
 from pointline.errors import VenueRuleError
+from pointline.lake.rows import in_size
 from pointline.research.state import (
     INTEREST,
     INTEREST_COLUMNS,
@@ -52,20 +54,28 @@ class StateReader:
     The closes of one-minute mark and index candles, known at their ends, are rows of the ticker like any other: what is known last
     counts, whichever feed it came from (the ticker's where both came at once), so that a feed that begins later changes nothing before it.
 
+    Open interest of linear contracts is in base units. A dated future pays no funding: all columns of it are null.
+
     Args:
         lake: where the rows are.
         perp: the derivative.
         params: age limits; without an interval, the venue's usual one.
+
+    Raises:
+        ConfigError: a linear contract's size is not known.
     """
 
     def __init__(self, lake: Lake, perp: Instrument, params: StateParams) -> None:
+        self._pays_funding = perp.asset_type == "perpetual"
         hours = params.default_interval_hours
-        self._params = replace(params, default_interval_hours=_usual_interval_hours(perp, lake.venues) if hours is None else hours)
+        hours = _usual_interval_hours(perp, lake.venues) if hours is None else hours
+        self._params = replace(params, default_interval_hours=hours if self._pays_funding else None)
+        size = perp.size if perp.contract_type == "linear" else Decimal(1)
         symbol, candle = perp.exchange_symbol, dict[str, pl.DataType](close=pl.Float64())
 
         def feed(kind: str, columns: Sequence[str], look_back_us: int = LOOK_BACK_US) -> _Feed:
             types = schema.table(kind).columns
-            return _Feed(lake, perp.exchange, symbol, kind, {name: types[name] for name in columns}, look_back_us)
+            return _Feed(lake, perp.exchange, symbol, kind, {name: types[name] for name in columns}, look_back_us, size)
 
         self._feeds = {
             TICKER: feed(TICKER, TICKER_COLUMNS),
@@ -90,6 +100,10 @@ class StateReader:
         told = {name: feed.at(edges.instants) for name, feed in self._feeds.items()}
         for column, candles in self._candles.items():
             told[TICKER][column] = candles.at(edges.instants)["close"].or_later(told[TICKER][column])
+        if not self._pays_funding:
+            nothing, no_integer = (Known.nothing(dtype, len(edges.instants)) for dtype in (pl.Float64(), pl.Int64()))
+            told[TICKER] |= {**dict.fromkeys(RATES, nothing), SETTLEMENT: no_integer}
+            told[PAYMENTS] = dict.fromkeys(PAYMENT_COLUMNS, nothing)
         known = state_beside(bars, edges, told, self._params)
         # where there is no rate, no age is told beyond the look-back of estimates
         told_age = (pl.col("funding_age_us") <= LOOK_BACK_US) | (pl.col("funding_source") == "settled")
@@ -103,14 +117,25 @@ class _Feed:
         lake, exchange, symbol, kind: which files.
         columns: names and types; a decimal is read as a float.
         look_back_us: what is older was never known.
+        size: base units per contract of open interest.
     """
 
-    def __init__(self, lake: Lake, exchange: str, symbol: str, kind: str, columns: dict[str, pl.DataType], look_back_us: int) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        exchange: str,
+        symbol: str,
+        kind: str,
+        columns: dict[str, pl.DataType],
+        look_back_us: int,
+        size: Decimal = Decimal(1),
+    ) -> None:
         self._files = lake.files(kind, exchange, symbol)
         self._starts = np.array([file.start_us for file in self._files], dtype=np.int64)
         self._span_us = _MONTH_US if schema.table(kind).monthly else DAY_US
         self._columns = columns
         self._look_back_us = look_back_us
+        self._size = size
         self._memory = Memory(columns)
         self._decoded: dict[int, Rows] = {}
         self._place: int | None = None
@@ -169,7 +194,10 @@ class _Feed:
         self._decoded = kept | {place: Rows(frame) for place, frame in zip(missing, frames, strict=True)}
 
     def _scan(self, place: int, columns: Iterable[str]) -> pl.LazyFrame:
-        return self._files[place].scan().select("ts_local_us", *map(readable, columns))
+        rows = self._files[place].scan().select("ts_local_us", *map(readable, columns))
+        if self._size == 1 or "open_interest" not in columns:
+            return rows
+        return rows.with_columns(in_size("open_interest", self._size).alias("open_interest"))
 
 
 def _usual_interval_hours(perp: Instrument, known: Venues) -> float | None:

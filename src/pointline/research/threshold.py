@@ -5,8 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pointline.clock import DAY_US, date_text
+from pointline.clock import DAY_US, date_text, day_start
 from pointline.errors import ConfigError
+from pointline.lake.coverage import WHOLE_SHARE
+from pointline.research.coverage import day_share
 from pointline.research.spines.builder import venue_of
 from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 SHARE = Decimal("0.002")  # inside the 0.1 to 0.5 % band after rounding to 1, 2 or 5
 _IMBALANCE_SHARE = Decimal("0.0005")
+_DAYS_BEFORE = 30
 
 _KINDS: dict[str, Callable[[Decimal], BarRule]] = {
     "volume": VolumeBarConfig,
@@ -33,11 +36,12 @@ def resolve_rule(bars: BarRule | str, lake: Lake, perp: Instrument, start_us: in
 
     Args:
         bars: a rule, ``"auto"`` (volume bars), or ``"auto:KIND"`` with a kind of `pointline.research.spines.get_builder`.
-        lake, perp, start_us, end_us: whose daily amounts the choice is made from. The day before the window decides where the lake
-            has it, so that the choice knows nothing of the window; else the window's first day does, and the note says so.
+        lake, perp, start_us, end_us: whose daily amounts the choice is made from. The newest day before the window that is covered
+            whole decides, of the last 30, so that the choice knows nothing of the window; else the first whole day of the window does,
+            and the note says so.
 
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: there is no such kind, or none of these days is covered whole: a part of a day does not tell what a day trades.
     """
     if isinstance(bars, BarRule):
         return bars, ""
@@ -49,33 +53,42 @@ def resolve_rule(bars: BarRule | str, lake: Lake, perp: Instrument, start_us: in
             value=bars,
             expected=f"a config such as VolumeBarConfig(100.0), 'auto', or 'auto:' and one of {', '.join(_KINDS)}",
         )
-    day, inside = _reference_day(lake, perp, start_us, end_us)
     if kind == "time":
         return _KINDS[kind](Decimal(1)), "auto: one minute"
+    day, where = _reference_day(lake, perp, start_us, end_us)
     daily = _daily_amount(day, perp, kind)
     share = _IMBALANCE_SHARE if kind == "imbalance" else SHARE
     size = round_to_125(daily * share)
     percent = f"{float(size / daily) * 100:.2g}"
-    where = "the window's first day" if inside else "the day before the window"
     unit = {"volume": perp.base_asset, "imbalance": perp.base_asset, "dollar": perp.quote_asset, "trades": "trades"}[kind]
     note = f"auto: {size:f} {unit} = {percent} % of the perp's {daily:,.0f} {unit} on {date_text(day.start_us)}, {where}"
     return _KINDS[kind](size), note
 
 
-def _reference_day(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> tuple[PartitionFile, bool]:
-    before = lake.files("trades", perp.exchange, perp.exchange_symbol, start_us - DAY_US, start_us - start_us % DAY_US)
-    if before:
-        return before[-1], False
-    venue = venue_of(lake, perp, start_us, end_us)
-    return venue.files[min(venue.files)], True
+def _reference_day(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> tuple[PartitionFile, str]:
+    """A whole day and where it lies: before the window the newest first, then inside it the oldest first."""
+    first_us = day_start(start_us)
+    inside = venue_of(lake, perp, start_us, end_us).files
+    before = lake.files("trades", perp.exchange, perp.exchange_symbol, first_us - _DAYS_BEFORE * DAY_US, first_us)
+    for day in (*reversed(before), *(inside[day_us] for day_us in sorted(inside))):
+        if day_share(lake, perp, day) >= WHOLE_SHARE:
+            if day.start_us < first_us:
+                return day, "the day before the window" if day.start_us == first_us - DAY_US else "the last whole day before the window"
+            return day, "the window's first day" if day.start_us == first_us else "the window's first whole day"
+    raise ConfigError(
+        "no threshold can be chosen: no day in the window or shortly before it is covered whole",
+        value=f"{len(before)} days before the window and {len(inside)} in it, each a part of a day",
+        expected=f"a day that {perp.name}'s trades cover to {WHOLE_SHARE:.1%} or more",
+        hint="give a threshold (--threshold 100, VolumeBarConfig(100.0)) or ingest a whole day; `pointline catalog` shows what is missing",
+    )
 
 
 def _daily_amount(day: PartitionFile, perp: Instrument, kind: str) -> Decimal:
     if kind == "trades":
-        return Decimal(day.rows)
-    price, qty = day.last_price, day.qty
+        return Decimal(day.rows - day.totals.get("off_book", 0))
+    price, qty = day.last_price, day.qty * perp.size
     if perp.contract_type == "inverse":
-        quote = qty * Decimal(str(perp.contract_size))
+        quote = qty
         return quote if kind == "dollar" else quote / price
     return qty * price if kind == "dollar" else qty
 

@@ -108,7 +108,8 @@ class MarketConfig:
         side_autocorrelation: correlation of the taker sides of consecutive orders. Sides do not depend on prices.
         perp_median_qty_base, spot_median_qty_base, qty_log_std: log-normal size of a trade, rounded to lots, at least one lot.
         perp_spread_ticks, spot_spread_ticks: distance between best bid and best ask, which trades bounce between.
-        off_book_prints_per_day: prints of the perpetual away from the market each day (as insurance-fund prints are).
+        off_book_prints_per_day: prints of the perpetual away from the market each day (as insurance-fund prints are), each at
+            a time of its own while there are enough of those.
         off_book_distance_percent: their distance from the perpetual's price, in percent, up or down.
         outages: halts of trading as (venue, start, length).
         perp_price_increment, perp_qty_increment, spot_price_increment, spot_qty_increment: steps as decimal text.

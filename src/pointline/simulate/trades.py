@@ -67,7 +67,7 @@ def venue_trades(config: MarketConfig, day_index: int, name: VenueName, market: 
     order = _order_of_fill(random, count, orders)
     ticks = order_ticks[order]
     off_book = np.zeros(count, dtype=np.bool_)
-    rows = random.choice(count, min(venue.off_book_prints, count), replace=False)
+    rows = _alone(random.choice(count, min(venue.off_book_prints, count), replace=False), time_us[order])
     ticks[rows] = _off_book_ticks(random, config.off_book_distance_percent / 100, middle[order[rows]])
     off_book[rows] = True
     return pl.DataFrame(
@@ -136,6 +136,18 @@ def _lots(random: np.random.Generator, count: int, venue: Venue, log_std: float)
     size *= np.float32(log_std)
     size += np.float32(math.log(venue.median_qty_base / venue.qty.value))
     return np.maximum(np.rint(np.exp(size)).astype(np.int64), 1)
+
+
+def _alone(rows: Integers, time_us: Integers) -> Integers:
+    """As many rows as these, each the same or one soon after it, that share their time with no other; these where there are too few."""
+    differs = time_us[1:] != time_us[:-1]
+    alone = np.flatnonzero(np.concatenate([[True], differs]) & np.concatenate([differs, [True]]))
+    spare, rank = len(alone) - len(rows), np.arange(len(rows))
+    if spare < 0:
+        return rows
+    at = np.minimum(np.searchsorted(alone, np.sort(rows)), spare + rank) - rank
+    chosen: Integers = alone[np.maximum.accumulate(at) + rank]
+    return chosen
 
 
 def _off_book_ticks(random: np.random.Generator, distance: float, middle: Floats) -> Integers:

@@ -5,243 +5,41 @@ Nothing is assumed from the date: header, time unit (ms or µs, by magnitude), b
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from pointline import schema
-from pointline.errors import SourceError
+from pointline.errors import ConfigError, SourceError
 from pointline.sources.base import RANKS, Batch, Hints, Identity
-from pointline.sources.csv_blocks import CsvLayout, read_csv_blocks, time_unit
+from pointline.sources.csv_blocks import read_csv_blocks
+from pointline.sources.inflate import open_archive
+from pointline.sources.vision_datasets import DATASETS, KLINE_DATASETS, dataset_of, is_dataset
+from pointline.sources.vision_names import (
+    SUFFIXES,
+    VisionFolder,
+    VisionName,
+    check_folder,
+    check_label,
+    is_malformed,
+    malformed,
+    parse_folder,
+    parse_name,
+    period_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 _MARKETS = {"spot": "binance-spot", "futures/um": "binance-futures", "futures/cm": "binance-delivery"}
 _EXCHANGES = {exchange: market for market, exchange in _MARKETS.items()}
 
-_TRADES = ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker")
-_AGG_TRADES = ("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id", "transact_time", "is_buyer_maker")
-_KLINES = (
-    "open_time",
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "close_time",
-    "quote_volume",
-    "count",
-    "taker_buy_volume",
-    "taker_buy_quote_volume",
-    "ignore",
-)
-_KLINE_DATASETS = {"klines": "trade", "markPriceKlines": "mark", "indexPriceKlines": "index", "premiumIndexKlines": "premium"}
-_METRICS = (
-    "create_time",
-    "symbol",
-    "sum_open_interest",
-    "sum_open_interest_value",
-    "count_toptrader_long_short_ratio",
-    "sum_toptrader_long_short_ratio",
-    "count_long_short_ratio",
-    "sum_taker_long_short_vol_ratio",
-)
-_INTERVAL_MINUTES = {"s": 1 / 60, "m": 1, "h": 60, "d": 1440, "w": 10080}
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    """How one dataset's CSV maps to parsed columns.
-
-    Attributes:
-        layouts: accepted column lists; a file has as many columns as one of them.
-        integers: columns read as integers; all others are float, boolean or text.
-        time: the column that carries the rows' time.
-        convert: frame with the layout's columns, `ts_event_us` and `source_row` -> parsed columns beside the clocks.
-    """
-
-    layouts: tuple[tuple[str, ...], ...]
-    types: dict[str, pl.DataType]
-    time: str
-    kind: Callable[[str], str]
-    convert: Callable[[pl.DataFrame, Identity], pl.DataFrame]
-    positive: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-
-
-_INT, _FLOAT, _TEXT = pl.Int64(), pl.Float64(), pl.String()
-
-
-def _convert_trades(frame: pl.DataFrame, identity: Identity) -> pl.DataFrame:
-    del identity
-    aggregated = "agg_trade_id" in frame.columns
-    none = pl.lit(None, dtype=_INT)
-    return frame.select(
-        "ts_event_us",
-        trade_id=pl.col("agg_trade_id" if aggregated else "id"),
-        first_trade_id=pl.col("first_trade_id") if aggregated else none,
-        last_trade_id=pl.col("last_trade_id") if aggregated else none,
-        text_id=pl.lit(None, dtype=_TEXT),
-        price=pl.col("price"),
-        qty=pl.col("quantity" if aggregated else "qty"),
-        side=pl.col("is_buyer_maker"),
-        off_book=pl.lit(None, dtype=pl.Boolean()),
-        source_row=pl.col("source_row"),
-    )
-
-
-def _convert_klines(frame: pl.DataFrame, identity: Identity) -> pl.DataFrame:
-    inverse = identity.exchange == "binance-delivery"
-    traded = identity.dataset.startswith("klines")
-    interval_us = _interval_us(identity.dataset.rpartition("-")[2])
-    nothing = pl.lit(None, dtype=schema.PRICE)
-    quote = nothing if inverse or not traded else pl.col("quote_volume")
-    return frame.select(
-        ts_event_us=pl.col("ts_event_us") + interval_us,
-        start_us=pl.col("ts_event_us"),
-        open=pl.col("open"),
-        high=pl.col("high"),
-        low=pl.col("low"),
-        close=pl.col("close"),
-        volume=pl.col("volume") if traded else nothing,
-        quote_volume=quote,
-        base_volume=pl.col("quote_volume") if inverse and traded else nothing,
-        trade_count=pl.col("count") if traded else pl.lit(None, dtype=_INT),
-        taker_buy_volume=pl.col("taker_buy_volume") if traded else nothing,
-        taker_buy_quote_volume=nothing if inverse or not traded else pl.col("taker_buy_quote_volume"),
-        source_row=pl.col("source_row"),
-    )
-
-
-def _interval_us(interval: str) -> int:
-    count, unit = int(interval[:-1] or 1), interval[-1]
-    return int(count * _INTERVAL_MINUTES[unit] * 60_000_000)
-
-
-def _convert_funding(frame: pl.DataFrame, identity: Identity) -> pl.DataFrame:
-    del identity
-    minute = 60_000_000
-    return frame.select(
-        "ts_event_us",
-        funding_us=(pl.col("ts_event_us") + minute // 2) // minute * minute,
-        funding_rate=pl.col("last_funding_rate"),
-        interval_hours=pl.col("funding_interval_hours"),
-        mark_price=pl.lit(None, dtype=_FLOAT),
-        source_row=pl.col("source_row"),
-    )
-
-
-def _convert_metrics(frame: pl.DataFrame, identity: Identity) -> pl.DataFrame:
-    del identity
-    return frame.select(
-        "ts_event_us",
-        open_interest=pl.col("sum_open_interest"),
-        open_interest_value=pl.col("sum_open_interest_value"),
-        top_trader_account_ratio=pl.col("count_toptrader_long_short_ratio"),
-        top_trader_position_ratio=pl.col("sum_toptrader_long_short_ratio"),
-        account_ratio=pl.col("count_long_short_ratio"),
-        taker_volume_ratio=pl.col("sum_taker_long_short_vol_ratio"),
-        source_row=pl.col("source_row"),
-    )
-
-
-def _convert_quotes(frame: pl.DataFrame, identity: Identity) -> pl.DataFrame:
-    del identity
-    return frame.select(
-        "ts_event_us",
-        update_id=pl.col("update_id"),
-        bid_price=pl.col("best_bid_price"),
-        bid_qty=pl.col("best_bid_qty"),
-        ask_price=pl.col("best_ask_price"),
-        ask_qty=pl.col("best_ask_qty"),
-        source_row=pl.col("source_row"),
-    )
-
-
-_FLAGS = {"is_buyer_maker": _TEXT, "is_best_match": _TEXT}
-_DATASETS = {
-    "trades": _Dataset(
-        layouts=(_TRADES, (*_TRADES, "is_best_match")),
-        types={"id": _INT, "price": _FLOAT, "qty": _FLOAT, "time": _INT, **_FLAGS},
-        time="time",
-        kind=lambda _: "trades",
-        convert=_convert_trades,
-        positive=("price", "qty"),
-    ),
-    "aggTrades": _Dataset(
-        layouts=(_AGG_TRADES, (*_AGG_TRADES, "is_best_match")),
-        types={
-            "agg_trade_id": _INT,
-            "price": _FLOAT,
-            "quantity": _FLOAT,
-            "first_trade_id": _INT,
-            "last_trade_id": _INT,
-            "transact_time": _INT,
-            **_FLAGS,
-        },
-        time="transact_time",
-        kind=lambda _: "trades",
-        convert=_convert_trades,
-        positive=("price", "quantity"),
-    ),
-    "fundingRate": _Dataset(
-        layouts=(("calc_time", "funding_interval_hours", "last_funding_rate"),),
-        types={"calc_time": _INT, "funding_interval_hours": _FLOAT, "last_funding_rate": _FLOAT},
-        time="calc_time",
-        kind=lambda _: "funding",
-        convert=_convert_funding,
-    ),
-    "metrics": _Dataset(
-        layouts=(_METRICS,),
-        types={"create_time": _TEXT, **dict.fromkeys(_METRICS[2:], _FLOAT)},
-        time="create_time",
-        optional=_METRICS[4:],
-        kind=lambda _: "open_interest",
-        convert=_convert_metrics,
-    ),
-    "bookTicker": _Dataset(
-        layouts=(("update_id", "best_bid_price", "best_bid_qty", "best_ask_price", "best_ask_qty", "transaction_time", "event_time"),),
-        types={
-            "update_id": _INT,
-            "best_bid_price": _FLOAT,
-            "best_bid_qty": _FLOAT,
-            "best_ask_price": _FLOAT,
-            "best_ask_qty": _FLOAT,
-            "transaction_time": _INT,
-        },
-        time="transaction_time",
-        kind=lambda _: "quotes",
-        convert=_convert_quotes,
-        positive=("best_bid_price", "best_bid_qty", "best_ask_price", "best_ask_qty"),
-    ),
-}
-
-
-def _klines_dataset(price: str) -> _Dataset:
-    decimals = dict.fromkeys((*_KLINES[1:6], "quote_volume", "taker_buy_volume", "taker_buy_quote_volume"), schema.PRICE)
-    return _Dataset(
-        layouts=(_KLINES,),
-        types={"open_time": _INT, **decimals, "count": _INT},
-        time="open_time",
-        kind=lambda dataset: schema.candles(dataset.rpartition("-")[2], price).name,
-        convert=_convert_klines,
-        positive=("open", "high", "low", "close") if price != "premium" else (),
-    )
-
-
-_KLINES_BY_NAME = {name: _klines_dataset(price) for name, price in _KLINE_DATASETS.items()}
-
-_PERIOD = r"(?P<period>\d{4}-\d{2}(?:-\d{2})?)"
-_INTERVAL = r"(?P<interval>\d+(?:s|m|h|d|w)|1mo)"
-_NAME = re.compile(
-    rf"^(?:.*?[^A-Z0-9_])?(?P<symbol>[A-Z0-9]+(?:_(?:PERP|\d{{6}}))?)-(?:(?P<dataset>{'|'.join(_DATASETS)})|{_INTERVAL})-{_PERIOD}\.(?:zip|csv|csv\.gz)$"
-)
-_FOLDER = re.compile(r"(?:^|/)(?P<market>spot|futures/um|futures/cm)/(?P<span>daily|monthly)/(?P<dataset>\w+)/")
-_SUFFIXES = (".zip", ".csv", ".csv.gz")
+# A file whose columns price and qty have changed places: of its first rows, what is called quantity keeps to one level, as prices do,
+# and what is called price does not.
+_SWAP_ROWS = (100, 1000)  # at least, at most
+_ONE_LEVEL, _MANY_LEVELS = 1.5, 5.0  # largest / smallest; 9th / 1st decile
 
 
 def _agreed(path: Path, flag: str, said: str | None, told: str | None) -> str | None:
@@ -272,17 +70,20 @@ class BinanceVision:
         Raises:
             SourceError: the file looks like one of these archives but its market, dataset or symbol is in neither path nor hints.
         """
-        if not path.name.endswith(_SUFFIXES):
+        if not path.name.endswith(SUFFIXES):
             return None
-        named = _NAME.match(path.name)
-        folder = _FOLDER.search(path.as_posix())
-        if named is None and (hints.dataset is None or self._family(hints.dataset) is None):
+        named, folder = parse_name(path.name), parse_folder(path)
+        if named is None and (hints.dataset is None or not is_dataset(hints.dataset)):
+            if is_malformed(path.name, folder):
+                raise malformed(path)
             return None
-        symbol = _agreed(path, "--symbol", hints.symbol, named["symbol"] if named else None)
-        period = _agreed(path, "--period", hints.period, named["period"] if named else None) or ""
+        if named is not None and folder is not None:
+            check_folder(path, named, folder)
+        symbol = _agreed(path, "--symbol", hints.symbol, named.symbol if named else None)
+        period = _agreed(path, "--period", _period(hints), named.period if named else None) or ""
         said = "binance-spot" if hints.exchange == "binance" else hints.exchange
-        exchange = _agreed(path, "--exchange", said, _MARKETS[folder["market"]] if folder else None)
-        dataset = _agreed(path, "--dataset", hints.dataset, self._dataset(named, folder))
+        exchange = _agreed(path, "--exchange", said, _MARKETS[folder.market] if folder else None)
+        dataset = _agreed(path, "--dataset", hints.dataset, _dataset(named, folder))
         if exchange is None or dataset is None or symbol is None:
             missing = [flag for flag, value in (("--exchange", exchange), ("--dataset", dataset), ("--symbol", symbol)) if value is None]
             raise SourceError(
@@ -301,33 +102,24 @@ class BinanceVision:
         Raises:
             SourceError: truncated or foreign archive, wrong number of columns, or times in more than one unit.
         """
-        dataset = self._family(identity.dataset)
+        dataset = dataset_of(identity)
         if dataset is None:
             raise SourceError(
-                "this archive has no such dataset",
-                where=str(path),
-                value=identity.dataset,
-                expected=", ".join((*_DATASETS, *_KLINE_DATASETS)),
+                "this archive has no such dataset", where=str(path), value=identity.dataset, expected=", ".join(DATASETS), hint=_NO_MONTHS
             )
+        with open_archive(path) as archive:
+            check_label(path, identity, archive.label)
         daily = len(identity.period) != len("2024-05")
         rank = RANKS["daily" if daily else "monthly"]
-        layout = CsvLayout(
-            layouts=dataset.layouts,
-            types=dataset.types,
-            time=dataset.time,
-            positive=dataset.positive,
-            optional=dataset.optional,
-            flags=("is_buyer_maker",) if "is_buyer_maker" in dataset.types else (),
-        )
-        unit: int | None = None
-        for block in read_csv_blocks(path, layout):
-            frame, unit = time_unit(block.frame, dataset.time, unit, path)
-            kind = dataset.kind(identity.dataset)
-            latency_us = 0 if "candles_" in kind else hints.latency_us  # a candle is stamped with its end
-            parsed = dataset.convert(frame, identity).with_columns(ts_local_us=pl.col("ts_event_us") + latency_us)
-            columns = schema.table(kind).parsed
+        latency_us = 0 if "candles_" in dataset.kind else hints.latency_us  # a candle is stamped with its end
+        columns = schema.table(dataset.kind).parsed
+        for number, block in enumerate(read_csv_blocks(path, dataset.layout)):
+            rows = dataset.convert(block.frame)
+            if number == 0 and dataset.kind == "trades":
+                _check_columns(rows, path)
+            parsed = rows.with_columns(ts_local_us=dataset.known_us(block.frame, rows["ts_event_us"]) + latency_us)
             yield Batch(
-                kind=kind,
+                kind=dataset.kind,
                 exchange=identity.exchange,
                 symbol=identity.symbol,
                 frame=parsed.select([pl.col(name).cast(dtype) for name, dtype in columns.items()]),
@@ -335,16 +127,49 @@ class BinanceVision:
                 rejects=block.rejects,
             )
 
-    def _family(self, dataset: str) -> _Dataset | None:
-        name, _, interval = dataset.partition("-")
-        if name in _KLINES_BY_NAME:
-            return _KLINES_BY_NAME[name] if re.fullmatch(r"\d+[smhdw]", interval) else None
-        return _DATASETS.get(dataset)
 
-    def _dataset(self, named: re.Match[str] | None, folder: re.Match[str] | None) -> str | None:
-        if named is None:
-            return None
-        if named["dataset"]:
-            return named["dataset"]
-        family = folder["dataset"] if folder else None
-        return f"{family}-{named['interval']}" if family in _KLINES_BY_NAME else None
+_NO_MONTHS = "candles of months (1mo) are not read"
+
+
+def _period(hints: Hints) -> str | None:
+    """The period that the user names.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if hints.period is None:
+        return None
+    period = period_of(hints.period)
+    if period is None:
+        raise ConfigError("--period is no period", value=hints.period, expected="a day such as 2024-05-01 or a month such as 2024-05")
+    return period
+
+
+def _dataset(named: VisionName | None, folder: VisionFolder | None) -> str | None:
+    if named is None:
+        return None
+    if named.dataset:
+        return named.dataset
+    family = folder.dataset if folder else None
+    return f"{family}-{named.interval}" if family in KLINE_DATASETS else None
+
+
+def _check_columns(trades: pl.DataFrame, path: Path) -> None:
+    """Looks at the first trades of a file.
+
+    Raises:
+        SourceError: price and quantity have changed places.
+    """
+    least, most = _SWAP_ROWS
+    if trades.height < least:
+        return
+    price, qty = trades["price"].head(most).to_numpy(), trades["qty"].head(most).to_numpy()
+    low, high = np.quantile(price, (0.1, 0.9))
+    if high > _MANY_LEVELS * low and qty.max() < _ONE_LEVEL * qty.min() and len(np.unique(qty)) > least // 10:
+        raise SourceError(
+            "price and quantity seem to have changed places; nothing of the file was stored",
+            where=str(path),
+            value=f"prices from {price.min():g} to {price.max():g}, quantities from {qty.min():g} to {qty.max():g}",
+            expected="the columns in the archive's order",
+            hint="if the file is right, bring it in as a table with --mapping",
+        )

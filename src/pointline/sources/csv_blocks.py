@@ -1,39 +1,48 @@
-"""Reads an archive's CSV, from zip, gz or plain file, block by block at bounded memory, and keeps track of lines."""
+"""Reads an archive's CSV block by block at bounded memory, keeps track of lines, and sets aside the rows that cannot be believed."""
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import zipfile
-import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import polars as pl
-from isal import igzip, isal_zlib
 
 from pointline.errors import SourceError
 from pointline.sources.base import REJECT_SCHEMA
-from pointline.sources.inflate import InflatedMember, ahead
+from pointline.sources.exact_text import MAX_DECIMALS, inexact
+from pointline.sources.inflate import ahead, open_archive
+from pointline.sources.separators import find_separators, has_long_fraction
+from pointline.sources.stamps import TimeUnit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from pointline.sources.inflate import Archive
+    from pointline.sources.products import Product
 
 BLOCK_BYTES = 8 << 20
+MAX_LINE_BYTES = 16 << 20
+MAX_REJECTS = 100_000
 _BLOCKS_AHEAD = 2
-_COUNT_BYTES = 255 << 11  # see `_occurrences`; it stays in the processor's cache
-_LINE_END, _COMMA = b"\n,"
+_RAW_CHARACTERS = 2_000  # of a rejected line that are kept
 
-# microseconds per unit, by the magnitude of a stamp between 2009 and 2100
-_MILLISECONDS = (10**12, 5 * 10**12, 1000)
-_MICROSECONDS = (10**15, 5 * 10**15, 1)
+
+@dataclass(frozen=True)
+class Rule:
+    """What a row must not be: it contradicts itself or what its file says of it.
+
+    Attributes:
+        column: the column that is named in the report.
+        reason: what is wrong with its value, such as ``"must be above zero"``.
+        wrong: of the read columns and ``ts_event_us``; where it is null, the row passes.
+    """
+
+    column: str
+    reason: str
+    wrong: pl.Expr
 
 
 @dataclass(frozen=True)
@@ -45,8 +54,11 @@ class CsvLayout:
         types: the columns that are read, required in every row unless `optional`.
         time: the column with the rows' time.
         positive: columns whose values must be above zero.
-        flags: columns of ``true``/``false`` in any spelling.
+        flags: columns of ``true``/``false`` in any case.
         optional: columns that may be empty.
+        exact: columns of amounts, whose text must be a number that is held exactly with up to 12 decimals.
+        rules: what else no row may be, given the microseconds per unit of time.
+        product: amounts of which one follows from the others.
     """
 
     layouts: tuple[tuple[str, ...], ...]
@@ -55,72 +67,50 @@ class CsvLayout:
     positive: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
+    rules: Callable[[int], tuple[Rule, ...]] = lambda _: ()
+    product: Product | None = None
 
 
 @dataclass
 class CsvBlock:
-    """Accepted rows (the layout's read columns and `source_row`) and rejected ones of one block."""
+    """Accepted rows (the read columns, `ts_event_us` and `source_row`) and rejected ones of one block."""
 
     frame: pl.DataFrame
     rejects: pl.DataFrame
 
 
-@contextmanager
-def open_archive(path: Path) -> Iterator[IO[bytes]]:
-    """The one CSV inside a zip, a gz, or the file itself, as a stream of bytes.
+def text_blocks(path: Path) -> Iterator[bytes]:
+    """The archive's text in pieces of whole lines.
 
     Raises:
-        SourceError: damaged or truncated archive, or a zip that does not hold exactly one file.
+        SourceError: damaged archive, or a line of more than `MAX_LINE_BYTES`.
     """
-    try:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                members = [m for m in archive.infolist() if not m.is_dir()]
-                if len(members) != 1:
-                    raise SourceError(
-                        "the zip should hold exactly one CSV",
-                        where=str(path),
-                        value=[m.filename for m in members][:5],
-                        expected="one CSV",
-                        hint="unpack it and ingest the CSV that you mean",
-                    )
-                if members[0].compress_type == zipfile.ZIP_DEFLATED and not members[0].flag_bits & 1:
-                    with path.open("rb") as stream:
-                        yield cast("IO[bytes]", InflatedMember(stream, members[0]))
-                else:
-                    with archive.open(members[0]) as stream:
-                        yield stream
-        elif path.suffix == ".gz":
-            with igzip.open(path) as stream:  # type: ignore[no-untyped-call]
-                yield cast("IO[bytes]", stream)
-        else:
-            with path.open("rb") as stream:
-                yield stream
-    except (zipfile.BadZipFile, zlib.error, isal_zlib.IsalError, EOFError, gzip.BadGzipFile) as error:  # type: ignore[misc]
-        raise SourceError(
-            "the archive is truncated or damaged; nothing of it was stored",
-            where=str(path),
-            value=str(error) or type(error).__name__,
-            expected="a whole archive whose sha256 equals its .CHECKSUM",
-            hint="download it again",
-        ) from error
+    with open_archive(path) as archive:
+        yield from _whole_lines(archive, path)
 
 
-def text_blocks(path: Path) -> Iterator[bytes]:
-    """The archive's text in pieces of whole lines."""
-    with open_archive(path) as stream:
-        yield from _whole_lines(stream)
-
-
-def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
+def _whole_lines(archive: Archive, path: Path) -> Iterator[bytes]:
     rest: list[bytes | memoryview] = []
-    while piece := stream.read(BLOCK_BYTES):
+    held = 0
+    while piece := archive.read(BLOCK_BYTES):
         cut = piece.rfind(b"\n") + 1
+        first = piece.find(b"\n") if cut else len(piece)
+        if held + first > MAX_LINE_BYTES:
+            raise SourceError(
+                "a line is too long for a CSV of an archive; nothing of the file was stored",
+                where=str(path),
+                value=f"more than {held + first:,} bytes without a line end",
+                expected=f"up to {MAX_LINE_BYTES:,} bytes",
+                hint="download it again",
+            )
         if cut:
             yield b"".join([*rest, memoryview(piece)[:cut]])
             rest = [piece[cut:]] if cut < len(piece) else []
+            held = len(piece) - cut
         else:
             rest.append(piece)
+            held += len(piece)
     if rest:
         yield b"".join(rest)
 
@@ -129,35 +119,243 @@ def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
     """The file's rows, block by block in file order.
 
     Raises:
-        SourceError: the file is damaged, empty, or has other columns than the layout.
+        SourceError: the file is damaged or empty, has other columns than the layout, or most of its rows cannot be believed.
     """
-    columns: tuple[str, ...] | None = None
-    first_line = 1
-    rows = 0
-    odd: dict[str, Any] | None = None
-    for block in ahead(text_blocks(path), _BLOCKS_AHEAD):
-        data = block
-        if columns is None:
-            columns, header = _columns(data, layout, path)
+    reader = _Reader(path, layout)
+    for data in ahead(text_blocks(path), _BLOCKS_AHEAD):
+        block = reader.block(data)
+        if block is not None:
+            yield block
+    reader.finish()
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Whole lines of the file with the right number of fields.
+
+    Attributes:
+        data: their bytes.
+        numbers: where they stand in the file, 1-based.
+    """
+
+    data: bytes
+    numbers: Sequence[int]
+
+
+class _Reader:
+    """What is known of one file while its blocks are read."""
+
+    def __init__(self, path: Path, layout: CsvLayout) -> None:
+        self._path = path
+        self._layout = layout
+        self._columns: tuple[str, ...] = ()
+        self._unit = TimeUnit(path, layout.time)
+        self._exact_floats = any(layout.types[name].is_float() for name in layout.exact)
+        self._exact_decimals = any(layout.types[name].is_decimal() for name in layout.exact)
+        self._first_line = 1
+        self._last_row = b""
+        self._rows = 0
+        self._rejects = 0
+        self._odd: dict[str, Any] | None = None
+        self._first_reject: dict[str, Any] | None = None
+
+    def block(self, data: bytes) -> CsvBlock | None:
+        """The rows of the next whole lines; None where there are only the header's."""
+        if not self._columns:
+            self._columns, header = _columns(data, self._layout, self._path)
             if header:
                 data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""
-                first_line = 2
+                self._first_line = 2
         if not data:
-            continue
-        ends, commas = count_separators(data)
-        lines = ends + (not data.endswith(b"\n"))
-        parsed = _parse(data, columns, layout, path, range(first_line, first_line + lines), commas)
-        first_line += lines
-        rows += parsed.frame.height
-        odd = odd or next(parsed.rejects.filter(pl.col("column").is_null()).iter_rows(named=True), None)
-        yield parsed
-    if columns is None:
-        raise SourceError("the file is empty", where=str(path), expected="at least one row", hint="download it again")
-    if odd is not None and rows == 0:
-        expected = f"{len(columns)} fields ({', '.join(columns)})"
-        raise SourceError(
-            f"a line {odd['reason']}, and no line fits", where=f"{path}, line {odd['line']}", value=odd["raw"][:200], expected=expected
+            return None
+        found = find_separators(data, long_fields=self._exact_floats)
+        count = found.line_ends + (not data.endswith(b"\n"))
+        # a decimal is cut off beyond the twelfth decimal, a float holds fifteen digits for sure
+        doubtful = found.long_field or (self._exact_decimals and has_long_fraction(data, MAX_DECIMALS))
+        block = self._parse(data, range(self._first_line, self._first_line + count), found.others, doubtful=doubtful)
+        self._first_line += count
+        self._last_row = data[data.rfind(b"\n", 0, -1) + 1 :]
+        self._count(block)
+        return block
+
+    def finish(self) -> None:
+        """Refuses a file without a row, and one that is not what it is taken for."""
+        if not self._columns:
+            raise SourceError("the file is empty", where=str(self._path), expected="at least one row", hint="download it again")
+        if self._odd is not None and self._rows == 0:
+            raise SourceError(
+                f"a line {self._odd['reason']}, and no line fits",
+                where=f"{self._path}, line {self._odd['line']}",
+                value=self._odd["raw"][:200],
+                expected=f"{len(self._columns)} fields ({', '.join(self._columns)})",
+            )
+        if self._rejects > self._rows:
+            raise self._refusal()
+
+    def _count(self, block: CsvBlock) -> None:
+        self._rows += block.frame.height
+        self._rejects += block.rejects.height
+        if not block.rejects.is_empty():
+            self._first_reject = self._first_reject or block.rejects.row(0, named=True)
+            self._odd = self._odd or next(block.rejects.filter(pl.col("column").is_null()).iter_rows(named=True), None)
+        if self._rejects > MAX_REJECTS:
+            raise self._refusal()
+
+    def _refusal(self) -> SourceError:
+        first = cast("dict[str, Any]", self._first_reject)
+        return SourceError(
+            f"{self._rejects:,} of the first {self._rows + self._rejects:,} rows cannot be believed, so nothing of the file was stored; "
+            f"the first: {first['reason']}",
+            where=f"{self._path}, line {first['line']}" + (f", column {first['column']}" if first["column"] else ""),
+            value=first["value"] if first["value"] is not None else first["raw"][:200],
+            expected="a file of what its name says",
+            hint="download it again",
         )
+
+    def _parse(self, data: bytes, lines: range, separators: int, *, doubtful: bool) -> CsvBlock:
+        """The rows of a block that holds these lines of the file and that many separators beside line ends."""
+        frame = None
+        commas = len(lines) * (len(self._columns) - 1)
+        if separators in {commas, commas + len(lines)}:  # the second where lines end in CR LF
+            frame = self._read(data)
+        if frame is not None and frame.height == len(lines) and not sum(frame.null_count().row(0)):
+            numbers = pl.int_range(lines.start, lines.stop, dtype=pl.Int64, eager=True)
+            return self._judge(frame.hstack([numbers.alias("source_row")]), _Lines(data, lines), doubtful=doubtful)
+        return self._line_by_line(data.split(b"\n"), lines.start, doubtful=doubtful)
+
+    def _line_by_line(self, lines: list[bytes], first_line: int, *, doubtful: bool) -> CsvBlock:
+        """For a block with an oddity: only lines with the right number of fields are parsed, blank ones are passed over."""
+        columns = self._columns
+        counts = [line.count(b",") + 1 for line in lines]
+        whole = [at for at, count in enumerate(counts) if count == len(columns) and (count > 1 or lines[at].strip())]
+        odd = [(at, count) for at, count in enumerate(counts) if count != len(columns) and lines[at].strip()]
+        data = b"".join(lines[at] + b"\n" for at in whole)
+        frame = self._read(data)
+        if frame is None:
+            raise SourceError("the CSV cannot be parsed", where=str(self._path), hint="download it again")
+        if frame.height != len(whole):
+            raise SourceError("the CSV cannot be parsed: its lines cannot be told apart", where=str(self._path), hint="download it again")
+        numbers = [first_line + at for at in whole]
+        frame = frame.with_columns(source_row=pl.Series(numbers, dtype=pl.Int64))
+        last = first_line + len(lines) - 1 if lines[-1] else None
+        block = self._judge(frame, _Lines(data, numbers), doubtful=doubtful, last_line=last)
+        rejects = pl.DataFrame(
+            [(first_line + at, None, None, f"has {count} fields, not {len(columns)}", _text(lines[at]), True) for at, count in odd],
+            schema=REJECT_SCHEMA,
+            orient="row",
+        )
+        return CsvBlock(block.frame, pl.concat([block.rejects, rejects]).sort("line"))
+
+    def _read(self, data: bytes) -> pl.DataFrame | None:
+        """The columns that are read, null where a value cannot be; None where lines have different numbers of fields."""
+        layout, columns = self._layout, self._columns
+        types = {**layout.types, **dict.fromkeys((f for f in layout.flags if f in columns), pl.Boolean())}
+        schema = {f"column_{i}": types.get(name, pl.String()) for i, name in enumerate(columns)}
+        wanted = {f"column_{i}": name for i, name in enumerate(columns) if name in types}
+        if not data:
+            return pl.DataFrame(schema={name: schema[column] for column, name in wanted.items()})
+        lossy = any(schema[column] == pl.String for column in wanted)
+        try:
+            return pl.read_csv(
+                data,
+                has_header=False,
+                schema=schema,
+                columns=list(wanted),
+                ignore_errors=True,
+                quote_char=None,
+                encoding="utf8-lossy" if lossy else "utf8",
+            ).rename(wanted)
+        except pl.exceptions.PolarsError:
+            return None
+
+    def _judge(self, frame: pl.DataFrame, lines: _Lines, *, doubtful: bool, last_line: int | None = None) -> CsvBlock:
+        """Keeps the rows in which every column that is read has a usable value, and which no rule forbids."""
+        layout = self._layout
+        frame, scale = self._unit.add_event_time(frame)
+        rules = list(layout.rules(scale))
+        cut = self._cut_line(lines, last_line)
+        if cut is not None:
+            rules.append(cut)
+        marked = list(self._marked(frame, lines, doubtful=doubtful))
+        if not (marked or _is_suspect(frame, layout) or _forbid(frame, rules)):
+            return CsvBlock(frame, pl.DataFrame(schema=REJECT_SCHEMA))
+        return self._divide(frame, lines, [*rules, *marked])
+
+    def _marked(self, frame: pl.DataFrame, lines: _Lines, *, doubtful: bool) -> Iterator[Rule]:
+        """What only the text of the rows tells: a result beyond the rounding of its decimals, a number of too many digits."""
+        product = self._layout.product
+        if product is not None and product.is_suspect(frame):
+            wrong = product.contradicts(frame, self._texts(lines, [product.result])[product.result])
+            if wrong.any():
+                yield Rule(product.result, product.reason, pl.lit(wrong))
+        if doubtful and frame.height:
+            texts = self._texts(lines, self._layout.exact)
+            for name in self._layout.exact:
+                digits = inexact(frame[name], texts[name])
+                if digits is not None:
+                    yield Rule(name, "has more digits than can be held exactly", pl.lit(digits))
+
+    def _divide(self, frame: pl.DataFrame, lines: _Lines, rules: Sequence[Rule]) -> CsvBlock:
+        """Splits a frame by all that can be wrong with a row; the first that applies is the reason."""
+        wrongs = [*self._form_rules(frame, lines), *rules]
+        fault = pl.coalesce(pl.when(rule.wrong).then(pl.lit(i, dtype=pl.Int64)) for i, rule in enumerate(wrongs))
+        judged = frame.with_columns(_fault=fault)
+        bad = judged.with_row_index("_at").filter(pl.col("_fault").is_not_null()).select("_at", "_fault", "source_row")
+        raw_lines = lines.data.split(b"\n")
+        rejects = []
+        for at, found, number in bad.iter_rows():
+            raw, rule = _text(raw_lines[at]), wrongs[found]
+            value = raw.split(",")[self._columns.index(rule.column)][:_RAW_CHARACTERS]
+            rejects.append((number, rule.column, value, rule.reason, raw[:_RAW_CHARACTERS], True))
+        accepted = judged.filter(pl.col("_fault").is_null()).select(frame.columns)
+        return CsvBlock(accepted, pl.DataFrame(rejects, schema=REJECT_SCHEMA, orient="row"))
+
+    def _form_rules(self, frame: pl.DataFrame, lines: _Lines) -> Iterator[Rule]:
+        """Values that cannot be read, in the order of the columns, then times that are none."""
+        layout = self._layout
+        blanks = [name for name in layout.optional if frame[name].null_count()]
+        texts = self._texts(lines, blanks) if blanks else pl.DataFrame()
+        for name in (name for name in self._columns if name in frame.columns):
+            missing = pl.col(name).is_null()
+            if name in blanks:
+                missing &= pl.lit(texts[name].fill_null("").str.strip_chars(' "\r') != "")
+            yield Rule(name, f"cannot be read as {_noun(name, layout)}", missing)
+            if frame.schema[name].is_float():
+                yield Rule(name, "is not a finite number", ~pl.col(name).is_finite())
+            if name in layout.positive:
+                yield Rule(name, "must be above zero", pl.col(name) <= 0)
+        yield Rule(layout.time, self._unit.expected, pl.col("ts_event_us").is_null())
+
+    def _cut_line(self, lines: _Lines, last_line: int | None) -> Rule | None:
+        """Forbids the last row of a plain file that may end inside its last number.
+
+        A zip or gz that inflates to its end is whole. A plain file that does not end in a line end may be cut: then a flag must be
+        complete, and a number must have the form (as many decimals, or as many digits) of the number in the lines above it.
+        """
+        name = self._columns[-1]
+        number = last_line if last_line is not None else (lines.numbers[-1] if lines.numbers and not lines.data.endswith(b"\n") else None)
+        if number is None or self._path.suffix in {".zip", ".gz"} or name not in self._layout.types or name in self._layout.flags:
+            return None
+        last, *above = lines.data.rstrip(b"\n").split(b"\n")[::-1]
+        above = [line for line in (*above, self._last_row) if line]
+        if above and all(_form(line) == _form(last) for line in above):
+            return None
+        return Rule(name, "may be cut: the file does not end with a line end", pl.col("source_row") == number)
+
+    def _texts(self, lines: _Lines, names: Sequence[str]) -> pl.DataFrame:
+        """Columns of these lines as they are written."""
+        schema = {f"column_{i}": pl.String() for i in range(len(self._columns))}
+        wanted = {f"column_{self._columns.index(name)}": name for name in names}
+        frame = pl.read_csv(
+            lines.data, has_header=False, schema=schema, columns=list(wanted), quote_char=None, encoding="utf8-lossy", ignore_errors=True
+        )
+        return frame.rename(wanted).select(list(names))
+
+
+def _form(line: bytes) -> tuple[bool, int]:
+    """How the last field of a line is written: whether it has a point, and how many bytes follow it."""
+    whole, point, decimals = line.rstrip(b"\r\n").rpartition(b",")[2].partition(b".")
+    return bool(point), len(decimals if point else whole)
 
 
 def _columns(data: bytes, layout: CsvLayout, path: Path) -> tuple[tuple[str, ...], bool]:
@@ -183,68 +381,14 @@ def _columns(data: bytes, layout: CsvLayout, path: Path) -> tuple[tuple[str, ...
     return columns, header
 
 
-def count_separators(data: bytes) -> tuple[int, int]:
-    """How many line ends and commas there are."""
-    text = np.frombuffer(data, dtype=np.uint8)
-    pieces = [text[at : at + _COUNT_BYTES] for at in range(0, len(text), _COUNT_BYTES)]
-    return sum(_occurrences(piece, _LINE_END) for piece in pieces), sum(_occurrences(piece, _COMMA) for piece in pieces)
-
-
-def _occurrences(text: NDArray[np.uint8], byte: int) -> int:
-    """Counts in the eight bytes of each word at once, in columns so short that no byte can overflow."""
-    found = text == byte
-    whole = len(found) // 2048 * 2048
-    words = found[:whole].view(np.uint64).reshape(-1, 256)
-    return int(words.sum(axis=0, dtype=np.uint64).view(np.uint8).sum()) + int(np.count_nonzero(found[whole:]))
-
-
-def _parse(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path, lines: range, commas: int) -> CsvBlock:
-    """The rows of a block that holds these lines of the file and that many commas."""
-    if commas == len(lines) * (len(columns) - 1):
-        frame = _read(data, columns, layout, path)
-        if not _has_nulls(frame):
-            rows = pl.int_range(lines.start, lines.start + frame.height, dtype=pl.Int64, eager=True)
-            frame = frame.hstack([rows.alias("source_row")])
-            return _accept(frame, data.split(b"\n") if _is_suspect(frame, layout) else [], columns, layout, lines.start)
-    return _parse_line_by_line(data.split(b"\n"), columns, layout, path, lines.start)
-
-
-def _parse_line_by_line(lines: list[bytes], columns: tuple[str, ...], layout: CsvLayout, path: Path, first_line: int) -> CsvBlock:
-    """For a block with an oddity: only lines with the right number of fields are parsed, blank ones are passed over."""
-    counts = [line.count(b",") + 1 for line in lines]
-    whole = [at for at, count in enumerate(counts) if count == len(columns)]
-    odd = [(at, count) for at, count in enumerate(counts) if count != len(columns) and lines[at].strip()]
-    frame = _read(b"\n".join(lines[at] for at in whole) + b"\n", columns, layout, path) if whole else _read(b"", columns, layout, path)
-    frame = frame.with_columns(source_row=pl.Series([first_line + at for at in whole], dtype=pl.Int64))
-    block = _accept(frame, lines, columns, layout, first_line)
-    rejects = pl.DataFrame(
-        [(first_line + at, None, None, f"has {count} fields, not {len(columns)}", _text(lines[at]), True) for at, count in odd],
-        schema=REJECT_SCHEMA,
-        orient="row",
-    )
-    return CsvBlock(block.frame, pl.concat([block.rejects, rejects]).sort("line"))
-
-
-def _read(data: bytes, columns: tuple[str, ...], layout: CsvLayout, path: Path) -> pl.DataFrame:
-    """The columns that are read; null where a value cannot be."""
-    types = {**layout.types, **dict.fromkeys((f for f in layout.flags if f in columns), pl.Boolean())}
-    schema = {f"column_{i}": types.get(name, pl.String()) for i, name in enumerate(columns)}
-    wanted = {f"column_{i}": name for i, name in enumerate(columns) if name in types}
-    if not data:
-        return pl.DataFrame(schema={name: schema[column] for column, name in wanted.items()})
-    try:
-        return pl.read_csv(data, has_header=False, schema=schema, columns=list(wanted), ignore_errors=True, quote_char=None).rename(wanted)
-    except pl.exceptions.PolarsError as error:
-        raise SourceError("the CSV cannot be parsed", where=str(path), value=str(error)[:200], hint="download it again") from error
-
-
-def _has_nulls(frame: pl.DataFrame) -> bool:
-    return bool(sum(frame.null_count().row(0)))
+def _forbid(frame: pl.DataFrame, rules: Sequence[Rule]) -> bool:
+    """Whether some row is what a rule forbids."""
+    return bool(rules) and any(frame.select(rule.wrong.any().alias(str(i)) for i, rule in enumerate(rules)).row(0))
 
 
 def _is_suspect(frame: pl.DataFrame, layout: CsvLayout) -> bool:
     """Whether some row has a value that is missing, not finite, or not above zero where it must be."""
-    if _has_nulls(frame) or not all(_is_finite(frame[name]) for name in frame.columns if frame.schema[name].is_float()):
+    if sum(frame.null_count().row(0)) or not all(_is_finite(frame[name]) for name in frame.columns if frame.schema[name].is_float()):
         return True
     return frame.height > 0 and any(cast("float", frame[name].min() or 0) <= 0 for name in layout.positive)
 
@@ -255,102 +399,11 @@ def _is_finite(values: pl.Series) -> bool:
 
 
 def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace").rstrip("\r")
-
-
-def _accept(frame: pl.DataFrame, lines: list[bytes], columns: tuple[str, ...], layout: CsvLayout, first_line: int) -> CsvBlock:
-    """Keeps the rows in which every column that is read has a usable value."""
-    if not _is_suspect(frame, layout):
-        return CsvBlock(frame, pl.DataFrame(schema=REJECT_SCHEMA))
-    required = [name for name in frame.columns if name != "source_row"]
-    usable = {name: pl.col(name).is_not_null() for name in required}
-    for name in required:
-        if frame.schema[name].is_float():
-            usable[name] &= pl.col(name).is_finite()
-    for name in layout.positive:
-        usable[name] &= pl.col(name) > 0
-    checked = frame.with_columns(pl.all_horizontal([condition.fill_null(value=False) for condition in usable.values()]).alias("_usable"))
-    found = [
-        _reject(row, _text(lines[row["source_row"] - first_line]), columns, layout)
-        for row in checked.filter(~pl.col("_usable")).iter_rows(named=True)
-    ]
-    rejects = pl.DataFrame([reject for reject in found if reject is not None], schema=REJECT_SCHEMA, orient="row")
-    accepted = checked.filter(pl.col("_usable") | ~pl.col("source_row").is_in(rejects["line"].implode()))
-    return CsvBlock(accepted.drop("_usable"), rejects)
-
-
-def _reject(row: dict[str, object], raw: str, columns: tuple[str, ...], layout: CsvLayout) -> tuple[object, ...] | None:
-    """What is wrong with a line, in the order of `REJECT_SCHEMA`; None where only optional values are empty."""
-    fields = dict(zip(columns, raw.split(","), strict=False))
-    for name in columns:
-        value = row.get(name)
-        if name not in row:
-            continue
-        if value is None:
-            if name in layout.optional and not fields[name].strip(' "'):
-                continue
-            return (row["source_row"], name, fields[name], f"cannot be read as {_noun(name, layout)}", raw, True)
-        if isinstance(value, float) and not math.isfinite(value):
-            return (row["source_row"], name, fields[name], "is not a finite number", raw, True)
-        if name in layout.positive and isinstance(value, int | float | Decimal) and value <= 0:
-            return (row["source_row"], name, fields[name], "must be above zero", raw, True)
-    return None
+    return line[: 4 * _RAW_CHARACTERS].decode("utf-8", "replace").rstrip("\r")
 
 
 def _noun(name: str, layout: CsvLayout) -> str:
-    dtype = layout.types[name]
     if name in layout.flags:
         return "true or false"
+    dtype = layout.types[name]
     return "a whole number" if dtype.is_integer() else "a number" if dtype.is_numeric() else "text"
-
-
-def time_unit(frame: pl.DataFrame, column: str, unit: int | None, path: Path) -> tuple[pl.DataFrame, int | None]:
-    """Adds ``ts_event_us`` from a column of ms, µs (told by magnitude) or ``YYYY-MM-DD HH:MM:SS`` text.
-
-    Args:
-        frame: rows with `column` and `source_row`.
-        column: the time column.
-        unit: microseconds per unit as found in earlier blocks of the file, None before the first.
-        path: the file, for the error.
-
-    Raises:
-        SourceError: a time is neither ms nor µs of this century, or the unit changes inside the file.
-    """
-    if frame.is_empty():
-        return frame.with_columns(ts_event_us=pl.lit(None, dtype=pl.Int64)).clear(), unit
-    if frame.schema[column] == pl.String:
-        stamps = frame.with_columns(ts_event_us=pl.col(column).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("us"))
-        bad = stamps.filter(pl.col("ts_event_us").is_null())
-        if not bad.is_empty():
-            raise SourceError(
-                "a time cannot be read",
-                where=f"{path}, line {bad['source_row'][0]}, column {column}",
-                value=bad[column][0],
-                expected="YYYY-MM-DD HH:MM:SS",
-            )
-        return stamps, 1
-    values = frame[column]
-    for low, high, scale in (_MILLISECONDS, _MICROSECONDS):
-        if unit in (None, scale) and low <= cast("int", values.min()) and cast("int", values.max()) < high:
-            return frame.hstack([(values * scale).alias("ts_event_us")]), scale
-    raise _mixed_units(frame, column, unit, path)
-
-
-def _mixed_units(frame: pl.DataFrame, column: str, unit: int | None, path: Path) -> SourceError:
-    scale = pl.lit(None, dtype=pl.Int64)
-    for low, high, found in (_MILLISECONDS, _MICROSECONDS):
-        scale = pl.when(pl.col(column).is_between(low, high, closed="left")).then(found).otherwise(scale)
-    scaled = frame.select("source_row", column, scale=scale)
-    expected = scaled["scale"][0] if unit is None else unit
-    row = scaled.filter(pl.col("scale").is_null() | pl.col("scale").ne_missing(expected)).row(0, named=True)
-    where = f"{path}, line {row['source_row']}, column {column}"
-    if row["scale"] is None:
-        return SourceError("a time is neither milliseconds nor microseconds of this century", where=where, value=row[column])
-    names = {1: "microseconds", 1000: "milliseconds"}
-    return SourceError(
-        f"times change from {names[expected]} to {names[row['scale']]} inside the file; nothing of it was stored",
-        where=where,
-        value=row[column],
-        expected=f"{names[expected]}, as in the lines above",
-        hint="the file was put together from two sources: download it again, or split it by unit",
-    )

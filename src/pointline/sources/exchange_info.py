@@ -5,8 +5,8 @@ Accepted are the JSON answer itself, the same gzipped, and a recorder's line ``h
 
 from __future__ import annotations
 
-import gzip
 import json
+import math
 import re
 import zlib
 from dataclasses import asdict
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from pointline.clock import to_us
 from pointline.errors import SourceError
 from pointline.instruments.instrument import OBSERVATION_SCHEMA, Observation
 
@@ -25,9 +26,18 @@ if TYPE_CHECKING:
 SNAPSHOT_SCHEMA = {name: kind for name, kind in OBSERVATION_SCHEMA.items() if name != "observed_us"}
 
 _PEEK_BYTES = 1024
+_MAX_BYTES = 256 << 20  # of the text; the exchange's longest answer has some 20 MB
 _GZIP_MAGIC = b"\x1f\x8b"
 _RECORDED = re.compile(r"^\s*(https?://\S*exchangeInfo\S*)\s+->\s+[\d.]+:\s*", re.MULTILINE)
 _HOSTS = {"fapi": "binance-futures", "dapi": "binance-delivery", "api": "binance-spot"}
+_ADDRESS = re.compile(r"https?://([a-z]+)\d*\.binance\.(?:com|vision)(?:[:/]|$)")
+# what Binance says of a symbol; exchanges that answer in its shape have words or numbers of their own
+_STATUSES = {
+    *("PRE_TRADING", "PENDING_TRADING", "TRADING", "POST_TRADING", "END_OF_DAY", "HALT", "AUCTION_MATCH", "BREAK"),
+    *("PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING", "CLOSE"),
+}
+_FILTERS = {"PRICE_FILTER", "LOT_SIZE"}
+_FIRST_MS, _LAST_MS = to_us("2009-01-01") // 1000, to_us("2050-01-01") // 1000
 _NO_DELIVERY_MS = 4_102_444_800_000  # 2100-01-01: perpetuals carry a later date
 
 
@@ -64,29 +74,72 @@ def read_exchange_info(path: Path) -> tuple[pl.DataFrame, int]:
         content = json.JSONDecoder().raw_decode(text, recorded.end() if recorded else len(text) - len(text.lstrip()))[0]
     except json.JSONDecodeError as error:
         raise SourceError(f"the file is not JSON: {error.msg}", where=f"{path}, line {error.lineno}") from None
-    entries = content.get("symbols") if isinstance(content, dict) else None
-    server_ms = content.get("serverTime") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries or not isinstance(server_ms, int):
-        raise SourceError(
-            "the file is not exchangeInfo",
-            where=str(path),
-            expected="a JSON object with serverTime and a list of symbols",
-        )
+    except RecursionError:
+        raise SourceError("the file is not exchangeInfo: its JSON is nested too deep", where=str(path)) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise SourceError("the file is not exchangeInfo", where=str(path), value=str(error)) from None
+    _check(content, path)
+    entries, server_ms = content["symbols"], content["serverTime"]
     exchange = _exchange(content, recorded.group(1) if recorded else None, path)
     rows = []
     for entry in entries:
         try:
             rows.append(asdict(_instrument(exchange, entry)))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise _bad_entry(path, entry, error) from None
     return pl.DataFrame(rows, schema=SNAPSHOT_SCHEMA), server_ms * 1000
 
 
+def _check(content: object, path: Path) -> None:
+    """Compares an answer with what all of Binance's have, and other exchanges' have not.
+
+    Raises:
+        SourceError: it differs.
+    """
+    expected = "a JSON object with timezone, serverTime, rateLimits and a list of symbols"
+    if not isinstance(content, dict):
+        raise SourceError("the file is not exchangeInfo", where=str(path), expected=expected)
+    entries, server_ms = content.get("symbols"), content.get("serverTime")
+    if not isinstance(entries, list) or not entries or not isinstance(server_ms, int) or isinstance(server_ms, bool):
+        raise SourceError("the file is not exchangeInfo", where=str(path), value=sorted(content)[:8], expected=expected)
+    if not _FIRST_MS <= server_ms < _LAST_MS:
+        raise SourceError("serverTime is no time between 2009 and 2050 in milliseconds", where=str(path), value=server_ms)
+    named = [entry for entry in entries if isinstance(entry, dict)]
+    statuses = {str(entry.get("status", entry.get("contractStatus"))) for entry in named} - {"None"}
+    signs = {
+        "timezone UTC": content.get("timezone") == "UTC",
+        "rateLimits": isinstance(content.get("rateLimits"), list),
+        "symbols with PRICE_FILTER and LOT_SIZE": any(_filter_names(entry) >= _FILTERS for entry in named),
+        "a status such as TRADING": not statuses or bool(statuses & _STATUSES),
+    }
+    missing = [sign for sign, there in signs.items() if not there]
+    if missing:
+        raise SourceError(
+            "the file is exchangeInfo of another exchange, not of Binance",
+            where=str(path),
+            value=f"without {', '.join(missing)}",
+            expected="exchangeInfo of Binance spot, USD-M or COIN-M futures",
+        )
+
+
+def _filter_names(entry: dict[str, Any]) -> set[object]:
+    filters = entry.get("filters")
+    return {str(one.get("filterType")) for one in filters if isinstance(one, dict)} if isinstance(filters, list) else set()
+
+
 def _text(path: Path) -> str:
-    raw = path.read_bytes()
     try:
-        return (gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_BYTES + 1)
+        if raw.startswith(_GZIP_MAGIC):
+            inflate = zlib.decompressobj(wbits=31)
+            raw = inflate.decompress(raw, _MAX_BYTES + 1)
+            if not inflate.eof and len(raw) <= _MAX_BYTES:
+                raise SourceError("the gzip file is broken: it ends too early", where=str(path), hint="download it again")
+        if len(raw) > _MAX_BYTES:
+            raise SourceError("the file is too long for exchangeInfo", where=str(path), expected=f"up to {_MAX_BYTES:,} bytes of text")
+        return raw.decode("utf-8-sig")
+    except zlib.error as error:
         raise SourceError(f"the gzip file is broken: {error}", where=str(path), hint="download it again") from None
     except UnicodeDecodeError as error:
         raise SourceError("the file is not text in UTF-8", where=f"{path}, byte {error.start}") from None
@@ -94,7 +147,7 @@ def _text(path: Path) -> str:
 
 def _exchange(content: dict[str, Any], url: str | None, path: Path) -> str:
     entries = content["symbols"]
-    first = entries[0] if isinstance(entries[0], dict) else {}
+    first = next((entry for entry in entries if isinstance(entry, dict)), {})
     if content.get("futuresType") == "U_MARGINED":
         told = "binance-futures"
     elif "contractSize" in first and "marginAsset" in first:
@@ -108,9 +161,8 @@ def _exchange(content: dict[str, Any], url: str | None, path: Path) -> str:
             value=", ".join(sorted(first)[:8]),
             expected="exchangeInfo of Binance spot, USD-M or COIN-M futures",
         )
-    host = re.match(r"https?://([a-z]+)\d*\.binance\.", url) if url else None
-    from_url = _HOSTS.get(host.group(1)) if host else None
-    if from_url not in {None, told}:
+    host = _ADDRESS.match(url) if url else None
+    if url is not None and (host is None or _HOSTS.get(host.group(1)) != told):
         raise SourceError("address and content disagree on the market", where=str(path), value=url, expected=f"an address of {told}")
     return told
 
@@ -123,7 +175,10 @@ def _bad_entry(path: Path, entry: object, error: Exception) -> SourceError:
     )
 
 
-def _instrument(exchange: str, entry: dict[str, Any]) -> Observation:
+def _instrument(exchange: str, entry: object) -> Observation:
+    if not isinstance(entry, dict):
+        message = "it is no JSON object"
+        raise TypeError(message)
     filters = {one["filterType"]: one for one in entry["filters"]}
     asset_type, contract_type, contract_size = _contract(exchange, entry)
     delivery_ms = None if asset_type == "spot" else int(entry["deliveryDate"])
@@ -165,11 +220,18 @@ def _contract(exchange: str, entry: dict[str, Any]) -> tuple[AssetType, Contract
         message = f"contractType {kind!r} is not known"
         raise ValueError(message)
     if exchange == "binance-delivery":
-        return asset_type, "inverse", float(entry["contractSize"])
+        size = float(entry["contractSize"])
+        if not (size > 0 and math.isfinite(size)):
+            message = f"contractSize {entry['contractSize']!r} is no size"
+            raise ValueError(message)
+        return asset_type, "inverse", size
     return asset_type, "linear", 1.0
 
 
 def _increment(filters: dict[str, dict[str, Any]], name: str, key: str) -> float | None:
     """The step of a filter; None where the exchange sets none (a missing filter or a step of zero)."""
     step = float(filters[name][key]) if name in filters else 0.0
-    return step if step > 0 else None
+    if not math.isfinite(step) or step < 0:
+        message = f"{key} {filters[name][key]!r} is no step"
+        raise ValueError(message)
+    return step or None

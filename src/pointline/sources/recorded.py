@@ -7,12 +7,13 @@ combined stream, ``{"stream": …, "data": {…}}``. Read are the events
 event               table                  exchange time
 ==================  =====================  ====================================================================
 trade, aggTrade     ``trades``             ``T``, when it was traded
-bookTicker          ``quotes``             ``T``; spot sends none, there the receive time stands in
+bookTicker          ``quotes``             ``T``; spot sends none, there the receive time stands in; known no earlier than ``E``
 markPriceUpdate     ``derivative_ticker``  ``E``; ``r`` is the running estimate of the next funding payment
 ==================  =====================  ====================================================================
 
-of spot, USD-M and COIN-M; every other message (order book, klines, …) is passed over. Files are plain text or gzip and are read in
-blocks of `BLOCK_BYTES`, so that memory does not grow with the file.
+of spot, USD-M and COIN-M, one at a time or, as those of ``!markPrice@arr``, many in a list; every other message (order book, klines, …)
+is passed over and counted. A row is an update that is read, or a line that is not. A trade whose ``X`` is not MARKET is flagged: off-book.
+Files are plain text or gzip and are read in blocks of `BLOCK_BYTES`, so that memory does not grow with the file or with a line.
 """
 
 from __future__ import annotations
@@ -22,87 +23,41 @@ import json
 import re
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from pointline import schema
-from pointline.clock import to_us
-from pointline.errors import ConfigError, SourceError
+from pointline.errors import SourceError
 from pointline.sources.base import RANKS, REJECT_SCHEMA, Batch, Hints, Identity
+from pointline.sources.checks import EARLIEST_US, LATEST_US, RAW_CHARACTERS, Check, number_lines, split_rows
+from pointline.sources.exact import exact_amounts
+from pointline.sources.receipt import ClockCheck, uses_event_time
+from pointline.sources.recorded_events import EVENTS, Event, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 BLOCK_BYTES = 8 << 20
 HEAD_BYTES = 64 << 10  # as much of a file as is looked at to recognise it
-CLOCK_SAMPLE_ROWS = 1_000  # after so many rows a clock that is behind is reported, without reading the rest
-CLOCK_LIMIT_US = 250_000  # a message cannot arrive before it was sent; up to here it is put down to the drift of clocks
+LINE_BYTES = 16 << 20  # a longer line is no message
+_OVERLONG = f" … cut: this line is longer than {LINE_BYTES >> 20} MB"
 
 _SUFFIXES = (".dat", ".gz", ".txt", ".jsonl", ".log")
 _SPOT, _LINEAR, _INVERSE = "binance-spot", "binance-futures", "binance-delivery"
 _NAMED = {"spot": _SPOT, "usdm": _LINEAR, "coinm": _INVERSE}
 _FILE_NAME = re.compile(r"(?<![a-z])binance[_-](spot|usdm|coinm)(?![a-z])", re.IGNORECASE)
-_LINE = re.compile(rb"^\d{16}(?:\d{3})?[ \t]+(\{.*\})\s*$")
+_LINE = re.compile(rb"^\d{16}(?:\d{3})?[ \t]+(\{.*\}|\[.*\])\s*$")
 _INVERSE_SYMBOL = r"^[A-Z0-9]+USD_(?:PERP|\d{6})$"
 _BOOK_TICKER_KEYS = frozenset("usbBaA")
 
 _NANOSECOND_DIGITS = 19
-_STAMP = r"^(\d{16}|\d{19})[ \t]+\{"
-_EVENT = r'"e"\s*:\s*"([A-Za-z]+)"'
+_STAMP = r"^(\d{16}|\d{19})[ \t]+[\{\[]"
+_LIST = r'^(?:\[|\{[^\[{]*"data"\s*:\s*\[)'
+_EVENT_KEY = r'"e"\s*:'
+_EVENT = r'"e"\s*:\s*"([^"]*)"'
 _BARE_BOOK_TICKER = r'"B"\s*:'
-_EARLIEST_US, _LATEST_US = to_us("2009-01-01"), to_us("2100-12-31")
-
-
-@dataclass(frozen=True)
-class Check:
-    """A rule that every row has to keep.
-
-    Attributes:
-        ok: true where the row keeps it; null counts as broken.
-        column: the column to name in the reject.
-        value: what stood there.
-        reason: why such a row is not accepted.
-        fatal: as in `REJECT_SCHEMA`.
-    """
-
-    ok: pl.Expr
-    column: str
-    value: pl.Expr
-    reason: str | pl.Expr
-    fatal: bool = True
-
-
-def split_rows(frame: pl.DataFrame, checks: Sequence[Check]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that keep all checks, and rejects for the others, each with the first check that it breaks.
-
-    Args:
-        frame: rows with ``source_row`` (line of the file) and ``raw`` (the line as it stood).
-        checks: the rules, the most basic first.
-
-    Returns:
-        Accepted rows with the columns of `frame`; rejected ones in `REJECT_SCHEMA`. Both in the order of `frame`.
-    """
-    broken = pl.lit(None, dtype=pl.Int32)
-    for number, check in reversed(list(enumerate(checks))):
-        broken = pl.when(check.ok.fill_null(value=False)).then(broken).otherwise(pl.lit(number, dtype=pl.Int32))
-    marked = frame.with_columns(broken.alias("_broken"))
-    accepted = marked.filter(pl.col("_broken").is_null()).drop("_broken")
-    if accepted.height == frame.height:
-        return accepted, pl.DataFrame(schema=REJECT_SCHEMA)
-    rejects = [
-        marked.filter(pl.col("_broken") == number).select(
-            line=pl.col("source_row"),
-            column=pl.lit(check.column),
-            value=check.value.cast(pl.String),
-            reason=pl.lit(check.reason) if isinstance(check.reason, str) else check.reason,
-            raw=pl.col("raw"),
-            fatal=pl.lit(check.fatal),
-        )
-        for number, check in enumerate(checks)
-    ]
-    return accepted, pl.concat(rejects).sort("line")
 
 
 def decode_objects(text: pl.Series, dtype: pl.Struct) -> pl.Series:
@@ -122,13 +77,21 @@ def decode_objects(text: pl.Series, dtype: pl.Struct) -> pl.Series:
 def read_blocks(path: Path) -> Iterator[bytes]:
     """The text of a plain or gzip file in pieces of whole lines, each of about `BLOCK_BYTES`.
 
+    Of a line longer than `LINE_BYTES` only the beginning is kept, with a note at its end.
+
     Raises:
         SourceError: the gzip stream is truncated or damaged; the error says how much could be read.
     """
     held: list[bytes] = []
     size = lines = 0
+    overlong = False
     try:
         for piece in _pieces(path):
+            if overlong:  # the rest of the line is passed over
+                start = piece.find(b"\n")
+                if start < 0:
+                    continue
+                piece, overlong = piece[start:], False  # noqa: PLW2901
             held.append(piece)
             size += len(piece)
             if size < BLOCK_BYTES:
@@ -139,6 +102,10 @@ def read_blocks(path: Path) -> Iterator[bytes]:
                 lines += text.count(b"\n")
                 yield text[:cut]
             held, size = [text[cut:]], len(text) - cut
+            if size > LINE_BYTES:
+                overlong = True
+                held = [held[0][:RAW_CHARACTERS] + _OVERLONG.encode()]
+                size = len(held[0])
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         lines += b"".join(held).count(b"\n")
         raise SourceError(
@@ -159,134 +126,6 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def _number(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.Float64, strict=False)
-
-
-def _whole(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.Int64, strict=False)
-
-
-def _epoch_us(name: str) -> pl.Expr:
-    """Microseconds of a time in ms or µs, told apart by magnitude; null where it is neither."""
-    value = _whole(name)
-    milliseconds = value.is_between(_EARLIEST_US // 1000, _LATEST_US // 1000)
-    return pl.when(milliseconds).then(value * 1000).when(value.is_between(_EARLIEST_US, _LATEST_US)).then(value)
-
-
-def _above_zero(column: str, key: str) -> Check:
-    return Check(pl.col(column).is_finite() & (pl.col(column) > 0), column, pl.col(key), f"field {key} must be a number above zero")
-
-
-def _absent_or(ok: pl.Expr, column: str, key: str, noun: str) -> Check:
-    absent = pl.col(key).is_null() | (pl.col(key) == "")
-    return Check(absent | ok.fill_null(value=False), column, pl.col(key), f"field {key} must be {noun}")
-
-
-def _present(column: str, key: str, noun: str) -> Check:
-    return Check(pl.col(column).is_not_null(), column, pl.col(key), f"field {key} must be {noun}")
-
-
-_TIME_NOUN = "a time in milliseconds or microseconds"
-
-
-@dataclass(frozen=True)
-class _Event:
-    """How one event's JSON maps to a table.
-
-    Attributes:
-        kind: the table.
-        keys: JSON fields that are read, beside the symbol ``s``.
-        columns: parsed column -> expression over the fields (all of them text); ``ts_event_us`` may be null.
-        checks: rules over fields and columns.
-        spot: true where fields show that it is a spot message.
-    """
-
-    kind: str
-    keys: tuple[str, ...]
-    columns: dict[str, pl.Expr]
-    checks: tuple[Check, ...]
-    spot: pl.Expr
-
-
-def _trade(identifier: str, first: str | None = None, last: str | None = None) -> _Event:
-    return _Event(
-        kind="trades",
-        keys=(identifier, "p", "q", "T", "m", "M", "X", *(key for key in (first, last) if key is not None)),
-        columns={
-            "ts_event_us": _epoch_us("T"),
-            "trade_id": _whole(identifier),
-            "first_trade_id": pl.lit(None, dtype=pl.Int64) if first is None else _whole(first),
-            "last_trade_id": pl.lit(None, dtype=pl.Int64) if last is None else _whole(last),
-            "price": _number("p"),
-            "qty": _number("q"),
-            "side": pl.when(pl.col("m") == "true").then(statement=True).when(pl.col("m") == "false").then(statement=False),
-            "off_book": pl.when(pl.col("X").is_not_null()).then(pl.col("X") != "MARKET"),
-        },
-        checks=(
-            _present("trade_id", identifier, "a whole number"),
-            _above_zero("price", "p"),
-            _above_zero("qty", "q"),
-            _present("side", "m", "true or false"),
-            _present("ts_event_us", "T", _TIME_NOUN),
-        ),
-        spot=pl.col("M").is_not_null(),
-    )
-
-
-def _quote_side(side: str, price: str, qty: str) -> tuple[Check, ...]:
-    checks = [
-        Check(pl.col(name).is_finite() & (pl.col(name) >= 0), name, pl.col(key), f"field {key} must be a number, not below zero")
-        for name, key in ((f"{side}_price", price), (f"{side}_qty", qty))
-    ]
-    one_sided = f"one-sided quote: there is no {side}"
-    return (*checks, Check(pl.col(f"{side}_price") > 0, f"{side}_price", pl.col(price), one_sided, fatal=False))
-
-
-_EVENTS = {
-    "trade": _trade("t"),
-    "aggTrade": _trade("a", "f", "l"),
-    "bookTicker": _Event(
-        kind="quotes",
-        keys=("u", "b", "B", "a", "A", "T", "E"),
-        columns={
-            "ts_event_us": pl.coalesce(_epoch_us("T"), _epoch_us("E")),
-            "update_id": _whole("u"),
-            "bid_price": _number("b"),
-            "bid_qty": _number("B"),
-            "ask_price": _number("a"),
-            "ask_qty": _number("A"),
-        },
-        checks=(
-            _present("update_id", "u", "a whole number"),
-            *_quote_side("bid", "b", "B"),
-            *_quote_side("ask", "a", "A"),
-            _absent_or(_epoch_us("T").is_not_null(), "ts_event_us", "T", _TIME_NOUN),
-        ),
-        spot=pl.col("T").is_null() & pl.col("E").is_null(),
-    ),
-    "markPriceUpdate": _Event(
-        kind="derivative_ticker",
-        keys=("p", "i", "r", "T", "E"),
-        columns={
-            "ts_event_us": _epoch_us("E"),
-            "mark_price": _number("p"),
-            "index_price": _number("i"),
-            "funding_rate": _number("r"),
-            "next_funding_us": _epoch_us("T"),
-        },
-        checks=(
-            _above_zero("mark_price", "p"),
-            _absent_or(pl.col("index_price").is_finite() & (pl.col("index_price") > 0), "index_price", "i", "a number above zero"),
-            _absent_or(pl.col("funding_rate").is_finite(), "funding_rate", "r", "a number"),
-            _absent_or(pl.col("next_funding_us").is_not_null() | (pl.col("T") == "0"), "next_funding_us", "T", f"0 or {_TIME_NOUN}"),
-            _present("ts_event_us", "E", _TIME_NOUN),
-        ),
-        spot=pl.lit(value=False),
-    ),
-}
-
-
 class Recorded:
     """Parser of websocket recordings."""
 
@@ -300,7 +139,7 @@ class Recorded:
         """
         if not path.name.lower().endswith(_SUFFIXES) or not path.is_file():
             return None
-        messages = [message for line in _head(path) if (message := _message(line)) is not None]
+        messages = [message for line in _head(path) for message in _messages(line)]
         if not messages:
             return None
         symbols = {str(message["s"]) for message in messages if "s" in message}
@@ -310,16 +149,15 @@ class Recorded:
     def read(self, path: Path, identity: Identity, hints: Hints) -> Iterator[Batch]:
         """The file's rows: a batch per block, table and symbol.
 
-        Lines that belong to no table (cut ones, say) come as rejects of an empty batch of trades under the identity's symbol. With
-        ``hints.symbol`` other instruments are passed over. With ``hints.clock == "event"`` spot quotes, which have no exchange
-        time, are set aside: one reject per symbol counts them.
+        Lines that belong to no table (cut ones, say) come as rejects of an empty batch of trades under the identity's symbol. Messages of
+        other events, and with ``hints.symbol`` of other instruments, are passed over; the last batch counts them. With ``hints.clock ==
+        "event"`` spot quotes, which have no exchange time, are passed over too; the first of each symbol is a reject that says how many.
 
         Raises:
             SourceError: receive times of both units, a clock behind the exchange's, messages of another market, or a damaged file.
             ConfigError: ``hints.clock`` is unknown.
         """
-        if hints.clock not in {None, "recorded", "event"}:
-            raise ConfigError("there is no such clock", value=hints.clock, expected="recorded or event")
+        uses_event_time(hints.clock)
         recording = _Recording(path, identity, hints)
         first_line = 1
         for block in read_blocks(path):
@@ -327,53 +165,6 @@ class Recorded:
             first_line += lines.height
             yield from recording.batches(lines)
         yield from recording.finish()
-
-
-def number_lines(block: bytes, first_line: int = 1) -> pl.DataFrame:
-    """The lines of a text as ``raw``, numbered in ``source_row``; bytes that are not UTF-8 become U+FFFD."""
-    try:
-        lines = pl.read_lines(block, name="raw")
-    except pl.exceptions.ComputeError:
-        lines = pl.read_lines(block.decode("utf-8", "replace").encode(), name="raw")
-    return lines.with_columns(source_row=pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64))
-
-
-@dataclass
-class _ClockCheck:
-    """Counts, over a whole file, how far exchange times lie after receive times; exact to the millisecond."""
-
-    path: Path
-    rows: int = 0
-    counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"behind_ms": pl.Int64, "count": pl.UInt32}))
-
-    def see(self, behind_us: pl.Series) -> None:
-        """Takes in more rows, as exchange time minus receive time; judges once when `CLOCK_SAMPLE_ROWS` are together."""
-        missing = max(CLOCK_SAMPLE_ROWS - self.rows, 0)
-        if missing and len(behind_us) >= missing:
-            self._add(behind_us[:missing])
-            self.judge()
-            self._add(behind_us[missing:])
-        else:
-            self._add(behind_us)
-
-    def judge(self) -> None:
-        """Refuses a file of which most rows were received more than `CLOCK_LIMIT_US` before they happened."""
-        late = self.counts.filter(pl.col("behind_ms") * 1000 > CLOCK_LIMIT_US)["count"].sum()
-        if self.rows == 0 or late * 2 <= self.rows:
-            return
-        half = self.counts.sort("behind_ms").filter(pl.col("count").cum_sum() * 2 >= self.rows)
-        raise SourceError(
-            f"the recorder's clock is behind the exchange's: {late} of {self.rows} rows were received before they happened, "
-            f"in the median {half['behind_ms'][0] / 1000:.3f} s before",
-            where=str(self.path),
-            expected=f"exchange times no later than {CLOCK_LIMIT_US // 1000} ms after the receive times",
-            hint="use the exchange's own time: --clock event (and --latency for an assumed delay)",
-        )
-
-    def _add(self, behind_us: pl.Series) -> None:
-        self.rows += len(behind_us)
-        counted = behind_us.to_frame("behind_ms").group_by(pl.col("behind_ms") // 1000).agg(count=pl.len())
-        self.counts = pl.concat([self.counts, counted]).group_by("behind_ms").agg(pl.col("count").sum())
 
 
 @dataclass
@@ -386,23 +177,25 @@ class _Recording:
     digits: tuple[int, int] | None = None  # of the receive time, and the line that showed it first
     untimed: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # symbol -> first line, its text, how many
 
-    def __post_init__(self) -> None:
-        self.clock = _ClockCheck(self.path)
+    skipped: int = 0
 
-    @property
-    def by_event_time(self) -> bool:
-        """Whether the receive time is not to be used."""
-        return self.hints.clock == "event"
+    def __post_init__(self) -> None:
+        self.clock = ClockCheck(self.path)
+        self.by_event_time = uses_event_time(self.hints.clock)
 
     def batches(self, lines: pl.DataFrame) -> Iterator[Batch]:
         """The batches of one block of lines (``raw``, ``source_row``)."""
         rows, rejects = self._received(lines)
         if not rejects.is_empty():
             yield self._batch("trades", self.identity.symbol, pl.DataFrame(), rejects)
-        for name, event in _EVENTS.items():
-            selected = rows.filter(pl.col("event") == name)
-            if not selected.is_empty():
-                yield from self._event_batches(event, selected)
+        self.skipped += rows.height
+        for name, event in EVENTS.items():
+            selected = rows.filter(pl.col("event") == name).with_columns(body=pl.col("raw").str.slice("digits").str.strip_chars_start())
+            self.skipped -= selected.height
+            is_list = selected["body"].str.contains(_LIST)
+            for take, part in ((_single, selected.filter(~is_list)), (_listed, selected.filter(is_list))):
+                if not part.is_empty():
+                    yield from self._event_batches(name, event, take(part, event))
 
     def finish(self) -> Iterator[Batch]:
         """What can be said only at the end of the file."""
@@ -411,7 +204,9 @@ class _Recording:
         for symbol, (line, raw, count) in self.untimed.items():
             reason = f"{count} spot quotes from this line on have no exchange time, which --clock event needs"
             reject = pl.DataFrame([(line, "ts_event_us", None, reason, raw, False)], schema=REJECT_SCHEMA, orient="row")
-            yield self._batch("quotes", symbol, pl.DataFrame(), reject)
+            yield self._batch("quotes", symbol, pl.DataFrame(), reject, skipped=count - 1)
+        if self.skipped:
+            yield self._batch("trades", self.identity.symbol, pl.DataFrame(), pl.DataFrame(schema=REJECT_SCHEMA), skipped=self.skipped)
 
     def _received(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Splits off the receive time (`local_us`) and names the event; malformed lines become rejects."""
@@ -421,15 +216,24 @@ class _Recording:
         rows = lines.filter(raw.str.strip_chars() != "").with_columns(
             digits=stamp.str.len_bytes(),
             local_us=pl.when(stamp.str.len_bytes() == _NANOSECOND_DIGITS).then(received // 1000).otherwise(received),
-            event=pl.when(event.is_null() & raw.str.contains(_BARE_BOOK_TICKER)).then(pl.lit("bookTicker")).otherwise(event),
+            event=event,
         )
+        if rows["event"].null_count():
+            quote = pl.col("event").is_null() & raw.str.contains(_BARE_BOOK_TICKER) & ~raw.str.contains(_EVENT_KEY)
+            rows = rows.with_columns(event=pl.when(quote).then(pl.lit("bookTicker")).otherwise("event"))
+        ended = raw.str.strip_chars_end()
+        overlong, cut = pl.lit(f"is longer than {LINE_BYTES >> 20} MB"), pl.lit("is cut: its JSON object does not end")
+        cut = pl.when(raw.str.ends_with(_OVERLONG)).then(overlong).otherwise(cut)
         start, head = raw.str.slice(0, 80), "a receive time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
-        checks = (
+        checks: tuple[Check, ...] = (
             Check(~raw.str.contains("\ufffd", literal=True), "line", start, "holds bytes that are not UTF-8"),
             Check(pl.col("digits").is_not_null(), "line", start, f"does not begin with {head}"),
-            Check(raw.str.strip_chars_end().str.ends_with("}"), "line", start, "is cut: its JSON object does not end"),
-            Check(pl.col("local_us").is_between(_EARLIEST_US, _LATEST_US), "ts_local_us", stamp, "lies outside 2009 to 2100"),
+            Check(ended.str.ends_with("}") | ended.str.ends_with("]"), "line", start, cut),
+            Check(pl.col("local_us").is_between(EARLIEST_US, LATEST_US), "ts_local_us", stamp, "lies outside 2009 to 2050"),
         )
+        if rows["event"].null_count():
+            unnamed = pl.col("event").is_null() & raw.str.contains(_EVENT_KEY)
+            checks = (*checks, Check(~unnamed, "line", start, "field e must be the name of an event"))
         rows, rejects = split_rows(rows, checks)
         self._refuse_mixed_units(rows)
         return rows, rejects
@@ -448,20 +252,26 @@ class _Recording:
                     hint="split the file where the recorder changed",
                 )
 
-    def _event_batches(self, event: _Event, rows: pl.DataFrame) -> Iterator[Batch]:
-        keys = ("s", *event.keys)
-        flat = dict.fromkeys(keys, pl.String())
-        body = rows.select(pl.col("raw").str.slice(pl.col("raw").str.find("{", literal=True))).to_series()
-        message = decode_objects(body, pl.Struct({**flat, "data": pl.Struct(flat)}))
-        fields = pl.DataFrame({"message": message}).select(
-            pl.col("message").is_not_null().alias("is_json"),
-            *(pl.coalesce(pl.col("message").struct["data"].struct[key], pl.col("message").struct[key]).alias(key) for key in keys),
-        )
-        rows = pl.concat([rows.select("source_row", "raw", "local_us"), fields], how="horizontal").with_columns(**event.columns)
+    def _event_batches(self, name: str, event: Event, rows: pl.DataFrame) -> Iterator[Batch]:
+        """The batches of one event's messages, as `_single` and `_listed` take them apart."""
         if self.hints.symbol is not None:
-            rows = rows.filter(pl.col("s").is_null() | (pl.col("s") == self.hints.symbol))
+            kept = rows.filter(pl.col("s").is_null() | (pl.col("s") == self.hints.symbol))
+            self.skipped += rows.height - kept.height
+            rows = kept
+        amounts = {column: exact_amounts(rows[key], None, pl.Float64()) for column, key in event.amounts.items()}
+        rows = rows.with_columns(
+            **event.columns,
+            **{column: each.values for column, each in amounts.items()},
+            **{problem_of(column): each.problems for column, each in amounts.items()},
+            known_us=event.known_us,
+        )
+        named = pl.col("e") == name
         checks = (
             Check(pl.col("is_json"), "line", pl.col("raw").str.slice(0, 80), "is not valid JSON with plain values"),
+            Check(pl.col("odd").is_null(), "line", pl.col("raw").str.slice(0, 80), pl.col("odd")),
+            Check(
+                (named | pl.col("e").is_null()) if name == "bookTicker" else named, "line", pl.col("e"), f"is no message of event {name}"
+            ),
             Check(pl.col("s").str.len_bytes() > 0, "symbol", pl.col("s"), "field s must name the instrument"),
             *event.checks,
         )
@@ -483,9 +293,9 @@ class _Recording:
         if not untimed.is_empty():
             line, raw, count = self.untimed.get(symbol, (untimed["source_row"][0], untimed["raw"][0], 0))
             self.untimed[symbol] = (line, raw, count + untimed.height)
-        return rows.filter(has_time).with_columns(ts_local_us=pl.col("ts_event_us") + self.hints.latency_us)
+        return rows.filter(has_time).with_columns(ts_local_us=pl.col("known_us") + self.hints.latency_us)
 
-    def _refuse_other_market(self, event: _Event, rows: pl.DataFrame) -> None:
+    def _refuse_other_market(self, event: Event, rows: pl.DataFrame) -> None:
         if self.identity.exchange not in _NAMED.values():
             return
         inverse = pl.when(pl.col("s").str.contains(_INVERSE_SYMBOL)).then(pl.lit(_INVERSE)).otherwise(pl.lit(_LINEAR))
@@ -501,7 +311,7 @@ class _Recording:
                 hint="record each market to its own file, or give the right --exchange",
             )
 
-    def _batch(self, kind: str, symbol: str, frame: pl.DataFrame, rejects: pl.DataFrame) -> Batch:
+    def _batch(self, kind: str, symbol: str, frame: pl.DataFrame, rejects: pl.DataFrame, skipped: int = 0) -> Batch:
         parsed = schema.table(kind).parsed
         if frame.width == 0:
             frame = pl.DataFrame(schema=parsed)
@@ -514,8 +324,84 @@ class _Recording:
             ),
             clock="assumed" if self.by_event_time else "recorded",
             rank=RANKS["recorded"],
+            skipped=skipped,
             rejects=rejects,
         )
+
+
+def _single(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
+    """Messages that are one object, bare or under ``data``: `source_row`, `raw`, `local_us`, `is_json`, `odd` and the fields as text."""
+    keys = ("e", "s", *event.keys)
+    flat = dict.fromkeys(keys, pl.String())
+    message = decode_objects(rows["body"], pl.Struct({**flat, "data": pl.Struct(flat)}))
+    data, bare = pl.col("message").struct["data"], pl.col("message")
+    fields = pl.DataFrame({"message": message}).select(
+        pl.col("message").is_not_null().alias("is_json"),
+        *(pl.when(data.is_not_null()).then(data.struct[key]).otherwise(bare.struct[key]).alias(key) for key in keys),
+    )
+    rows = pl.concat([rows.select("source_row", "raw", "local_us"), fields], how="horizontal")
+    found = pl.sum_horizontal(pl.col(key).is_not_null() for key in keys)
+    return rows.with_columns(_oddities(rows["raw"], rows.select(found).to_series(), event))
+
+
+def _listed(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
+    """Messages that are a list of objects, bare or under ``data``: a row per object, else as `_single`."""
+    keys = ("e", "s", *event.keys)
+    body = pl.col("body")
+    wrapped = rows.select(pl.when(body.str.starts_with("[")).then(pl.lit('{"data":') + body + pl.lit("}")).otherwise(body)).to_series()
+    message = decode_objects(wrapped, pl.Struct({"data": pl.List(pl.Struct(dict.fromkeys(keys, pl.String())))}))
+    listed = pl.DataFrame({"message": message}).select(update=pl.col("message").struct["data"])
+    found = pl.sum_horizontal(pl.col("update").list.eval(pl.element().struct[key].is_not_null().sum()).list.sum() for key in keys)
+    odd = _oddities(rows["raw"], listed.select(found).to_series(), event)
+    rows = pl.concat([rows.select("source_row", "raw", "local_us"), listed], how="horizontal").with_columns(odd)
+    update = pl.col("update")
+    return rows.explode("update").select(
+        "source_row", "raw", "local_us", update.is_not_null().alias("is_json"), *(update.struct[key].alias(key) for key in keys), "odd"
+    )
+
+
+def _oddities(raw: pl.Series, found: pl.Series, event: Event) -> pl.Series:
+    """Why a line's message cannot be taken at its word, ``odd``: a key that is named twice, or an amount that is no text; null mostly.
+
+    The decoder keeps the first of two equal keys and reads every number as a double, so both are looked for in the line itself.
+
+    Args:
+        raw: the lines.
+        found: how many fields the decoder found in each.
+        event: which fields those are.
+    """
+    keys = "".join(("e", "s", *event.keys))
+    suspect = raw.str.count_matches(rf'"[{keys}]":') != found
+    if event.amounts:
+        texts = "".join(event.amounts.values())
+        suspect |= raw.str.count_matches(rf'"[{texts}]": ?"') != len(event.amounts)
+    odd = pl.repeat(None, len(raw), dtype=pl.String, eager=True).alias("odd")
+    rows = suspect.fill_null(value=True).arg_true()
+    if not len(rows):
+        return odd
+    reasons = [_oddity(line.split(None, 1)[1], event) for line in raw.gather(rows)]
+    return odd.scatter(rows, pl.Series(reasons, dtype=pl.String)).alias("odd")
+
+
+def _oddity(body: str, event: Event) -> str | None:
+    twice: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice.extend(key for key in found if [name for name, _ in pairs].count(key) > 1)
+        return found
+
+    try:
+        message = json.loads(body, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        return None  # the decoder has found that too
+    if twice:
+        return f"names the field {twice[0]} twice"
+    message = message.get("data", message) if isinstance(message, dict) else message
+    fields = message if isinstance(message, dict) else {}
+    numbers = [key for key in event.amounts.values() if isinstance(fields.get(key), int | float)]
+    return f"field {numbers[0]} must be text: a number does not keep its digits" if numbers else None
 
 
 def _head(path: Path) -> list[bytes]:
@@ -530,20 +416,23 @@ def _head(path: Path) -> list[bytes]:
     return head.split(b"\n")
 
 
-def _message(line: bytes) -> dict[str, Any] | None:
-    """The exchange's message on a line, None where the line is not one of Binance."""
+def _messages(line: bytes) -> list[dict[str, Any]]:
+    """The exchange's messages on a line, none where the line is not one of Binance."""
     matched = _LINE.match(line)
     if matched is None:
-        return None
+        return []
     try:
-        message = json.loads(matched[1])
-    except ValueError:
-        return None
-    message = message.get("data", message)
-    if not isinstance(message, dict):
-        return None
-    known = {"e", "s"} <= message.keys() or message.keys() >= _BOOK_TICKER_KEYS or "lastUpdateId" in message
-    return cast("dict[str, Any]", message) if known else None
+        found = json.loads(matched[1])
+    except (ValueError, RecursionError):
+        return []
+    found = found.get("data", found) if isinstance(found, dict) else found
+    items = found if isinstance(found, list) else [found]
+    return [item for item in items if isinstance(item, dict) and _is_known(item)]
+
+
+def _is_known(message: dict[str, Any]) -> bool:
+    named = isinstance(message.get("e"), str) and isinstance(message.get("s"), str)
+    return named or ("e" not in message and message.keys() >= _BOOK_TICKER_KEYS) or "lastUpdateId" in message
 
 
 def _evidence(message: dict[str, Any]) -> str | None:

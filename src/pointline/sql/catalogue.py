@@ -24,7 +24,7 @@ from pointline.sql import config, tables
 from pointline.sql.config import OWNER, Limits
 from pointline.sql.files import CATALOGUE_FILE, check_files
 from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, link_folder, market_links, remove_unused
-from pointline.sql.ohlcv import POWERS, ohlcv_view, seconds_of
+from pointline.sql.ohlcv import POWERS, in_base_units, ohlcv_view, seconds_of
 from pointline.sql.sessions import run_statements
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ _TRADES = {
     "trade_id": "Nullable(Int64)",
     "price_int": "Int64",
     "qty_int": "Int64",
-    "side": "Bool",
+    "side": "Nullable(Bool)",
+    "off_book": "Nullable(Bool)",
     "source_row": "Int64",
     "price_decimals": "Int8",
     "qty_decimals": "Int8",
@@ -60,6 +61,7 @@ _FUNDING = {
     "interval_hours": "Nullable(Float64)",
 }
 _MARKET = {"exchange": "String", "market": "String"}
+_SIZE = {"contract_size": "Decimal(38, 12)"}  # base units per unit of quantity, 0 where it is not known
 _SCALARS: dict[type[pl.DataType], str] = {
     pl.Int8: "Int8",
     pl.Int16: "Int16",
@@ -230,10 +232,11 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     sources, candle_days, covered_trades = tables.day_sources(lake, names)
     made = ["CREATE DATABASE lake", "CREATE DATABASE api"]
     kinds = {source.kind for source in sources} | {kind for kind in lake.kinds() if seconds_of(kind) is not None}
+    sized = names.counts_contracts(lake, kinds)
     for kind in sorted(kinds | {"candles_1m", "trades"}):
-        columns = _TRADES if kind == "trades" else _CANDLES
-        links = market_links(lake, kind, names)
-        made += _named_table(catalogue, kind, {**columns, **_MARKET}, links, names)
+        columns = {**(_TRADES if kind == "trades" else _CANDLES), **(_SIZE if sized else {}), **_MARKET}
+        links = market_links(lake, kind, names, contract_size=sized)
+        made += _named_table(catalogue, kind, columns, links, names)
     funding = {**_FUNDING, "contract_type": "String", **_MARKET}
     made += _named_table(catalogue, schema.FUNDING.name, funding, market_links(lake, "funding", names, contract_type=True), names)
     for name, frame in (
@@ -243,8 +246,10 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
         ("covered_trades", covered_trades),
     ):
         made.append(_small_table(catalogue, name, frame))
-    made.append(f"CREATE VIEW api.ohlcv DEFINER = {OWNER} SQL SECURITY DEFINER AS\n{ohlcv_view(sources)}")
+    made.append(f"CREATE VIEW api.ohlcv DEFINER = {OWNER} SQL SECURITY DEFINER AS\n{ohlcv_view(sources, sized=sized)}")
     text = (Path(__file__).parent / "views.sql").read_text(encoding="utf-8").replace("{powers}", POWERS)
+    quantity = f"CAST(qty_int AS Decimal(38, 12)) / arrayElement({POWERS}, qty_decimals + 1)"
+    text = text.replace("{quantity}", in_base_units(quantity) if sized else quantity)
     made += [statement for statement in (part.strip() for part in text.split(";\n")) if statement]
     made += _features(lake, catalogue)
     return made

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
@@ -128,20 +128,22 @@ class Engine:
         answers: Future[Result] = Future()
 
         def work() -> None:
+            if not answers.set_running_or_notify_cancel():
+                return  # interrupted before it began
             try:
                 answers.set_result(self._run_here(text, values, output_format, settings))
             except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
                 answers.set_exception(error)
 
-        thread = threading.Thread(target=work, name="pointline-sql", daemon=True)
-        thread.start()
         try:
-            while thread.is_alive():
-                thread.join(_LISTEN_S)
+            threading.Thread(target=work, name="pointline-sql", daemon=True).start()
+            while not answers.done():  # the thread does not tell: in Python 3.11 it counts as ended where waiting for it was interrupted
+                wait([answers], _LISTEN_S)
         except BaseException:
             kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
-            self._run_here(kill, {"mark": parameter_text(mark)}, "Null", {})
-            thread.join()
+            while not (answers.cancel() or answers.done()):  # a statement that the engine does not know yet begins after the first attempt
+                self._run_here(kill, {"mark": parameter_text(mark)}, "Null", {})
+                wait([answers], _LISTEN_S)
             raise
         return answers.result()
 

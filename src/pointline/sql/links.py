@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from bisect import bisect_right
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Link: TypeAlias = "tuple[str, str]"  # path below the table's folder, and the file or folder it leads to
 
 _KEPT_S = 7 * 86_400
+_ONE, _UNKNOWN_SIZE = "1", "0"
 _NO_FOLDER = set('/"\0')
 _LONGEST = 240  # bytes of a name in a path, beside "exchange=" or "market="
 _GLOB = set("*?{}[]'\"<>&\\\n")
@@ -55,6 +57,10 @@ class Names:
             names.append(market)
         shared = self._frame.group_by("exchange", "market").agg(pl.col("exchange_symbol").n_unique()).filter(pl.col("exchange_symbol") > 1)
         self._shared = set(shared.select("exchange", "market").iter_rows())
+        self._sizes: dict[tuple[str, str], list[str]] = {}
+        for exchange, symbol, kind, size in self._frame.select("exchange", "exchange_symbol", "contract_type", "contract_size").iter_rows():
+            own = _UNKNOWN_SIZE if size is None else f"{Decimal(str(size)):f}"
+            self._sizes.setdefault((exchange, symbol), []).append(own if kind == "linear" else _ONE)
         self.codes: dict[str, str] = {}
 
     def market(self, exchange: str, symbol: str, date: str) -> str:
@@ -67,6 +73,16 @@ class Names:
             return symbol
         name = names[0] if len(names) == 1 else names[max(0, bisect_right(starts, clock.to_us(date)) - 1)]
         return symbol if (exchange, name) in self._shared else name
+
+    def contract_size(self, exchange: str, symbol: str, date: str) -> str:
+        """Base units per unit of quantity on a day: the size of a linear contract, 0 where it is not known; 1 of everything else."""
+        starts, sizes = self._markets.get((exchange, symbol), ([], []))[0], self._sizes.get((exchange, symbol), [_ONE])
+        return sizes[0] if len(sizes) == 1 else sizes[max(0, bisect_right(starts, clock.to_us(date)) - 1)]
+
+    def counts_contracts(self, lake: Lake, kinds: Iterable[str]) -> bool:
+        """Whether the lake's tables of these kinds hold linear contracts of another size than one base unit."""
+        held = {pair for kind in kinds for pair in lake.listing(kind).select("exchange", "symbol").unique().iter_rows()}
+        return any(size != _ONE and Decimal(size) != 1 for pair in held for size in self._sizes.get(pair, ()))
 
     def place(self, name: str) -> str:
         """The name as a folder of links carries it: itself, or a code where the engine would read another name from the path."""
@@ -91,8 +107,8 @@ def exchange_name(exchange: str) -> str:
         return exchange
 
 
-def market_links(lake: Lake, kind: str, names: Names, *, contract_type: bool = False) -> list[Link]:
-    """A link for every live file of a table: ``exchange=…/[contract_type=…/]market=…/DATE.parquet``, in order."""
+def market_links(lake: Lake, kind: str, names: Names, *, contract_type: bool = False, contract_size: bool = False) -> list[Link]:
+    """A link for every live file of a table: ``exchange=…/[contract_type=…/][contract_size=…/]market=…/DATE.parquet``, in order."""
     links = []
     folder = str(lake.table_path(kind))
     contracts: dict[tuple[str, str], str] = {}
@@ -102,6 +118,8 @@ def market_links(lake: Lake, kind: str, names: Names, *, contract_type: bool = F
             if (exchange, symbol) not in contracts:
                 contracts[exchange, symbol] = names.contract_type(exchange, symbol)
             parts.append(f"contract_type={contracts[exchange, symbol]}")
+        if contract_size:
+            parts.append(f"contract_size={names.contract_size(exchange, symbol, date)}")
         parts.append(f"market={names.place(names.market(exchange, symbol, date))}")
         links.append(("/".join([*parts, f"{date}.parquet"]), f"{folder}/{path}"))
     return sorted(links)

@@ -16,6 +16,8 @@ POWERS = "[" + ", ".join(f"toInt64({10**n})" for n in range(13)) + "]"
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DAY_S = clock.DAY_US // clock.SECOND_US
+# A candle in which nothing was traded has no price, though exchanges print the last one in it.
+_TRADED = "ifNull(candle.volume != 0, true) AND ifNull(candle.trade_count != 0, true)"
 _INTERVAL = re.compile(r"candles_(\d+)([smhd])")
 # Candles begin at whole multiples of their length since 1970-01-01 00:00 UTC, a Thursday; those of whole weeks on Mondays, four days
 # later, as exchanges publish them.
@@ -46,25 +48,40 @@ def seconds_of(kind: str) -> int | None:
     return seconds if seconds and _DAY_S % seconds == 0 else None
 
 
-def ohlcv_view(sources: list[CandleSource]) -> str:
-    """The view's SELECT over the given sources."""
+def in_base_units(amount: str) -> str:
+    """An amount as the exchange counts it in base units; null where the size of its contract is not known."""
+    return f"CAST({amount} * nullIf(contract_size, 0) AS Nullable(Decimal(38, 12)))"
+
+
+def ohlcv_view(sources: list[CandleSource], *, sized: bool = False) -> str:
+    """The view's SELECT over the given sources; `sized` where their tables have a ``contract_size``."""
     if len(sources) == 1 and sources[0].kind != "trades":
-        return _candles("one table", sources[0])
-    parts = [_trades(source) if source.kind == "trades" else _candles("candles", source) for source in sources]
+        return _candles("one table", sources[0], sized)
+    parts = [_trades(source, sized) if source.kind == "trades" else _candles("candles", source, sized) for source in sources]
     return _part("several", parts="\nUNION ALL\n".join(parts))
 
 
-def _candles(part: str, source: CandleSource) -> str:
-    where = f"{MINUTES} * 60 % {source.seconds} = 0"
+def _candles(part: str, source: CandleSource, sized: bool) -> str:  # noqa: FBT001
+    length_us = source.seconds * clock.SECOND_US
+    where = f"{MINUTES} * 60 % {source.seconds} = 0 AND start_us % {length_us} = 0"
     if source.contested:
         others = _part("days of others", days=_part("days"), seconds=source.seconds)
         where += f" AND (exchange, market, intDiv(start_us, {clock.DAY_US})) NOT IN ({others})"
-    return _part(part, kind=source.kind, seconds=source.seconds, where=where, bucket=_bucket("start_us"))
+    names = {"kind": source.kind, "seconds": source.seconds, "length_us": length_us, "where": where, "traded": _TRADED}
+    return _part(part, **names, bucket=_bucket("start_us"), volume=in_base_units("volume") if sized else "volume")
 
 
-def _trades(source: CandleSource) -> str:
+def _trades(source: CandleSource, sized: bool) -> str:  # noqa: FBT001
     where = _part("trades without candles", day_us=clock.DAY_US, days=_part("days")) if source.contested else "1"
-    return _part("trades", where=where, bucket=_bucket("minute_us"), powers=POWERS)
+    traded = "CAST(sum(toDecimal128(qty_int, 0)) AS Decimal(38, 12)) / qty_scale"
+    return _part(
+        "trades",
+        where=where,
+        bucket=_bucket("minute_us"),
+        powers=POWERS,
+        traded=in_base_units(traded) if sized else traded,
+        sizes=", contract_size" if sized else "",
+    )
 
 
 def _bucket(us: str) -> str:

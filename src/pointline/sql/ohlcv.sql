@@ -14,16 +14,18 @@ SELECT exchange, market, day FROM lake.candle_days WHERE $minutes * 60 % seconds
 $days GROUP BY exchange, market, day HAVING argMin(seconds, rank) != $seconds
 
 -- [one table]
--- Where candles come from a single table: half the planning of [several].
+-- Where candles come from a single table: half the planning of [several]. Prices are those of traded candles only.
 SELECT
     $bucket AS start, start + toIntervalMinute($minutes) AS end, exchange, market,
-    argMin(open, start_us) AS open, max(high) AS high, min(low) AS low, argMax(close, start_us) AS close,
-    sum(volume) AS volume, sum(trade_count) AS count, $minutes AS duration_minutes,
+    argMinOrNullIf(open, start_us, $traded) AS open, maxOrNullIf(high, $traded) AS high, minOrNullIf(low, $traded) AS low,
+    argMaxOrNullIf(close, start_us, $traded) AS close,
+    sum($volume) AS volume, sum(trade_count) AS count, $minutes AS duration_minutes,
     toUInt32(intDiv(count() * $seconds, 60)) AS minutes,
     CAST(count() * $seconds = toUInt64($minutes) * 60 AS Bool) AS complete,
     '$kind' AS source,
-    fromUnixTimestamp64Micro(greatest(max(ts_local_us), toInt64(toUnixTimestamp(end)) * 1000000), 'UTC') AS known_at
-FROM lake.$kind
+    fromUnixTimestamp64Micro(greatest(max(ts_local_us), toInt64(toUnixTimestamp(end)) * 1000000), 'UTC') AS known_at,
+    intDiv(toInt64(toUnixTimestamp(end)) * 1000000 - maxOrNullIf(start_us, $traded) - $length_us, 1000000) AS close_age_seconds
+FROM lake.$kind AS candle
 WHERE $where
 GROUP BY start, exchange, market
 
@@ -35,29 +37,34 @@ SELECT
     toUInt32(intDiv(sum(covered_s), 60)) AS minutes,
     CAST(sum(covered_s) = toInt64($minutes) * 60 AS Bool) AS complete,
     arrayStringConcat(arraySort(groupUniqArray(origin)), '+') AS source,
-    fromUnixTimestamp64Micro(greatest(max(local_us), toInt64(toUnixTimestamp(end)) * 1000000), 'UTC') AS known_at
+    fromUnixTimestamp64Micro(greatest(max(local_us), toInt64(toUnixTimestamp(end)) * 1000000), 'UTC') AS known_at,
+    intDiv(toInt64(toUnixTimestamp(end)) * 1000000 - max(last_us), 1000000) AS close_age_seconds
 FROM (
 $parts
 )
 GROUP BY bucket, exchange, market
 
 -- [candles]
+-- first_us and last_us are the start of the first traded candle and the end of the last.
 SELECT
     $bucket AS bucket, exchange, market,
-    argMin(open, start_us) AS first_price, max(high) AS high_price, min(low) AS low_price, argMax(close, start_us) AS last_price,
-    sum(volume) AS amount, sum(trade_count) AS trades, toInt64(count()) * $seconds AS covered_s,
-    min(start_us) AS first_us, max(start_us) AS last_us, max(ts_local_us) AS local_us, '$kind' AS origin
-FROM lake.$kind
+    argMinOrNullIf(open, start_us, $traded) AS first_price, maxOrNullIf(high, $traded) AS high_price, minOrNullIf(low, $traded) AS low_price,
+    argMaxOrNullIf(close, start_us, $traded) AS last_price,
+    sum($volume) AS amount, sum(trade_count) AS trades, toInt64(count()) * $seconds AS covered_s,
+    minOrNullIf(start_us, $traded) AS first_us, maxOrNullIf(start_us, $traded) + $length_us AS last_us,
+    max(ts_local_us) AS local_us, '$kind' AS origin
+FROM lake.$kind AS candle
 WHERE $where
 GROUP BY bucket, exchange, market
 
 -- [trades]
 -- First minutes, in integers as far as a partition's decimals allow, then the duration. A trade belongs to the minute in which it happened.
+-- Prints that are flagged as off-book are left out.
 SELECT
     $bucket AS bucket, exchange, market,
     argMin(opening, minute_us) AS first_price, max(highest) AS high_price, min(lowest) AS low_price, argMax(closing, minute_us) AS last_price,
     sum(traded) AS amount, CAST(sum(prints) AS Nullable(Int64)) AS trades, toInt64(uniqExact(minute_us)) * 60 AS covered_s,
-    min(minute_us) AS first_us, max(minute_us) AS last_us, max(received_us) AS local_us, 'trades' AS origin
+    min(minute_us) AS first_us, max(minute_us) + 60000000 AS last_us, max(received_us) AS local_us, 'trades' AS origin
 FROM (
     SELECT
         intDiv(ts_event_us, 60000000) * 60000000 AS minute_us, exchange, market,
@@ -66,11 +73,11 @@ FROM (
         CAST(max(price_int) AS Decimal(38, 12)) / price_scale AS highest,
         CAST(min(price_int) AS Decimal(38, 12)) / price_scale AS lowest,
         CAST(argMax(price_int, (ts_event_us, trade_id, source_row)) AS Decimal(38, 12)) / price_scale AS closing,
-        CAST(sum(toDecimal128(qty_int, 0)) AS Decimal(38, 12)) / qty_scale AS traded,
+        $traded AS traded,
         toInt64(count()) AS prints, max(ts_local_us) AS received_us
     FROM lake.trades
-    WHERE $where
-    GROUP BY minute_us, exchange, market, price_decimals, qty_decimals
+    WHERE ($where) AND NOT ifNull(off_book, false)
+    GROUP BY minute_us, exchange, market, price_decimals, qty_decimals$sizes
 )
 GROUP BY bucket, exchange, market
 

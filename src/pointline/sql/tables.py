@@ -43,6 +43,14 @@ COVERAGE: dict[str, pl.DataType] = {
     "partitions": pl.Int64(),
     "missing_partitions": pl.Int64(),
     "row_count": pl.Int64(),
+    "covered_share": pl.Float64(),
+    "missing_seconds": pl.Float64(),
+    "missing_ids": pl.Int64(),
+    "missing_candles": pl.Int64(),
+    "missing_stamps": pl.Int64(),
+    "off_grid": pl.Int64(),
+    "flagged": pl.Int64(),
+    "superseded": pl.Int64(),
 }
 CANDLE_DAYS: dict[str, pl.DataType] = {
     "exchange": pl.String(),
@@ -95,6 +103,7 @@ def coverage_table(lake: Lake, names: Names) -> pl.DataFrame:
             pl.col("first_date", "last_date").str.to_date(),
             native_symbol="symbol",
             row_count="rows",
+            missing_seconds=pl.col("missing_us") / clock.SECOND_US,
         )
         .select(list(COVERAGE))
         .sort("kind", "exchange", "market", "native_symbol")
@@ -139,19 +148,14 @@ def day_sources(lake: Lake, names: Names) -> tuple[list[CandleSource], pl.DataFr
 
 
 def _candle_days(lake: Lake, names: Names, kind: str, seconds: int, pairs: set[tuple[str, str]]) -> pl.DataFrame:
-    """How many candles of these instruments start on each day (since 1970)."""
-    step_us = seconds * clock.SECOND_US
+    """How many candles of these instruments start on each day (since 1970) at a multiple of their length."""
     rows: list[tuple[str, str, int, int, int]] = []
-    for path, exchange, symbol, date, count, first_end_us, last_end_us in _bounds(lake, kind, pairs).iter_rows():
+    start_us = pl.col("start_us")
+    for path, exchange, symbol, date, *_ in _bounds(lake, kind, pairs).iter_rows():
         own = (exchange_name(exchange), names.market(exchange, symbol, date), seconds)
-        if first_end_us is not None and last_end_us - first_end_us == (count - 1) * step_us:  # no candle is missing between them
-            start_us, end_us = first_end_us - step_us, last_end_us
-            for day_us in clock.days_in(start_us, end_us):
-                candles = (min(end_us, day_us + clock.DAY_US) - max(start_us, day_us)) // step_us
-                rows.append((*own, day_us // clock.DAY_US, candles))
-        else:
-            starts = scan_rows(lake.table_path(kind) / path).select(day=pl.col("start_us") // clock.DAY_US)
-            rows += [(*own, day, candles) for day, candles in starts.group_by("day").len().collect().iter_rows()]
+        starts = scan_rows(lake.table_path(kind) / path, ["start_us"]).filter(start_us % (seconds * clock.SECOND_US) == 0)
+        counted = starts.group_by(day=start_us // clock.DAY_US).agg(start_us.n_unique())
+        rows += [(*own, day, candles) for day, candles in counted.collect().iter_rows()]
     return pl.DataFrame(rows, schema=["exchange", "market", "seconds", "day", "candles"], orient="row").cast(
         {"exchange": pl.String, "market": pl.String, "seconds": pl.Int64, "day": pl.Int64, "candles": pl.Int64}
     )

@@ -9,8 +9,9 @@ SELECT
     market,
     trade_id,
     CAST(price_int AS Decimal(38, 12)) / arrayElement({powers}, price_decimals + 1) AS price,
-    CAST(qty_int AS Decimal(38, 12)) / arrayElement({powers}, qty_decimals + 1) AS quantity,
-    if(side, 'sell', 'buy') AS side,
+    {quantity} AS quantity,
+    if(isNull(side), NULL, if(side, 'sell', 'buy')) AS side,
+    ifNull(off_book, false) AS off_book,
     CAST((ts_local_us + 0.5) / 1000000 AS DateTime64(6, 'UTC')) AS known_at,
     source_row AS sequence
 FROM lake.trades;
@@ -43,5 +44,7 @@ FROM lake.instruments
 WHERE asset_type != 'spot';
 
 CREATE VIEW api.coverage DEFINER = lake_owner SQL SECURITY DEFINER AS
-SELECT kind, exchange, market, native_symbol, first_date, last_date, partitions, missing_partitions, row_count
+SELECT
+    kind, exchange, market, native_symbol, first_date, last_date, partitions, missing_partitions, row_count,
+    covered_share, missing_seconds, missing_ids, missing_candles, missing_stamps, off_grid, flagged, superseded
 FROM lake.coverage;

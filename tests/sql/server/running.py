@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from tests import machine
 
 from pointline.sql.server import channel
 from pointline.sql.server.channel import Answer, Job
@@ -23,10 +24,15 @@ from pointline.sql.server.config import Limits
 from pointline.sql.server.pool import clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pointline.lake.store import Lake
     from pointline.sql.server.worker import Post
+
+
+def _new_client() -> httpx.Client:
+    """With a time so long that only an answer which never comes takes it."""
+    return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=600, trust_env=False)
 
 
 @dataclass
@@ -38,12 +44,14 @@ class RunningServer:
         process: the server's process.
         folder: holds its configuration and audit log.
         said: lines that it wrote to standard error.
+        client: opens a connection for each request.
     """
 
     url: str
     process: subprocess.Popen[str]
     folder: Path
     said: list[str] = field(default_factory=list)
+    client: httpx.Client = field(default_factory=_new_client)
 
     @property
     def host(self) -> str:
@@ -53,9 +61,9 @@ class RunningServer:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2].strip("/"))
 
-    def ask(self, text: str, /, *, headers: dict[str, str] | None = None, timeout: float = 30.0, **parameters: str) -> httpx.Response:
+    def ask(self, text: str, /, *, headers: Mapping[str, str] | None = None, **parameters: str) -> httpx.Response:
         """Posts a query."""
-        return httpx.post(self.url, content=text.encode(), params=parameters, headers=headers, timeout=timeout)
+        return self.client.post(self.url, content=text.encode(), params=parameters, headers=headers)
 
     def rows(self, text: str, **parameters: str) -> list[list[Any]]:
         """Rows of a query that must succeed."""
@@ -77,6 +85,18 @@ class RunningServer:
                 if parent and int(parent[1]) == self.process.pid and b"pointline.sql.server.worker" in command:
                     found.add(int(entry.name))
         return found
+
+    def has_settled(self) -> bool:
+        """Whether both workers have started and wait for queries."""
+        return [_shown(pid) for pid in self.workers()] == ["sql idle"] * 2
+
+    def busy(self) -> set[int]:
+        """Workers that have a query."""
+        return {pid for pid in self.workers() if _shown(pid) == "sql busy"}
+
+    def entry(self, query_id: str) -> dict[str, Any]:
+        """The audit log's entry of a query, which is written when its answer has been sent."""
+        return machine.until(lambda: next((entry for entry in self.audit() if entry["query_id"] == query_id), None)) or {}
 
     def audit(self) -> list[dict[str, Any]]:
         """Entries of the audit log."""
@@ -105,22 +125,32 @@ def running_server(lake: Lake, folder: Path, *, config: str = "", options: Seque
     reader = threading.Thread(target=_listen, args=(process, said, ready), daemon=True)
     reader.start()
     try:
-        assert ready.wait(60), said
+        assert ready.wait(machine.limit(60)), said
         found = next((re.search(r" at (https?://\S+/) with", line) for line in said if line.startswith("serving ")), None)
         assert found is not None, "\n".join(said)
-        yield RunningServer(found[1], process, folder, said)
+        server = RunningServer(found[1], process, folder, said)
+        with server.client:
+            yield server
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
-            code = process.wait(20)
+            code = process.wait(machine.limit(20))
         finally:
             process.kill()
             process.wait()
-            reader.join(5)
+            reader.join(machine.limit(5))
             assert process.stderr is not None
             process.stderr.close()
     assert code == 0, "\n".join(said)
+
+
+def _shown(pid: int) -> str:
+    """What a process shows of itself."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _listen(process: subprocess.Popen[str], said: list[str], ready: threading.Event) -> None:
@@ -188,4 +218,4 @@ class Desk:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
-        self.process.wait(20)
+        self.process.wait(machine.limit(20))

@@ -18,12 +18,13 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
+from tests.machine import limit
 
 from pointline import sql
 
 if TYPE_CHECKING:
+    import httpx
     from tests.sql.server.running import RunningServer
 
     from pointline.lake.store import Lake
@@ -38,7 +39,7 @@ USER = ("default", "")  # in the address of the URL, which Go sends as basic aut
 
 
 def ask(server: RunningServer, query: str, **more: str) -> httpx.Response:
-    return httpx.post(server.url, content=query, params={**ADDRESS, **more}, headers=HEAD, auth=USER, timeout=30)
+    return server.client.post(server.url, content=query, params={**ADDRESS, **more}, headers=HEAD, auth=USER)
 
 
 # ---- Native blocks, read as clickhouse-go reads them
@@ -108,7 +109,7 @@ def test_connecting_and_testing(server: RunningServer) -> None:
     assert version.split(".")[0].isdecimal()
     assert revision >= 54_454  # the client reads blocks of the server's revision from here on
     assert frame(ask(server, "SELECT 1")) == {"1": [1]}
-    assert httpx.get(server.url + "ping", headers=HEAD, auth=USER).text == "Ok.\n"
+    assert server.client.get(server.url + "ping", headers=HEAD, auth=USER).text == "Ok.\n"
 
 
 def test_the_client_accepts_compressed_answers(server: RunningServer) -> None:
@@ -257,6 +258,6 @@ def test_forced_read_only_finds_a_server_that_already_is(server: RunningServer) 
 def test_the_native_protocol_is_not_served(server: RunningServer) -> None:
     """The data source's default; a client that speaks it is told off at once and does not hang."""
     with socket.create_connection((server.host, server.port)) as connection:
-        connection.settimeout(20)
+        connection.settimeout(limit(20))
         connection.sendall(b"\x00\x0egrafana client\x02\x2e\xbc\xa9\x03\x03api\x07default\x00")
         assert connection.recv(100).startswith(b"HTTP/1.1 400")

@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from tests.machine import limit, until
 from tests.sql.server.running import RunningServer, running_server
 from typer.testing import CliRunner
 
@@ -27,27 +27,32 @@ from pointline.sources.families import all_sources
 from pointline.sql.server.hashes import hash_password, new_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pointline.lake.store import Lake
 
 pytestmark = pytest.mark.usefixtures("confining")
 
-ENDLESS = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000) SETTINGS max_execution_time = 1000"
+UNBOUNDED = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
+ENDLESS = f"{UNBOUNDED} SETTINGS max_execution_time = 1000"
 TOKEN, TOKEN_HASH = new_token()
-ANN = "Host: localhost\r\nX-ClickHouse-User: ann\r\nX-ClickHouse-Key: secret\r\n"
-CONFIG = f"""
+ANN = {"X-ClickHouse-User": "ann", "X-ClickHouse-Key": "secret"}
+ROBOT = {"Authorization": f"Bearer {TOKEN}"}
+HASTY = {"X-ClickHouse-User": "hasty", "X-ClickHouse-Key": "secret"}
+
+
+def config() -> str:
+    """A server with little patience for clients, as far as the machine allows, and with much for queries, but for those of one user."""
+    patience = f"wait_s = {limit(2.0)}\nheader_s = {limit(0.5)}\nbody_s = {limit(0.5)}\nstall_s = {limit(1.0)}"
+    return f"""
 [server]
 workers = 2
 waiting = 1
-wait_s = 1.0
-header_s = 0.5
-body_s = 0.5
-stall_s = 1.0
+{patience}
 refresh_s = 0.2
 
 [limits]
-time_s = 100
+time_s = 1000
 rows_read = 10_000_000_000_000
 memory_mb = 300
 megabytes_returned = 60
@@ -58,79 +63,58 @@ password = "{hash_password("secret")}"
 
 [users.robot]
 tokens = ["{TOKEN_HASH}"]
-limits = {{ queries = 1, time_s = 0.5 }}
+limits = {{ queries = 1 }}
+
+[users.hasty]
+password = "{hash_password("secret")}"
+limits = {{ time_s = 0.5 }}
 """
-
-Found = TypeVar("Found")
-
-
-def until(holds: Callable[[], Found], *, seconds: float = 30.0) -> Found:
-    """Waits for something to become true, and returns it."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture(scope="module")
 def strict(confining: None, simulated: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:  # noqa: ARG001 -- skips
     """A server with users and little patience."""
-    with running_server(simulated, tmp_path_factory.mktemp("strict"), config=CONFIG) as found:
+    with running_server(simulated, tmp_path_factory.mktemp("strict"), config=config()) as found:
         yield found
 
 
 def ask(server: RunningServer, text: str, **given: str) -> httpx.Response:
-    return server.ask(text, headers={"X-ClickHouse-User": "ann", "X-ClickHouse-Key": "secret"}, timeout=60, **given)
+    return server.ask(text, headers=ANN, **given)
 
 
 @contextlib.contextmanager
-def running_query(server: RunningServer) -> Iterator[socket.socket]:
+def running_query(server: RunningServer, user: dict[str, str] = ANN) -> Iterator[socket.socket]:
     """A query that would run for long, as a connection that can be left."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in user.items())
     with socket.create_connection((server.host, server.port)) as connection:
-        head = f"POST / HTTP/1.1\r\n{ANN}Content-Length: {len(ENDLESS)}\r\n\r\n"
-        connection.sendall((head + ENDLESS).encode())
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {len(ENDLESS)}\r\n\r\n{ENDLESS}".encode())
         yield connection
 
 
-def busy(server: RunningServer) -> set[int]:
-    """Workers that have burnt processor time since a moment ago."""
-
-    def burnt(pid: int) -> int:
-        try:
-            return sum(map(int, Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]))
-        except OSError:
-            return 0
-
-    before = {pid: burnt(pid) for pid in server.workers()}
-    time.sleep(0.2)
-    return {pid for pid, ticks in before.items() if burnt(pid) - ticks >= 5}
-
-
-def settle(server: RunningServer, workers: int = 2) -> None:
-    """Waits until all workers are there and idle."""
-    until(lambda: len(server.workers()) == workers and not busy(server))
+def settle(server: RunningServer) -> None:
+    """Waits until both workers are there and idle."""
+    until(server.has_settled)
 
 
 def test_users(strict: RunningServer) -> None:
     basic, key = httpx.BasicAuth("ann", "secret"), {"X-ClickHouse-User": "ann", "X-ClickHouse-Key": "secret"}
-    assert httpx.post(strict.url, content="SELECT 1", auth=basic).text == "1\n"
-    assert httpx.post(strict.url, content="SELECT 1", headers=key).text == "1\n"
-    assert httpx.post(strict.url, content="SELECT 1", params={"user": "ann", "password": "secret"}).text == "1\n"
-    assert httpx.post(strict.url, content="SELECT 1", headers={"Authorization": f"Bearer {TOKEN}"}).text == "1\n"
-    nobody = httpx.post(strict.url, content="SELECT 1")
+    assert strict.client.post(strict.url, content="SELECT 1", auth=basic).text == "1\n"
+    assert strict.client.post(strict.url, content="SELECT 1", headers=key).text == "1\n"
+    assert strict.client.post(strict.url, content="SELECT 1", params={"user": "ann", "password": "secret"}).text == "1\n"
+    assert strict.client.post(strict.url, content="SELECT 1", headers={"Authorization": f"Bearer {TOKEN}"}).text == "1\n"
+    nobody = strict.client.post(strict.url, content="SELECT 1")
     assert (nobody.status_code, nobody.headers["x-clickhouse-exception-code"]) == (401, "194")
     assert nobody.headers["www-authenticate"].startswith("Basic")
     for wrong in ({"user": "ann", "password": "x"}, {"user": "x"}, {"user": "robot", "password": TOKEN}):
-        refused = httpx.post(strict.url, content="SELECT 1", params=wrong)
+        refused = strict.client.post(strict.url, content="SELECT 1", params=wrong)
         assert (refused.status_code, refused.headers["x-clickhouse-exception-code"]) == (403, "516")
-    assert httpx.get(strict.url + "ping").text == "Ok.\n"
+    assert strict.client.get(strict.url + "ping").text == "Ok.\n"
 
 
 def test_who_is_refused_does_not_get_to_send_a_body(strict: RunningServer) -> None:
     with socket.create_connection((strict.host, strict.port)) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
-        connection.settimeout(10)
+        connection.settimeout(limit(20))
         assert connection.recv(100).startswith(b"HTTP/1.1 401")
 
 
@@ -139,43 +123,42 @@ def test_a_killed_worker_is_replaced_and_only_its_query_fails(strict: RunningSer
     before = strict.workers()
     with ThreadPoolExecutor(1) as threads:
         failing = threads.submit(ask, strict, ENDLESS)
-        (victim,) = until(lambda: busy(strict))
+        (victim,) = until(strict.busy)
         os.kill(victim, signal.SIGKILL)
-        response = failing.result(30)
+        response = failing.result()
     assert (response.status_code, response.headers["x-clickhouse-exception-code"]) == (500, "236")
+    assert strict.entry(response.headers["x-clickhouse-query-id"])["error"] == "ABORTED"
     assert ask(strict, "SELECT 1").text == "1\n"
-    until(lambda: len(strict.workers()) == 2)
+    settle(strict)
     assert victim not in strict.workers()
     assert len(strict.workers() & before) == 1
-    until(lambda: strict.audit()[-2]["error"] == "ABORTED")
 
 
 def test_all_workers_killed_while_idle(strict: RunningServer) -> None:
     for pid in strict.workers():
         os.kill(pid, signal.SIGKILL)
     until(lambda: ask(strict, "SELECT 1").status_code == 200)
-    until(lambda: len(strict.workers()) == 2)
+    settle(strict)
 
 
 def test_a_client_that_leaves_stops_its_query(strict: RunningServer) -> None:
     settle(strict)
+    earlier = len(strict.audit())
     with running_query(strict):
-        (worker,) = until(lambda: busy(strict))
+        (worker,) = until(strict.busy)
     until(lambda: worker not in strict.workers())
-    until(lambda: strict.audit()[-1]["outcome"] == "gone")
-    assert strict.audit()[-1]["text"] == ENDLESS
+    until(lambda: [(entry["outcome"], entry["text"]) for entry in strict.audit()[earlier:]] == [("gone", ENDLESS)])
     settle(strict)
 
 
 def test_time_is_kept_from_inside_and_outside(strict: RunningServer) -> None:
-    robot = {"Authorization": f"Bearer {TOKEN}"}
-    response = strict.ask(ENDLESS.partition(" SETTINGS")[0], headers=robot)
+    response = strict.ask(UNBOUNDED, headers=HASTY)
     assert (response.status_code, response.headers["x-clickhouse-exception-code"]) == (408, "159")
     # a sort of one huge block does not look at the clock: the worker is stopped from outside
     stubborn = "SELECT length(arraySort(x -> sipHash64(x, 1), range(30000000))) FROM numbers(1)"
-    response = strict.ask(stubborn, headers=robot, timeout=60)
+    response = strict.ask(stubborn, headers=HASTY)
     assert response.status_code in {408, 500}
-    assert strict.ask("SELECT 1", headers=robot).text == "1\n"
+    assert ask(strict, "SELECT 1").text == "1\n"
 
 
 def test_memory_is_bounded(strict: RunningServer) -> None:
@@ -195,37 +178,48 @@ def test_a_result_that_is_too_large(strict: RunningServer) -> None:
 
 
 def test_queries_of_a_user_at_a_time(strict: RunningServer) -> None:
-    robot = {"Authorization": f"Bearer {TOKEN}"}
-    text = ENDLESS.partition(" SETTINGS")[0]
-    with ThreadPoolExecutor(3) as threads:
-        responses = list(threads.map(lambda _: strict.ask(text, headers=robot), range(3)))
-    assert sorted(response.status_code for response in responses) == [408, 429, 429]
-    told = next(response for response in responses if response.status_code == 429)
-    assert (told.headers["x-clickhouse-exception-code"], told.headers["retry-after"]) == ("202", "1")
+    settle(strict)
+    with running_query(strict, ROBOT):
+        until(strict.busy)
+        for _ in range(2):
+            told = strict.ask("SELECT 1", headers=ROBOT)
+            assert (told.status_code, told.headers["x-clickhouse-exception-code"], told.headers["retry-after"]) == (429, "202", "1")
+        assert ask(strict, "SELECT 1").text == "1\n"  # others are served
+    until(lambda: strict.ask("SELECT 1", headers=ROBOT).text == "1\n")
 
 
 def test_the_queue_is_bounded_in_length_and_time(strict: RunningServer) -> None:
     settle(strict)
-    with contextlib.ExitStack() as stack:
-        for _ in range(2):
-            stack.enter_context(running_query(strict))
-        until(lambda: len(busy(strict)) == 2)
-        with ThreadPoolExecutor(2) as threads:
-            responses = list(threads.map(lambda _: ask(strict, "SELECT 1"), range(2)))
-        assert {response.status_code for response in responses} == {503}
-        assert {response.headers["x-clickhouse-exception-code"] for response in responses} == {"202"}
-        assert sorted("queue is full" in response.text for response in responses) == [False, True]
+    with running_query(strict), running_query(strict):
+        until(lambda: len(strict.busy()) == 2)
+        told: set[str] = set()
+
+        def both_are_told() -> bool:
+            with ThreadPoolExecutor(2) as threads:
+                responses = list(threads.map(lambda _: ask(strict, "SELECT 1"), range(2)))
+            assert {(response.status_code, response.headers["x-clickhouse-exception-code"]) for response in responses} == {(503, "202")}
+            told.update("full" if "queue is full" in response.text else "late" for response in responses)
+            return told == {"full", "late"}  # the second came while the first waited
+
+        until(both_are_told)
     settle(strict)
 
 
 def test_a_waiting_query_gets_the_next_worker(strict: RunningServer) -> None:
     settle(strict)
-    with running_query(strict), running_query(strict) as second:
-        until(lambda: len(busy(strict)) == 2)
+
+    def waited_ms() -> float:
         with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(ask, strict, "SELECT 7")
-            second.close()
-            assert waiting.result(30).status_code in {200, 503}  # 503 where a new worker takes longer than wait_s
+            ending = threads.submit(strict.ask, UNBOUNDED, headers=HASTY)
+            until(lambda: len(strict.busy()) == 2 or ending.done())
+            response = ask(strict, "SELECT 7")
+            assert response.text == "7\n"
+            assert ending.result().status_code == 408
+        return float(strict.entry(response.headers["x-clickhouse-query-id"])["waited_ms"])
+
+    with running_query(strict):
+        until(lambda: len(strict.busy()) == 1)
+        until(lambda: waited_ms() > 1)  # else the other query had ended before this one came
     settle(strict)
 
 
@@ -234,7 +228,7 @@ def test_a_waiting_query_gets_the_next_worker(strict: RunningServer) -> None:
 )
 def test_a_head_must_arrive_in_time(strict: RunningServer, sent: bytes) -> None:
     with socket.create_connection((strict.host, strict.port)) as connection:
-        connection.settimeout(20)
+        connection.settimeout(limit(20))
         connection.sendall(sent)
         received = b""
         with contextlib.suppress(ConnectionResetError):
@@ -261,7 +255,7 @@ def test_a_body_that_nobody_waits_for_is_not_taken(strict: RunningServer) -> Non
     """Answered at once, the connection must not stay open for as long as somebody drips bytes into it."""
     for path, said in (("/ping", b"HTTP/1.1 200"), ("/", b"HTTP/1.1 401")):
         with socket.create_connection((strict.host, strict.port)) as connection:
-            connection.settimeout(20)
+            connection.settimeout(limit(20))
             connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".replace("POST /p", "GET /p").encode())
             received = b""
             with contextlib.suppress(ConnectionResetError):
@@ -273,20 +267,19 @@ def test_a_body_that_nobody_waits_for_is_not_taken(strict: RunningServer) -> Non
 def test_a_body_must_arrive_in_time(strict: RunningServer) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nX-ClickHouse-User: ann\r\nX-ClickHouse-Key: secret\r\nContent-Length: 100\r\n\r\nSELECT"
     with socket.create_connection((strict.host, strict.port)) as connection:
-        connection.settimeout(20)
+        connection.settimeout(limit(20))
         connection.sendall(head)
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_a_client_that_does_not_read_is_dropped(strict: RunningServer) -> None:
     query = "SELECT repeat('x', 1000) FROM numbers(50000)"
-    head = f"POST /?query_id=stalling HTTP/1.1\r\n{ANN}Content-Length: {len(query)}\r\n\r\n"
+    head = f"POST /?query_id=stalling&user=ann&password=secret HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(query)}\r\n\r\n"
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect((strict.host, strict.port))
         connection.sendall((head + query).encode())
-        until(lambda: any(entry["query_id"] == "stalling" for entry in strict.audit()))
-    (entry,) = [entry for entry in strict.audit() if entry["query_id"] == "stalling"]
+        entry = strict.entry("stalling")
     assert entry["outcome"] == "stalled"
     assert 0 < entry["bytes_sent"] < 50_000_000
     until(lambda: ask(strict, "SELECT 1").status_code == 200)
@@ -296,8 +289,7 @@ def test_everything_is_in_the_audit_log(strict: RunningServer) -> None:
     ask(strict, "SELECT count() FROM api.market_spot", query_id="good")
     ask(strict, "SELECT file('/etc/passwd')", query_id="bad")
     strict.ask("SELECT 1", query_id="unknown", user="x")
-    entries = {entry["query_id"]: entry for entry in strict.audit()}
-    good, bad, unknown = entries["good"], entries["bad"], entries["unknown"]
+    good, bad, unknown = map(strict.entry, ("good", "bad", "unknown"))
     assert (good["user"], good["outcome"], good["error"], good["rows"], good["relations"]) == ("ann", "ok", "", 1, ["market_spot"])
     assert (good["address"], good["output_format"], good["bytes_sent"] > 0, good["elapsed_ms"] > 0) == (
         "127.0.0.1",
@@ -368,7 +360,7 @@ def test_workers_end_with_a_server_that_is_killed(simulated: Lake, tmp_path: Pat
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pointline.cli", "serve", *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "pointline.cli", "serve", *arguments], capture_output=True, text=True, check=False, timeout=limit(60)
     )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 import pytest
+from tests.machine import limit, until
 from tests.sql.conftest import december_closes
 from tests.sql.markets import Candle, candles_archives, funding_archive, lake_with
 from tests.sql.server.running import running_server
@@ -38,7 +38,7 @@ CONFIG = """
 workers = 2
 
 [limits]
-time_s = 100
+time_s = 1000
 rows_read = 10_000_000_000_000
 """
 
@@ -87,7 +87,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip(f"the page is tested in a browser, and none of {', '.join(BROWSERS)} is installed")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=limit(180_000))
         yield found
         found.close()
 
@@ -101,7 +101,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(limit(15_000))
         origin = address.partition("#")[0]
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
@@ -153,13 +153,6 @@ def lines(page: Page) -> int:
     """How many lines the chart shows, once it shows any."""
     page.locator("#plot .scatterlayer .trace").first.wait_for()
     return page.locator("#plot .scatterlayer .trace").count()
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_the_specification_is_the_first_example(page: Page, specification: str) -> None:
@@ -270,17 +263,18 @@ def test_a_query_is_cancelled_and_stops(page: Page, served: RunningServer, by: s
     def gone() -> int:
         return sum(entry["outcome"] == "gone" for entry in served.audit())
 
+    until(served.has_settled)
     before = gone()
     page.fill("#statement", ENDLESS)
     page.press("#statement", "Control+Enter")
-    page.get_by_text("0.3 s").wait_for()
+    until(served.busy)
     if by == "button":
         page.click("#cancel")
     else:
         page.keyboard.press("Escape")
     page.get_by_text("Cancelled after").wait_for()
     assert page.locator("#cancel").is_disabled()
-    eventually(lambda: gone() == before + 1)
+    until(lambda: gone() > before)
     ask(page, "SELECT 1", rows=1)
 
 
@@ -478,7 +472,7 @@ def test_who_is_not_known_signs_in(
         page.locator("#catalogue-tree details").first.wait_for()
         assert page.inner_text("#user-name") == "ann"
         ask(page, "SELECT 1", rows=1)
-        assert server.audit()[-1]["user"] == "ann"
+        until(lambda: server.audit()[-1]["user"] == "ann")
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
         page.click("#sign-out")
         page.locator("#login").wait_for()
@@ -488,7 +482,7 @@ def test_who_is_not_known_signs_in(
         page.press("#login-secret", "Enter")
         page.locator("#user").wait_for()
         ask(page, "SELECT 1", rows=1)
-        assert server.audit()[-1]["user"] == "robot"
+        until(lambda: server.audit()[-1]["user"] == "robot")
 
 
 def test_a_server_that_is_gone_is_said(page: Page) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.machine import limit
 
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
 SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "serve_soak.py"
 ATTEMPTS = 3  # other work on the machine may disturb one
+MOST = 3.0  # times longer than alone, on an idle machine
 
 
 def soak(lake: Lake, path: Path) -> dict[str, Any]:
@@ -38,6 +40,6 @@ def test_eight_clients_and_hostile_neighbours(simulated: Lake, tmp_path: Path) -
         assert statuses & {"400", "403"}
         assert "200" not in statuses
         ratios.append(found["p99_ratio"])
-        if ratios[-1] <= 3:
+        if ratios[-1] <= limit(MOST):
             break
-    assert min(ratios) <= 3, ratios
+    assert min(ratios) <= limit(MOST), ratios

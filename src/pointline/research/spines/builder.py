@@ -15,7 +15,15 @@ from pointline.errors import ConfigError
 from pointline.lake.store import as_lake
 from pointline.research.amounts import BATCH_ROWS
 from pointline.research.coverage import no_data
-from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.research.spines.config import (
+    BarRule,
+    DollarBarConfig,
+    ImbalanceBarConfig,
+    TimeBarConfig,
+    TradeBarConfig,
+    VolumeBarConfig,
+    check_bars,
+)
 from pointline.research.spines.run import Run, Venue, run_spine, run_spines, sum_over
 
 if TYPE_CHECKING:
@@ -56,6 +64,7 @@ class SpineBuilder:
         end_ts_us: TimeLike,
         config: BarRule,
         lake: LakeLike | None = None,
+        include_off_book: bool = False,
     ) -> pl.DataFrame:
         """The whole bars inside ``[start_ts_us, end_ts_us)``, the same that any wider request would return.
 
@@ -64,20 +73,23 @@ class SpineBuilder:
             start_ts_us, end_ts_us: the window; any form that `pointline.clock.to_us` reads.
             config: when a bar closes.
             lake: where the trades are, a lake or its folder; the default lake if None.
+            include_off_book: also count the prints that are flagged as off-book.
 
         Returns:
             One row per bar: symbol_id, bar_id, bucket_start, bucket_end, ts_local_us (= bucket_start), complete.
 
         Raises:
-            ConfigError: `config` is for another kind of spine, or the window is empty.
+            ConfigError: `config` is for another kind of spine, the window is empty, it would hold too many time bars, the contract's size
+                is not known, or the spine counts signed volume and a trade's side is not known.
             RegistryError: no instrument has this symbol_id.
             NoDataError: the lake has no trades of it in the window; the error says what it has.
         """
         if not isinstance(config, self.rule):
             raise ConfigError(f"a {self.kind} spine takes another config", value=type(config).__name__, expected=self.rule.__name__)
         start_us, end_us = window(start_ts_us, end_ts_us)
+        check_bars(config, start_us, end_us)
         opened = as_lake(lake)
-        driver = venue_of(opened, opened.registry().by_id(symbol_id), start_us, end_us)
+        driver = venue_of(opened, opened.registry().by_id(symbol_id), start_us, end_us, include_off_book=include_off_book)
         runs = run_stretches(config, driver, (), stretches(config, [driver], start_us, end_us))
         frame = pl.concat([spine_frame(run.bars(0, len(run.ends)), symbol_id) for run in runs])
         return whole_bars(frame, start_us, end_us)
@@ -110,7 +122,7 @@ def window(start: TimeLike, end: TimeLike) -> tuple[int, int]:
     return start_us, end_us
 
 
-def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int) -> Venue:
+def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int, *, include_off_book: bool = False) -> Venue:
     """An instrument's trade partitions that touch the window's days.
 
     Raises:
@@ -120,14 +132,21 @@ def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int) -> 
     files = {f.start_us: f for f in lake.files("trades", instrument.exchange, instrument.exchange_symbol, days[0], days[-1] + DAY_US)}
     if not files:
         raise no_data(lake, "trades", instrument.exchange, instrument.exchange_symbol, start_us, end_us)
-    return Venue(instrument, files)
+    return Venue(instrument, files, include_off_book)
 
 
 def stretches(rule: BarRule, drivers: Sequence[Venue], start_us: int, end_us: int) -> list[tuple[int, int]]:
-    """What is counted on its own: each day that a driver has, or the whole window."""
-    if rule.anchor == "start":
-        return [(start_us, end_us)]
-    return [(day, day + DAY_US) for day in days_in(start_us, end_us) if any(day in driver.files for driver in drivers)]
+    """What is counted on its own: each day that a driver has, or the whole window.
+
+    Raises:
+        ConfigError: one of them would hold too many time bars.
+    """
+    parts = [(start_us, end_us)]
+    if rule.anchor == "day":
+        parts = [(day, day + DAY_US) for day in days_in(start_us, end_us) if any(day in driver.files for driver in drivers)]
+    for part in parts[:1]:  # all days are of one length
+        check_bars(rule, *part)
+    return parts
 
 
 def run_stretches(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pointline.clock import time_text
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.kernels.slots import CLOSER_STATE
 from pointline.research.spines.config import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
@@ -88,9 +89,17 @@ class Closer:
             return np.ones(len(rows.ts), dtype=np.int64)
         if isinstance(self._rule, DollarBarConfig):
             return rows.quote()
-        if _signed(self._rule):
-            return np.where(rows.side == 0, rows.qty, -rows.qty)
-        return rows.qty
+        amount = rows.base()
+        if not _signed(self._rule):
+            return amount
+        if len(rows.unknown):
+            raise ConfigError(
+                "bars of signed volume need the side of every trade, and of some it is not known",
+                where=f"{rows.instrument}, {time_text(int(rows.ts[rows.unknown][0]))} UTC",
+                value=type(self._rule).__name__,
+                hint="use volume, dollar, trade-count or time bars",
+            )
+        return np.where(rows.side == 0, amount, -amount)
 
 
 def _nothing() -> tuple[Ints, Ints]:

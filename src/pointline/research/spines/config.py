@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pointline.clock import DAY_US, to_duration_us
+from pointline.clock import DAY_US, DurationLike, check_count, to_duration_us
 from pointline.errors import ConfigError
-
-if TYPE_CHECKING:
-    import datetime as dt
 
 Boundary = Literal["carry", "reset"]
 Anchor = Literal["day", "start"]
@@ -64,9 +61,9 @@ class VolumeBarConfig(BarRule):
     """A bar closes when the traded volume reaches the threshold.
 
     Attributes:
-        volume_threshold: base-asset units (for inverse contracts too, which are converted trade by trade).
+        volume_threshold: base-asset units. Contracts are converted trade by trade, inverse ones rounded half up to 1e-8 of the coin.
         use_absolute_volume: True counts all volume; False counts buys minus sells and closes at either sign, which needs
-            ``boundary="reset"``.
+            ``boundary="reset"`` and the side of every trade.
     """
 
     volume_threshold: float | Decimal | str
@@ -128,22 +125,33 @@ class TimeBarConfig(BarRule):
     """A bar closes at every multiple of the interval, counted from 00:00 UTC (or the window's start).
 
     Attributes:
-        interval: integer microseconds, a timedelta, or text such as ``"1m"``; at most a day with ``anchor="day"``.
+        interval: text such as ``"1m"``, a timedelta, or integer microseconds (see `pointline.clock.to_duration_us`); at most a day with
+            ``anchor="day"``.
     """
 
-    interval: int | str | dt.timedelta
+    interval: DurationLike
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.interval_us <= 0 or (self.anchor == "day" and self.interval_us > DAY_US):
+        if self.anchor == "day" and self.interval_us > DAY_US:
             raise ConfigError(
-                "interval must be above zero and, anchored by day, at most a day", value=self.interval, expected="e.g. 1m, 15m or 1h"
+                "interval must be at most a day where bars are anchored by day", value=self.interval, expected="1m, 15m or 1h"
             )
 
     @property
     def interval_us(self) -> int:
         """The interval in microseconds."""
         return to_duration_us(self.interval, name="interval")
+
+
+def check_bars(rule: BarRule, start_us: int, end_us: int, *, hint: str | None = None) -> None:
+    """Refuses time bars of ``[start_us, end_us)`` that are more than `pointline.clock.MOST_BARS`; of other bars nobody knows how many.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if isinstance(rule, TimeBarConfig):
+        check_count(start_us, end_us, rule.interval_us, hint=hint)
 
 
 @dataclass(frozen=True)

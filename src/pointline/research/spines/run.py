@@ -14,6 +14,7 @@ from pointline.kernels.slots import BAR_INTS, TOO_LARGE
 from pointline.research.amounts import Ints, amounts_of, read_trades
 from pointline.research.spines.closer import Closer
 from pointline.research.spines.pages import PAGE_BARS, FiledBars, Pages
+from pointline.research.spines.rare_sums import add_rare_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,10 +35,12 @@ class Venue:
     Attributes:
         instrument: registry row.
         files: its partitions by their 00:00 UTC stamp.
+        include_off_book: whether the prints that are flagged as off-book count.
     """
 
     instrument: Instrument
     files: Mapping[int, PartitionFile]
+    include_off_book: bool = False
 
     def amounts(self, rule: BarRule, days: Sequence[int]) -> Amounts:
         """The scale in which a stretch of these days is counted; it depends on nothing outside them."""
@@ -133,6 +136,7 @@ class Sums:
                 value=f"prices up to {int(rows.price.max())}, quantities up to {int(rows.qty.max())}",
                 hint="use a smaller threshold",
             )
+        add_rare_sums(rows, ends[first:], self._page)
         self.row = first + row
 
 
@@ -289,4 +293,4 @@ def _read(venue: Venue, amounts: Amounts, day: int, start_us: int, end_us: int, 
     if file is not None:
         inside = day >= start_us and day + DAY_US <= end_us
         whole = use if inside else lambda rows: use(rows.between(start_us, end_us))
-        read_trades(file, amounts, venue.instrument.name, whole, batch_rows=batch_rows)
+        read_trades(file, amounts, venue.instrument.name, whole, batch_rows=batch_rows, include_off_book=venue.include_off_book)

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -32,7 +33,7 @@ from pointline.sql.server.settings import ACCEPTED, for_engine
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _KEPT_STATEMENTS = 512
 _KEPT_TEXT = 20_000
 MEMORY_BESIDE_QUERIES_MB = 1_000
@@ -216,6 +217,7 @@ def _sliced(view: memoryview) -> Iterator[memoryview]:
 def serve_jobs(bench: Bench, source: int, sink: int) -> None:
     """Answers jobs until the pipe they come from ends."""
     while (frame := channel.receive(source)) is not None:
+        _show("busy")
         job = Job(**json.loads(frame[1]))
         began = time.perf_counter()
         try:
@@ -228,6 +230,18 @@ def serve_jobs(bench: Bench, source: int, sink: int) -> None:
         except RefusedError as refusal:
             said = {"name": refusal.name, "message": refusal.what, "code": refusal.code, "status": refusal.status}
             channel.send_json(sink, channel.REFUSED, said)
+        _show("idle")
+
+
+def _show(state: str) -> None:
+    """Names the process after what it does, for `ps`, `top` and whoever watches it."""
+    if sys.platform == "linux":
+        _libc().prctl(_PR_SET_NAME, f"sql {state}".encode(), 0, 0, 0)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def main() -> None:
@@ -235,7 +249,7 @@ def main() -> None:
     sink = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not get between the frames
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its workers
     frame = channel.receive(0)
     if frame is None:
@@ -246,6 +260,7 @@ def main() -> None:
     except PointlineError as error:
         channel.send_json(sink, channel.REFUSED, {"message": str(error)})
         sys.exit(2)
+    _show("idle")
     channel.send_json(sink, channel.READY, {"version": bench.version, "pid": os.getpid()})
     serve_jobs(bench, 0, sink)
 

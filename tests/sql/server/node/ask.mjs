@@ -118,7 +118,8 @@ const tasks = {
     const controller = new AbortController();
     const query = "SELECT sum(sipHash64(number)) FROM numbers(400000000)";
     const running = refusal(() => json(query, { abort_signal: controller.signal, query_id: "aborted-by-node" }));
-    setTimeout(() => controller.abort(), 100);
+    await json("SELECT 1"); // sent later, so the server has the other query when this one is answered
+    controller.abort();
     const told = await running;
     return { told, after: (await json("SELECT 1 AS a")).data };
   },
