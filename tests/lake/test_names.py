@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.lake.archives import TRADES_HEADER, trade, write
+from tests.lake.archives import TRADES_HEADER, write
 
 import pointline
 from pointline import research, venue_rules
@@ -134,8 +134,11 @@ def test_every_alias_of_a_mapping_lands_in_one_place(tmp_path: Path, exchange: s
 def test_every_alias_of_a_flag_is_taken_by_every_source(tmp_path: Path, exchange: str, called: str) -> None:
     symbol, _ = EXAMPLES[exchange]
     lake = open_lake(tmp_path / "lake", create=True)
-    line = trade(1, "2024-05-01 00:00:01") if exchange != "binance-spot" else f"1,60000.1,0.001,60.0,{START_MS},true,true"
-    header = TRADES_HEADER + (",is_best_match" if exchange == "binance-spot" else "")
+    line, header = {
+        "binance-spot": (f"1,60000,1,60000,{START_MS},true,true", f"{TRADES_HEADER},is_best_match"),
+        "binance-futures": (f"1,60000,1,60000,{START_MS},true", TRADES_HEADER),
+        "binance-delivery": (f"1,60000,3,0.005,{START_MS},true", TRADES_HEADER.replace("quote_qty", "base_qty")),
+    }[exchange]
     vision = write(tmp_path, f"{symbol}-trades-2024-05-01.csv", line, header=header)
     assert bring(lake, vision, exchange=called).outcome == "landed"
     message = {"e": "aggTrade", "E": START_MS, "T": START_MS, "s": symbol, "a": 7, "p": "60000", "q": "1", "f": 8, "l": 9, "m": True}
