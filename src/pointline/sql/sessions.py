@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -10,7 +13,7 @@ from pointline.errors import ConfigError, MissingExtraError
 from pointline.sql.messages import query_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _OPENED: list[Path] = []
@@ -24,10 +27,25 @@ def session_class() -> Any:  # noqa: ANN401 - chdb has no types
         MissingExtraError: chDB is not installed.
     """
     try:
-        from chdb.session import Session
+        with _zone_that_loads():
+            from chdb.session import Session
     except ImportError as error:
         raise MissingExtraError("SQL needs chDB", hint="pip install 'pointline[sql]'") from error
     return Session
+
+
+@contextlib.contextmanager
+def _zone_that_loads() -> Iterator[None]:
+    """Has TZ say UTC meanwhile: the engine does not load where TZ is no name of its own list (``UTC-14``), and works in UTC anyway."""
+    before = os.environ.get("TZ")
+    if before is None or "chdb" in sys.modules:
+        yield
+        return
+    os.environ["TZ"] = "UTC"
+    try:
+        yield
+    finally:
+        os.environ["TZ"] = before
 
 
 def address(store: Path, config: Path) -> str:
