@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -22,6 +23,7 @@ WINDOW = ("--start", "2024-05-01", "--end", "2024-05-02")
 DAY = ("--start", "2024-05-01", "--end", "2024-05-01")  # spreads counts the last day in
 PAIR = ("binance-futures:BTCUSDT", "binance-spot:BTCUSDT")
 COUNT = "SELECT count() FROM api.trade"
+ASKED = f"{COUNT} WHERE timestamp >= '2024-05-01' AND timestamp < '2024-05-02'"  # the server wants a window
 MAPPING = """
 kind = "trades"
 symbol = "BTCUSDT"
@@ -195,13 +197,15 @@ def test_a_server_takes_a_lake_at_any_place(tmp_path: Path, archive: Path, name:
         assert server.stderr is not None
         try:
             address = next(word for line in server.stderr for word in line.split() if word.startswith("http://")).rstrip(",.;/")
-            asked = urllib.request.Request(address, data=COUNT.encode())  # noqa: S310 - the server's own address
+            asked = urllib.request.Request(address, data=ASKED.encode())  # noqa: S310 - the server's own address
             deadline = time.monotonic() + 120
             while True:
                 try:
                     with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
                         assert answer.read().strip() == b"80"
                         break
+                except urllib.error.HTTPError as error:
+                    raise AssertionError(error.read().decode()) from error
                 except OSError:
                     if time.monotonic() > deadline:
                         raise
