@@ -54,8 +54,7 @@ def has_long_fraction(data: bytes, decimals: int) -> bool:
     for at in range(0, len(text), _PIECE_BYTES - overlap):
         piece = text[at : at + _PIECE_BYTES]
         width, windows = 1, piece < _ZERO  # whether a window of that width, beginning here, holds anything but digits
-        while width < overlap and len(windows) > width:
-            step = min(width, overlap - width)
+        while len(windows) > (step := min(width, overlap - width)) > 0:
             windows = windows[step:] | windows[:-step]
             width += step
         if width == overlap and ((piece[: len(windows) - 1] == _POINT) > windows[1:]).any():
