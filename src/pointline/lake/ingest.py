@@ -498,10 +498,10 @@ def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
     if quarantined.is_empty():
         return None
     fatal = quarantined.filter("fatal")
-    row = (quarantined if fatal.is_empty() else fatal).row(0, named=True)
-    many = quarantined.height > 1
+    shown, kind = (quarantined, "") if fatal.is_empty() else (fatal, "malformed ")
+    row = shown.row(0, named=True)
     error = SourceError(
-        f"{quarantined.height:,} row{'s' if many else ''} went to quarantine, the rest landed; the first: {row['reason']}",
+        f"{shown.height:,} {kind}row{'s' if shown.height > 1 else ''} went to quarantine, the rest landed; the first: {row['reason']}",
         where=f"{path}, line {row['line']}" + (f", column {row['column']}" if row["column"] else ""),
         value=row["value"],
         hint="`pointline catalog --quarantine` shows them all; a corrected file of the same archive replaces this one when ingested",
