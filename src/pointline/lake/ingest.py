@@ -70,6 +70,7 @@ class FileReport:
         kinds: tables that changed.
         conflicts: contradictions with other files, in words.
         problem: first malformed row, or why the file failed; None when all is well.
+        exit_code: what the command exits with because of the problem.
     """
 
     path: Path
@@ -89,6 +90,11 @@ class FileReport:
     kinds: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     problem: str | None = None
+    exit_code: int = 0
+
+    def __post_init__(self) -> None:
+        if self.problem is not None and not self.exit_code:
+            self.exit_code = SourceError.exit_code
 
 
 @dataclass
@@ -231,7 +237,7 @@ def _failure(path: Path, error: BaseException) -> FileReport:
         size = path.stat().st_size
     except OSError:
         size = 0
-    return FileReport(path, "failed", file_bytes=size, problem=_printable(str(error)))
+    return FileReport(path, "failed", file_bytes=size, problem=_printable(str(error)), exit_code=error.exit_code)
 
 
 def _printable(text: str) -> str:
