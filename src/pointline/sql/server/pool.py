@@ -31,6 +31,7 @@ _log = logging.getLogger("pointline.serve")
 _START_S = 60.0
 _GRACE_S = 3.0  # that a query may take beyond its time, because the engine looks at the clock between blocks only
 _PIPE_BYTES = 1 << 20
+_LOOK_S = 0.05  # between attempts to read what somebody else waits for
 _SPOOL_BYTES = 8 << 20  # results up to this are taken off the worker at once, however slow the client is
 
 
@@ -144,8 +145,16 @@ class WorkerProcess:
                 self._process.kill()
 
     async def gone(self) -> None:
-        """Waits until the process is gone."""
-        await self._process.wait()
+        """Waits until the process is gone; what it had written and nobody took is dropped."""
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        ending = asyncio.ensure_future(self._process.wait())  # ends after the pipes have, and a full pipe is not looked at
+        while not ending.done():
+            try:
+                if not await self._process.stdout.read(_PIPE_BYTES):
+                    break
+            except RuntimeError:  # somebody waits for it already
+                await asyncio.sleep(_LOOK_S)
+        await ending
         with contextlib.suppress(asyncio.CancelledError):
             await self._echo
 
