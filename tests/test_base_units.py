@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -23,7 +24,7 @@ from pointline.lake.store import PartitionFile, open_lake
 from pointline.research import query
 from pointline.research.bars import last_trade_before
 from pointline.research.query import decode
-from pointline.research.spines import ImbalanceBarConfig, TimeBarConfig, VolumeBarConfig, get_builder
+from pointline.research.spines import ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig, get_builder
 from pointline.research.state import StateParams
 from pointline.research.state_feeds import StateReader
 from pointline.research.threshold import resolve_rule
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pointline.lake.store import Lake
+    from pointline.research.spines import BarRule
 
 DAY = to_us("2024-05-02")
 SWAP, SPOT = ("okx-swap", "BTC-USDT-SWAP"), ("okx-spot", "BTC-USDT")
@@ -295,3 +297,33 @@ def test_sql_shows_flags_and_leaves_them_out_of_candles(marked: Lake) -> None:
     assert trades["off_book"].to_list() == [k in {4, 7} for k in range(8)]
     text = "SELECT close, volume, count FROM api.ohlcv(candle_duration_in_minutes = 1440) WHERE exchange = 'binance'"
     assert sql.query(text, lake=marked).rows() == [(Decimal(60_006), Decimal(6), 6)]
+
+
+# --- real trades
+
+
+@pytest.mark.parametrize("bars", [TradeBarConfig(1), VolumeBarConfig("0.01"), VolumeBarConfig(1), TimeBarConfig("1s")], ids=str)
+def test_the_vwap_of_real_inverse_trades_lies_inside_their_prices(real: Lake, bars: BarRule) -> None:
+    """And is right to 1e-12, by fractions."""
+    study = compare("binance-delivery:BTCUSD_PERP", "binance-spot:BTCUSDT", start="2024-08-08", end="2024-08-10", bars=bars, lake=real)
+    stored = query.trades("binance-delivery", "BTCUSD_PERP", "2024-08-08", "2024-08-10", decoded=False, lake=real)
+    columns = stored.select("ts_local_us", "price_int", "price_decimals", "qty_int", "qty_decimals")
+    prints = [(us, Fraction(price, 10**p), Fraction(qty, 10**q)) for us, price, p, qty, q in columns.iter_rows()]
+    traded = study.bars.filter(pl.col("perp_trade_count") > 0)
+    assert traded.height > 50
+    for start, end, vwap, low, high in traded.select("bucket_start", "bucket_end", "perp_vwap", "perp_low", "perp_high").iter_rows():
+        inside = [(price, contracts) for us, price, contracts in prints if start <= us < end]
+        exact = sum(contracts for _, contracts in inside) / sum(contracts / price for price, contracts in inside)
+        assert low <= vwap <= high
+        assert abs(Fraction(vwap) - exact) <= exact / 10**12
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = open_lake(tmp_path_factory.mktemp("real") / "lake", create=True)
+    recordings = [
+        shared_data / "ticks_btc_20240808" / name for name in ("binance_coinm_btcusd_perp_20240808.gz", "binance_spot_btcusdt_20240808.gz")
+    ]
+    reports = ingest(lake, recordings, sources=all_sources("recorded"), hints=Hints(clock="event"))
+    assert [report.problem for report in reports] == [None, None]
+    return lake

@@ -219,9 +219,9 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def assert_refused(result: Result, *fragments: str, advice: bool = True) -> None:
+def assert_refused(result: Result, *fragments: str, advice: bool = True, code: int = 2) -> None:
     """Exit code 2 and an error that says what, where or which value, and what would do or what to do next."""
-    assert result.code == 2, result
+    assert result.code == code, result
     assert result.err.startswith("error: ")
     assert "Traceback" not in result.err + result.out
     assert "unexpected" not in result.err
@@ -277,7 +277,7 @@ def test_the_demo_wants_a_folder_of_its_own(tmp_path: Path) -> None:
 def test_the_demo_does_not_take_a_file_for_a_folder(tmp_path: Path) -> None:
     place = tmp_path / "out"
     place.write_text("precious", encoding="utf-8")
-    assert_refused(run("demo", "-o", place), str(place))
+    assert_refused(run("demo", "-o", place), str(place), code=5)
     assert place.read_text(encoding="utf-8") == "precious"
 
 
@@ -341,7 +341,7 @@ def test_a_file_with_a_problem_is_shown_although_many_others_are_fine(market: Ma
     broken = tmp_path / "zzz.csv"
     broken.write_text("nothing\n", encoding="utf-8")
     result = run("ingest", *[path] * 25, broken, "--lake", copy)
-    assert result.code == 2
+    assert result.code == 3
     assert "26 files (20 shown): 25 unchanged, 1 unknown" in result.out
     assert re.match(r"unknown .*zzz\.csv *$", result.out.splitlines()[2])
 
@@ -436,7 +436,7 @@ def test_ingest_refuses_a_file_and_leaves_the_lake(
 ) -> None:
     path, fragments = spoil(tmp_path)
     before = contents(lake)
-    assert_refused(run("ingest", path, "--lake", lake), *fragments, advice=spoil is not absent)
+    assert_refused(run("ingest", path, "--lake", lake), *fragments, advice=spoil is not absent, code=2 if spoil is empty_folder else 3)
     assert contents(lake) == before
 
 
@@ -444,7 +444,7 @@ def test_a_refused_file_does_not_stop_the_others(copy: Path, tmp_path: Path) -> 
     path, _ = truncated(tmp_path / "bad")
     good = write_zip(archive(tmp_path / "good", "futures/um", 5), [PERP_HEADER, *(r.line(spot=False) for r in day_of_rows(5, 7, 6_000, 5))])
     result = run("ingest", path, good, "--lake", copy, "--json")
-    assert_refused(result, "truncated or damaged")
+    assert_refused(result, "truncated or damaged", code=3)
     assert [(report["outcome"], report["rows_landed"]) for report in result.json] == [("failed", 0), ("landed", 7)]
 
 
@@ -463,7 +463,12 @@ def test_a_refused_file_does_not_stop_the_others(copy: Path, tmp_path: Path) -> 
 )
 def test_ingest_refuses_an_option(options: tuple[str, ...], fragments: tuple[str, ...], market: Market, lake: Path) -> None:
     before = contents(lake)
-    assert_refused(run("ingest", archive(market.folder, "spot", 0), "--lake", lake, *options), *fragments, advice=options[0] != "--mapping")
+    assert_refused(
+        run("ingest", archive(market.folder, "spot", 0), "--lake", lake, *options),
+        *fragments,
+        advice=options[0] != "--mapping",
+        code=3 if options[0] in {"--symbol", "--exchange", "--dataset"} else 2,
+    )
     assert contents(lake) == before
 
 
@@ -487,7 +492,9 @@ def test_a_malformed_row_goes_to_quarantine_and_the_rest_lands(
     lines[20] = ",".join(fields)
     path = write_zip(archive(tmp_path, "futures/um", 4), lines)
     result = run("ingest", path, "--lake", copy)
-    assert_refused(result, "1 malformed row", reason, f"line 21, column {column}", f"value:    '{value}'", "pointline catalog --quarantine")
+    assert_refused(
+        result, "1 malformed row", reason, f"line 21, column {column}", f"value:    '{value}'", "pointline catalog --quarantine", code=3
+    )
     assert re.search(r"^landed +trades +50 +49 +1 +1 +BTCUSDT-trades", result.out, re.MULTILINE), result.out
     held = done("catalog", "--lake", copy, "--json", "--quarantine", "--exchange", "binance-futures").json
     (row,) = [row for row in held if row["file_name"] == path.name]
@@ -499,7 +506,9 @@ def test_a_full_disk_is_said_and_leaves_the_lake(copy: Path, tmp_path: Path) -> 
     rows = day_of_rows(4, 20_000, 5_000, seed=4)
     path = write_zip(archive(tmp_path, "futures/um", 4), [PERP_HEADER, *(row.line(spot=False) for row in rows)])
     before = contents(copy)
-    assert_refused(run_process("ingest", path, "--lake", copy, max_file_kib=30), "no disk space is left", "run the same command again")
+    assert_refused(
+        run_process("ingest", path, "--lake", copy, max_file_kib=30), "no disk space is left", "run the same command again", code=5
+    )
     assert contents(copy) == before
     result = run_process("ingest", path, "--lake", copy, "--json")
     assert [report["rows_landed"] for report in result.json] == [20_000]
@@ -526,7 +535,7 @@ def test_catalog_as_json_holds_what_was_put_in(lake: Path, market: Market) -> No
     assert (perp["duplicates"], perp["quarantined"], perp["missing_ids"]) == (1, 0, 3 + 600 + 1_600)
     # 620 to 999 and 1120 to 1999
     assert (spot["rows"], spot["missing_ids"], spot["duplicates"], spot["quarantined"]) == (len(market.spot), 380 + 880, 0, 0)
-    assert found["files"] == {"landed": 6}
+    assert found["files"] == {"instruments": 2, "landed": 6}
     assert [(pair["perp"], pair["spot"]) for pair in found["pairs"]] == [(PERP, SPOT)]
     assert found["quarantine"] == []
 
@@ -588,20 +597,20 @@ def test_a_lake_of_a_newer_version_is_not_touched(copy: Path, market: Market) ->
     before = contents(copy)
     commands = (("catalog",), ("ingest", archive(market.folder, "spot", 0)), ("compare", PERP, SPOT, *WINDOW))
     for command in commands:
-        assert_refused(run(*command, "--lake", copy), "newer pointline", "99", "pip install --upgrade pointline")
+        assert_refused(run(*command, "--lake", copy), "newer pointline", "99", "pip install --upgrade pointline", code=5)
     assert contents(copy) == before
 
 
 def test_where_there_is_no_lake(tmp_path: Path) -> None:
     for command in (("catalog",), ("catalog", "--quarantine"), ("cache",), ("compare", PERP, SPOT, *WINDOW)):
         assert_refused(run(*command, "--lake", tmp_path / "nowhere"), "no lake here", str(tmp_path / "nowhere"), "pointline ingest")
-    assert_refused(run("catalog", "--lake", "s3://bucket/lake"), "only local folders", "s3://bucket/lake")
+    assert_refused(run("catalog", "--lake", "s3://bucket/lake"), "only local folders", "s3://bucket/lake", code=5)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_spoiled_version_file(copy: Path) -> None:
     (copy / "pointline.json").write_text("{", encoding="utf-8")
-    assert_refused(run("catalog", "--lake", copy), "version file cannot be read")
+    assert_refused(run("catalog", "--lake", copy), "version file cannot be read", code=5)
 
 
 # ---- compare ---------------------------------------------------------------------------------------------------------------
@@ -902,7 +911,7 @@ def test_the_output_may_not_be_a_folder(lake: Path, tmp_path: Path) -> None:
 def test_a_table_that_does_not_fit_the_disk_is_not_written_by_half(lake: Path, tmp_path: Path) -> None:
     compare(lake, *T20)  # compiled and stored, so that the table is what does not fit
     result = run_process("compare", PERP, SPOT, *WINDOW, *T20, "-o", tmp_path / "f.csv", "--lake", lake, max_file_kib=4)
-    assert_refused(result, "no disk space is left", "f.csv")
+    assert_refused(result, "no disk space is left", "f.csv", code=5)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -952,7 +961,7 @@ def test_a_defect_is_called_one_without_a_traceback(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("pointline.lake.catalog.catalog", broken)
     result = run("catalog", "--lake", lake)
-    assert result.code == 2
+    assert result.code == 5
     assert result.err.startswith("error: unexpected ZeroDivisionError: by nothing\n  hint: ")
 
 
@@ -962,7 +971,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, lake
 
     monkeypatch.setattr("pointline.lake.catalog.catalog", interrupted)
     result = run("catalog", "--lake", lake)
-    assert (result.code, result.err) == (2, "error: interrupted; what was finished is stored, run the same command again to go on\n")
+    assert (result.code, result.err) == (130, "error: interrupted; what was finished is stored, run the same command again to go on\n")
 
 
 @pytest.mark.parametrize("options", [("--json",), ()], ids=["json", "text"])

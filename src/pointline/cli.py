@@ -165,7 +165,8 @@ def ingest(
     if problems:
         raise_all = "\n".join(f"error: {report.problem}" for report in problems)
         sys.stderr.write(raise_all + "\n")
-        raise typer.Exit(DATA_REFUSED)
+        codes = {report.exit_code for report in problems}
+        raise typer.Exit(DATA_REFUSED if DATA_REFUSED in codes else max(codes))
 
 
 _ARCHIVE_SUFFIXES = (".zip", ".csv", ".gz", ".json", ".jsonl", ".dat", ".parquet", ".feather", ".arrow", ".log", ".txt")

@@ -85,6 +85,12 @@ class LakeError(PointlineError, RuntimeError):
     exit_code = 5
 
 
+class NoLakeError(LakeError):
+    """There is no lake at the place that was named."""
+
+    exit_code = 2
+
+
 class DamageError(LakeError):
     """A file of the lake is missing or is not what was written."""
 

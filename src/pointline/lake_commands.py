@@ -132,7 +132,7 @@ def maintain(
         show(sizes_view(sizes))
 
 
-@app.command()
+@app.command(short_help="Shows or clears the bar sums beside the lake.")
 def cache(
     lake: LakeOption = None,
     clear: Annotated[bool, typer.Option("--clear", help="Remove every entry.")] = False,

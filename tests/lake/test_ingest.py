@@ -274,7 +274,7 @@ def test_quarantine_says_file_line_column_value_and_reason(tmp_path: Path) -> No
         trade(3, "2024-05-01 12:00:03", qty="-0.5"),
         trade(5, "2024-05-01 12:00:05", maker="maybe"),
         trade(6, "2024-05-01 12:00:06") + ",7",
-        trade(7, "2024-05-01 12:00:07"),
+        *(trade(n, f"2024-05-01 12:00:{n:02d}") for n in range(7, 12)),
     ]
     (report,) = land(root, futures_trades(tmp_path, "2024-05-01", *lines))
     found = [(row["file_name"], row["line"], row["column"], row["value"], row["reason"], row["fatal"]) for row in quarantine(root)]
@@ -285,10 +285,10 @@ def test_quarantine_says_file_line_column_value_and_reason(tmp_path: Path) -> No
         (name, 5, "is_buyer_maker", "maybe", "cannot be read as true or false", True),
         (name, 6, None, None, "has 7 fields, not 6", True),
     ]
-    assert (report.rows_read, report.rows_landed, report.rows_quarantined) == (6, 2, 4)
-    assert rows(root)["trade_id"].to_list() == [1, 7]
+    assert (report.rows_read, report.rows_landed, report.rows_quarantined) == (10, 6, 4)
+    assert rows(root)["trade_id"].to_list() == [1, *range(7, 12)]
     assert report.problem is not None
-    for part in ("4 rows went to quarantine", "line 3, column price", "'abc'", "hint:"):
+    for part in ("4 malformed rows went to quarantine", "line 3, column price", "'abc'", "hint:"):
         assert part in report.problem
 
 
@@ -374,7 +374,14 @@ def test_a_whole_amount_just_below_2_to_the_53_is_exact(tmp_path: Path) -> None:
     assert rows(tmp_path / "lake").select("qty_int", "qty_decimals").rows() == [(2**53 - 1, 0), (3, 0)]
 
 
-@pytest.mark.parametrize("qty", ["0.1234567890123", "9007199254740993", "4503599627370.12345", "1e-13"])
+def test_text_with_more_digits_than_can_be_kept_is_set_aside(tmp_path: Path) -> None:
+    lines = [*DAY_1, trade(6, "2024-05-01 12:00:06", qty="4503599627370.12345"), trade(7, "2024-05-01 12:00:07", "60000.1000000000001")]
+    (report,) = land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *lines))
+    assert (report.rows_landed, report.rows_quarantined) == (5, 2)
+    assert [row["value"] for row in quarantine(tmp_path / "lake")] == ["4503599627370.12345", "60000.1000000000001"]
+
+
+@pytest.mark.parametrize("qty", ["0.1234567890123", "9007199254740993", "1e-13"])
 def test_an_amount_with_too_many_digits_is_refused(tmp_path: Path, qty: str) -> None:
     path = futures_trades(tmp_path, "2024-05-01", DAY_1[0], trade(2, "2024-05-01 12:00:02", qty=qty))
     (report,) = take(tmp_path / "lake", path)
@@ -556,18 +563,18 @@ def test_quotes_share_one_scale_for_both_sides(tmp_path: Path) -> None:
     land(root, write(tmp_path, f"{FUTURES}/daily/bookTicker/BTCUSDT/BTCUSDT-bookTicker-2024-05-01.zip", *lines, header=header))
     found = rows(root, "quotes").drop("source_file").rows()
     assert found == [
-        (at * 1000, at * 1000, 5, 6_000_000, 1_500, 6_000_010, 125, 2, 2, 3),
-        (at * 1000 + 1000, at * 1000 + 1000, 6, 6_000_005, 2_000, 6_000_010, 7_000, 3, 2, 3),
+        ((at + 3) * 1000, at * 1000, 5, 6_000_000, 1_500, 6_000_010, 125, 2, 2, 3),
+        ((at + 4) * 1000, (at + 1) * 1000, 6, 6_000_005, 2_000, 6_000_010, 7_000, 3, 2, 3),
     ]
 
 
 def test_inverse_candles_count_contracts_and_base(tmp_path: Path) -> None:
     path = candle_file(
-        tmp_path, "2024-05-01", candle("2024-05-01", volume="300", quote="0.5"), market="data/futures/cm", symbol="BTCUSD_PERP"
+        tmp_path, "2024-05-01", candle("2024-05-01", volume="300", quote="5.5"), market="data/futures/cm", symbol="BTCUSD_PERP"
     )
     land(tmp_path / "lake", path)
     row = rows(tmp_path / "lake", "candles_1m", "binance-delivery", "BTCUSD_PERP").row(0, named=True)
-    assert (row["volume"], row["base_volume"], row["quote_volume"], row["taker_buy_quote_volume"]) == (300, Decimal("0.5"), None, None)
+    assert (row["volume"], row["base_volume"], row["quote_volume"], row["taker_buy_quote_volume"]) == (300, Decimal("5.5"), None, None)
 
 
 def test_a_recording_of_trades_and_aggregated_trades_counts_each_trade_once(tmp_path: Path) -> None:

@@ -32,7 +32,10 @@ frame = pl.DataFrame({
     "ts_local_us": ts, "ts_event_us": ts, "trade_id": np.arange(rows), "price_int": price, "qty_int": random.integers(1, 2_000, rows),
     "side": random.integers(0, 2, rows).astype(bool), "source_row": np.arange(rows), "price_decimals": np.full(rows, 1, np.int8),
     "qty_decimals": np.full(rows, 3, np.int8), "source_file": np.zeros(rows, np.int64),
-}).select(list(stored_columns("trades")))
+})
+columns = stored_columns("trades")
+missing = {name: pl.lit(None, dtype) for name, dtype in columns.items() if name not in frame.columns}  # other ids, off-book flags
+frame = frame.with_columns(**missing).select(list(columns))
 write_partition(Path(sys.argv[1]), frame, "trades", [Feed("k", "h", "", 0, rows, "assumed")])
 """
 

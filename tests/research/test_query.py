@@ -11,7 +11,7 @@ from tests.archives import Print, lake_from, lake_of
 
 from pointline import research
 from pointline.clock import DAY_US, HOUR_US, to_us
-from pointline.errors import ConfigError, NoDataError, RegistryError
+from pointline.errors import ConfigError, DamageError, NoDataError, RegistryError
 from pointline.research import query
 from pointline.research.spines import VolumeBarConfig, get_builder
 from pointline.simulate import MarketConfig, write_archives, write_exchange_info
@@ -211,7 +211,7 @@ def test_partitions_outside_the_window_are_not_opened(tmp_path: Path) -> None:
         file.path.write_bytes(b"not a Parquet file")
     assert query.trades(*PERP, "2024-05-02", "2024-05-03", lake=lake)["price"].to_list() == [60002.5]
     assert query.trades(*PERP, FIRST + DAY_US, FIRST + DAY_US + 1, decoded=False, lazy=True, lake=lake).collect().height == 1
-    with pytest.raises(pl.exceptions.ComputeError):
+    with pytest.raises(DamageError):
         query.trades(*PERP, "2024-05-01", "2024-05-03", lake=lake)
 
 

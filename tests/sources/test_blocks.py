@@ -57,6 +57,8 @@ def test_a_long_field_is_found_across_pieces(length: int) -> None:
     for shift in range(40):
         text = b"1,22\n" * 104_440 + b"," * shift + b"7" * length + b"\n1,2\n"
         assert find_separators(text, long_fields=True).long_field == (length >= LONG_FIELD)
+        fraction = b"1,22\n" * 104_440 + b"," * shift + b"." + b"7" * length + b"\n1,2\n"
+        assert has_long_fraction(fraction, LONG_FIELD - 1) == (length >= LONG_FIELD)
 
 
 @given(

@@ -24,7 +24,7 @@ START, DAYS = "2024-06-20", 14
 @pytest.fixture(scope="module")
 def spreads(tmp_path_factory: pytest.TempPathFactory) -> Spreads:
     def closes(premium: float, count: int = DAYS) -> dict[int, float | str]:
-        return {day(START, n): (100 + n) * (1 + premium * (1 + 0.02 * n)) for n in range(count) if n != 4}
+        return {day(START, n): round((100 + n) * (1 + premium * (1 + 0.02 * n)), 9) for n in range(count) if n != 4}
 
     markets = {
         (SPOT, "BTCUSDT"): closes(0.0),

@@ -70,6 +70,7 @@ class FileReport:
         kinds: tables that changed.
         conflicts: contradictions with other files, in words.
         problem: first malformed row, or why the file failed; None when all is well.
+        exit_code: what the command exits with because of the problem.
     """
 
     path: Path
@@ -89,6 +90,11 @@ class FileReport:
     kinds: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     problem: str | None = None
+    exit_code: int = 0
+
+    def __post_init__(self) -> None:
+        if self.problem is not None and not self.exit_code:
+            self.exit_code = SourceError.exit_code
 
 
 @dataclass
@@ -231,7 +237,7 @@ def _failure(path: Path, error: BaseException) -> FileReport:
         size = path.stat().st_size
     except OSError:
         size = 0
-    return FileReport(path, "failed", file_bytes=size, problem=_printable(str(error)))
+    return FileReport(path, "failed", file_bytes=size, problem=_printable(str(error)), exit_code=error.exit_code)
 
 
 def _printable(text: str) -> str:
@@ -498,10 +504,10 @@ def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
     if quarantined.is_empty():
         return None
     fatal = quarantined.filter("fatal")
-    row = (quarantined if fatal.is_empty() else fatal).row(0, named=True)
-    many = quarantined.height > 1
+    shown, kind = (quarantined, "") if fatal.is_empty() else (fatal, "malformed ")
+    row = shown.row(0, named=True)
     error = SourceError(
-        f"{quarantined.height:,} row{'s' if many else ''} went to quarantine, the rest landed; the first: {row['reason']}",
+        f"{shown.height:,} {kind}row{'s' if shown.height > 1 else ''} went to quarantine, the rest landed; the first: {row['reason']}",
         where=f"{path}, line {row['line']}" + (f", column {row['column']}" if row["column"] else ""),
         value=row["value"],
         hint="`pointline catalog --quarantine` shows them all; a corrected file of the same archive replaces this one when ingested",

@@ -60,7 +60,11 @@ def carry_out(lake: Lake, changes: dict[str, Change]) -> None:
                 sync(lake.root / file.staged)
     text = json.dumps({name: asdict(change) for name, change in changes.items()}, sort_keys=False)
     write_atomically(lake.root / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
-    _apply(lake, changes)
+    try:
+        _apply(lake, changes)
+    except LakeError as error:
+        what = "the change is written down but could not be finished; the next ingest finishes it"
+        raise LakeError(what, where=error.where, value=error.what, hint=error.hint) from error
     now_ms = time.time_ns() // 1_000_000
     heads = read_heads(lake.root)
     for name, change in changes.items():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import DamageError, LakeError, LakeVersionError, RegistryError
+from pointline.errors import DamageError, LakeError, LakeVersionError, NoLakeError, RegistryError
 from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
 from pointline.lake.paths import path_of
@@ -361,7 +361,7 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
 
         write_atomically(version, _write_version)
     else:
-        raise LakeError(
+        raise NoLakeError(
             "there is no lake here" if not create else "this folder holds other things and is not a lake",
             where=str(root),
             hint="make one with `pointline ingest PATH… --lake FOLDER`, or point to yours with --lake or POINTLINE_LAKE",

@@ -50,9 +50,16 @@ def find_separators(data: bytes, *, long_fields: bool) -> Separators:
 def has_long_fraction(data: bytes, decimals: int) -> bool:
     """Whether a point is followed by more digits than that, or some number has an exponent."""
     text = np.frombuffer(data, dtype=np.uint8)
-    stops = np.flatnonzero(text < _ZERO)
-    until_next = np.diff(stops, append=len(text))
-    return bool((until_next[text[stops] == _POINT] > decimals + 1).any()) or b"e" in data or b"E" in data
+    overlap = decimals + 1  # bytes of a window; one more, the point, stands before it
+    for at in range(0, len(text), _PIECE_BYTES - overlap):
+        piece = text[at : at + _PIECE_BYTES]
+        width, windows = 1, piece < _ZERO  # whether a window of that width, beginning here, holds anything but digits
+        while len(windows) > (step := min(width, overlap - width)) > 0:
+            windows = windows[step:] | windows[:-step]
+            width += step
+        if width == overlap and ((piece[: len(windows) - 1] == _POINT) > windows[1:]).any():
+            return True
+    return b"e" in data or b"E" in data
 
 
 def _count(found: NDArray[np.bool_]) -> int:

@@ -282,7 +282,8 @@ def test_a_client_that_does_not_read_is_dropped(strict: RunningServer) -> None:
         entry = strict.entry("stalling")
     assert entry["outcome"] == "stalled"
     assert 0 < entry["bytes_sent"] < 50_000_000
-    until(lambda: ask(strict, "SELECT 1").status_code == 200)
+    assert ask(strict, "SELECT 1").text == "1\n"
+    settle(strict)  # another worker takes the place of the one whose result nobody took
 
 
 def test_everything_is_in_the_audit_log(strict: RunningServer) -> None:
@@ -308,9 +309,9 @@ def test_new_data_shows_without_a_query_failing(tmp_path: Path) -> None:
     first = [path for path in paths if path.stem.endswith("-01")]
     ingest(lake, first, sources=all_sources(), hints=Hints())
     query = "SELECT toString(max(start)) FROM api.ohlcv(candle_duration_in_minutes = 1440)"
-    with running_server(lake, tmp_path, config="[server]\nrefresh_s = 0.1") as server:
+    with running_server(lake, tmp_path, config="[server]\nrefresh_s = 0.1\nwait_s = 0.01") as server:
         assert server.rows(query) == [["2024-05-01 00:00:00"]]
-        outdated = server.workers()
+        outdated = server.workers()  # each must stay until another can work: no query waits longer than a hundredth of a second
         ingest(lake, [path for path in paths if path not in first], sources=all_sources(), hints=Hints())
         seen = []
         until(lambda: seen.append(server.rows(query)[0][0]) or seen[-1] == "2024-05-02 00:00:00")

@@ -31,6 +31,7 @@ _log = logging.getLogger("pointline.serve")
 _START_S = 60.0
 _GRACE_S = 3.0  # that a query may take beyond its time, because the engine looks at the clock between blocks only
 _PIPE_BYTES = 1 << 20
+_LOOK_S = 0.05  # between attempts to read what somebody else waits for
 _SPOOL_BYTES = 8 << 20  # results up to this are taken off the worker at once, however slow the client is
 
 
@@ -144,8 +145,16 @@ class WorkerProcess:
                 self._process.kill()
 
     async def gone(self) -> None:
-        """Waits until the process is gone."""
-        await self._process.wait()
+        """Waits until the process is gone; what it had written and nobody took is dropped."""
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        ending = asyncio.ensure_future(self._process.wait())  # ends after the pipes have, and a full pipe is not looked at
+        while not ending.done():
+            try:
+                if not await self._process.stdout.read(_PIPE_BYTES):
+                    break
+            except RuntimeError:  # somebody waits for it already
+                await asyncio.sleep(_LOOK_S)
+        await ending
         with contextlib.suppress(asyncio.CancelledError):
             await self._echo
 
@@ -217,6 +226,7 @@ class Pool:
         self._leave = leave
         self._idle: deque[WorkerProcess] = deque()
         self._all: dict[WorkerProcess, Post] = {}
+        self._leaving: set[WorkerProcess] = set()
         self._queue: list[tuple[str, asyncio.Future[WorkerProcess]]] = []
         self._running: Counter[str] = Counter()
         self._per_user: Counter[str] = Counter()
@@ -252,16 +262,26 @@ class Pool:
         for worker in workers:
             self._forget(worker)
 
-    async def renew(self, generation: int) -> None:
-        """Puts workers of a newer catalogue in the place of the others: of the free ones one by one, of the busy ones after their query."""
-        self.generation = generation
-        while any(worker.generation < generation for worker in self._idle) and not self._closing:
-            fresh = await self._start()
-            outdated = next((worker for worker in self._idle if worker.generation < generation), None)
-            self._put(fresh)
-            if outdated is not None and outdated in self._idle:
-                self._idle.remove(outdated)
-                self._replace(outdated)
+    async def renew(self) -> None:
+        """Puts workers of the newest catalogue in the place of the others, one by one: each leaves when another can work, a busy one later.
+
+        Raises:
+            WorkerLostError: one did not come up; the others stay, and another call goes on.
+        """
+        while self._outdated() and not self._closing:
+            self._put(await self._start())
+            outdated = self._outdated()
+            if outdated and len(self._all) - len(self._leaving) > self._config.workers:
+                self._retire(next((worker for worker in outdated if worker in self._idle), outdated[0]))
+
+    def _outdated(self) -> list[WorkerProcess]:
+        return [worker for worker in self._all if worker.generation < self.generation and worker not in self._leaving]
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        self._leaving.add(worker)
+        if worker in self._idle:  # a busy one leaves when it is taken back
+            self._idle.remove(worker)
+            self._replace(worker)
 
     @contextlib.asynccontextmanager
     async def run(self, user: User, job: Job) -> AsyncIterator[Reply]:
@@ -341,7 +361,7 @@ class Pool:
         # What the next query may use must still be there, below the limit that `worker` has set for its address space.
         room_mb = self._all[worker].memory_mb + MEMORY_BESIDE_QUERIES_MB / 2 if worker in self._all else 0.0
         worn = worker.queries >= self._config.worker_queries or held_mb > self._config.worker_growth_mb or space_mb > room_mb
-        if usable and worker.is_alive and worker.generation >= self.generation and not worn and not self._closing:
+        if usable and worker.is_alive and worker not in self._leaving and not worn and not self._closing:
             self._put(worker)
             return
         if worn:
@@ -359,6 +379,7 @@ class Pool:
         self._idle.append(worker)
 
     def _replace(self, worker: WorkerProcess) -> None:
+        self._leaving.add(worker)
         worker.kill()
         task = asyncio.create_task(self._replaced(worker))
         self._tasks.add(task)
@@ -394,6 +415,7 @@ class Pool:
         return worker
 
     def _forget(self, worker: WorkerProcess) -> None:
+        self._leaving.discard(worker)
         post = self._all.pop(worker, None)
         if post is not None:
             self._leave(post)

@@ -183,9 +183,9 @@ async def _watch(site: Site, pool: Pool, config: ServerConfig) -> None:
         await asyncio.sleep(config.refresh_s)
         try:
             if await site.is_outdated():
-                generation = await site.build()
-                _log.info("the lake has changed: workers of catalogue %d replace the others", generation)
-                await pool.renew(generation)
+                pool.generation = await site.build()
+                _log.info("the lake has changed: workers of catalogue %d replace the others", pool.generation)
+            await pool.renew()  # also what an earlier attempt left
         except Exception:  # noqa: BLE001 - the server goes on with what it has
             _log.exception("the lake could not be looked at; the catalogue stays as it is")
 
