@@ -66,6 +66,8 @@ def load() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Step 2: trades of both venues and the perp's running funding estimate."""
     trades_perp = query.trades("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-07", decoded=True)
     trades_spot = query.trades("binance-spot", "BTCUSDT", "2024-05-01", "2024-05-07", decoded=True)
+    # Beyond the guide: prints away from the book are flagged, and bars leave them out.
+    trades_perp, trades_spot = (trades.filter(~pl.col("off_book")) for trades in (trades_perp, trades_spot))
     funding = query.derivative_ticker("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-07", decoded=True)
 
     perp_volume = trades_perp["qty"].sum()

@@ -125,7 +125,7 @@ def maintain(
 
     opened = open_lake(lake)
     with single_writer(opened.root):
-        sizes = run(opened, to_duration_us(grace, name="--grace"))
+        sizes = run(opened, to_duration_us(grace, name="--grace", least_us=0))
     if json_output:
         show_json([asdict(size) for size in sizes])
     else:

@@ -13,6 +13,7 @@ from tests.sql.markets import candles_archives, lake_with, walk
 
 from pointline import sql
 from pointline.clock import DAY_US, HOUR_US, to_us
+from pointline.errors import DamageError
 from pointline.sql import process
 from pointline.sql.catalogue import build_catalogue
 from pointline.sql.engine import Engine
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pointline.lake.store import Lake
+
 
 SYMBOLS = {"binance-spot": ("BTCUSDT", "ETHUSDT"), "binance-futures": ("BTCUSDT", "ETHUSDT"), "binance-delivery": ("BTCUSD_PERP",)}
 FIRST = to_us("2024-01-01")
@@ -138,7 +140,7 @@ def test_files_that_must_not_matter_do_not(tmp_path: Path) -> None:
     with Engine(catalogue) as engine:
         assert engine.run(text, output_format="TSV").data == right
         for where in ("market = 'ETH-USDT'", WHERE.replace("03-02", "02-02")):
-            with pytest.raises(sql.QueryError):
+            with pytest.raises(DamageError):
                 engine.run(ONE_MONTH.format(where=where))
 
 

@@ -56,7 +56,7 @@ def resolve_rule(bars: BarRule | str, lake: Lake, perp: Instrument, start_us: in
     if kind == "time":
         return _KINDS[kind](Decimal(1)), "auto: one minute"
     day, where = _reference_day(lake, perp, start_us, end_us)
-    daily = _daily_amount(day, perp, kind)
+    daily = daily_amount(day, perp, kind)
     share = _IMBALANCE_SHARE if kind == "imbalance" else SHARE
     size = round_to_125(daily * share)
     percent = f"{float(size / daily) * 100:.2g}"
@@ -83,7 +83,8 @@ def _reference_day(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> 
     )
 
 
-def _daily_amount(day: PartitionFile, perp: Instrument, kind: str) -> Decimal:
+def daily_amount(day: PartitionFile, perp: Instrument, kind: str) -> Decimal:
+    """What was traded in a day's partition, in the unit that bars of a kind are counted in; without flagged prints."""
     if kind == "trades":
         return Decimal(day.rows - day.totals.get("off_book", 0))
     price, qty = day.last_price, day.qty * perp.size
