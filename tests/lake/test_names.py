@@ -54,6 +54,7 @@ EXAMPLES = {
     "okx-spot": ("BTC-USDT", "BTC-USDT"),
     "okx-swap": ("BTC-USDT-SWAP", "BTC-USDT"),
     "coinbase": ("BTC-USD", "BTC-USD"),
+    "kraken": ("BCHEUR", "BCH-EUR"),
 }
 ALIASES = [
     (exchange, called)
@@ -299,10 +300,10 @@ def test_a_stated_future_has_its_expiry_and_increments(tmp_path: Path) -> None:
 
 
 VENUE = """
-venue = "kraken"
+venue = "bitstamp"
 [[market]]
-exchange = "kraken"
-sql_name = "kraken"
+exchange = "bitstamp"
+sql_name = "bitstamp"
 aliases = ["krk"]
 asset_type = "spot"
 symbols = "joined"
@@ -324,12 +325,12 @@ def test_a_venue_file_of_the_lake_opens_it_to_an_exchange_and_only_that_lake(tmp
     assert bring(plain, path, mapping=mapping).outcome == "failed"
     lake = with_venue(tmp_path / "lake", VENUE)
     assert bring(lake, path, mapping=mapping).outcome == "landed"
-    assert held(lake) == [("kraken", "BCHEUR")]
+    assert held(lake) == [("bitstamp", "BCHEUR")]
     assert query.trades("krk", "bch-eur", *DAY, lake=lake).height == len(rows())
     told = sql("SELECT exchange, market, count() AS n FROM api.trade GROUP BY ALL", lake=lake).row(0)
-    assert told == ("kraken", "BCH-EUR", len(rows()))
+    assert told == ("bitstamp", "BCH-EUR", len(rows()))
     assert bring(plain, path, mapping=mapping).outcome == "failed"
-    assert "kraken" not in venue_rules.markets()
+    assert "bitstamp" not in venue_rules.markets()
     assert venue_rules.exchange_id("krk") == "krk"
 
 
@@ -346,7 +347,7 @@ def test_a_venue_file_may_add_instruments_to_an_exchange_of_the_package(tmp_path
     [
         ("venue = ", "not TOML"),
         (VENUE.replace('"krk"', '"Binance"'), "exchange name binance"),
-        (VENUE.replace('sql_name = "kraken"', 'sql_name = "kr"'), "has one name"),
+        (VENUE.replace('sql_name = "bitstamp"', 'sql_name = "kr"'), "has one name"),
         (VENUE + VENUE.partition("[[market]]")[1] + VENUE.partition("[[market]]")[2], "exchange name"),
         ('venue = "m"\n[[contract_size]]\nexchanges = ["bybit"]\ndefault = 5.0\nsource = "s"\n', "contract size of bybit"),
         (

@@ -6,6 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -188,3 +189,13 @@ def test_a_sweep_reads_the_trades_once_and_equals_each_study_alone(folder: Path,
     monkeypatch.setattr("pointline.research.spines.run.read_trades", refuse)
     for study, expected in zip([first, *studies], alone, strict=True):
         assert study.features.equals(expected)
+
+
+def test_the_check_sum_finds_words_that_changed_places_and_another_entry_s_content(tmp_path: Path) -> None:
+    from pointline.research.cache import _check_sum
+
+    body = np.arange(40, dtype=np.int64)
+    swapped = body.copy()
+    swapped[[3, 17]] = swapped[[17, 3]]
+    one, other = tmp_path / "one.bars", tmp_path / "other.bars"
+    assert len({_check_sum(one, body), _check_sum(one, swapped), _check_sum(other, body)}) == 3

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from tests.archives import lake_from, trades_archive
 from tests.machine import until
 from tests.sql.markets import add, candles_archives, lake_with, walk
 
 from pointline import sql
 from pointline.clock import DAY_US, MINUTE_US, to_us
-from pointline.errors import ConfigError, LakeError, MissingExtraError, PointlineError, QueryError
+from pointline.errors import ConfigError, DamageError, LakeError, MissingExtraError, PointlineError, QueryError
 from pointline.lake.store import open_lake
 from pointline.sql import process
 from pointline.sql.catalogue import Catalogue, build_catalogue, copy_catalogue, fingerprint_of, open_catalogue
@@ -444,3 +445,26 @@ def test_without_chdb_the_extra_is_named(minutes: Lake, monkeypatch: pytest.Monk
 def test_there_must_be_a_lake(tmp_path: Path) -> None:
     with pytest.raises(LakeError, match="no lake here"):
         sql.query("SELECT 1", lake=tmp_path / "nowhere")
+
+
+# Data files and links that are gone
+
+
+def test_a_link_that_is_gone_is_made_again_and_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    at = to_us("2024-05-01")
+    paths = [
+        trades_archive(tmp_path, "binance-futures", "BTCUSDT", at + n * DAY_US, [(at + n * DAY_US + k, "1", "1", False) for k in range(3)])
+        for n in range(2)
+    ]
+    lake = lake_from(tmp_path, paths)
+    counted = "SELECT count() AS n FROM api.trade WHERE timestamp > '2024-01-01'"
+    assert sql.query(counted, lake=lake).item() == 6
+    links = sorted((lake.root / ".cache" / "sql").rglob("2024-05-02.parquet"))
+    assert links
+    for link in links:
+        link.unlink()
+    assert sql.query(counted, lake=lake).item() == 6
+    (path,) = lake.partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-02")
+    path.unlink()
+    with pytest.raises(DamageError, match="missing"):
+        sql.query(counted, lake=lake)

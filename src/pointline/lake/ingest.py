@@ -25,7 +25,7 @@ from pointline.lake.journal import carry_out, finish, is_pending, stage_rows
 from pointline.lake.landing import Landing
 from pointline.lake.maintenance import remove_dead, remove_temporaries
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
-from pointline.lake.names import Doorkeeper
+from pointline.lake.names import FileNames
 from pointline.lake.partition import Feed, file_id
 from pointline.lake.spool import Slot, Spool
 from pointline.sources.base import REJECT_SCHEMA, Identity
@@ -179,7 +179,7 @@ class _Work:
     path: Path
     source: Source
     identity: Identity
-    names: Doorkeeper
+    names: FileNames
     digest: str
     options: str
     spool: Spool
@@ -252,7 +252,7 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
     size = path.stat().st_size
     if recognise_exchange_info(path):
         return read_snapshot(path)
-    names = Doorkeeper(lake, hints)
+    names = FileNames(lake, hints)
     hints = names.hints
     source, identity = next(((s, found) for s in sources if (found := s.recognise(path, hints)) is not None), (None, None))
     if source is None or identity is None:
@@ -292,7 +292,8 @@ def _is_held(lake: Lake, entry: dict[str, Any]) -> bool:
 def _unchanged(lake: Lake, manifest: Manifest, path: Path, entry: dict[str, Any]) -> FileReport:
     """The report of a file that is in the lake already: what it said when it landed."""
     counts = {name: entry[name] for name in (*_COUNTS, "rounded", "file_bytes")}
-    problem = _first_problem(manifest.quarantine_of(lake, entry["entry"]), path) if entry["rows_quarantined"] else None
+    aside = manifest.quarantine_of(lake, entry["entry"]) if entry["rows_quarantined"] else pl.DataFrame()
+    problem = _first_problem(aside, path, entry["rows_landed"])
     return FileReport(path, "unchanged", **counts, problem=problem)
 
 
@@ -416,7 +417,7 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
         file_bytes=path.stat().st_size,
         kinds=tuple(sorted({kind.removesuffix(schema.RESERVE) for kind in landed.changes})),
         conflicts=tuple(_conflict_text(manifest, work, landed)),
-        problem=_first_problem(quarantined, path),
+        problem=_first_problem(quarantined, path, landed.serving + landed.flagged + landed.reserve),
     )
     changes = {"instruments": work.names.change(), **landed.changes}
     if not quarantined.is_empty():
@@ -500,14 +501,15 @@ def _quarantined(work: _Work, rejects: list[tuple[str, str, str, pl.DataFrame]],
     )
 
 
-def _first_problem(quarantined: pl.DataFrame, path: Path) -> str | None:
+def _first_problem(quarantined: pl.DataFrame, path: Path, landed: int) -> str | None:
     if quarantined.is_empty():
         return None
     fatal = quarantined.filter("fatal")
     shown, kind = (quarantined, "") if fatal.is_empty() else (fatal, "malformed ")
     row = shown.row(0, named=True)
+    rest = "the rest landed" if landed else "nothing landed"
     error = SourceError(
-        f"{shown.height:,} {kind}row{'s' if shown.height > 1 else ''} went to quarantine, the rest landed; the first: {row['reason']}",
+        f"{shown.height:,} {kind}row{'s' if shown.height > 1 else ''} went to quarantine, {rest}; the first: {row['reason']}",
         where=f"{path}, line {row['line']}" + (f", column {row['column']}" if row["column"] else ""),
         value=row["value"],
         hint="`pointline catalog --quarantine` shows them all; a corrected file of the same archive replaces this one when ingested",

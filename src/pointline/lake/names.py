@@ -1,4 +1,4 @@
-"""The door of ingest: what a file calls its exchange and instruments becomes what the lake calls them, or is refused.
+"""Names at ingest: what a file calls its exchange and instruments becomes what the lake calls them, or is refused.
 
 A row lands only where research can find it again: its instrument follows from a venue file (the package's or the lake's own), from an
 exchangeInfo snapshot of the lake, or from what the mapping states. Candles of an index or a premium belong to a pair and are no
@@ -47,7 +47,7 @@ class _Name:
     stated: Observation | None = None
 
 
-class Doorkeeper:
+class FileNames:
     """Resolves the names of one file.
 
     Args:

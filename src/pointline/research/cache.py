@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pointline.research.spines.run import Venue
 
 
-VERSION = 2
+VERSION = 3
 DEFAULT_BYTES = 2 << 30
 _HEADER = 4  # check sum, bars, tail, version
 
@@ -79,7 +80,7 @@ class BarCache:
                 continue
             path = self._name(rule, driver, venue, run.start_us, run.end_us)
             body = np.concatenate([run.ends, run.ids, np.ascontiguousarray(ints).ravel()])
-            header = np.array([_check_sum(body), len(run.ends), run.tail, VERSION], dtype=np.int64)
+            header = np.array([_check_sum(path, body), len(run.ends), run.tail, VERSION], dtype=np.int64)
             with contextlib.suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -137,7 +138,7 @@ class BarCache:
         if len(data) < _HEADER or data[3] != VERSION or len(data) != _HEADER + data[1] * (2 + len(BAR_INTS)):
             return None
         body = data[_HEADER:]
-        if _check_sum(body) != data[0]:
+        if _check_sum(path, body) != data[0]:
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -145,8 +146,9 @@ class BarCache:
         return (body[:bars], body[bars : 2 * bars], bool(data[2])), body[2 * bars :].reshape(bars, len(BAR_INTS))
 
 
-def _check_sum(body: Ints) -> int:
-    return int(np.bitwise_xor.reduce(body)) ^ len(body)
+def _check_sum(path: Path, body: Ints) -> int:
+    """CRC-32 of an entry's name and content: it finds words that changed places, and the content of another entry."""
+    return zlib.crc32(body.tobytes(), zlib.crc32(path.name.encode()))
 
 
 def cache_of(lake: Lake) -> BarCache:

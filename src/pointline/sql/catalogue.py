@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +23,11 @@ from pointline.lake.studies import saved_studies, study_schema
 from pointline.sql import config, tables
 from pointline.sql.config import OWNER, Limits
 from pointline.sql.files import CATALOGUE_FILE, check_files
-from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, link_folder, market_links, remove_unused
+from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, in_month, link_folder, market_links, remove_unused
 from pointline.sql.ohlcv import POWERS, in_base_units, ohlcv_view, seconds_of
 from pointline.sql.sessions import run_statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pointline.lake.store import Lake
 
 _VERSION = 2  # of what a catalogue looks like; part of the fingerprint
@@ -89,13 +87,13 @@ class Catalogue:
         folder: holds everything below except links of a copy, which stay where they were made.
         links: folder of the links to the lake's files.
         fingerprint: what of the lake it was built from.
-        files: the data files behind the links.
+        files: the links to data files that the tables read.
     """
 
     folder: Path
     links: Path
     fingerprint: str
-    files: tuple[str, ...] = ()
+    files: list[str] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -108,7 +106,7 @@ class Catalogue:
         return self.folder / "serve.xml"
 
     def check_files(self) -> None:
-        """Refuses to go on where a data file is gone: the engine passes over a link that leads nowhere.
+        """Refuses to go on where a data file or the link to it is gone: the engine passes over both without a word.
 
         Raises:
             DamageError: a file is missing.
@@ -153,9 +151,9 @@ def build_catalogue(lake: Lake, folder: Path, *, limits: Limits | None = None, l
         raise ConfigError("a catalogue needs an empty folder", where=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     place = links.absolute() if links is not None else _place_of_links(lake, folder)
-    catalogue = Catalogue(folder, place, fingerprint_of(lake), tuple(_files(lake)))
-    catalogue.check_files()
+    catalogue = Catalogue(folder, place, fingerprint_of(lake))
     statements = _statements(lake, catalogue)
+    catalogue.check_files()
     remove_unused(catalogue.links)
     config.write_config(folder, limits=limits or Limits())
     building = config.write_config(folder, limits=Limits(), building=True)
@@ -215,15 +213,7 @@ def open_catalogue(folder: Path) -> Catalogue:
         known = json.loads((folder / CATALOGUE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LakeError("there is no SQL catalogue here", where=str(folder), expected="a folder made by build_catalogue") from error
-    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"], tuple(known["files"]))
-
-
-def _files(lake: Lake) -> Iterator[str]:
-    """The data files that the tables read."""
-    for kind in lake.kinds():
-        folder = str(lake.table_path(kind))
-        for path in lake.listing(kind)["path"].to_list():
-            yield f"{folder}/{path}"
+    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"], known["files"])
 
 
 def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
@@ -278,9 +268,12 @@ def _table(catalogue: Catalogue, name: str, columns: dict[str, str], links: list
     if not links:
         return f"CREATE TABLE lake.{name} ({listed}) ENGINE = Memory"
     levels = [f"{part.partition('=')[0]}=*" for part in links[0][0].split("/")[:-1]]
+    files = [place for place, _ in links]
     if not monthly:
         links, levels = by_month(catalogue.links, links), [*levels, "*"]
+        files = [in_month(place) for place in files]
     folder = link_folder(catalogue.links, name, links)
+    catalogue.files.extend(f"{folder}/{place}" for place in files)
     return f"CREATE TABLE lake.{name} ({listed}) ENGINE = File(Parquet, '{folder}/{'/'.join(levels)}/*.parquet')"
 
 

@@ -1,4 +1,4 @@
-"""Whether the data files behind a catalogue are there: the engine passes over a link that leads nowhere, without a word."""
+"""Whether the data files behind a catalogue, and the links to them, are there: the engine passes over what is not, without a word."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CATALOGUE_FILE = "catalogue.json"
 
 
 def check_files(files: Iterable[str]) -> None:
-    """Refuses to go on where a data file is gone.
+    """Refuses to go on where a data file, or the link to it, is gone.
 
     Raises:
         DamageError: a file is missing.
@@ -24,9 +24,9 @@ def check_files(files: Iterable[str]) -> None:
     for file in files:
         if not os.path.exists(file):  # noqa: PTH110 - some thousand files before every query
             hint = "`pointline verify` lists what is damaged, `pointline repair` reads the archive files behind it again"
-            raise DamageError("a data file of the lake is missing", where=file, hint=hint)
+            raise DamageError("a data file of the lake, or the link by which SQL reads it, is missing", where=file, hint=hint)
 
 
 def files_behind(catalogue: Path) -> tuple[str, ...]:
-    """The data files behind the catalogue in a folder."""
+    """The links to data files of the catalogue in a folder."""
     return tuple(json.loads((catalogue / CATALOGUE_FILE).read_text(encoding="utf-8"))["files"])

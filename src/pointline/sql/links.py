@@ -125,6 +125,12 @@ def market_links(lake: Lake, kind: str, names: Names, *, contract_type: bool = F
     return sorted(links)
 
 
+def in_month(place: str) -> str:
+    """Where `by_month` puts the link of a day."""
+    folder, _, name = place.rpartition("/")
+    return f"{folder}/{name[:7]}/{name}"
+
+
 def by_month(root: Path, links: Iterable[Link]) -> list[Link]:
     """Links to folders of links, one for each month of a market, in the place of one for each day.
 
@@ -132,8 +138,8 @@ def by_month(root: Path, links: Iterable[Link]) -> list[Link]:
     """
     months: dict[str, list[Link]] = {}
     for place, target in links:
-        folder, _, name = place.rpartition("/")
-        months.setdefault(f"{folder}/{name[:7]}", []).append((name, target))
+        folder, _, name = in_month(place).rpartition("/")
+        months.setdefault(folder, []).append((name, target))
     return [(month, str(link_folder(root, "month", days))) for month, days in months.items()]
 
 
@@ -150,7 +156,9 @@ def link_folder(root: Path, name: str, links: Iterable[Link]) -> Path:
     folder = root / f"{name}-{digest}"
     with contextlib.suppress(FileNotFoundError):
         os.utime(folder)  # in use, see `remove_unused`
-        return folder
+        if all(os.path.lexists(f"{folder}/{place}") for place, _ in wanted):
+            return folder
+        shutil.rmtree(folder)  # somebody removed a link
     growing = root / f".{name}-{digest}.{os.getpid()}"
     shutil.rmtree(growing, ignore_errors=True)
     growing.mkdir(parents=True)

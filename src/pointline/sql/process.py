@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pointline.errors import DamageError
 from pointline.lake.store import as_lake
 from pointline.sql.catalogue import build_catalogue, fingerprint_of
 from pointline.sql.engine import Engine
@@ -33,9 +34,17 @@ class _Holder:
         self._folder: Path | None = None
         self._process = os.getpid()
         self._built = 0
+        self._is_old = False
         self._running = 0
 
     def run(self, lake: Lake, text: str, parameters: Mapping[str, object], output_format: str, settings: Mapping[str, object]) -> Result:
+        try:
+            return self._run(lake, text, parameters, output_format, settings)
+        except DamageError:
+            self._renew()  # a link that somebody removed is made again; a data file that is gone is missed again
+            return self._run(lake, text, parameters, output_format, settings)
+
+    def _run(self, lake: Lake, text: str, parameters: Mapping[str, object], output_format: str, settings: Mapping[str, object]) -> Result:
         engine = self._enter(lake)
         try:
             if ";" in text.rstrip().rstrip(";") or not text.strip():
@@ -46,9 +55,14 @@ class _Holder:
                 self._running -= 1
                 self._state.notify_all()
 
+    def _renew(self) -> None:
+        """The next query builds a catalogue, whether or not the lake has changed."""
+        with self._state:
+            self._is_old = True
+
     def _enter(self, lake: Lake) -> Engine:
         with self._state:
-            while self._engine is None or self._engine.catalogue.fingerprint != fingerprint_of(lake):
+            while self._engine is None or self._is_old or self._engine.catalogue.fingerprint != fingerprint_of(lake):
                 if self._running:
                     self._state.wait()
                 else:
@@ -64,6 +78,7 @@ class _Holder:
             before.close()
             self._engine = None
         self._built += 1
+        self._is_old = False
         catalogue = build_catalogue(lake, self._folder / str(self._built))
         self._engine = Engine(catalogue)
         if before is not None:
