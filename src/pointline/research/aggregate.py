@@ -102,6 +102,7 @@ def _vwap(ints: Ints, amounts: Amounts, quote: Floats, volume: Floats, between: 
     with np.errstate(divide="ignore", invalid="ignore"):
         vwap = quote / volume
     low, high = between
+    vwap = np.where(low == high, low, vwap)  # of one price, which the quotient of doubles often misses by its last bit
     unit = 10**amounts.base_decimals << FRACTION_BITS
     names = ("quote_high", "quote_low", "qty", "qty_fraction")
     for row in np.flatnonzero((ints[:, _COLUMN["count"]] > 0) & ~((low <= vwap) & (vwap <= high))).tolist():
