@@ -28,6 +28,7 @@ from pointline.research.spines import VolumeBarConfig
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
+from pointline.sql import query as ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,7 +234,7 @@ def all_answers(root: Path) -> object:
                 lake=lake,
                 cache=False,
             )
-        asked = [pointline.sql.query(text, lake=lake).rows() for text in QUESTIONS]
+        asked = [ask(text, lake=lake).rows() for text in QUESTIONS]
         return trades, study.features.rows(), asked, catalog(lake)["instruments"]
     except DamageError as error:
         return error

@@ -293,7 +293,7 @@ def test_the_catalogue_puts_names_into_the_statement(page: Page) -> None:
     candles = page.locator("#catalogue-tree > details").first
     candles.locator("summary").click()
     close = candles.locator("li", has_text="close").first.locator("> *").all_inner_texts()
-    assert close == ["close", "Decimal(38, 12)", "last price"]
+    assert close == ["close", "Nullable(Decimal(38, 12))", "last price, null where nothing was traded"]
     page.fill("#statement", "SELECT  FROM ")
     page.get_by_role("button", name="api.ohlcv(candle_duration_in_minutes = 1440)").click()
     page.locator("#statement").evaluate("box => box.setSelectionRange(7, 7)")
