@@ -49,6 +49,7 @@ export const VIEWS = {
       side: "the taker's: buy or sell",
       known_at: 'when it was received',
       sequence: 'line of its file: order within a microsecond',
+      off_book: 'whether the print is flagged as away from the book',
     },
   },
   funding_rate: {
