@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -611,3 +612,31 @@ def test_a_header_alone_is_a_file_without_rows(tmp_path: Path) -> None:
     (report,) = land(tmp_path / "lake", write(tmp_path, f"{FUTURES}/daily/trades/BTCUSDT/BTCUSDT-trades-2024-05-01.csv", TRADES_HEADER))
     assert (report.outcome, report.rows_read) == ("empty", 0)
     assert contents(tmp_path / "lake") == {}
+
+
+RULES = """kind = "trades"
+exchange = "coinbase"
+symbol = "BTC-USD"
+[columns]
+ts_event_us = { column = "t", unit = "ms" }
+trade_id = "id"
+price = "p"
+qty = "q"
+side = { column = "side", seller_taker = ["sell"] }
+"""
+
+
+def test_files_of_one_name_are_told_apart_in_conflicts_and_quarantine(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(RULES)
+    first, second = (tmp_path / f"rec/{hour}/data.csv" for hour in ("00", "01"))
+    stamp = ms("2024-05-01 00:00:00")
+    conflicts = []
+    for path, price in ((first, "60000.5"), (second, "60000.7"), (second, "60000.9")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [f"{stamp + number},{number},{price},1,sell" for number in range(4)]
+        path.write_text("\n".join(["t,id,p,q,side", *lines, f"{stamp + 9},9,-{price},1,sell", ""]))
+        (report,) = take(tmp_path / "lake", path, hints=Hints(mapping=tmp_path / "rules.toml"))
+        conflicts += [text.split(", which serves")[0] for text in report.conflicts]
+    assert sorted(re.findall("[0-9/]+data.csv", conflicts[0])) == ["00/data.csv", "01/data.csv"]
+    assert any(len(re.findall(r"data.csv \([0-9a-f]{12}…\)", text)) == 2 for text in conflicts[1:])
+    assert [row["path"] for row in quarantine(tmp_path / "lake")].count(str(second)) == 2

@@ -11,6 +11,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
@@ -34,7 +35,6 @@ from pointline.sources.inflate import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from pointline.lake.landing import Landed
     from pointline.lake.store import Lake
@@ -471,14 +471,25 @@ def _entry(work: _Work, report: FileReport, landed: Landed) -> dict[str, Any]:
 def _conflict_text(manifest: Manifest, work: _Work, landed: Landed) -> Iterator[str]:
     """Each contradiction with the names of both files."""
 
-    def name_of(key: str) -> str:
+    def origin(key: str) -> tuple[Path, str]:
         entry = manifest.current(key)
-        return work.path.name if key == work.key or entry is None else str(entry["file_name"])
+        if key == work.key or entry is None:
+            return Path(_printable(str(work.path.absolute()))), work.digest
+        return Path(entry["path"]), entry["sha256"]
 
     for conflict in landed.conflicts:
         if work.key in {conflict.serving, conflict.losing}:
-            serving, losing = name_of(conflict.serving), name_of(conflict.losing)
+            serving, losing = _told_apart(origin(conflict.serving), origin(conflict.losing))
             yield f"{conflict.rows:,} rows of {losing} contradict {serving}, which serves: {conflict.example}"
+
+
+def _told_apart(*files: tuple[Path, str]) -> list[str]:
+    """The names of two files with as many of their folders as tell them apart; with their SHA-256 where one path held both."""
+    for depth in range(1, max(len(path.parts) for path, _ in files) + 1):
+        names = [Path(*path.parts[-depth:]).as_posix() for path, _ in files]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path.name} ({digest[:12]}…)" for path, digest in files]
 
 
 def _quarantined(work: _Work, rejects: list[tuple[str, str, str, pl.DataFrame]], entry: int) -> pl.DataFrame:

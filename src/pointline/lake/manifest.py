@@ -104,6 +104,6 @@ class Manifest:
 
 
 def read_quarantine(lake: Lake, manifest: Manifest) -> pl.DataFrame:
-    """Rows set aside from the files that count now (not from ones that were replaced)."""
+    """Rows set aside from the files that count now (not from ones that were replaced), with the path each file had."""
     rows = lake.rows("quarantine", QUARANTINE_SCHEMA)
-    return rows.join(manifest.frame().select("entry"), on="entry", how="semi").sort("key", "line")
+    return rows.join(manifest.frame().select("entry", "path"), on="entry").sort("key", "line")

@@ -258,10 +258,11 @@ def quarantine_view(rows: pl.DataFrame) -> RenderableType:
     from rich.text import Text
 
     parts: list[RenderableType] = []
-    keys = ["key", "file_name", "kind", "exchange", "symbol"]
-    for (_, file_name, kind, exchange, symbol), own in rows.group_by(keys, maintain_order=True):
+    keys = ["key", "path", "file_name", "kind", "exchange", "symbol"]
+    for (_, path, file_name, kind, exchange, symbol), own in rows.group_by(keys, maintain_order=True):
         table = _table("line", "column", "value", "reason", words=("column", "value", "reason"))
         for line, column, value, reason in own.select("line", "column", "value", "reason").iter_rows():
             table.add_row("-" if line is None else f"{line}", column or "-", value or "-", reason)
-        parts += [Text(f"{file_name} ({kind} of {exchange}:{symbol})", style="bold"), table]
+        heading = Text(f"{file_name} ({kind} of {exchange}:{symbol})", style="bold")
+        parts += [heading, Text(f"of {path.removesuffix(file_name)}", style="dim", overflow="fold"), table]
     return Group(*parts, Text(f"{_count(rows.height, 'row')} set aside"))
