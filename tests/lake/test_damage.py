@@ -217,6 +217,20 @@ def test_readers_never_see_less_without_an_error(clean: Path, tmp_path: Path) ->
     assert heard > 0
 
 
+def test_bounds_in_a_log_are_not_believed(tmp_path: Path) -> None:
+    """Whatever the log says of the times in a file, SQL answers from the file."""
+    write_archives(MarketConfig(days=2, perp_trades_per_day=1_000), tmp_path / "in", datasets=("trades", "klines"))
+    land(tmp_path / "lake", *sorted((tmp_path / "in").rglob("*.zip")))
+    told = [ask(text, lake=Lake(tmp_path / "lake")).rows() for text in QUESTIONS[:2]]
+    for number, (name, other) in enumerate((("ts_event_us", "ts_fvent_us"), ("17", "97"), ("17", "07"))):
+        root = tmp_path / f"lake-{number}"
+        shutil.copytree(tmp_path / "lake", root)
+        log = root / "trades/_delta_log/00000000000000000001.json"
+        least, most = log.read_text().split("maxValues")
+        log.write_text(f"{least}maxValues{most.replace(name, other)}")
+        assert [ask(text, lake=Lake(root)).rows() for text in QUESTIONS[:2]] == told, other
+
+
 # Many flips, with every answer that a user asks for
 
 

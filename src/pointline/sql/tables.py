@@ -9,6 +9,7 @@ import polars as pl
 from pointline import clock
 from pointline.lake.catalog import coverage
 from pointline.lake.rows import scan_rows
+from pointline.lake.store import PartitionFile
 from pointline.sql.links import Names, exchange_name
 from pointline.sql.ohlcv import CandleSource, seconds_of
 
@@ -151,7 +152,7 @@ def _candle_days(lake: Lake, names: Names, kind: str, seconds: int, pairs: set[t
     """How many candles of these instruments start on each day (since 1970) at a multiple of their length."""
     rows: list[tuple[str, str, int, int, int]] = []
     start_us = pl.col("start_us")
-    for path, exchange, symbol, date, *_ in _bounds(lake, kind, pairs).iter_rows():
+    for path, exchange, symbol, date, _ in _files(lake, kind, pairs).iter_rows():
         own = (exchange_name(exchange), names.market(exchange, symbol, date), seconds)
         starts = scan_rows(lake.table_path(kind) / path, ["start_us"]).filter(start_us % (seconds * clock.SECOND_US) == 0)
         counted = starts.group_by(day=start_us // clock.DAY_US).agg(start_us.n_unique())
@@ -171,11 +172,10 @@ def _covered_trades(lake: Lake, names: Names, days: pl.DataFrame, pairs: set[tup
     for exchange, market, seconds in covered:
         by_market.setdefault((exchange, market), []).append(seconds)
     rows: list[tuple[str, str, str, int]] = []
-    for _, exchange_id, symbol, date, _, first_us, last_us in _bounds(lake, "trades", pairs).iter_rows():
+    for path, exchange_id, symbol, date, count in _files(lake, "trades", pairs).iter_rows():
         exchange, market = exchange_name(exchange_id), names.market(exchange_id, symbol, date)
-        if first_us is None:
-            continue
-        own = range(first_us // clock.DAY_US, last_us // clock.DAY_US + 1)
+        totals = PartitionFile(lake.table_path("trades") / path, exchange_id, symbol, clock.to_us(date), count).totals
+        own = range(totals["first_event_us"] // clock.DAY_US, totals["last_event_us"] // clock.DAY_US + 1)
         rows += [
             (exchange, market, f"{date}.parquet", seconds)
             for seconds in by_market.get((exchange, market), ())
@@ -184,23 +184,7 @@ def _covered_trades(lake: Lake, names: Names, days: pl.DataFrame, pairs: set[tup
     return pl.DataFrame(rows, schema=COVERED_TRADES, orient="row").sort(list(COVERED_TRADES))
 
 
-def _bounds(lake: Lake, kind: str, pairs: set[tuple[str, str]]) -> pl.DataFrame:
-    """Path, exchange, symbol, date, rows and the first and last ts_event_us of these instruments' live files."""
-    actions = lake.actions(kind)
-    columns = ("path", "exchange", "symbol", "date", "rows", "first_us", "last_us")
-    if actions.is_empty() or not pairs:
-        return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
+def _files(lake: Lake, kind: str, pairs: set[tuple[str, str]]) -> pl.DataFrame:
+    """The live files of these instruments as `Lake.listing` has them."""
     wanted = pl.DataFrame(sorted(pairs), schema={"exchange": pl.String, "symbol": pl.String}, orient="row")
-    return (
-        actions.select(
-            "path",
-            exchange="partition.exchange",
-            symbol="partition.symbol",
-            date=pl.col("partition.date").cast(pl.String),
-            rows="num_records",
-            first_us="min.ts_event_us",
-            last_us="max.ts_event_us",
-        )
-        .join(wanted, on=["exchange", "symbol"], how="semi")
-        .sort("exchange", "symbol", "date")
-    )
+    return lake.listing(kind).join(wanted, on=["exchange", "symbol"], how="semi").sort("exchange", "symbol", "date")
