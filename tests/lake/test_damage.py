@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 import shutil
 import warnings
 from collections import Counter
@@ -229,6 +230,23 @@ def test_bounds_in_a_log_are_not_believed(tmp_path: Path) -> None:
         least, most = log.read_text().split("maxValues")
         log.write_text(f"{least}maxValues{most.replace(name, other)}")
         assert [ask(text, lake=Lake(root)).rows() for text in QUESTIONS[:2]] == told, other
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("BTCUSDT", "BTCUSDU"), ("binance-futures", "bInance-futures"), ("2024-05-01", "2024-05-02"), ("2024-05-01", "2026-05-01")],
+)
+def test_a_log_that_names_another_partition_than_the_path_is_damage(clean: Path, tmp_path: Path, name: str, other: str) -> None:
+    shutil.copytree(clean, tmp_path / "lake")
+    changed = 0
+    for log in (tmp_path / "lake/trades/_delta_log").glob("*.json"):
+        entries = re.sub(r'(?<="partitionValues":){[^}]*}', lambda match: match.group().replace(name, other), log.read_text())
+        changed += entries != log.read_text()
+        log.write_text(entries)
+    assert changed > 0
+    with pytest.raises(DamageError, match="log of a table is damaged"):
+        Lake(tmp_path / "lake").listing("trades")
+    assert any("trades" in str(problem) for problem in verify(Lake(tmp_path / "lake")).problems)
 
 
 # Many flips, with every answer that a user asks for

@@ -19,7 +19,7 @@ from pointline import clock, schema
 from pointline.errors import DamageError, LakeError, LakeVersionError, NoLakeError, RegistryError
 from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
-from pointline.lake.paths import path_of
+from pointline.lake.paths import partition_folder, path_of
 from pointline.lake.rows import decode_one, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
 
@@ -37,6 +37,7 @@ FOOTER_KEY = "pointline"
 # The Delta library takes a path for one in URL form: %20 becomes a space, a backslash a slash.
 _NO_DELTA_PATH = re.compile(r"%[0-9A-Fa-f]{2}|\\|[\x00-\x1f\x7f]|[\ud800-\udfff]")
 FOOTER_CRC_KEY = "pointline_crc32"
+_ANY_DATE = "2000-01-01"
 _LISTING = {"path": pl.String, "exchange": pl.String, "symbol": pl.String, "date": pl.String, "num_records": pl.Int64}
 
 
@@ -180,6 +181,8 @@ class Lake:
             ]
             frame = named.select("path", *parts, "num_records")
             _check_names(frame, self.table_path(name))
+            if "exchange" in named.columns and (stray := _misplaced(frame)) is not None:
+                raise self._log_damage(name, stray, "partition values as the path has them")
         frame = frame.sort("exchange", "symbol", "date", "path")
         if head is not None and head.version >= table.version():
             files, digest = summed(frame.select("path", "num_records").iter_rows())
@@ -327,6 +330,15 @@ def _check_names(listing: pl.DataFrame, folder: Path) -> None:
             hint="take it out of the table with the deltalake library, e.g. "
             f'DeltaTable({str(folder)!r}).delete("symbol IS NULL"), and ingest the archive file again',
         )
+
+
+def _misplaced(listing: pl.DataFrame) -> str | None:
+    """The path of a file whose partition the log names otherwise than the path does."""
+    pairs = listing.select("exchange", "symbol").unique(maintain_order=True)
+    folders = [partition_folder(exchange, symbol, _ANY_DATE).removesuffix(_ANY_DATE) for exchange, symbol in pairs.iter_rows()]
+    placed = listing.join(pairs.with_columns(pl.Series("folder", folders, dtype=pl.String)), on=["exchange", "symbol"], how="left")
+    stray = placed.filter(~pl.col("path").str.starts_with(pl.format("{}{}/", "folder", "date")))
+    return None if stray.is_empty() else f"{stray['exchange'][0]}, {stray['symbol'][0]}, {stray['date'][0]}: {stray['path'][0]}"
 
 
 def is_market(name: str) -> bool:
