@@ -337,7 +337,8 @@ def _misplaced(listing: pl.DataFrame) -> str | None:
     pairs = listing.select("exchange", "symbol").unique(maintain_order=True)
     folders = [partition_folder(exchange, symbol, _ANY_DATE).removesuffix(_ANY_DATE) for exchange, symbol in pairs.iter_rows()]
     placed = listing.join(pairs.with_columns(pl.Series("folder", folders, dtype=pl.String)), on=["exchange", "symbol"], how="left")
-    stray = placed.filter(~pl.col("path").str.starts_with(pl.format("{}{}/", "folder", "date")))
+    encoded, plain = pl.format("{}{}/", "folder", "date"), pl.format("exchange={}/symbol={}/date={}/", "exchange", "symbol", "date")
+    stray = placed.filter(~(pl.col("path").str.starts_with(encoded) | pl.col("path").str.starts_with(plain)))
     return None if stray.is_empty() else f"{stray['exchange'][0]}, {stray['symbol'][0]}, {stray['date'][0]}: {stray['path'][0]}"
 
 
