@@ -60,6 +60,7 @@ def test_1_where_the_result_says_no(lake: Path, tmp_path: Path) -> None:
         ("compare", "binance-futures:NOPE", "binance-spot:BTCUSDT", "--start", "2024-05-01", "--end", "2024-05-02"),
         ("catalog", "--exchange", "nowhere"),
         ("maintain", "--grace", "soon"),
+        ("repair", "--archives", "no/such/folder"),
     ],
 )
 def test_2_where_the_usage_is_wrong(lake: Path, arguments: tuple[str, ...]) -> None:

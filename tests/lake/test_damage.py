@@ -201,6 +201,21 @@ def test_archives_are_found_in_another_folder(clean: Path, tmp_path: Path) -> No
     assert quarantine(root) == quarantine(clean)
 
 
+def test_a_moved_file_is_found_whose_name_is_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(MAPPING)
+    own = tmp_path / "in/fills[1]*.csv"
+    own.parent.mkdir()
+    own.write_text(f"time,id,price,qty,maker\n{ms('2024-05-01 12:00:00')},1,60000.5,1,true\n")
+    land(tmp_path / "lake", own, hints=Hints(mapping=tmp_path / "rules.toml"))
+    expected = all_contents(tmp_path / "lake")
+    (path,) = Lake(tmp_path / "lake").partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")
+    path.unlink()
+    own.parent.rename(tmp_path / "moved")
+    done = repair(Lake(tmp_path / "lake"), all_sources, [tmp_path / "moved"])
+    assert (done.missing, done.after.problems) == ([], [])
+    assert all_contents(tmp_path / "lake") == expected
+
+
 def test_readers_never_see_less_without_an_error(clean: Path, tmp_path: Path) -> None:
     """Every bit of a stretch of each data file: an error, or the same answers."""
     told = answers(clean)

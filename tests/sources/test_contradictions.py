@@ -276,10 +276,14 @@ def microseconds(form: Form, row: str) -> str:
     return ",".join(values.values())
 
 
-@pytest.mark.parametrize("name", [name for name, (dataset, *_) in CONTRADICTIONS.items() if dataset != "metrics"])
+OF_A_UNIT = ("nanoseconds", "another unit")  # these contradictions are about the unit itself
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, (dataset, *_) in CONTRADICTIONS.items() if dataset != "metrics" and not any(unit in name for unit in OF_A_UNIT)],
+)
 def test_the_unit_does_not_matter(tmp_path: Path, name: str) -> None:
-    if "nanoseconds" in name or "another unit" in name:
-        pytest.skip("speaks of a unit")
     dataset, changes, column, words = CONTRADICTIONS[name]
     form = FORMS[dataset]
     rows = [microseconds(form, row) for row in (form.row(1), form.row(2), form.row(3, **changes), form.row(4))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointline import schema
-from pointline.errors import DamageError, LakeError
+from pointline.errors import ConfigError, DamageError, LakeError
 from pointline.lake.content import check_sha256
 from pointline.lake.delta_log import Change, NewFile, commit
 from pointline.lake.durable import STAGING, single_writer
@@ -61,8 +62,14 @@ def repair(lake: Lake, sources: Callable[[str], Sequence[Source]], archives: Seq
 
     Raises:
         BusyError: another process is writing.
+        ConfigError: one of the archive folders does not exist.
         LakeError: the disk is full.
     """
+    for folder in archives:
+        if not folder.is_dir():
+            raise ConfigError(
+                "there is no such folder of archive files", value=str(folder), expected="a folder", hint="nothing was changed"
+            )
     with single_writer(lake.root):
         before = verify(lake)
         _finish_or_drop_journal(lake)
@@ -239,8 +246,9 @@ def _archive_of(lake: Lake, entry: dict[str, Any], archives: Sequence[Path]) -> 
     candidates = [Path(entry["path"])] if entry["path"] else []
     folders = [*archives]
     if not entry["path"]:
-        folders += sorted({Path(row["path"]).parent for row in Manifest(lake).frame().iter_rows(named=True)})
-    candidates += [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob(entry["file_name"]))]
+        beside = {Path(row["path"]).parent for row in Manifest(lake).frame().iter_rows(named=True)}
+        folders += sorted(folder for folder in beside if folder.is_dir())
+    candidates += [path for folder in folders for path in sorted(folder.rglob(glob.escape(entry["file_name"])))]
     for path in candidates:
         if path.is_file() and _sha256(path) == entry["sha256"]:
             return path
