@@ -114,9 +114,9 @@ class Catalogue:
         check_files(self.files)
 
     @property
-    def readable(self) -> tuple[Path, ...]:
-        """Folders, beside the lake, that the engine reads and never writes."""
-        return (self.links, self.folder)
+    def config_files(self) -> tuple[Path, ...]:
+        """The engine's configuration files, which it reads and never writes."""
+        return (self.config_path, self.config_path.with_name(f"{self.config_path.stem}-users.xml"))
 
 
 def fingerprint_of(lake: Lake) -> str:

@@ -55,9 +55,14 @@ ENGINE_SAID = {
         "Cannot parse: in (x).",
     ),
     "Code: 76. DB::ErrnoException: Cannot open file /a: , errno: 13: In scope SELECT file('/a'). (CANNOT_OPEN_FILE)": (
-        76,
-        "CANNOT_OPEN_FILE",
-        "Cannot open file /a: , errno: 13: In scope SELECT file('/a').",
+        107,
+        "FILE_DOESNT_EXIST",
+        "a file that the statement needs cannot be read",
+    ),
+    "Code: 117. DB::Exception: Bad footer in /tmp/lake/a=1/b.parquet, 1 / 2. (INCORRECT_DATA)": (
+        117,
+        "INCORRECT_DATA",
+        "Bad footer in <path>, 1 / 2.",
     ),
     "Code: 36. DB::Exception: bad, Stack trace (when copying this message, always include the lines below):\n0. x @ 0x1": (
         36,

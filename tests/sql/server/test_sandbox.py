@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import pointline
 from pointline.sql.server import sandbox
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ receiver, port = socket.socket(), int(sys.argv[5])
 receiver.settimeout(5)
 parent = os.getppid()
 if mode == "walls":
-    sandbox.confine(sandbox.Walls(read=sandbox.readable_for_python([inside]), write=(own,)))
+    sandbox.confine(sandbox.Walls(read=(inside,), write=(own,)))
 
 def link():
     (own / "link").symlink_to(outside / "secret.txt")
@@ -141,7 +142,7 @@ def test_no_file_grows_after_writing_is_forbidden(tmp_path: Path) -> None:
 def test_memory_is_bounded() -> None:
     script = (
         "from pointline.sql.server import sandbox\n"
-        "sandbox.limit_memory(100_000_000)\n"
+        "sandbox.limit_memory(100_000_000, sandbox.open_statm())\n"
         "print(len(bytes(50_000_000)))\n"
         "try: bytes(200_000_000)\n"
         "except MemoryError: print('refused')"
@@ -203,7 +204,20 @@ def test_the_engine_itself_cannot_reach_out(site: Site, tmp_path: Path) -> None:
         "    print(json.dumps(said))\n"
         "print(json.dumps([p.stat().st_size for p in Path(post.catalogue).rglob('*.out')]))\n"
     )
+    post, _ = asyncio.run(site.place())
+    lake = site._lake.root
+    system = ("/proc/self/environ", "/proc/meminfo", "/etc/localtime")
+    closed = (*system, f"{lake}/pointline.json", sys.executable, pointline.__file__, f"{post.folder}/catalogue.json")
+        "/proc/self/environ",
+        "/proc/meminfo",
+        "/etc/localtime",
+        f"{lake}/pointline.json",
+        sys.executable,
+        pointline.__file__,
+        f"{post.folder}/catalogue.json",
+    )
     texts = {
+        **{f"SELECT file('{path}')": "denied" for path in closed},
         f"SELECT file('{secret}')": "Permission denied",
         "SELECT file('/etc/passwd')": "Permission denied",
         f"SELECT 1 INTO OUTFILE '{tmp_path}/made.csv'": "Permission denied",
@@ -218,7 +232,6 @@ def test_the_engine_itself_cannot_reach_out(site: Site, tmp_path: Path) -> None:
         "SYSTEM SHUTDOWN": "ACCESS_DENIED",
         "SELECT count() FROM api.market_spot": "done",
     }
-    post, _ = asyncio.run(site.place())
     texts[f"SELECT 1 INTO OUTFILE '{post.catalogue}/made.out'"] = ""
     arguments = (json.dumps(asdict(post)), json.dumps(list(texts)))
     run = subprocess.run([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True, check=True)

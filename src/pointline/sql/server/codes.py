@@ -7,6 +7,7 @@ there).
 
 from __future__ import annotations
 
+import os
 import re
 
 from pointline.errors import PointlineError
@@ -86,8 +87,28 @@ _TAIL = re.compile(r"\.?\s*\(([A-Z][A-Z0-9_]+)\)\s*(?:\(version [^)]*\)\)?)?\.?\
 _PROBE = re.compile(r": In scope SELECT formatQuery\w*\(.*$", re.DOTALL)
 
 
+_PATH = re.compile(r"(?<![\w.)\]/])/(?:" + "|".join(map(re.escape, sorted(os.listdir("/")))) + r")(?:/[^\s'\"`:,;()\[\]]*)?")  # noqa: PTH208
+_OF_FILES = frozenset({
+    "CANNOT_OPEN_FILE", "FILE_DOESNT_EXIST", "FILE_ALREADY_EXISTS", "CANNOT_STAT", "CANNOT_STATVFS", "CANNOT_FSTAT", "PATH_ACCESS_DENIED",
+    "DIRECTORY_DOESNT_EXIST", "CANNOT_READ_FROM_FILE_DESCRIPTOR", "CANNOT_WRITE_TO_FILE_DESCRIPTOR", "CANNOT_CREATE_DIRECTORY",
+    "CANNOT_CREATE_FILE",
+})  # fmt: skip
+
+
+def without_paths(text: str) -> str:
+    """The text with ``<path>`` in the place of every absolute path of this machine.
+
+    >>> without_paths("Cannot stat file: /tmp/lake/a.parquet, x / y")
+    'Cannot stat file: <path>, x / y'
+    """
+    return _PATH.sub("<path>", text)
+
+
 def from_engine(text: str) -> RefusedError:
-    """The engine's message taken apart; what has another shape becomes a plain engine error."""
+    """The engine's message taken apart, without paths; what has another shape becomes a plain engine error.
+
+    What the engine says of files is replaced as a whole: its messages tell a file that may not be read from one that is not there.
+    """
     message, _, _ = text.partition(", Stack trace (when copying")
     code, name = None, "UNKNOWN_EXCEPTION"
     while head := _HEAD.match(message):
@@ -96,4 +117,7 @@ def from_engine(text: str) -> RefusedError:
     while tail := _TAIL.search(message):
         name = tail[1] if name == "UNKNOWN_EXCEPTION" else name
         message = message[: tail.start()]
-    return RefusedError(name, _PROBE.sub("", message).strip().rstrip(".") + ".", code=1002 if code is None else code)
+    if name in _OF_FILES or "filesystem error" in message:
+        return RefusedError("FILE_DOESNT_EXIST", "a file that the statement needs cannot be read")
+    said = without_paths(_PROBE.sub("", message).strip().rstrip("."))
+    return RefusedError(name, f"{said}.", code=1002 if code is None else code)

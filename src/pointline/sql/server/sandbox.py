@@ -1,9 +1,10 @@
-"""The walls around a worker process, put up by the process itself before it loads the engine; nothing can take them down again.
+"""The walls around a worker process, put up by the process itself before it starts the engine; nothing can take them down again.
 
-Three layers of the Linux kernel, reached with ctypes. **Landlock** leaves a few folders readable and one writable, and closes TCP and
-signals to other processes where the kernel knows how. **seccomp** refuses system calls that a query never needs: sockets, new programs,
-new processes, looking into other processes. **Resource limits** bound file size, open files and memory. A child or thread that is started
-later is behind the same walls; threads that ran before are not, so the walls must stand before the engine starts its threads.
+Three layers of the Linux kernel, reached with ctypes. **Landlock** leaves the folders of the served tables readable and one folder
+writable, and closes TCP and signals to other processes where the kernel knows how. **seccomp** refuses system calls that a query never
+needs: sockets, new programs, new processes, looking into other processes. **Resource limits** bound file size, open files and memory.
+A thread that is started later has the same restrictions; threads that ran before do not. So the process is confined before the engine
+starts its threads, and after everything is imported: the interpreter's own files, ``/proc`` and ``/etc`` are closed.
 
 See landlock(7), seccomp(2) and prctl(2).
 """
@@ -18,12 +19,9 @@ import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TextIO
 
 from pointline.errors import LakeError, PointlineError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446  # the same numbers on every architecture
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
@@ -100,10 +98,15 @@ def confine(walls: Walls) -> None:
     _seccomp(libc)
 
 
-def limit_memory(extra_bytes: int) -> None:
+def open_statm() -> TextIO:
+    """The file that tells the size of the process; opened before the process is confined, which closes ``/proc``."""
+    return Path("/proc/self/statm").open(encoding="ascii")
+
+
+def limit_memory(extra_bytes: int, statm: TextIO) -> None:
     """Lets the address space grow by `extra_bytes` from now and no further."""
-    with Path("/proc/self/statm").open(encoding="ascii") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
+    statm.seek(0)
+    now = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + extra_bytes, now + extra_bytes))
 
 
@@ -235,15 +238,3 @@ def _seccomp(libc: ctypes.CDLL) -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(buffer))
     _checked(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0), "seccomp filter")
-
-
-def readable_for_python(extra: Iterable[Path] = ()) -> tuple[Path, ...]:
-    """What an interpreter with the engine has to read: its own files, shared libraries and a few facts of the system, where they exist."""
-    system: Sequence[str] = (
-        "/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime",
-        "/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/sys", "/sys/fs/cgroup", "/sys/devices/system",
-        "/dev/null", "/dev/urandom",
-    )  # fmt: skip
-    own = [Path(entry) for entry in sys.path if entry] + [Path(sys.prefix), Path(sys.base_prefix) / "lib"]
-    found = {path.resolve() for path in (*map(Path, system), *own, *extra) if path.exists()}
-    return tuple(sorted(path for path in found if path != Path("/")))

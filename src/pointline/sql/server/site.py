@@ -6,6 +6,7 @@ A catalogue is built by a process of its own (``python -m pointline.sql.server.s
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from itertools import count
@@ -20,6 +21,8 @@ from pointline.sql.server.protocol import SERVER_NAME
 from pointline.sql.server.worker import Post
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pointline.sql.server.config import ServerConfig
 
 TIME_COLUMNS = {"trade": ["known_at", "timestamp"]}
@@ -42,6 +45,7 @@ class Site:
         self._confined = confined
         self._memory_mb = max([config.limits.memory_mb, *(user.limits.memory_mb for user in config.users.values())])
         self._catalogue: Catalogue | None = None
+        self._served: list[str] = []
         self._generation = 0
         self._copies = count(1)
         self._in_use: dict[Path, Path] = {}
@@ -70,6 +74,7 @@ class Site:
         if process.returncode:
             raise LakeError("the SQL catalogue of the lake could not be built", where=str(self._lake.root), value=_last_lines(said))
         self._catalogue, self._generation = open_catalogue(folder), number
+        self._served = await asyncio.to_thread(served_folders, self._catalogue.files)
         self._sweep()
         return number
 
@@ -87,7 +92,7 @@ class Site:
         self._in_use[folder] = catalogue.folder
         copy = await asyncio.to_thread(copy_catalogue, catalogue, folder)
         _name_server(copy.config_path)
-        readable = [str(path) for path in (self._lake.root, *catalogue.readable, *copy.readable)]
+        readable = [*self._served, *map(str, (catalogue.links, catalogue.folder / "tables", *copy.config_files))]
         return Post(
             str(copy.path), str(copy.config_path), str(folder), readable, self._memory_mb, self._confined, TIME_COLUMNS
         ), self._generation
@@ -104,6 +109,21 @@ class Site:
             number = int(folder.name.rpartition("-")[2])
             if folder != newest and folder not in self._in_use.values() and number < self._generation:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def served_folders(links: Iterable[str]) -> list[str]:
+    """The folders of the data files behind these links, below their table's own, in which the log lies; a saved study's file itself.
+
+    A file whose link leads nowhere is left out: queries are refused while it is missing.
+    """
+    found: set[Path] = set()
+    for link in links:
+        file = Path(os.path.realpath(link))
+        if file in found or not found.isdisjoint(file.parents) or not file.is_file():
+            continue
+        table = next((parent for parent in file.parents if (parent / "_delta_log").is_dir()), None)
+        found.add(file if table is None else table / file.relative_to(table).parts[0])
+    return sorted(map(str, found))
 
 
 def _last_lines(said: bytes) -> str:

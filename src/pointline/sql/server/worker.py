@@ -1,7 +1,8 @@
 """A process that runs queries, one after another, behind the walls of `pointline.sql.server.sandbox`.
 
 It is started as ``python -m pointline.sql.server.worker`` and reads a `Post` off standard input, then jobs; what it says goes to standard
-output. The order is what makes it safe: walls first, then the engine, then no more writing, and only then the first query.
+output. The order is what makes it safe: imports first, then the walls, then the engine's threads, then no more writing, and only then the
+first query.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from pointline.sql.server.config import Limits
 from pointline.sql.server.encoding import REVISION_WITH_SERIALIZATION, compressed, native_blocks
 from pointline.sql.server.formats import FORMATS
 from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_from
+from pointline.sql.server.loading import load_engine
 from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
 from pointline.sql.server.settings import ACCEPTED, for_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _KEPT_STATEMENTS = 512
@@ -47,7 +49,7 @@ class Post:
         catalogue: the worker's own copy of the engine's catalogue.
         config: the engine's configuration file.
         folder: working directory, and the worker's own.
-        read: what stays readable beside the interpreter: the lake, and the shared part of the catalogue.
+        read: files and folders that the engine reads, and nothing else: data files of the served tables, links to them, its configuration.
         memory_mb: what a query may use at most.
         confined: whether the walls go up.
         time_columns: relation -> columns of time, of those that are not read whole.
@@ -69,16 +71,14 @@ class Post:
 class Bench:
     """The engine in this process, and what it takes to look at a statement and to run it."""
 
-    def __init__(self, post: Post) -> None:
-        from importlib import import_module
-
-        self._open = import_module("chdb.session").Session
+    def __init__(self, post: Post, session: Any, files: Sequence[str]) -> None:  # noqa: ANN401 - chdb has no types
+        self._open = session
         self._place = f"{post.catalogue}?config-file={quote(post.config, safe='/')}&database={DATABASE}"
         self._kept = self._open(self._place)  # the engine lives as long as one session does
         self._parser = self._open(self._place)
         self._rules = self._make_rules(post)
         self._looked_at: dict[tuple[str, str], Statement] = {}
-        self._files = files_behind(Path(post.catalogue).parent)
+        self._files = files
 
     def _check_files(self) -> None:
         """A link that leads nowhere would be passed over.
@@ -269,14 +269,16 @@ def _take_post(post: Post) -> Bench:
     scratch = Path(post.catalogue) / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(scratch)
+    session = load_engine()
     os.chdir(post.folder)
-    if post.confined:
-        read = sandbox.readable_for_python(Path(path) for path in post.read)
-        sandbox.confine(sandbox.Walls(read=read, write=(Path(post.catalogue),)))
-    bench = Bench(post)
-    if post.confined:
+    files = files_behind(Path(post.catalogue).parent)
+    if not post.confined:
+        return Bench(post, session, files)
+    with sandbox.open_statm() as statm:
+        sandbox.confine(sandbox.Walls(read=tuple(map(Path, post.read)), write=(Path(post.catalogue),)))
+        bench = Bench(post, session, files)
         sandbox.forbid_writing()
-        sandbox.limit_memory((2 * post.memory_mb + MEMORY_BESIDE_QUERIES_MB) * 1_000_000)
+        sandbox.limit_memory((2 * post.memory_mb + MEMORY_BESIDE_QUERIES_MB) * 1_000_000, statm)
     return bench
 
 
