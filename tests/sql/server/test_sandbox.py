@@ -208,14 +208,6 @@ def test_the_engine_itself_cannot_reach_out(site: Site, tmp_path: Path) -> None:
     lake = site._lake.root
     system = ("/proc/self/environ", "/proc/meminfo", "/etc/localtime")
     closed = (*system, f"{lake}/pointline.json", sys.executable, pointline.__file__, f"{post.folder}/catalogue.json")
-        "/proc/self/environ",
-        "/proc/meminfo",
-        "/etc/localtime",
-        f"{lake}/pointline.json",
-        sys.executable,
-        pointline.__file__,
-        f"{post.folder}/catalogue.json",
-    )
     texts = {
         **{f"SELECT file('{path}')": "denied" for path in closed},
         f"SELECT file('{secret}')": "Permission denied",
