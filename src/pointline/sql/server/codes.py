@@ -37,6 +37,8 @@ NUMBERS = {
     "SUPPORT_IS_DISABLED": 344,
     "HTTP_LENGTH_REQUIRED": 381,
     "QUERY_WAS_CANCELLED": 394,
+    "ARGUMENT_OUT_OF_BOUND": 69,
+    "DECIMAL_OVERFLOW": 407,
     "TOO_MANY_ROWS_OR_BYTES": 396,
     "BAD_QUERY_PARAMETER": 457,
     "ACCESS_DENIED": 497,
@@ -49,7 +51,7 @@ _STATUS = {
     **dict.fromkeys((194,), 401),
     **dict.fromkeys((164, 192, 193, 497, 512, 516), 403),
     **dict.fromkeys(
-        (6, 25, 26, 27, 36, 38, 41, 42, 43, 44, 53, 62, 69, 72, 117, 158, 162, 167, 168, 306, 307, 344, 396, 427, 441, 456, 457), 400
+        (6, 25, 26, 27, 36, 38, 41, 42, 43, 44, 53, 62, 69, 72, 117, 158, 162, 167, 168, 306, 307, 344, 396, 407, 427, 441, 456, 457), 400
     ),
     **dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 511), 404),
     **dict.fromkeys((159,), 408),
@@ -82,6 +84,10 @@ class RefusedError(PointlineError):
         return f"Code: {self.code}. DB::Exception: {self.what} ({self.name}) (version {version} (pointline))\n"
 
 
+DECIMAL_MARK = "[decimal] "
+"""What the error of a statement begins with that has met the bound of a decimal."""
+
+_OUR_BOUND = re.compile(rf"{re.escape(DECIMAL_MARK)}(.*?): (?:while executing|[Ii]n scope)", re.DOTALL)
 _HEAD = re.compile(r"^(?:[\w ]*: )?Code: (\d+)\. (?:DB::|Poco::)?\w*(?:Exception)?: ?", re.DOTALL)
 _TAIL = re.compile(r"\.?\s*\(([A-Z][A-Z0-9_]+)\)\s*(?:\(version [^)]*\)\)?)?\.?\s*$")
 _PROBE = re.compile(r": In scope SELECT formatQuery\w*\(.*$", re.DOTALL)
@@ -117,6 +123,8 @@ def from_engine(text: str) -> RefusedError:
     while tail := _TAIL.search(message):
         name = tail[1] if name == "UNKNOWN_EXCEPTION" else name
         message = message[: tail.start()]
+    if bound := _OUR_BOUND.search(message):
+        return RefusedError("DECIMAL_OVERFLOW", bound[1])
     if name in _OF_FILES or "filesystem error" in message:
         return RefusedError("FILE_DOESNT_EXIST", "a file that the statement needs cannot be read")
     said = without_paths(_PROBE.sub("", message).strip().rstrip("."))

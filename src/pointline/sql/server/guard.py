@@ -1,9 +1,10 @@
 """What may run: one statement that reads, made of parts that are known to be harmless.
 
-The engine parses the statement itself (`parseQueryToJSON`), and the guard walks that tree: a kind of node, a function, a table function,
-a table, a format or a setting that is not on a list of allowed ones is refused. What then runs is the text that the engine writes from the
-tree that was walked, so nothing that the walk did not see can run. Behind the guard stand the engine's own rights (`SELECT ON api.*`, read
-only) and the walls of `pointline.sql.server.sandbox`.
+The engine parses the statement itself (`parseQueryToJSON`), and the guard walks that tree: a kind of node, a function that is called or
+named, a table function, a table, a type, a format or a setting that is not on a list of allowed ones is refused, and so is what the guard
+cannot resolve. Then decimals are made safe (`pointline.sql.server.decimals`). What runs is the text that the engine writes from the tree
+that was walked, so nothing that the walk did not see can run. Behind the guard stand the engine's own rights (`SELECT ON api.*`, read only)
+and the restrictions of `pointline.sql.server.sandbox`.
 """
 
 from __future__ import annotations
@@ -13,26 +14,24 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pointline.sql.server.codes import RefusedError
+from pointline.sql.server.decimals import Analyser, protect
 from pointline.sql.server.formats import FORMATS
-from pointline.sql.server.names import CATEGORIES, EXPLAIN_KINDS, FUNCTIONS, NEVER, NODES, TABLE_FUNCTIONS
+from pointline.sql.server.names import CATEGORIES, EXPLAIN_KINDS, FUNCTIONS, NEVER, NODES, TABLE_FUNCTIONS, TYPE_ARGUMENTS, USER_FUNCTIONS
+from pointline.sql.server.trees import Tree, arguments_of, is_membership, selects_of, text
+from pointline.sql.server.type_text import check_columns, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-Tree: TypeAlias = dict[str, Any]
-
 DATABASE = "api"
 
-_MEMBERSHIP = re.compile(r"(global)?(not)?(null)?in(ignoreset)?", re.IGNORECASE)
 _COMPARISONS = frozenset({"equals", "less", "greater", "lessOrEquals", "greaterOrEquals", "in", "between"})
 _SPELT_OUT = frozenset({"arrayReduce", "arrayReduceInRanges", "initializeAggregation"})
 _AGGREGATE = re.compile(r"\s*(\w+)\s*(?:\([^()]*\)\s*)?", re.ASCII)  # without a bracket in the brackets nothing can be called
-_EXPRESSION_OF_COLUMN = re.compile(
-    r"\b(?:default|materialized|alias|ephemeral|ttl|codec|comment|statistics|collate|auto_increment|primary|settings)\b", re.IGNORECASE
-)
+_WITH_COLUMNS = frozenset({"values", "SQLStandardValues"})
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _FOREIGN_DATABASES = frozenset({"system", "information_schema", "default", "lake"})
 
@@ -59,12 +58,14 @@ class Statement:
         output_format: of its FORMAT clause.
         settings: of its SETTINGS clause, checked.
         relations: names in `api` that it reads, in order of appearance.
+        notes: sentences for whoever asked, about what was changed.
     """
 
     text: str
     output_format: str | None
     settings: dict[str, str]
     relations: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ class Rules:
     system_tables: Mapping[str, Tree] = field(default_factory=dict)
     views: frozenset[str] = frozenset()
     time_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def check_name(self, name: str) -> None:
+        """Refuses a name that the engine could take for a function that may not be called, as in ``arrayMap(file, paths)``."""
+        if name.lower() in self.known and not self.allows_function(name):
+            raise RefusedError(
+                "ACCESS_DENIED",
+                f"{_shown(name)} is the name of a function that is not allowed here; a column of that name needs another one",
+            )
 
     def check_function(self, name: str) -> None:
         """Refuses a function that may not be called."""
@@ -142,7 +151,16 @@ def rules_from(
     )
 
 
-def check(text: str, *, reader: Reader, rules: Rules, parameters: Mapping[str, str], whole: bool = False) -> Statement:
+def check(
+    text: str,
+    *,
+    reader: Reader,
+    rules: Rules,
+    parameters: Mapping[str, str],
+    analyser: Analyser | None = None,
+    user: str = "default",
+    whole: bool = False,
+) -> Statement:
     """Looks whether a statement may run and what of it.
 
     Args:
@@ -150,6 +168,8 @@ def check(text: str, *, reader: Reader, rules: Rules, parameters: Mapping[str, s
         reader: the engine's parser.
         rules: what is allowed.
         parameters: values of the statement's `{name:Type}`; those of type Identifier are put in, so that they are looked at too.
+        analyser: the engine, which tells types so that decimals can be made safe; without one they stay as they are.
+        user: what `currentUser()` gives.
         whole: large relations need no limit in time, because they are only described.
 
     Raises:
@@ -160,20 +180,24 @@ def check(text: str, *, reader: Reader, rules: Rules, parameters: Mapping[str, s
     except RefusedError as refusal:
         if _NO_TREE not in refusal.what.replace("\n", " "):
             raise
-        return _described(reader.canonical(text), reader=reader, rules=rules, parameters=parameters)
-    walk = _Walk(rules, parameters, whole=whole)
+        return _described(reader.canonical(text), reader=reader, rules=rules, parameters=parameters, analyser=analyser, user=user)
+    walk = _Walk(rules, parameters, whole=whole, user=user)
+    notes: list[str] = []
     try:
         tree = _exact(json.loads(text_of_tree, parse_int=_number))
         before = json.dumps(tree)
         walk.statement(tree)
         output_format, settings = walk.take_clauses(tree)
+        query = tree.get("query", tree) if tree.get("type") == "ExplainQuery" else tree
+        if analyser is not None and selects_of(query):
+            notes = protect(query, analyser, rules.combinators)
         after = json.dumps(tree)
     except RecursionError:
         raise RefusedError("TOO_DEEP_AST", "the statement is nested too deeply") from None
     again, written = reader.write(before, after) if after != before else reader.write(before) * 2
     if _bare(again) != _bare(canonical):
         raise RefusedError("NOT_IMPLEMENTED", "the statement has a part that cannot be checked; please write it in another way")
-    return Statement(written, output_format, settings, tuple(dict.fromkeys(walk.relations)))
+    return Statement(written, output_format, settings, tuple(dict.fromkeys(walk.relations)), tuple(notes))
 
 
 _QUOTED_OR_BRACKET = re.compile(r"""('(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*")|[()\s]""", re.DOTALL)
@@ -205,11 +229,11 @@ _DESCRIBE = "DESCRIBE TABLE "
 _SELECT_ALL = "SELECT * FROM "
 
 
-def _described(canonical: str, *, reader: Reader, rules: Rules, parameters: Mapping[str, str]) -> Statement:
+def _described(canonical: str, *, reader: Reader, **given: Any) -> Statement:  # noqa: ANN401 - arguments of `check`
     """DESCRIBE, which has no tree, is checked as the SELECT from what it describes."""
     if not canonical.startswith(_DESCRIBE):
         raise _not_a_reading("this statement")
-    inner = check(_SELECT_ALL + canonical.removeprefix(_DESCRIBE), reader=reader, rules=rules, parameters=parameters, whole=True)
+    inner = check(_SELECT_ALL + canonical.removeprefix(_DESCRIBE), reader=reader, whole=True, **given)
     if not inner.text.startswith(_SELECT_ALL):
         raise _not_a_reading("this DESCRIBE")
     return replace(inner, text=_DESCRIBE + inner.text.removeprefix(_SELECT_ALL))
@@ -228,8 +252,9 @@ _CLAUSES = frozenset({"format_ast", "settings_ast", "is_outfile_append", "is_out
 class _Walk:
     """One look over a tree. It refuses, notes what is read, and puts stand-ins in place of system tables and identifier parameters."""
 
-    def __init__(self, rules: Rules, parameters: Mapping[str, str], *, whole: bool) -> None:
+    def __init__(self, rules: Rules, parameters: Mapping[str, str], *, whole: bool, user: str) -> None:
         self.relations: list[str] = []
+        self._user = user
         self._rules = rules
         self._parameters = parameters
         self._compared: list[frozenset[str]] = []
@@ -339,12 +364,35 @@ class _Walk:
         self._rules.check_function(name)
         if name in _SPELT_OUT:
             self._spelt_out(name, node)
-        if _MEMBERSHIP.fullmatch(name):
-            arguments = node.get("arguments", {}).get("children", [])
-            for argument in arguments[1:]:
+        if name in TYPE_ARGUMENTS:
+            self._type_argument(name, arguments_of(node))
+        if is_membership(name):
+            for argument in arguments_of(node)[1:]:
                 if argument.get("type") == "Identifier":
                     self._identifier_as_table(argument)
         self._inside(node)
+        if name in USER_FUNCTIONS:
+            alias = node.get("alias")
+            node.clear()
+            node |= text(self._user) | ({} if alias is None else {"alias": alias})
+
+    def _type_argument(self, name: str, arguments: list[Tree]) -> None:
+        place = TYPE_ARGUMENTS[name]
+        if not arguments or place >= len(arguments):
+            return  # the engine says what is missing
+        check_type(self._plain_text(arguments[place], f"{name} takes its type as plain text here, such as 'Decimal(38, 2)'"))
+
+    def _plain_text(self, node: Tree, otherwise: str) -> str:
+        """The text of a string, or of a parameter that is one."""
+        if node.get("type") == "QueryParameter" and node.get("param_type") == "String":
+            return self._parameters.get(str(node.get("name")), "")
+        found = node.get("value", {}) if node.get("type") == "Literal" else {}
+        if found.get("field_type") != "String":
+            raise RefusedError("ACCESS_DENIED", otherwise)
+        return str(found["value"])
+
+    def _visit_QueryParameter(self, node: Tree) -> None:  # noqa: N802
+        check_type(str(node.get("param_type")))
 
     def _visit_ColumnsApplyTransformer(self, node: Tree) -> None:  # noqa: N802
         name = node.get("func_name")
@@ -365,6 +413,11 @@ class _Walk:
 
     def _visit_Identifier(self, node: Tree) -> None:  # noqa: N802
         self._fill_in(node)
+        parts = [str(part) for part in node.get("name_parts", [node.get("name")])]
+        if len(parts) == 1:
+            self._rules.check_name(parts[0])
+        elif parts[0] == "system" and parts[1] in self._rules.system_tables:  # its stand-in is called by the table's name alone
+            node["name"], node["name_parts"] = ".".join(parts[1:]), parts[1:]
 
     def _visit_TableExpression(self, node: Tree) -> None:  # noqa: N802
         table, function = node.get("database_and_table_name"), node.get("table_function")
@@ -409,16 +462,22 @@ class _Walk:
             raise RefusedError(
                 "ACCESS_DENIED", f"the table function {_shown(name)} is not allowed; what is: views of {DATABASE}, {allowed}"
             )
-        if name == "values":
-            self._structure(node)
+        if name in _WITH_COLUMNS:
+            self._structure(name, arguments_of(node))
         self._inside(node)
 
-    def _structure(self, node: Tree) -> None:
-        """Refuses columns with expressions in the text that `values` may begin with; the engine would run them."""
-        first: Tree = next(iter(node.get("arguments", {}).get("children", [])), {})
-        text = first.get("value", {}).get("value") if first.get("type") == "Literal" else self._parameters.get(str(first.get("name")))
-        if isinstance(text, str) and _EXPRESSION_OF_COLUMN.search(text):
-            raise RefusedError("ACCESS_DENIED", "the columns of values() have a name and a type here and nothing else")
+    def _structure(self, name: str, arguments: list[Tree]) -> None:
+        """Looks at the text that `values` may begin with, which names its columns; the engine would run expressions in it."""
+        first = arguments[0] if arguments else {}
+        if first.get("type") == "Function" and first.get("name") == "tuple":
+            return
+        is_text = first.get("type") == "QueryParameter" or first.get("value", {}).get("field_type") == "String"
+        if first.get("type") == "Literal" and not is_text:
+            return
+        said = f"{name}() begins with a literal here: its columns as plain text, such as 'a Int8, b String', or a row"
+        columns = self._plain_text(first, said)
+        if len(arguments) > 1:
+            check_columns(columns)
 
     def _note(self, name: str, *, certain: bool = True) -> None:
         columns = self._rules.time_columns.get(name)

@@ -48,6 +48,18 @@ FUNCTIONS = named("""
 NEVER = frozenset({"aggThrow", "flameGraph", "chdb"})
 """Functions of those categories that are left out: they stop the process or look into it."""
 
+USER_FUNCTIONS = frozenset({"currentUser", "user", "current_user", "USER", "CURRENT_USER"})
+"""Functions that tell the client's name; the engine knows all clients by one."""
+
+TYPE_ARGUMENTS = {
+    **dict.fromkeys(("CAST", "_CAST", "accurateCast", "accurateCastOrNull", "accurateCastOrDefault", "reinterpret"), 1),
+    **dict.fromkeys(("variantElement", "dynamicElement"), 1),
+    **dict.fromkeys(("JSONExtract", "JSONExtractCaseInsensitive"), -1),
+    **dict.fromkeys(("JSONExtractKeysAndValues", "JSONExtractKeysAndValuesCaseInsensitive"), -1),
+    "defaultValueOfTypeName": 0,
+}
+"""Functions that read a type from text, with the place of that argument."""
+
 # What clients ask of `system` when they connect or list tables, as a SELECT that shows no paths and nothing but the served database.
 STAND_INS = {
     "one": "SELECT * FROM system.one",
@@ -56,8 +68,7 @@ STAND_INS = {
     "tables": "SELECT * REPLACE ('' AS metadata_path, '' AS create_table_query, '' AS as_select, '' AS definer, "
     "CAST([], 'Array(String)') AS data_paths) FROM system.tables WHERE database = 'api'",
     "columns": "SELECT * FROM system.columns WHERE database = 'api'",
-    "settings": "SELECT * REPLACE (toUInt8(NOT (name IN ({accepted}) OR startsWith(name, 'output_format_'))) AS readonly) "
-    "FROM system.settings",
+    "settings": "SELECT * REPLACE (toUInt8(name NOT IN ({accepted})) AS readonly) FROM system.settings",
     "functions": "SELECT * FROM system.functions",
     "table_functions": "SELECT * FROM system.table_functions",
     "data_type_families": "SELECT * FROM system.data_type_families",

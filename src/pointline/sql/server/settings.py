@@ -32,7 +32,35 @@ _RESULT = named("""
     date_time_input_format date_time_output_format date_time_overflow_behavior bool_true_representation bool_false_representation
     format_csv_delimiter format_csv_null_representation format_tsv_null_representation max_block_size result_overflow_mode totals_mode
 """)
-_OUTPUT = re.compile(r"output_format_(?!schema)[a-z0-9_]+")
+# Every one of these takes a number, a switch or a word of the engine's own list; none names a file, a zone or a schema.
+_OUTPUT = named("""
+    output_format_always_write_decimal_point_in_float_and_decimal output_format_arrow_compression_method
+    output_format_arrow_date_as_uint16 output_format_arrow_fixed_string_as_fixed_byte_array
+    output_format_arrow_low_cardinality_as_dictionary
+    output_format_arrow_record_batch_size output_format_arrow_string_as_string output_format_arrow_unsupported_types_as_binary
+    output_format_arrow_use_64_bit_indexes_for_dictionary output_format_arrow_use_native_writer
+    output_format_arrow_use_signed_indexes_for_dictionary output_format_arrow_uuid_as_fixed_byte_array
+    output_format_binary_encode_types_in_binary_format output_format_binary_write_json_as_string output_format_csv_crlf_end_of_line
+    output_format_csv_header_serialize_tuple_into_separate_columns output_format_csv_serialize_tuple_into_separate_columns
+    output_format_decimal_trailing_zeros output_format_enable_streaming output_format_float_precision output_format_json_array_of_rows
+    output_format_json_escape_forward_slashes output_format_json_map_as_array_of_tuples output_format_json_named_tuples_as_objects
+    output_format_json_pretty_print output_format_json_quote_64bit_floats output_format_json_quote_64bit_integers
+    output_format_json_quote_decimals output_format_json_quote_denormals output_format_json_skip_null_value_in_named_tuples
+    output_format_json_validate_utf8 output_format_markdown_escape_special_characters output_format_msgpack_uuid_representation
+    output_format_native_encode_types_in_binary_format output_format_native_write_json_as_string output_format_orc_compression_method
+    output_format_orc_dictionary_key_size_threshold output_format_orc_row_index_stride output_format_orc_string_as_string
+    output_format_parallel_formatting output_format_parquet_batch_size output_format_parquet_compliant_nested_types
+    output_format_parquet_compression_method output_format_parquet_data_page_size output_format_parquet_date_as_uint16
+    output_format_parquet_datetime_as_uint32 output_format_parquet_enum_as_byte_array
+    output_format_parquet_fixed_string_as_fixed_byte_array output_format_parquet_row_group_size output_format_parquet_string_as_string
+    output_format_parquet_unsupported_types_as_binary output_format_parquet_use_custom_encoder output_format_parquet_version
+    output_format_pretty_color output_format_pretty_display_footer_column_names output_format_pretty_fallback_to_vertical
+    output_format_pretty_grid_charset output_format_pretty_highlight_digit_groups output_format_pretty_highlight_trailing_spaces
+    output_format_pretty_max_column_name_width_cut_to output_format_pretty_max_column_pad_width output_format_pretty_max_rows
+    output_format_pretty_max_value_width output_format_pretty_multiline_fields output_format_pretty_row_numbers
+    output_format_pretty_single_large_number_tip_threshold output_format_pretty_squash_consecutive_ms output_format_tsv_crlf_end_of_line
+    output_format_values_escape_quote_with_quote output_format_write_statistics
+""")
 _VALUE = re.compile(r"[\w .,:;|+*/-]{0,64}", re.ASCII)
 
 # Limits can be lowered, never raised; 0 asks for no limit and gets the server's.
@@ -41,13 +69,13 @@ _LIMITS = ("max_execution_time", "max_memory_usage", "max_rows_to_read", "max_re
 # What a worker may not write to disk it must hold in memory, within its limit.
 _ALWAYS = {"max_bytes_ratio_before_external_group_by": "0", "max_bytes_ratio_before_external_sort": "0"}
 
-ACCEPTED = sorted(_RESULT | set(_LIMITS))
-"""Names that are handed to the engine, beside ``output_format_…``."""
+ACCEPTED = sorted(_RESULT | _OUTPUT | set(_LIMITS))
+"""Names that are handed to the engine."""
 
 
 def is_accepted(name: str) -> bool:
     """Whether the setting is handed to the engine."""
-    return name in _RESULT or name in _LIMITS or _OUTPUT.fullmatch(name) is not None
+    return name in _RESULT or name in _LIMITS or name in _OUTPUT
 
 
 def for_engine(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
@@ -77,7 +105,8 @@ def for_engine(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
         if not is_accepted(name):
             raise RefusedError(
                 "READONLY",
-                f"the setting {_shown(name)} cannot be changed here; what can: {', '.join(ACCEPTED)}, output_format_*",
+                f"the setting {_shown(name)} cannot be changed here; what can: {', '.join(sorted(_RESULT | set(_LIMITS)))}, "
+                "and settings of the served formats (SELECT name FROM system.settings WHERE readonly = 0)",
             )
         if _VALUE.fullmatch(value) is None:
             raise RefusedError(

@@ -30,6 +30,7 @@ from pointline.sql.server.formats import FORMATS
 from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_from
 from pointline.sql.server.loading import load_engine
 from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
+from pointline.sql.server.parser import Analysis, Parser
 from pointline.sql.server.settings import ACCEPTED, for_engine
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Bench:
         self._open = session
         self._place = f"{post.catalogue}?config-file={quote(post.config, safe='/')}&database={DATABASE}"
         self._kept = self._open(self._place)  # the engine lives as long as one session does
-        self._parser = self._open(self._place)
+        self._parser = Parser(session, self._place)
         self._rules = self._make_rules(post)
         self._looked_at: dict[tuple[str, str], Statement] = {}
         self._files = files
@@ -95,14 +96,17 @@ class Bench:
     @property
     def version(self) -> str:
         """The engine's version."""
-        return str(self._rows("SELECT version()")[0][0])
+        return str(self._parser.rows("SELECT version()")[0][0])
 
     def look_at(self, job: Job) -> Statement:
         """Checks a job's statement; one that was checked before is remembered."""
-        key = (job.text, json.dumps(job.parameters, sort_keys=True))
+        key = (job.text, json.dumps([job.parameters, job.user], sort_keys=True))
         found = self._looked_at.get(key)
         if found is None:
-            found = check(job.text, reader=self, rules=self._rules, parameters=job.parameters)
+            analysis = Analysis(self._parser, job.parameters, for_engine({}, Limits(**job.limits)))
+            found = check(
+                job.text, reader=self._parser, rules=self._rules, parameters=job.parameters, analyser=analysis, user=job.user or "default"
+            )
             if len(self._looked_at) >= _KEPT_STATEMENTS:
                 self._looked_at.clear()
             if len(key[0]) + len(key[1]) <= _KEPT_TEXT:
@@ -143,25 +147,10 @@ class Bench:
             bytes_read=result.storage_bytes_read(),
             elapsed_s=result.elapsed(),
             relations=list(statement.relations),
+            notes=list(statement.notes),
         )
         chunks: Iterable[bytes | memoryview] = native_blocks(view, columns) if as_blocks else _sliced(view)
         return answer, compressed(chunks, job.compression)
-
-    def read(self, text: str) -> tuple[str, str]:
-        """A statement's canonical text and its tree."""
-        query = "SELECT formatQuerySingleLine({q:String}), parseQueryToJSON({q:String})"
-        ((canonical, tree),) = self._rows(query, q=text)
-        return canonical, tree
-
-    def canonical(self, text: str) -> str:
-        """A statement's canonical text."""
-        return str(self._rows("SELECT formatQuerySingleLine({q:String})", q=text)[0][0])
-
-    def write(self, *trees: str) -> list[str]:
-        """Canonical texts of trees."""
-        names = [f"t{n}" for n in range(len(trees))]
-        query = "SELECT " + ", ".join(f"formatQueryFromJSON({{{name}:String}})" for name in names)
-        return list(self._rows(query, **dict(zip(names, trees, strict=True)))[0])
 
     @staticmethod
     def _columns(session: Any, text: str, job: Job) -> list[tuple[str, str]]:  # noqa: ANN401 - chdb has no types
@@ -172,21 +161,12 @@ class Bench:
         small = session.query(text, "JSONCompact", params=job.parameters)  # what describes, shows or explains
         return [(column["name"], column["type"]) for column in json.loads(small.bytes())["meta"]]
 
-    def _rows(self, query: str, **parameters: str) -> list[list[Any]]:
-        try:
-            result = self._parser.query(query, "JSONCompact", params={name: escaped(value) for name, value in parameters.items()})
-        except RuntimeError as error:
-            self._parser.close()  # a session that met an error may hand leftovers of it to the next result
-            self._parser = self._open(self._place)
-            raise from_engine(str(error)) from None
-        return json.loads(result.bytes())["data"]  # type: ignore[no-any-return]
-
     def _make_rules(self, post: Post) -> Rules:
-        functions = self._rows(
+        functions = self._parser.rows(
             "SELECT name, is_aggregate, case_insensitive, alias_to, categories FROM system.functions WHERE origin = 'System'"
         )
-        combinators = [row[0] for row in self._rows("SELECT name FROM system.aggregate_function_combinators WHERE NOT is_internal")]
-        views = [row[0] for row in self._rows("SELECT name FROM system.tables WHERE database = {d:String}", d=DATABASE)]
+        combinators = [row[0] for row in self._parser.rows("SELECT name FROM system.aggregate_function_combinators WHERE NOT is_internal")]
+        views = [row[0] for row in self._parser.rows("SELECT name FROM system.tables WHERE database = {d:String}", d=DATABASE)]
         accepted = ", ".join(f"'{name}'" for name in (*ACCEPTED, *READ_BY_THE_SERVER))
         stand_ins = {name: self._subquery(text.replace("{accepted}", accepted)) for name, text in STAND_INS.items()}
         return rules_from(
@@ -198,15 +178,10 @@ class Bench:
         )
 
     def _subquery(self, text: str) -> dict[str, Any]:
-        tree = json.loads(self.read(f"SELECT * FROM ({text})")[1])
+        tree = json.loads(self._parser.read(f"SELECT * FROM ({text})")[1])
         element = tree["list_of_selects"]["children"][0]["tables"]["children"][0]
         found: dict[str, Any] = element["table_expression"]["subquery"]
         return found
-
-
-def escaped(text: str) -> str:
-    """A value as the engine reads parameters."""
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _sliced(view: memoryview) -> Iterator[memoryview]:

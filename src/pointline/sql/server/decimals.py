@@ -1,0 +1,385 @@
+"""Decimals that cannot wrap: products, ratios and sums of a statement are made safe before it runs.
+
+The engine computes with decimals of 256 bits and says nothing where a number passes them: a product of three prices wraps, so does the
+numerator that a division scales up, and every sum. `protect` asks the engine for the types of a statement's parts and changes those that
+could wrap:
+
+- A product or ratio that needs more than 40 decimal places is computed in Float64, and a note says so.
+- A product of up to 40 places stays exact. It is compared with a bound while it is computed, and the statement ends with an error where it
+  passes: 1e28, of which half a billion can be added up before a sum of 256 bits wraps.
+- Narrower decimals are widened to 256 bits before they are multiplied or added.
+- Casts to decimals are compared with the same bounds; more than 40 places are refused.
+- Aggregate functions that take no decimals (`corr`, `avgWeighted`, …) get Float64.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pointline.sql.server.codes import DECIMAL_MARK, RefusedError
+from pointline.sql.server.query_tree import marked_uses
+from pointline.sql.server.result_names import keep_names
+from pointline.sql.server.trees import Tree, arguments_of, call, empty_scalars, identifier, number, select_only, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pointline.sql.server.query_tree import Use
+
+MOST_PLACES = 40
+_FACTOR = 10**18  # of a product with more than 20 places
+_PRODUCT = 10**28  # with more than 20 places
+_AMOUNT = 10**36  # with up to 20 places
+_FEW_PLACES = 20
+_DIGITS_128, _DIGITS_256 = 38, 76
+_SHOWN, _MOST_NOTES = 80, 4
+_TOO_LARGE = (
+    "a decimal is too large to be exact here: amounts go up to 1e36, products with more than 20 places up to 1e28 and their factors up to "
+    "1e18; write toFloat64(...) around a factor"
+)
+
+_DECIMAL = re.compile(r"Decimal\((\d+), (\d+)\)")
+_SCALAR = re.compile(r"(?:Nullable\()?Decimal\((\d+), (\d+)\)\)?")
+_WIDE_INTEGER = re.compile(r"(?:Nullable\()?U?Int(?:128|256)\)?")
+_INTEGER = re.compile(r"(?:Nullable\()?U?Int\d+\)?")
+
+_QUOTIENTS = frozenset({"divide", "intDiv", "modulo", "intDivOrZero", "moduloOrZero", "positiveModulo", "divideOrNull", "intDivOrNull",
+                        "moduloOrNull", "positiveModuloOrNull"})  # fmt: skip
+_SUMS = frozenset({"plus", "minus", "sum", "avg", "sumCount", "sumWithOverflow", "sumMap", "sumMapWithOverflow", "groupArrayMovingSum",
+                   "groupArrayMovingAvg", "arraySum", "arrayAvg", "arrayCumSum", "arrayCumSumNonNegative", "arrayDifference",
+                   "runningDifference"})  # fmt: skip
+_VECTORS = frozenset({"tuplePlus", "tupleMinus", "tupleMultiply", "tupleDivide", "tupleMultiplyByNumber", "tupleDivideByNumber",
+                      "dotProduct", "arrayDotProduct", "scalarProduct", "mapAdd", "mapSubtract", "arrayProduct"})  # fmt: skip
+_CASTS = re.compile(r"_?CAST|accurateCast\w*|toDecimal\d+\w*")
+# Aggregate functions that take floats and no decimals, with the number of arguments that are values; None is all.
+_FLOATS_ONLY: dict[str, int | None] = {
+    **dict.fromkeys(("corr", "covarPop", "covarSamp", "avgWeighted"), 2),
+    **dict.fromkeys(("corrMatrix", "covarPopMatrix", "covarSampMatrix", "stochasticLinearRegression", "stochasticLogisticRegression")),
+    **dict.fromkeys(("regr_avgx", "regr_avgy", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy"), 2),
+    **dict.fromkeys(("deltaSum", "deltaSumTimestamp", "studentTTest", "welchTTest"), 1),
+    **{
+        f"{stem}{tail}": 1
+        for stem in ("quantile", "quantiles", "median")
+        for tail in ("BFloat16", "ExactExclusive", "ExactInclusive", "TDigest", "TDigestWeighted", "Timing", "TimingWeighted")
+    },
+}
+_MIXING = frozenset({"if", "multiIf", "coalesce", "ifNull", "nullIf", "greatest", "least", "array", "caseWithExpression", "transform"})
+# What gives a Float64 for a Float64.
+_PASSING = frozenset({"multiply", "divide", "plus", "minus", "negate", "abs", "round", "floor", "ceil", "trunc", "min", "max", "sum", "avg",
+                      "any", "anyLast", "argMin", "argMax", "assumeNotNull", "toNullable", "materialize", *_MIXING})  # fmt: skip
+_BY_NAME = frozenset({"multiply", *_QUOTIENTS, *_VECTORS, *_MIXING})
+# Parts of a statement that must stay the constants that they are.
+_CONSTANT_PARTS = frozenset({"limit_length", "limit_offset", "limit_by_length", "limit_by_offset", "parameters", "fill_from", "fill_to",
+                             "fill_step", "fill_staleness", "frame_begin_offset", "frame_end_offset", "sample_size",
+                             "sample_offset"})  # fmt: skip
+
+
+class Analyser(Protocol):
+    """The engine, asked about a statement that it does not run."""
+
+    def explain(self, statement: str) -> str:
+        """What ``EXPLAIN QUERY TREE`` prints after the first pass."""
+
+    def column_names(self, statement: str) -> list[str]:
+        """Names of the result's columns."""
+
+    def write(self, *trees: str) -> list[str]:
+        """Canonical texts of trees."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What becomes of one function.
+
+    Attributes:
+        casts: argument -> the type that it is cast to.
+        bounds: argument -> the largest absolute value that it may have.
+        result_bound: the same of the result; 0 sets none.
+        places: decimal places that an exact result would need, where it is computed in Float64 instead; else 0.
+    """
+
+    casts: dict[int, str] = field(default_factory=dict)
+    bounds: dict[int, int] = field(default_factory=dict)
+    result_bound: int = 0
+    places: int = 0
+
+    def and_also(self, other: _Change) -> _Change:
+        """Both: one function of a WITH clause can be used in two places with arguments of two types."""
+        floats = {place: kind for change in (self, other) if change.places for place, kind in change.casts.items()}
+        return _Change(
+            {**self.casts, **other.casts, **floats},
+            {**self.bounds, **other.bounds},
+            max(self.result_bound, other.result_bound),
+            max(self.places, other.places),
+        )
+
+
+def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str]) -> list[str]:
+    """Changes a statement's tree so that no decimal of it can wrap unnoticed.
+
+    Args:
+        tree: of a query, checked; changed in place.
+        analyser: the engine.
+        combinators: suffixes of aggregate functions.
+
+    Returns:
+        Notes for whoever asked: what is computed in Float64.
+
+    Raises:
+        RefusedError: the engine cannot analyse the statement, or it makes decimals of more than 40 places.
+    """
+    stems = _Stems(combinators)
+    before = copy.deepcopy(tree)
+    given = _give_floats(tree, stems)
+    functions = [function for function in _walk(tree) if _may_change(function, stems)]
+    if not functions:
+        return []
+    keys = [_key(function) for function in functions]
+    uses = _uses(tree, keys, stems, analyser)
+    changes = {
+        key: change
+        for key, function in zip(keys, functions, strict=True)
+        if (change := _change_of(stems(function), uses.get(key, []))) is not None
+    }
+    if not changes and not given:
+        return []
+    every = list(_walk(tree))
+    known = {id(function): key for function, key in zip(functions, keys, strict=True)}
+    notes = _notes(functions, keys, changes, analyser)
+    keep_names(tree, before, analyser, changed={id(function) for function in every if known.get(id(function)) in changes} | given)
+    floats: set[int] = set()
+    for function in every:
+        key = known.get(id(function), "")
+        _apply(function, key, changes.get(key), uses.get(key, []), floats)
+    return notes
+
+
+class _Stems:
+    """Names of functions without the combinators of aggregate functions."""
+
+    def __init__(self, combinators: Sequence[str]) -> None:
+        self._combinators = combinators
+
+    def __call__(self, function: Tree) -> str:
+        name = str(function["name"])
+        while name not in _SUMS and name not in _FLOATS_ONLY:
+            suffix = next((suffix for suffix in self._combinators if name.endswith(suffix) and len(name) > len(suffix)), None)
+            if suffix is None:
+                break
+            name = name[: -len(suffix)]
+        return name
+
+
+def _give_floats(tree: Tree, stems: _Stems) -> set[int]:
+    """Casts what goes into functions that take no decimals; returns those functions."""
+    given = set()
+    for function in list(_walk(tree)):
+        stem = stems(function)
+        if stem in _FLOATS_ONLY:
+            arguments, most = arguments_of(function), _FLOATS_ONLY[stem]
+            for place, argument in enumerate(arguments[: len(arguments) if most is None else most]):
+                arguments[place] = call("toFloat64", argument)
+            given.add(id(function))
+    return given
+
+
+def _may_change(function: Tree, stems: _Stems) -> bool:
+    name = str(function["name"])
+    return name in _BY_NAME or _CASTS.fullmatch(name) is not None or stems(function) in _SUMS
+
+
+def _walk(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
+    """Functions in expressions, the inner ones first."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _walk(item)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name in _CONSTANT_PARTS or (name == "table_function" and value.get("name") != "view"):
+                continue
+            yield from _walk(value)
+        if node.get("type") == "Function":
+            yield node
+
+
+def _key(function: Tree) -> str:
+    """The same for functions that are written alike, whatever they are called."""
+    plain = {name: value for name, value in function.items() if name not in {"alias", "is_operator"}}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _uses(tree: Tree, keys: Sequence[str], stems: _Stems, analyser: Analyser) -> dict[str, list[Use]]:
+    """Where the engine finds each function, and with which types."""
+    numbers = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    mark = f"{hashlib.sha256(''.join(keys).encode()).hexdigest()[:12]}:"
+    for scalars in (False, True):
+        marked = copy.deepcopy(tree)
+        for function, key in zip([function for function in _walk(marked) if _may_change(function, stems)], keys, strict=True):
+            inner = {name: value for name, value in function.items() if name != "alias"}
+            _replace(function, call("tupleElement", call("tuple", inner, text(f"{mark}{numbers[key]}")), number(1)))
+        if not scalars:
+            empty_scalars(marked)
+        try:
+            explained = analyser.explain(analyser.write(json.dumps(marked))[0])
+        except RefusedError:
+            continue
+        found = marked_uses(explained, mark)
+        return {key: found.get(place, []) for key, place in numbers.items()}
+    analyser.explain(analyser.write(json.dumps(tree))[0])  # fails in the statement's own words where it is wrong
+    raise RefusedError("NOT_IMPLEMENTED", "the types of the statement cannot be told; please write it in another way")
+
+
+def _replace(function: Tree, other: Tree) -> None:
+    """Puts another expression in a function's place, under its alias."""
+    alias = function.get("alias")
+    function.clear()
+    function |= other
+    if alias is not None:
+        function["alias"] = alias
+
+
+def _change_of(name: str, uses: Sequence[Use]) -> _Change | None:
+    found = None
+    for use in uses:
+        change = _change(name, use)
+        if change is not None:
+            found = change if found is None else found.and_also(change)
+    return found
+
+
+def _change(name: str, use: Use) -> _Change | None:
+    """What a function of these types needs."""
+    decimals = {place: kind for place, kind in enumerate(use.arguments) if _DECIMAL.search(kind) and "AggregateFunction" not in kind}
+    found = None
+    if _CASTS.fullmatch(name):
+        found = _cast(use)
+    elif name in _VECTORS or (name == "multiply" and not all(map(_SCALAR.fullmatch, decimals.values()))):
+        found = _to_float(decimals, places=2 * max(_places(use), default=0))
+    elif name == "multiply" and (scalar := _SCALAR.fullmatch(use.result)) is not None:
+        found = _product(use, decimals, int(scalar[2]))
+    elif name in _QUOTIENTS and not any("Float" in kind for kind in use.arguments):
+        found = _quotient(use, decimals)
+    elif name in _SUMS:
+        found = _Change(_widened(decimals))
+    return found if found is not None and (found.casts or found.bounds or found.result_bound) else None
+
+
+def _places(use: Use) -> list[int]:
+    """Decimal places of each argument; 0 of what is no decimal."""
+    return [int(found[2]) if (found := _DECIMAL.search(kind)) is not None else 0 for kind in use.arguments]
+
+
+def _quotient(use: Use, decimals: dict[int, str]) -> _Change:
+    """The engine multiplies the numerator by ten for each place of the denominator."""
+    places = _places(use)
+    if sum(places) > MOST_PLACES:
+        return _to_float(decimals, places=sum(places))
+    return _Change(_widened(decimals), {0: _AMOUNT} if 0 in decimals and sum(places[1:]) > 0 else {})
+
+
+def _product(use: Use, decimals: dict[int, str], places: int) -> _Change:
+    if places > MOST_PLACES:
+        return _to_float(decimals, places=places)
+    is_fine = places > _FEW_PLACES
+    bounds = dict.fromkeys(decimals, _FACTOR if is_fine else _AMOUNT)
+    integers = _INTEGER if is_fine else _WIDE_INTEGER
+    bounds |= {place: _FACTOR for place, kind in enumerate(use.arguments) if integers.fullmatch(kind)}
+    return _Change(_widened(decimals), bounds, _PRODUCT if is_fine else _AMOUNT)
+
+
+def _cast(use: Use) -> _Change | None:
+    made = [(int(digits), int(places)) for digits, places in _DECIMAL.findall(use.result)]
+    if any(places > MOST_PLACES for _, places in made):
+        raise RefusedError(
+            "ARGUMENT_OUT_OF_BOUND",
+            f"decimals have at most {MOST_PLACES} places here, because larger ones can wrap unnoticed; use toFloat64(...) or fewer places",
+        )
+    if _SCALAR.fullmatch(use.result) is None:
+        return None
+    digits, places = made[0]
+    most = _PRODUCT if places > _FEW_PLACES else _AMOUNT
+    value = use.arguments[0] if use.arguments else ""
+    bounds = {0: most} if _SCALAR.fullmatch(value) or _WIDE_INTEGER.fullmatch(value) else {}
+    return _Change(bounds=bounds, result_bound=most if digits > _DIGITS_128 else 0)
+
+
+def _to_float(decimals: dict[int, str], places: int) -> _Change:
+    return _Change({place: _DECIMAL.sub("Float64", kind) for place, kind in decimals.items()}, places=places)
+
+
+def _widened(decimals: dict[int, str]) -> dict[int, str]:
+    wide = {place: _DECIMAL.sub(rf"Decimal({_DIGITS_256}, \2)", kind) for place, kind in decimals.items()}
+    return {place: kind for place, kind in wide.items() if kind != decimals[place]}
+
+
+def _apply(function: Tree, key: str, change: _Change | None, uses: Sequence[Use], floats: set[int]) -> None:
+    """Puts a change into the tree, and casts decimals that would meet a Float64 which was a decimal before."""
+    arguments = arguments_of(function)
+    if any(id(argument) in floats for argument in arguments) and function["name"] in _PASSING:
+        floats.add(id(function))
+        if function["name"] in _MIXING:
+            decimals = {place for use in uses for place, kind in enumerate(use.arguments) if _SCALAR.fullmatch(kind)}
+            for place in decimals:
+                arguments[place] = call("toFloat64", arguments[place])
+    if change is None:
+        return
+    for place, kind in change.casts.items():
+        arguments[place] = call("CAST", arguments[place], text(kind))
+    if change.places:
+        floats.add(id(function))
+    else:
+        _bound(function, key, change)
+
+
+def _bound(function: Tree, key: str, change: _Change) -> None:
+    """Ends the statement where an argument or the result passes its bound."""
+    arguments = arguments_of(function)
+    outside = []
+    for place, bound in change.bounds.items():
+        if not _is_small(arguments[place]):
+            arguments[place], value = _named(arguments[place], f"__{key}_{place}")
+            outside += _beyond(value, bound)
+    inner = {name: value for name, value in function.items() if name != "alias"}
+    if change.result_bound:
+        inner, value = _named(inner, f"__{key}")
+        outside += _beyond(value, change.result_bound)
+    if outside:
+        check = call("throwIf", call("ifNull", call("or", *outside), number(0)), text(f"{DECIMAL_MARK}{_TOO_LARGE}"))
+        _replace(function, call("tupleElement", call("tuple", inner, check), number(1)))
+
+
+def _is_small(argument: Tree) -> bool:
+    """Whether it is a whole number in the text, which 64 bits hold."""
+    value = argument.get("value", {}) if argument.get("type") == "Literal" else {}
+    return value.get("field_type") in {"UInt64", "Int64"} and abs(int(value["value"])) <= _FACTOR
+
+
+def _named(expression: Tree, name: str) -> tuple[Tree, Tree]:
+    """The expression with a name, and what the name stands for in another place."""
+    if expression.get("type") in {"Identifier", "Literal"} or "alias" in expression:
+        plain = {part: value for part, value in expression.items() if part != "alias"}
+        return expression, copy.deepcopy(plain)
+    return {**expression, "alias": name}, identifier(name)
+
+
+def _beyond(value: Tree, bound: int) -> list[Tree]:
+    ends = (("less", f"-{bound}"), ("greater", f"{bound}"))
+    return [call(name, copy.deepcopy(value), call("toInt256", text(end))) for name, end in ends]
+
+
+def _notes(functions: Sequence[Tree], keys: Sequence[str], changes: Mapping[str, _Change], analyser: Analyser) -> list[str]:
+    found: dict[str, str] = {}
+    for function, key in zip(functions, keys, strict=True):
+        change = changes.get(key)
+        if change is not None and change.places and key not in found:
+            (shown,) = analyser.write(json.dumps(select_only({name: value for name, value in function.items() if name != "alias"})))
+            shown = shown.removeprefix("SELECT ")
+            shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
+            found[key] = f"{shown} is computed in Float64 (about 16 digits): an exact decimal would need {change.places} places"
+    notes = list(found.values())
+    return notes if len(notes) <= _MOST_NOTES else [*notes[: _MOST_NOTES - 1], f"and {len(notes) - _MOST_NOTES + 1} more in Float64"]

@@ -1,0 +1,100 @@
+"""The engine's parser and analyser, as the guard uses them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pointline.sql.server.codes import from_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Parser:
+    """Asks the engine about texts and trees of statements.
+
+    Args:
+        opening: opens a session at an address.
+        address: of the catalogue.
+    """
+
+    def __init__(self, opening: Callable[[str], Any], address: str) -> None:
+        self._opening = opening
+        self._address = address
+        self._session = opening(address)
+
+    def read(self, text: str) -> tuple[str, str]:
+        """A statement's canonical text and its tree."""
+        query = "SELECT formatQuerySingleLine({q:String}), parseQueryToJSON({q:String})"
+        ((canonical, tree),) = self.rows(query, q=text)
+        return canonical, tree
+
+    def canonical(self, text: str) -> str:
+        """A statement's canonical text."""
+        return str(self.rows("SELECT formatQuerySingleLine({q:String})", q=text)[0][0])
+
+    def write(self, *trees: str) -> list[str]:
+        """Canonical texts of trees."""
+        names = [f"t{n}" for n in range(len(trees))]
+        query = "SELECT " + ", ".join(f"formatQueryFromJSON({{{name}:String}})" for name in names)
+        return list(self.rows(query, **dict(zip(names, trees, strict=True)))[0])
+
+    def rows(self, query: str, **parameters: str) -> list[list[Any]]:
+        """Rows of a query of the server's own."""
+        try:
+            result = self._session.query(query, "JSONCompact", params={name: escaped(value) for name, value in parameters.items()})
+        except RuntimeError as error:
+            self._session.close()  # a session that met an error may hand leftovers of it to the next result
+            self._session = self._opening(self._address)
+            raise from_engine(str(error)) from None
+        return json.loads(result.bytes())["data"]  # type: ignore[no-any-return]
+
+    def described(self, query: str, parameters: Mapping[str, str], settings: Mapping[str, str]) -> bytes:
+        """The answer, in JSONCompact, to a query about a client's statement, within the client's limits."""
+        given = "".join(f"&{name}={quote(value, safe='')}" for name, value in settings.items())
+        try:
+            session = self._opening(self._address + given)
+            try:
+                return bytes(session.query(query, "JSONCompact", params=dict(parameters)).bytes())
+            finally:
+                session.close()
+        except RuntimeError as error:
+            raise from_engine(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The engine asked about one client's statement.
+
+    Attributes:
+        parser: asks.
+        parameters: values of the statement's `{name:Type}`.
+        settings: the client's limits.
+    """
+
+    parser: Parser
+    parameters: Mapping[str, str]
+    settings: Mapping[str, str]
+
+    def explain(self, statement: str) -> str:
+        """What ``EXPLAIN QUERY TREE`` prints after the first pass."""
+        query = f"EXPLAIN QUERY TREE run_passes = 1, passes = 1 {statement}"
+        found = json.loads(self.parser.described(query, self.parameters, self.settings))
+        return "\n".join(row[0] for row in found["data"])
+
+    def column_names(self, statement: str) -> list[str]:
+        """Names of the result's columns."""
+        found = json.loads(self.parser.described(f"DESCRIBE TABLE ({statement})", self.parameters, self.settings))
+        return [row[0] for row in found["data"]]
+
+    def write(self, *trees: str) -> list[str]:
+        """Canonical texts of trees."""
+        return self.parser.write(*trees)
+
+
+def escaped(text: str) -> str:
+    """A value as the engine reads parameters."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
