@@ -20,6 +20,7 @@ from pointline.sql.server.codes import RefusedError
 from pointline.sql.server.decimals import Analyser, protect
 from pointline.sql.server.formats import FORMATS
 from pointline.sql.server.names import CATEGORIES, EXPLAIN_KINDS, FUNCTIONS, NEVER, NODES, TABLE_FUNCTIONS, TYPE_ARGUMENTS, USER_FUNCTIONS
+from pointline.sql.server.reach import PREVIEW_ROWS, reads_little
 from pointline.sql.server.trees import Tree, arguments_of, is_membership, selects_of, text
 from pointline.sql.server.type_text import check_columns, check_type
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 DATABASE = "api"
 
-_COMPARISONS = frozenset({"equals", "less", "greater", "lessOrEquals", "greaterOrEquals", "in", "between"})
 _SPELT_OUT = frozenset({"arrayReduce", "arrayReduceInRanges", "initializeAggregation"})
 _AGGREGATE = re.compile(r"\s*(\w+)\s*(?:\([^()]*\)\s*)?", re.ASCII)  # without a bracket in the brackets nothing can be called
 _WITH_COLUMNS = frozenset({"values", "SQLStandardValues"})
@@ -257,7 +257,7 @@ class _Walk:
         self._user = user
         self._rules = rules
         self._parameters = parameters
-        self._compared: list[frozenset[str]] = []
+        self._selects: list[Tree] = []
         self._whole = whole
         self._named: frozenset[str] = frozenset()
 
@@ -354,10 +354,9 @@ class _Walk:
     def _visit_SelectQuery(self, node: Tree) -> None:  # noqa: N802
         if "settings" in node:
             raise RefusedError("READONLY", "SETTINGS is allowed at the end of the whole statement only")
-        compared = {name for clause in ("where", "prewhere") for name in _compared(node.get(clause))}
-        self._compared.append(frozenset(compared))
+        self._selects.append(node)
         self._inside(node)
-        self._compared.pop()
+        self._selects.pop()
 
     def _visit_Function(self, node: Tree) -> None:  # noqa: N802
         name = str(node.get("name"))
@@ -481,12 +480,13 @@ class _Walk:
 
     def _note(self, name: str, *, certain: bool = True) -> None:
         columns = self._rules.time_columns.get(name)
-        if columns is not None and not self._whole and not any(columns & compared for compared in self._compared):
+        if columns is not None and not self._whole and not reads_little(self._selects, columns):
             shown, one = " or ".join(sorted(columns)), max(columns)
             raise RefusedError(
                 "TOO_MANY_ROWS",
                 f"{DATABASE}.{name} holds too much to be read whole: say when, "
-                f"for example WHERE {one} >= '2024-12-01' AND {one} < '2024-12-02' (a condition on {shown})",
+                f"for example WHERE {one} >= '2024-12-01' AND {one} < '2024-12-02' (a condition on {shown}); "
+                f"a plain SELECT ... LIMIT {PREVIEW_ROWS} and SELECT max({one}) need none",
             )
         if certain:
             self.relations.append(name)
@@ -511,30 +511,6 @@ class _Walk:
         if hole.get("param_type") != "Identifier" or value is None or _NAME.fullmatch(value) is None:
             raise RefusedError("BAD_QUERY_PARAMETER", f"the parameter {_shown(name)} names a table or column: letters, digits and _ only")
         return value
-
-
-def _compared(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    """Last parts of the names that a condition compares with something; what a query inside it does is its own affair."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _compared(item)
-    elif isinstance(node, dict) and node.get("type") != "Subquery":
-        if node.get("type") == "Function" and node.get("name") in _COMPARISONS:
-            yield from _names(node)
-        else:
-            for value in node.values():
-                yield from _compared(value)
-
-
-def _names(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    if isinstance(node, list):
-        for item in node:
-            yield from _names(item)
-    elif isinstance(node, dict) and node.get("type") != "Subquery":
-        if node.get("type") == "Identifier":
-            yield str(node.get("name")).rpartition(".")[2]
-        for value in node.values():
-            yield from _names(value)
 
 
 def _with_names(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+# A tree has some fifty times the bytes of its text, whose size the server limits itself.
+_LARGE = "&max_query_size=100000000"
+
+
 class Parser:
     """Asks the engine about texts and trees of statements.
 
@@ -24,7 +28,7 @@ class Parser:
     def __init__(self, opening: Callable[[str], Any], address: str) -> None:
         self._opening = opening
         self._address = address
-        self._session = opening(address)
+        self._session = opening(f"{address}{_LARGE}")
 
     def read(self, text: str) -> tuple[str, str]:
         """A statement's canonical text and its tree."""
@@ -48,7 +52,7 @@ class Parser:
             result = self._session.query(query, "JSONCompact", params={name: escaped(value) for name, value in parameters.items()})
         except RuntimeError as error:
             self._session.close()  # a session that met an error may hand leftovers of it to the next result
-            self._session = self._opening(self._address)
+            self._session = self._opening(f"{self._address}{_LARGE}")
             raise from_engine(str(error)) from None
         return json.loads(result.bytes())["data"]  # type: ignore[no-any-return]
 

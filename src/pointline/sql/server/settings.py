@@ -66,8 +66,12 @@ _VALUE = re.compile(r"[\w .,:;|+*/-]{0,64}", re.ASCII)
 # Limits can be lowered, never raised; 0 asks for no limit and gets the server's.
 _LIMITS = ("max_execution_time", "max_memory_usage", "max_rows_to_read", "max_result_rows", "max_result_bytes", "max_threads")
 
-# What a worker may not write to disk it must hold in memory, within its limit.
-_ALWAYS = {"max_bytes_ratio_before_external_group_by": "0", "max_bytes_ratio_before_external_sort": "0"}
+# What a worker may not write to disk it must hold in memory, within its limit. The server has limited the size of the text already.
+_ALWAYS = {
+    "max_bytes_ratio_before_external_group_by": "0",
+    "max_bytes_ratio_before_external_sort": "0",
+    "max_query_size": "10000000",
+}
 
 ACCEPTED = sorted(_RESULT | _OUTPUT | set(_LIMITS))
 """Names that are handed to the engine."""
