@@ -27,18 +27,15 @@ from pointline.sql.server.codes import RefusedError, from_engine
 from pointline.sql.server.config import Limits
 from pointline.sql.server.encoding import REVISION_WITH_SERIALIZATION, compressed, native_blocks
 from pointline.sql.server.formats import FORMATS
-from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_from
+from pointline.sql.server.guard import DATABASE
 from pointline.sql.server.loading import load_engine
-from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
-from pointline.sql.server.parser import Analysis, Parser
-from pointline.sql.server.settings import ACCEPTED, for_engine
+from pointline.sql.server.settings import for_engine
+from pointline.sql.server.statements import Statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_KEPT_STATEMENTS = 512
-_KEPT_TEXT = 20_000
 MEMORY_BESIDE_QUERIES_MB = 1_000
 
 
@@ -76,9 +73,7 @@ class Bench:
         self._open = session
         self._place = f"{post.catalogue}?config-file={quote(post.config, safe='/')}&database={DATABASE}"
         self._kept = self._open(self._place)  # the engine lives as long as one session does
-        self._parser = Parser(session, self._place)
-        self._rules = self._make_rules(post)
-        self._looked_at: dict[tuple[str, str], Statement] = {}
+        self._statements = Statements(session, self._place, post.time_columns)
         self._files = files
 
     def _check_files(self) -> None:
@@ -96,22 +91,7 @@ class Bench:
     @property
     def version(self) -> str:
         """The engine's version."""
-        return str(self._parser.rows("SELECT version()")[0][0])
-
-    def look_at(self, job: Job) -> Statement:
-        """Checks a job's statement; one that was checked before is remembered."""
-        key = (job.text, json.dumps([job.parameters, job.user], sort_keys=True))
-        found = self._looked_at.get(key)
-        if found is None:
-            analysis = Analysis(self._parser, job.parameters, for_engine({}, Limits(**job.limits)))
-            found = check(
-                job.text, reader=self._parser, rules=self._rules, parameters=job.parameters, analyser=analysis, user=job.user or "default"
-            )
-            if len(self._looked_at) >= _KEPT_STATEMENTS:
-                self._looked_at.clear()
-            if len(key[0]) + len(key[1]) <= _KEPT_TEXT:
-                self._looked_at[key] = found
-        return found
+        return self._statements.version
 
     def run(self, job: Job) -> tuple[Answer, Iterator[bytes | memoryview]]:
         """Runs a job and gives what it found, compressed as the job says.
@@ -119,9 +99,9 @@ class Bench:
         Raises:
             RefusedError: the statement may not run, or the engine stopped it.
         """
-        statement = self.look_at(job)
-        self._check_files()
         limits = Limits(**job.limits)
+        statement = self._statements.check(job.text, job.parameters, settings=for_engine({}, limits), user=job.user or "default")
+        self._check_files()
         settings = for_engine({**job.settings, **statement.settings}, limits)
         output_format = statement.output_format or job.default_format
         if output_format not in FORMATS:
@@ -160,28 +140,6 @@ class Bench:
             return [(row[0], row[1]) for row in json.loads(described.bytes())["data"]]
         small = session.query(text, "JSONCompact", params=job.parameters)  # what describes, shows or explains
         return [(column["name"], column["type"]) for column in json.loads(small.bytes())["meta"]]
-
-    def _make_rules(self, post: Post) -> Rules:
-        functions = self._parser.rows(
-            "SELECT name, is_aggregate, case_insensitive, alias_to, categories FROM system.functions WHERE origin = 'System'"
-        )
-        combinators = [row[0] for row in self._parser.rows("SELECT name FROM system.aggregate_function_combinators WHERE NOT is_internal")]
-        views = [row[0] for row in self._parser.rows("SELECT name FROM system.tables WHERE database = {d:String}", d=DATABASE)]
-        accepted = ", ".join(f"'{name}'" for name in (*ACCEPTED, *READ_BY_THE_SERVER))
-        stand_ins = {name: self._subquery(text.replace("{accepted}", accepted)) for name, text in STAND_INS.items()}
-        return rules_from(
-            functions,
-            combinators,
-            system_tables=stand_ins,
-            views=views,
-            time_columns={name: frozenset(columns) for name, columns in post.time_columns.items()},
-        )
-
-    def _subquery(self, text: str) -> dict[str, Any]:
-        tree = json.loads(self._parser.read(f"SELECT * FROM ({text})")[1])
-        element = tree["list_of_selects"]["children"][0]["tables"]["children"][0]
-        found: dict[str, Any] = element["table_expression"]["subquery"]
-        return found
 
 
 def _sliced(view: memoryview) -> Iterator[memoryview]:

@@ -1,0 +1,78 @@
+"""Checks statements for one engine, and remembers those that may run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_from
+from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
+from pointline.sql.server.parser import Analysis, Parser
+from pointline.sql.server.settings import ACCEPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_KEPT_STATEMENTS = 512
+_KEPT_TEXT = 20_000
+
+
+class Statements:
+    """What may run on an engine.
+
+    Args:
+        opening: opens a session of the engine at an address.
+        address: of its catalogue.
+        time_columns: relation of `api` that is too large to be read whole -> its columns of time.
+    """
+
+    def __init__(self, opening: Callable[[str], Any], address: str, time_columns: Mapping[str, Sequence[str]]) -> None:
+        self._parser = Parser(opening, address)
+        self._rules = _rules(self._parser, {name: frozenset(columns) for name, columns in time_columns.items()})
+        self._checked: dict[tuple[str, str], Statement] = {}
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+        return str(self._parser.rows("SELECT version()")[0][0])
+
+    def check(self, text: str, parameters: Mapping[str, str], *, settings: Mapping[str, str], user: str = "default") -> Statement:
+        """The statement as it may run; one that was checked before is remembered.
+
+        Args:
+            text: as it was sent.
+            parameters: values of its `{name:Type}`, as the engine reads them.
+            settings: limits for what has to be computed to check it.
+            user: what `currentUser()` gives.
+
+        Raises:
+            RefusedError: it may not run.
+        """
+        key = (text, json.dumps([dict(parameters), user], sort_keys=True))
+        found = self._checked.get(key)
+        if found is None:
+            analysis = Analysis(self._parser, parameters, settings)
+            found = check(text, reader=self._parser, rules=self._rules, parameters=parameters, analyser=analysis, user=user)
+            if len(self._checked) >= _KEPT_STATEMENTS:
+                self._checked.clear()
+            if len(key[0]) + len(key[1]) <= _KEPT_TEXT:
+                self._checked[key] = found
+        return found
+
+
+def _rules(parser: Parser, time_columns: Mapping[str, frozenset[str]]) -> Rules:
+    functions = parser.rows(
+        "SELECT name, is_aggregate, case_insensitive, alias_to, categories FROM system.functions WHERE origin = 'System'"
+    )
+    combinators = [row[0] for row in parser.rows("SELECT name FROM system.aggregate_function_combinators WHERE NOT is_internal")]
+    views = [row[0] for row in parser.rows("SELECT name FROM system.tables WHERE database = {d:String}", d=DATABASE)]
+    accepted = ", ".join(f"'{name}'" for name in (*ACCEPTED, *READ_BY_THE_SERVER))
+    stand_ins = {name: _subquery(parser, text.replace("{accepted}", accepted)) for name, text in STAND_INS.items()}
+    return rules_from(functions, combinators, system_tables=stand_ins, views=views, time_columns=time_columns)
+
+
+def _subquery(parser: Parser, text: str) -> dict[str, Any]:
+    tree = json.loads(parser.read(f"SELECT * FROM ({text})")[1])
+    element = tree["list_of_selects"]["children"][0]["tables"]["children"][0]
+    found: dict[str, Any] = element["table_expression"]["subquery"]
+    return found
