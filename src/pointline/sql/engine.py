@@ -12,12 +12,15 @@ import threading
 import time
 import uuid
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from pointline.errors import ConfigError
 from pointline.sql.messages import query_error
+from pointline.sql.server.codes import RefusedError
+from pointline.sql.server.settings import checked
+from pointline.sql.server.statements import Statements
 from pointline.sql.sessions import address, close_last, open_first, session_class
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Result:
         rows: rows of the result.
         elapsed_s: seconds in the engine.
         rows_read, bytes_read: what was read of the lake.
+        notes: sentences about what was changed in the statement, such as a ratio that is computed in Float64.
     """
 
     data: bytes
@@ -45,6 +49,16 @@ class Result:
     elapsed_s: float
     rows_read: int
     bytes_read: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Work:
+    text: str
+    values: dict[str, str]
+    output_format: str
+    settings: dict[str, object]
+    guarded: bool
 
 
 class Engine:
@@ -64,6 +78,8 @@ class Engine:
         self._address = f"{address(catalogue.path, catalogue.config_path)}&database=api"
         self._kept = open_first(catalogue.path, catalogue.config_path)  # the engine lives as long as one session does
         self._is_open = True
+        self._checking = threading.Lock()
+        self._statements: Statements | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +91,8 @@ class Engine:
         """Ends the engine; another catalogue may be opened then."""
         if self._is_open and self._process == os.getpid():
             self._is_open = False
+            if self._statements is not None:
+                self._statements.close()
             close_last(self._kept)
 
     def run(
@@ -84,6 +102,7 @@ class Engine:
         parameters: Mapping[str, object] | None = None,
         output_format: str = "ArrowStream",
         settings: Mapping[str, object] | None = None,
+        guarded: bool = True,
     ) -> Result:
         """Runs one statement.
 
@@ -92,6 +111,8 @@ class Engine:
             parameters: values of ``{name:Type}`` in the text.
             output_format: any format that ClickHouse writes.
             settings: of the engine, for this statement.
+            guarded: check the statement as the server does, and make its decimals safe; otherwise it runs as it is, with all rights of
+                this process and decimals that wrap.
 
         An interrupt (Ctrl-C) stops the statement.
 
@@ -104,11 +125,26 @@ class Engine:
         self.catalogue.check_files()
         values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
         options = dict(settings or {})
+        work = _Work(text, values, output_format, options, guarded=guarded)
         if threading.current_thread() is threading.main_thread():
-            return self._run_interruptibly(text, values, output_format, options)
-        return self._run_here(text, values, output_format, options)
+            return self._run_interruptibly(work)
+        return self._run_here(work)
 
-    def _run_here(self, text: str, values: dict[str, str], output_format: str, settings: dict[str, object]) -> Result:
+    def _run_here(self, work: _Work) -> Result:
+        if not work.guarded:
+            return self._run_as_it_is(work.text, work.values, work.output_format, work.settings)
+        try:
+            with self._checking:
+                if self._statements is None:
+                    self._statements = Statements(session_class(), self._address, {})
+                statement = self._statements.check(work.text, work.values, settings={})
+                settings = work.settings | checked(statement.settings)
+        except RefusedError as refusal:
+            raise query_error(f"Code: {refusal.code}. DB::Exception: {refusal.what} ({refusal.name})", work.text) from None
+        found = self._run_as_it_is(statement.text, work.values, statement.output_format or work.output_format, settings)
+        return replace(found, notes=statement.notes)
+
+    def _run_as_it_is(self, text: str, values: dict[str, str], output_format: str, settings: dict[str, object]) -> Result:
         given = "".join(f"&{name}={quote(setting_text(value), safe='')}" for name, value in settings.items())
         began = time.perf_counter()
         try:
@@ -122,27 +158,27 @@ class Engine:
         except RuntimeError as error:
             raise query_error(str(error), text) from None
 
-    def _run_interruptibly(self, text: str, values: dict[str, str], output_format: str, settings: dict[str, object]) -> Result:
+    def _run_interruptibly(self, work: _Work) -> Result:
         """As `_run_here`, in a thread beside this one, which would not hear of Ctrl-C inside the engine."""
-        mark = str(settings.setdefault("log_comment", uuid.uuid4().hex))
+        mark = str(work.settings.setdefault("log_comment", uuid.uuid4().hex))
         answers: Future[Result] = Future()
 
-        def work() -> None:
+        def answer() -> None:
             if not answers.set_running_or_notify_cancel():
                 return  # interrupted before it began
             try:
-                answers.set_result(self._run_here(text, values, output_format, settings))
+                answers.set_result(self._run_here(work))
             except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
                 answers.set_exception(error)
 
         try:
-            threading.Thread(target=work, name="pointline-sql", daemon=True).start()
+            threading.Thread(target=answer, name="pointline-sql", daemon=True).start()
             while not answers.done():  # the thread does not tell: in Python 3.11 it counts as ended where waiting for it was interrupted
                 wait([answers], _LISTEN_S)
         except BaseException:
             kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
             while not (answers.cancel() or answers.done()):  # a statement that the engine does not know yet begins after the first attempt
-                self._run_here(kill, {"mark": parameter_text(mark)}, "Null", {})
+                self._run_as_it_is(kill, {"mark": parameter_text(mark)}, "Null", {})
                 wait([answers], _LISTEN_S)
             raise
         return answers.result()
@@ -153,7 +189,8 @@ class Engine:
         Raises:
             QueryError: it cannot be parsed, or there is none, or there are several.
         """
-        found = self.run("SELECT formatQuerySingleLine({text:String})", parameters={"text": text}, output_format="TSVRaw")
+        question = "SELECT formatQuerySingleLine({text:String})"
+        found = self.run(question, parameters={"text": text}, output_format="TSVRaw", guarded=False)
         return found.data.decode().rstrip("\n")
 
     def _check_usable(self) -> None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pointline.errors import DamageError
 from pointline.lake.store import as_lake
@@ -37,19 +37,19 @@ class _Holder:
         self._is_old = False
         self._running = 0
 
-    def run(self, lake: Lake, text: str, parameters: Mapping[str, object], output_format: str, settings: Mapping[str, object]) -> Result:
+    def run(self, lake: Lake, text: str, **how: Any) -> Result:  # noqa: ANN401 - arguments of `Engine.run`
         try:
-            return self._run(lake, text, parameters, output_format, settings)
+            return self._run(lake, text, **how)
         except DamageError:
             self._renew()  # a link that somebody removed is made again; a data file that is gone is missed again
-            return self._run(lake, text, parameters, output_format, settings)
+            return self._run(lake, text, **how)
 
-    def _run(self, lake: Lake, text: str, parameters: Mapping[str, object], output_format: str, settings: Mapping[str, object]) -> Result:
+    def _run(self, lake: Lake, text: str, **how: Any) -> Result:  # noqa: ANN401 - arguments of `Engine.run`
         engine = self._enter(lake)
         try:
             if ";" in text.rstrip().rstrip(";") or not text.strip():
                 engine.check(text)  # the engine itself would run several and give what they print one after another
-            return engine.run(text, parameters=parameters, output_format=output_format, settings=settings)
+            return engine.run(text, **how)
         finally:
             with self._state:
                 self._running -= 1
@@ -118,9 +118,11 @@ def run(
     parameters: Mapping[str, object] | None = None,
     output_format: str = "JSONCompact",
     settings: Mapping[str, object] | None = None,
+    guarded: bool = True,
 ) -> Result:
     """Runs one statement on a lake and gives the bytes of its result; arguments as in `query` and `Engine.run`."""
-    return _HOLDER.run(as_lake(lake), text, parameters or {}, output_format, settings or {})
+    how = {"parameters": parameters or {}, "output_format": output_format, "settings": settings or {}, "guarded": guarded}
+    return _HOLDER.run(as_lake(lake), text, **how)
 
 
 def query(text: str, *, lake: LakeLike | None = None, **parameters: object) -> pl.DataFrame:

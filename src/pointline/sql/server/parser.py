@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-# A tree has some fifty times the bytes of its text, whose size the server limits itself.
-_LARGE = "&max_query_size=100000000"
+# Limits are for clients' queries. A tree has some fifty times the bytes of its text, whose size the server limits itself.
+_LARGE = "&max_query_size=100000000" + "".join(
+    f"&{name}=0" for name in ("max_result_rows", "max_result_bytes", "max_rows_to_read", "max_execution_time", "max_memory_usage")
+)
 
 
 class Parser:
@@ -45,6 +47,10 @@ class Parser:
         names = [f"t{n}" for n in range(len(trees))]
         query = "SELECT " + ", ".join(f"formatQueryFromJSON({{{name}:String}})" for name in names)
         return list(self.rows(query, **dict(zip(names, trees, strict=True)))[0])
+
+    def close(self) -> None:
+        """Closes its session; the engine ends with the last one."""
+        self._session.close()
 
     def rows(self, query: str, **parameters: str) -> list[list[Any]]:
         """Rows of a query of the server's own."""

@@ -105,7 +105,18 @@ def for_engine(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
     }
     chosen: dict[str, str] = dict(_ALWAYS)
     chosen |= {name: _number(value) for name, value in highest.items()}
-    for name, value in sorted(asked.items()):
+    for name, value in checked(asked).items():
+        chosen[name] = _lowered(name, value, highest[name]) if name in highest else value
+    return chosen
+
+
+def checked(asked: Mapping[str, str]) -> dict[str, str]:
+    """The settings in name order, if all of them are accepted.
+
+    Raises:
+        RefusedError: a setting that is not accepted, or a value that cannot be one.
+    """
+    for name, value in asked.items():
         if not is_accepted(name):
             raise RefusedError(
                 "READONLY",
@@ -118,8 +129,7 @@ def for_engine(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
             )
         if name == "count_distinct_implementation" and re.fullmatch(r"uniq\w*", value) is None:
             raise RefusedError("BAD_ARGUMENTS", f"the setting {name} takes one of the functions uniq…, not {_shown(value)}")
-        chosen[name] = _lowered(name, value, highest[name]) if name in highest else value
-    return chosen
+    return dict(sorted(asked.items()))
 
 
 def _number(value: float) -> str:

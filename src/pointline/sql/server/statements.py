@@ -36,6 +36,10 @@ class Statements:
         """The engine's version."""
         return str(self._parser.rows("SELECT version()")[0][0])
 
+    def close(self) -> None:
+        """Lets go of the engine."""
+        self._parser.close()
+
     def check(self, text: str, parameters: Mapping[str, str], *, settings: Mapping[str, str], user: str = "default") -> Statement:
         """The statement as it may run; one that was checked before is remembered.
 
