@@ -27,7 +27,7 @@ from pointline.sql.server.result_names import keep_names
 from pointline.sql.server.trees import Tree, arguments_of, call, empty_scalars, identifier, number, select_only, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pointline.sql.server.query_tree import Use
 
@@ -136,11 +136,10 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str]) -> list[
     stems = _Stems(combinators)
     before = copy.deepcopy(tree)
     given = _give_floats(tree, stems)
-    functions = [function for function in _walk(tree) if _may_change(function, stems)]
-    if not functions:
+    if not any(_may_change(function, stems) for function in _walk(tree)):
         return []
-    keys = [_key(function) for function in functions]
-    uses = _uses(tree, keys, stems, analyser)
+    functions, keys, uses, forced = _analysed(tree, stems, analyser)
+    given |= forced
     changes = {
         key: change
         for key, function in zip(keys, functions, strict=True)
@@ -150,7 +149,7 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str]) -> list[
         return []
     every = list(_walk(tree))
     known = {id(function): key for function, key in zip(functions, keys, strict=True)}
-    notes = _notes(functions, keys, changes, analyser)
+    notes = _notes(functions, keys, changes, forced, analyser)
     keep_names(tree, before, analyser, changed={id(function) for function in every if known.get(id(function)) in changes} | given)
     floats: set[int] = set()
     for function in every:
@@ -211,6 +210,45 @@ def _key(function: Tree) -> str:
     """The same for functions that are written alike, whatever they are called."""
     plain = {name: value for name, value in function.items() if name not in {"alias", "is_operator"}}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _analysed(tree: Tree, stems: _Stems, analyser: Analyser) -> tuple[list[Tree], list[str], dict[str, list[Use]], set[int]]:
+    """The functions that may need a change, their keys and uses, and those that had to be given floats before the engine knew any types.
+
+    The engine refuses a product or ratio of too many places as soon as it sees its types. Where it does, the products and ratios of others
+    get floats, then all ratios, then all products.
+    """
+    refusal: RefusedError | None = None
+    forced: set[int] = set()
+    for is_forced in (None, _is_nested, _is_quotient, _is_quotient_or_product):
+        for function in list(_walk(tree)) if is_forced is not None else ():
+            if id(function) not in forced and is_forced(function):  # type: ignore[misc]
+                arguments = arguments_of(function)
+                arguments[:] = [call("toFloat64", argument) for argument in arguments]
+                forced.add(id(function))
+        functions = [function for function in _walk(tree) if _may_change(function, stems)]
+        keys = [_key(function) for function in functions]
+        try:
+            return functions, keys, _uses(tree, keys, stems, analyser), forced
+        except RefusedError as error:
+            if error.name not in {"DECIMAL_OVERFLOW", "ARGUMENT_OUT_OF_BOUND"}:
+                raise
+            refusal = refusal or error
+    assert refusal is not None  # noqa: S101 - the loop ends by a return, or with one
+    raise refusal
+
+
+def _is_quotient(function: Tree) -> bool:
+    return bool(function["name"] == "divide")
+
+
+def _is_quotient_or_product(function: Tree) -> bool:
+    return function["name"] in {"divide", "multiply"}
+
+
+def _is_nested(function: Tree) -> bool:
+    inner = (one for argument in arguments_of(function) for one in _walk(argument))
+    return _is_quotient_or_product(function) and any(map(_is_quotient_or_product, inner))
 
 
 def _uses(tree: Tree, keys: Sequence[str], stems: _Stems, analyser: Analyser) -> dict[str, list[Use]]:
@@ -372,14 +410,19 @@ def _beyond(value: Tree, bound: int) -> list[Tree]:
     return [call(name, copy.deepcopy(value), call("toInt256", text(end))) for name, end in ends]
 
 
-def _notes(functions: Sequence[Tree], keys: Sequence[str], changes: Mapping[str, _Change], analyser: Analyser) -> list[str]:
+def _notes(
+    functions: Sequence[Tree], keys: Sequence[str], changes: Mapping[str, _Change], forced: Collection[int], analyser: Analyser
+) -> list[str]:
     found: dict[str, str] = {}
     for function, key in zip(functions, keys, strict=True):
-        change = changes.get(key)
-        if change is not None and change.places and key not in found:
-            (shown,) = analyser.write(json.dumps(select_only({name: value for name, value in function.items() if name != "alias"})))
-            shown = shown.removeprefix("SELECT ")
-            shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
-            found[key] = f"{shown} is computed in Float64 (about 16 digits): an exact decimal would need {change.places} places"
+        places = changes[key].places if key in changes else 0
+        if key in found or not (places or id(function) in forced):
+            continue
+        plain = {name: value for name, value in function.items() if name != "alias"}
+        (shown,) = analyser.write(json.dumps(select_only(plain)))
+        shown = shown.removeprefix("SELECT ")
+        shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
+        needed = f"would need {places} places" if places else "has too many places"
+        found[key] = f"{shown} is computed in Float64 (about 16 digits): an exact decimal {needed}"
     notes = list(found.values())
     return notes if len(notes) <= _MOST_NOTES else [*notes[: _MOST_NOTES - 1], f"and {len(notes) - _MOST_NOTES + 1} more in Float64"]
