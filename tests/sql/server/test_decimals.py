@@ -41,7 +41,7 @@ EXACT = {
 CLOSE = {
     "sum(p * q) / sum(q)": lambda rows: sum(p * q for p, q in rows) / sum(q for _, q in rows),
     "sum(p * p * p)": lambda rows: sum(p**3 for p, _ in rows),
-    "sum(p * p * q) / sum(p * q)": lambda rows: third(rows),
+    "sum(p * p * q) / sum(p * q)": third,
     "max(q * q * q * q)": lambda rows: max(q**4 for _, q in rows),
     "avg(p * q)": lambda rows: sum(p * q for p, q in rows) / len(rows),
     "avg(p)": lambda rows: sum(p for p, _ in rows) / len(rows),
