@@ -1,7 +1,8 @@
 // The chart of a result and the choices above it. plotly is fetched, from this server, when the first chart is drawn.
 
+import { choices, fitted } from './choices.js';
 import { byId, fillSelect, make } from './dom.js';
-import { choices, figure, fitted } from './figure.js';
+import { figure } from './figure.js';
 
 const CONFIG = {
   responsive: true,
