@@ -44,7 +44,7 @@ def flat(start_us: int, price: str) -> Candle:
 
 @pytest.fixture(scope="session")
 def page_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """December 2024 as the specification prints it, with two contracts more, a second reference, a hole in the spot closes of ETH, and funding.
+    """December 2024 as the specification prints it, two contracts more, a second reference, a hole in the spot closes of ETH, and funding.
 
     The December contract closes 1 % above spot each day, also on the 27th, on which it is delivered; the June contract 8 % above.
     """

@@ -50,6 +50,7 @@ async function draw() {
   byId('chart-series-label').textContent = heat ? 'Rows' : 'Series';
   byId('chart-note').textContent = '';
   byId('plot').hidden = chart.kind === 'none';
+  byId('plot').style.minHeight = heat ? '260px' : '400px'; // so that what lies below does not move when the chart comes
   if (result === null || chart.kind === 'none') return;
   try {
     const plotly = await (library ??= load());

@@ -64,14 +64,19 @@ function repaint() {
   follow();
 }
 
+// The coloured text is as wide as the box's own, which is narrower where there is a scroll bar.
 function fit() {
   const style = getComputedStyle(box);
-  const line = Number.parseFloat(style.lineHeight);
-  const rest = Number.parseFloat(style.paddingTop) + Number.parseFloat(style.paddingBottom) + box.offsetHeight - box.clientHeight;
-  const height = (lines) => `${Math.ceil(lines * line + rest)}px`;
-  colours.style.width = `${box.clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight)}px`;
-  box.style.height = height(Math.min(MOST_LINES, Math.max(LEAST_LINES, Math.round(colours.offsetHeight / line))));
-  colours.style.width = `${box.clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight)}px`; // a scroll bar may have come or gone
+  const pixels = (name) => Number.parseFloat(style[name]);
+  const line = pixels('lineHeight');
+  const rest = pixels('paddingTop') + pixels('paddingBottom') + box.offsetHeight - box.clientHeight;
+  const widen = () => {
+    const width = box.getBoundingClientRect().width - (box.offsetWidth - box.clientWidth) - pixels('paddingLeft') - pixels('paddingRight');
+    colours.style.width = `${width}px`;
+  };
+  widen();
+  box.style.height = `${Math.ceil(Math.min(MOST_LINES, Math.max(LEAST_LINES, Math.round(colours.offsetHeight / line))) * line + rest)}px`;
+  widen(); // a scroll bar may have come or gone
 }
 
 function follow() {

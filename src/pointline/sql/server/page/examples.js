@@ -71,7 +71,9 @@ function annualisedBasis(reference, dated) {
 }
 
 function newestCurve(reference, dated) {
-  const contracts = windowOf(reference, dated).contracts.slice(-MOST_CONTRACTS);
+  const { to, contracts: all } = windowOf(reference, dated);
+  const alive = all.filter((one) => one.expiration > to);
+  const contracts = (alive.length ? alive : all).slice(0, MOST_CONTRACTS);
   const sql = newestCurveStatement({ duration: finestDuration([reference, ...contracts]), reference, contracts });
   return { sql, chart: { kind: 'line', x: 'days_to_expiry', y: 'annualised_simple_pct', series: 'exchange / quote' } };
 }

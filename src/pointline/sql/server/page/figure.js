@@ -35,6 +35,8 @@ export function figure(result, chart, colours) {
   if (result.rows.length > MOST_ROWS) notes.push(`The first ${MOST_ROWS.toLocaleString('en')} of ${result.rows.length.toLocaleString('en')} rows are drawn.`);
   if (groups.size > MOST_SERIES) notes.push(`The first ${MOST_SERIES} of ${groups.size.toLocaleString('en')} series are drawn.`);
   if (chart.kind === 'line' && lines.some(([, points]) => repeats(points))) notes.push('Where a series has several rows of one x there are points without a line; another series may tell them apart.');
+  const closes = read.closes(rows);
+  if (closes.length) notes.push(closes.length > 1 ? `Closes from ${closes[0]} to ${closes.at(-1)} UTC.` : `Closes of ${closes[0]} UTC.`);
   return { data, layout: layout(result, chart, colours, { axis: read.axis, groups: shown.length, formats, ticks: ticksOf(shown, step) }), note: notes.join(' ') };
 }
 
@@ -51,6 +53,7 @@ function reader(columns, { x, y, series }) {
     series: (row) => parts.map((part) => escaped(cellText(row[part]))).join(' / '),
     told: (row) => told.map((name) => `${name}: ${escaped(cellText(row[at(name)]))}`).join('<br>'),
     tells: told.length > 0,
+    closes: (rows) => (told.includes('close_time') ? [...new Set(rows.map((row) => row[at('close_time')]).filter((time) => typeof time === 'string'))].sort() : []),
     axis: numeric ? 'linear' : isTime(type) ? 'date' : 'category',
   };
 }

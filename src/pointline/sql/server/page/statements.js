@@ -110,10 +110,10 @@ WHERE c.end <= m.expiration
 ORDER BY ${timeColumn(duration)}, expiration, exchange, market`;
 }
 
-const CURVE = `c.exchange AS exchange, c.market AS market, m.quote_asset AS quote, m.expiration AS expiration,
-       ${RATES},
-       c.close AS close, r.spot_close AS spot_close,
-       c.close_time AS close_time, r.spot_close_time AS spot_close_time,
+const CURVE = `c.exchange AS exchange, c.market AS market, m.quote_asset AS quote,
+       c.close AS close, c.close_time AS close_time,
+       r.spot_close AS spot_close, r.spot_close_time AS spot_close_time,
+       m.expiration AS expiration, ${RATES},
        greatest(c.known_at, r.known_at) AS known_at`;
 
 // The curve by delivery as it was known at an instant: every dated contract's last basis whose candles were known by then and began
