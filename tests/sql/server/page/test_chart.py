@@ -10,7 +10,9 @@ from tests.sql.server.page.browsing import ask, drawn, lines, titles
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-TWO_MARKETS = """SELECT toDate('2024-12-01') + number % 6 AS day, if(number < 6, 'binance', 'binance-usdm-future') AS exchange, 'BTC-USDT' AS market,
+DAYS = "api.ohlcv(candle_duration_in_minutes = 1440)"
+TWO_MARKETS = """SELECT toDate('2024-12-01') + number % 6 AS day,
+       if(number < 6, 'binance', 'binance-usdm-future') AS exchange, 'BTC-USDT' AS market,
        toDecimal256(97000 + number, 20) / 7 AS close
 FROM numbers(12)
 WHERE number NOT IN (2, 9)"""
@@ -20,12 +22,8 @@ def test_a_line_for_each_exchange_and_market(page: Page) -> None:
     ask(page, TWO_MARKETS, rows=10)
     assert page.input_value("#chart-series") == "exchange / market"
     assert [line["name"] for line in drawn(page)] == ["binance / BTC-USDT", "binance-usdm-future / BTC-USDT"]
-    ask(page, "SELECT * FROM api.ohlcv(candle_duration_in_minutes = 1440) WHERE market LIKE 'BTC-%'", rows=6 * 31 + 27)
-    assert (page.input_value("#chart-x"), page.input_value("#chart-y"), page.input_value("#chart-series")) == (
-        "start",
-        "close",
-        "exchange / market",
-    )
+    ask(page, f"SELECT * FROM {DAYS} WHERE market LIKE 'BTC-%'", rows=6 * 31 + 27)
+    assert [page.input_value(f"#chart-{role}") for role in ("x", "y", "series")] == ["start", "close", "exchange / market"]
     assert lines(page) == 7
 
 
@@ -44,8 +42,8 @@ def test_a_missing_day_is_a_gap(page: Page) -> None:
 
 
 def test_a_missing_candle_is_a_gap_and_what_stands_alone_is_marked(page: Page) -> None:
-    minutes = "SELECT toDateTime('2024-12-01 00:00:00') + 60 * number AS start, number AS value FROM numbers(200) WHERE number NOT IN (50, 100, 102)"
-    ask(page, minutes, rows=197)
+    minutes = "SELECT toDateTime('2024-12-01 00:00:00') + 60 * number AS start, number AS value FROM numbers(200)"
+    ask(page, f"{minutes} WHERE number NOT IN (50, 100, 102)", rows=197)
     [line] = drawn(page)
     missing = [x for x, y in zip(line["x"], line["y"], strict=True) if y is None]
     assert missing == ["2024-12-01 00:50:00", "2024-12-01 01:40:00", "2024-12-01 01:42:00"]
@@ -74,23 +72,18 @@ def test_titles_have_units_and_figures_are_rounded(page: Page) -> None:
     page.get_by_text("spread_pct (%)").last.wait_for()
     assert titles(page) == ("start (UTC)", "spread_pct (%)")
     assert "%{x|%Y-%m-%d %H:%M}: %{y:,.5~f}" in drawn(page)[0]["hovertemplate"]
-    ask(
-        page,
-        "SELECT start, exchange, market, volume, close * 2 AS basis_bps FROM api.ohlcv(candle_duration_in_minutes = 1440) LIMIT 9",
-        rows=9,
-    )
+    ask(page, f"SELECT start, exchange, market, volume, close * 2 AS basis_bps FROM {DAYS} WHERE market = 'BTC-USDT' LIMIT 9", rows=9)
     page.get_by_text("basis_bps (bps)").last.wait_for()
     page.select_option("#chart-y", "volume")
-    page.get_by_text("volume (").last.wait_for()
+    page.get_by_text("volume (BTC)").last.wait_for()
 
 
 def test_quote_assets_are_named(page: Page) -> None:
-    ask(
-        page,
-        "SELECT start, exchange, market, close FROM api.ohlcv(candle_duration_in_minutes = 1440) WHERE market IN ('BTC-USD-PERP', 'BTC-USDC')",
-        rows=62,
-    )
-    assert sorted(titles(page)[1].removeprefix("close (").removesuffix(")").split(" or ")) == ["USD", "USDC"]
+    two = f"SELECT start, exchange, market, close, volume FROM {DAYS} WHERE market IN ('BTC-USD-PERP', 'BTC-USDC') ORDER BY market"
+    ask(page, two, rows=62)
+    assert titles(page)[1] == "close (USD or USDC)"
+    page.select_option("#chart-y", "volume")
+    page.get_by_text("volume (contracts or BTC)").last.wait_for()
 
 
 def test_a_point_tells_its_figures(page: Page) -> None:

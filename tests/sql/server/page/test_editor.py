@@ -105,7 +105,8 @@ def test_keys_of_an_input_method_are_its_own(page: Page, served: RunningServer) 
 def test_parameters_have_fields_of_their_types(page: Page) -> None:
     page.fill(
         "#statement",
-        "SELECT {count:UInt64} AS count, {price:Decimal(38, 12)} AS price, {day:Date} AS day, {at:DateTime} AS at, {fine:DateTime64(3, 'UTC')} AS fine, "
+        "SELECT {count:UInt64} AS count, {price:Decimal(38, 12)} AS price, {day:Date} AS day, {at:DateTime} AS at, "
+        "{fine:DateTime64(3, 'UTC')} AS fine, "
         "{flag:Bool} AS flag, {none:Nullable(Int32)} AS none, {text:String} AS text, {list:Array(UInt8)} AS list, {text:String} AS again",
     )
     kinds = page.locator("[data-parameter]").evaluate_all("all => all.map(one => [one.dataset.parameter, one.type])")
@@ -135,12 +136,9 @@ def test_parameters_have_fields_of_their_types(page: Page) -> None:
     page.select_option("[data-parameter=flag]", "false")
     page.click("#run")
     answered(page, 1)
-    assert cells(page) == [
-        [
-            "18446744073709551615", "0.1000000001", "2024-12-01", "2024-12-01 08:00:00", "2024-12-01 08:00:00.500", "false", "NULL", text,
-            "[1,2]", text,
-        ]
-    ]  # fmt: skip
+    [shown] = cells(page)
+    assert shown[:5] == ["18446744073709551615", "0.1000000001", "2024-12-01", "2024-12-01 08:00:00", "2024-12-01 08:00:00.500"]
+    assert shown[5:] == ["false", "NULL", text, "[1,2]", text]
     page.fill("#statement", "SELECT '{text:String}'")
     page.locator("#parameters").wait_for(state="hidden")
 

@@ -226,10 +226,8 @@ def test_a_close_of_an_unfinished_day_has_its_own_time(opened: Callable[..., Pag
     answered(page, 2)
     assert column(page, "close_time") == ["2025-01-06 18:00:00", "2025-01-06 12:00:00"]
     assert column(page, "spot_close_time") == ["2025-01-06 18:00:00"] * 2
-    days = [
-        (to_us("2025-03-28") - to_us("2025-01-07")) / DAY_US + 8 / 24 + 6 / 24,
-        (to_us("2025-06-27") - to_us("2025-01-07")) / DAY_US + 8 / 24 + 12 / 24,
-    ]
+    deliveries, closes = ("2025-03-28", "2025-06-27"), (18, 12)
+    days = [(to_us(day) - to_us("2025-01-06")) / DAY_US + (8 - hour) / 24 for day, hour in zip(deliveries, closes, strict=True)]
     assert [float(value) for value in column(page, "days_to_expiry")] == pytest.approx(days)
     page.select_option("#shape", "instant")
     page.click("#show")

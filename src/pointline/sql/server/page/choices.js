@@ -7,6 +7,7 @@ const PAIRS = ['exchange / market', 'exchange / quote'];
 const MOST_BARS = 60;
 const OF_VIEWS = new Set(Object.values(VIEWS).flatMap(({ columns }) => Object.keys(columns)));
 const INTERNAL = /^(?:spot_close|reference_close|periods|basis)$/; // parts of what the statement is about
+const LOOKED_AT = 50_000; // rows
 const CANDLE = ['open', 'high', 'low', 'close'];
 
 // What can be chosen for each role of a chart.
@@ -54,6 +55,7 @@ function guessedSeries({ columns, rows }, x, possible) {
   const named = [PAIRS[0], 'market', 'market_symbol'].find((name) => possible.includes(name));
   if (named) return named === x ? '' : named;
   const at = (name) => columns.findIndex((column) => column.name === name);
-  const apart = (name) => new Set(rows.map((row) => JSON.stringify([row[at(x)], ...partsOf(name).map((part) => row[at(part)])]))).size === rows.length;
+  const some = rows.slice(0, LOOKED_AT);
+  const apart = (name) => new Set(some.map((row) => JSON.stringify([row[at(x)], ...partsOf(name).map((part) => row[at(part)])]))).size === some.length;
   return possible.filter((name) => name !== x).find(apart) ?? '';
 }
