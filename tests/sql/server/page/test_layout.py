@@ -132,6 +132,8 @@ def test_on_a_desk_the_query_stands_above_the_result(page: Page) -> None:
     for view in VIEWS:
         run_view(page, view)
         assert place(page, "#query")[1] <= place(page, "#outcome")[0] < place(page, "#chart")[0] < place(page, "#result")[0]
+        if view != "Query":
+            assert place(page, "#plot")[0] < 900  # the chart begins on the same screen
 
 
 def test_everything_can_be_reached_by_keyboard(page: Page) -> None:

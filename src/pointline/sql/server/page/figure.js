@@ -90,7 +90,7 @@ function trace([name, points], { chart, formats, step, told, name: own }, colour
     x: all.map(([value]) => value),
     y: all.map(([, value]) => value),
     ...(told ? { hovertext: all.map(([, , text]) => text ?? '') } : {}),
-    hovertemplate: `%{x${formats.x}}: %{y:${formats.y}}${told ? '<br>%{hovertext}' : ''}<extra>%{fullData.name}</extra>`,
+    hovertemplate: `%{fullData.name}<br>%{x${formats.x}}: %{y:${formats.y}}${told ? '<br>%{hovertext}' : ''}<extra></extra>`,
     marker: { color: colour },
   };
   if (kind === 'bar') return { ...common, type: 'bar' };

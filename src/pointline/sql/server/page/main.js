@@ -94,7 +94,7 @@ async function outcomeOf({ sql, parameters }, signal, seconds) {
   } catch (error) {
     if (error.name === 'AbortError') return { said: `Cancelled after ${seconds()} s; the server stops the query.` };
     if (error.asksForLogin) showLogin();
-    return { error };
+    return { error, said: error.name === 'Not sent' ? 'The query was not sent.' : 'The query failed.' };
   }
 }
 
@@ -215,6 +215,7 @@ function listen() {
   listenToForm(({ sql, chart }) => {
     Object.assign(views[current], { chart, parameters: {} });
     setStatement(sql);
+    makeSmall(); // who uses the form looks for the result, not for the statement
     followStatement();
     run();
   });
