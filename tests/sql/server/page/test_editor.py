@@ -192,12 +192,12 @@ def test_queries_are_remembered_in_this_browser(page: Page, opened: Callable[...
     assert other.locator("#history li").count() == 0
 
 
-@pytest.mark.parametrize("stored", ["nonsense", "null", '{"a": 1}', '[null, 5, {"sql": 1}]', "[[]]"])
-def test_a_history_of_another_form_is_passed_over(page: Page, stored: str) -> None:
-    page.evaluate("stored => localStorage.setItem('pointline.history.', stored)", stored)
-    page.reload()
-    read(page)
-    assert page.locator("#history li").count() == 0
+def test_a_history_of_another_form_is_passed_over(page: Page) -> None:
+    for stored in ("nonsense", "null", '{"a": 1}', '[null, 5, {"sql": 1}]', "[[]]"):
+        page.evaluate("stored => localStorage.setItem('pointline.history.', stored)", stored)
+        page.reload()
+        read(page)
+        assert page.locator("#history li").count() == 0, stored
     ask(page, "SELECT 1", rows=1)
     assert page.locator("#history li").count() == 1
 

@@ -86,6 +86,11 @@ def test_every_example_of_the_demo_gives_rows_or_a_reason(opened: Callable[..., 
         "Another asset – not here: BTC is the only asset here with a spot market and a contract",
         "Another reference – not here: BTC has one spot market here",
     ]
+    page.click("text=Term structure")
+    assert page.inner_text("#contracts") == "The lake has no dated future of this asset."
+    assert page.locator("#show").is_disabled()
+    page.click("text=Spreads")
+    assert page.locator("#show").is_enabled()
 
 
 def test_an_empty_lake_is_said(

@@ -17,7 +17,7 @@ DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 SCREENS = {390: PHONE, 1280: DESK}
 VIEWS = ("Query", "Spreads", "Term structure")
 
-# Texts whose contrast against what lies behind them is too small, with the ratio of WCAG 2. Of the query box the coloured text is looked at.
+# Texts whose contrast against what lies behind them is too small, with the ratio of WCAG 2; of the query box the coloured text counts.
 FAINT = """() => {
   const parts = (text) => { const found = text.match(/[\\d.]+/g).map(Number); return [...found.slice(0, 3), found[3] ?? 1]; };
   const light = (colour) => {

@@ -90,6 +90,7 @@ function listContracts() {
     const name = make('span', {}, `${one.exchange} `, make('b', {}, one.market));
     return make('label', { className: 'inline' }, make('input', { type: 'checkbox', value: keyOf(one), checked: shown.has(keyOf(one)) }), name);
   }));
+  byId('show').disabled = wanted.length === 0;
   if (wanted.length === 0) byId('contracts').replaceChildren(make('p', { className: 'note' }, view === 'term' ? 'The lake has no dated future of this asset.' : 'The lake has no contract of this asset.'));
   tellQuotes();
 }
