@@ -59,7 +59,8 @@ export function listenToEditor(changed) {
 
 function repaint() {
   const parts = box.value.length > COLOURED_LENGTH ? [{ kind: 'plain', text: box.value }] : tokens(box.value);
-  colours.replaceChildren(...parts.map(({ kind, text }) => (kind === 'plain' ? text : make('span', { className: `sql-${kind}` }, text))), ' '); // the space gives an empty last line its height
+  const shown = parts.map(({ kind, text }) => (kind === 'plain' ? text : make('span', { className: `sql-${kind}` }, text)));
+  colours.replaceChildren(...shown, ' '); // the space gives an empty last line its height
   fit();
   follow();
 }

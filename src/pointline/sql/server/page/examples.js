@@ -16,12 +16,14 @@ ORDER BY kind, exchange, market, native_symbol`;
 export function examplesOf(lake) {
   const [base, second] = pairedBases();
   const [first, other] = base === undefined ? [] : referencesOf(base).filter((spot) => contractsOf(spot).length);
+  const oneAsset = base ? `${base} is the only asset here with a spot market and a contract` : NO_PAIR;
+  const oneReference = base ? `${base} has one spot market here` : NO_PAIR;
   return [
     example('Spreads: spot, perpetuals, future', first ? firstSpreads(first) : NO_PAIR),
     example('Annualised basis', withDated(annualisedBasis)),
     example('Term structure of the newest closes', withDated(newestCurve)),
-    example(second ? `Another asset: ${second}` : 'Another asset', second ? spreads(referencesOf(second)[0]) : base ? `${base} is the only asset here with a spot market and a contract` : NO_PAIR),
-    example(other ? `Another reference: ${other.exchange} ${other.market}` : 'Another reference', other ? spreads(other) : base ? `${base} has one spot market here` : NO_PAIR),
+    example(second ? `Another asset: ${second}` : 'Another asset', second ? spreads(referencesOf(second)[0]) : oneAsset),
+    example(other ? `Another reference: ${other.exchange} ${other.market}` : 'Another reference', other ? spreads(other) : oneReference),
     example('Candles of any length, with parameters', candles(lake.markets)),
     example('Funding by day', funding(lake.funding)),
     example('The last trades', trades(lake.trades)),

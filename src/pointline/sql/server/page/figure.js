@@ -13,6 +13,7 @@ const POINT = 6;
 const DAY_MS = 86_400_000;
 const MOST_DAYS = 10; // up to here an axis of days has a tick for each
 const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash']; // tell series of one colour apart
+const REPEATED = 'Where a series has several rows of one x there are points without a line; another series may tell them apart.';
 const TOLD = ['market', 'close_time', 'spot_close_time']; // what a point also tells, where its series does not
 
 // What to draw: { data, layout, note }. Colours come from the page's style.
@@ -34,10 +35,11 @@ export function figure(result, chart, colours) {
   const notes = [];
   if (result.rows.length > MOST_ROWS) notes.push(`The first ${MOST_ROWS.toLocaleString('en')} of ${result.rows.length.toLocaleString('en')} rows are drawn.`);
   if (groups.size > MOST_SERIES) notes.push(`The first ${MOST_SERIES} of ${groups.size.toLocaleString('en')} series are drawn.`);
-  if (chart.kind === 'line' && lines.some(([, points]) => repeats(points))) notes.push('Where a series has several rows of one x there are points without a line; another series may tell them apart.');
+  if (chart.kind === 'line' && lines.some(([, points]) => repeats(points))) notes.push(REPEATED);
   const closes = read.closes(rows);
   if (closes.length) notes.push(closes.length > 1 ? `Closes from ${closes[0]} to ${closes.at(-1)} UTC.` : `Closes of ${closes[0]} UTC.`);
-  return { data, layout: layout(result, chart, colours, { axis: read.axis, groups: shown.length, formats, ticks: ticksOf(shown, step) }), note: notes.join(' ') };
+  const frame = { axis: read.axis, groups: shown.length, formats, ticks: ticksOf(shown, step) };
+  return { data, layout: layout(result, chart, colours, frame), note: notes.join(' ') };
 }
 
 function reader(columns, { x, y, series }) {

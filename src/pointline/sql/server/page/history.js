@@ -27,7 +27,9 @@ export function remember(sql, parameters) {
 function render() {
   const entries = read();
   const items = entries.map((entry) =>
-    make('li', {}, button(entry.sql.replace(/\s+/g, ' ').slice(0, SHOWN_LETTERS), () => open(entry), { className: 'name', title: entry.sql }), make('small', {}, `${entry.at} UTC`)));
+    make('li', {},
+      button(entry.sql.replace(/\s+/g, ' ').slice(0, SHOWN_LETTERS), () => open(entry), { className: 'name', title: entry.sql }),
+      make('small', {}, `${entry.at} UTC`)));
   const clear = button('Clear', () => {
     write([]);
     render();

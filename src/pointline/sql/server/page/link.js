@@ -15,6 +15,7 @@ export function fromHash(hash) {
   const values = new URLSearchParams(hash.slice(1));
   if (!values.has('sql')) return null;
   const chart = Object.fromEntries(CHART.filter((name) => values.has(name)).map((name) => [name, values.get(name)]));
-  const parameters = Object.fromEntries([...values].filter(([name]) => name.startsWith(PARAMETER)).map(([name, value]) => [name.slice(PARAMETER.length), value]));
+  const given = [...values].filter(([name]) => name.startsWith(PARAMETER));
+  const parameters = Object.fromEntries(given.map(([name, value]) => [name.slice(PARAMETER.length), value]));
   return { view: values.get('view'), sql: values.get('sql'), chart, parameters };
 }

@@ -1,7 +1,9 @@
 // The form of the views Spreads and Term structure: what the lake has to choose from, and the statement that the choice makes.
 
 import { byId, fillSelect, make } from './dom.js';
-import { DAY_MINUTES, DAYS_SHOWN, contractsOf, daysOf, finestDuration, greatest, heldLake, keyOf, pairedBases, referencesOf, shifted, spotsOf, windowOf } from './lake.js';
+import {
+  DAY_MINUTES, DAYS_SHOWN, contractsOf, daysOf, finestDuration, greatest, heldLake, keyOf, pairedBases, referencesOf, shifted, spotsOf, windowOf,
+} from './lake.js';
 import { basisStatement, curveStatement, newestCurveStatement, spreadStatement, timeColumn } from './statements.js';
 
 const CURVES = new Set(['newest', 'instant']);
@@ -34,7 +36,7 @@ export function showForm(name) {
 export function listenToForm(run) {
   byId('base').onchange = chooseBase;
   byId('reference').onchange = () => { chooseDates(); listContracts(); };
-  byId('shape').onchange = () => { chooseDuration(); showShape(); };
+  byId('shape').onchange = () => { chooseDuration(); listContracts(); showShape(); };
   byId('contracts').onchange = tellQuotes;
   byId('markets').onsubmit = (event) => {
     event.preventDefault();
@@ -75,23 +77,29 @@ function chooseDates() {
   chooseDuration();
 }
 
+function isNewest() {
+  return view === 'term' && byId('shape').value === 'newest';
+}
+
 // The newest closes are those of the shortest candles.
 function chooseDuration() {
   const { duration, contracts } = shownWindow();
-  const isNewest = view === 'term' && byId('shape').value === 'newest' && contracts.length > 0;
-  byId('duration').value = String(isNewest ? finestDuration([reference(), ...contracts]) : duration);
+  byId('duration').value = String(isNewest() && contracts.length ? finestDuration([reference(), ...contracts]) : duration);
 }
 
 function listContracts() {
-  const { contracts } = shownWindow();
+  const { contracts, to } = shownWindow();
   const wanted = ofView(byId('base').value);
-  const shown = new Set(contracts.map(keyOf));
+  const shown = new Set(contracts.filter((one) => !isNewest() || one.expiration > to).map(keyOf)); // what was delivered is not in that curve
   byId('contracts').replaceChildren(...wanted.map((one) => {
     const name = make('span', {}, `${one.exchange} `, make('b', {}, one.market));
     return make('label', { className: 'inline' }, make('input', { type: 'checkbox', value: keyOf(one), checked: shown.has(keyOf(one)) }), name);
   }));
   byId('show').disabled = wanted.length === 0;
-  if (wanted.length === 0) byId('contracts').replaceChildren(make('p', { className: 'note' }, view === 'term' ? 'The lake has no dated future of this asset.' : 'The lake has no contract of this asset.'));
+  if (wanted.length === 0) {
+    const what = view === 'term' ? 'dated future' : 'contract';
+    byId('contracts').replaceChildren(make('p', { className: 'note' }, `The lake has no ${what} of this asset.`));
+  }
   tellQuotes();
 }
 
@@ -133,7 +141,8 @@ function statement() {
   const y = 'annualised_simple_pct';
   const shape = byId('shape').value;
   if (CURVES.has(shape)) {
-    return { sql: shape === 'newest' ? newestCurveStatement(options) : curveStatement(options), chart: { kind: 'line', x: 'days_to_expiry', y, series: 'exchange / quote' } };
+    const sql = isNewest() ? newestCurveStatement(options) : curveStatement(options);
+    return { sql, chart: { kind: 'line', x: 'days_to_expiry', y, series: 'exchange / quote' } };
   }
   return { sql: basisStatement(options), chart: { kind: shape === 'heatmap' ? 'heatmap' : 'line', x, y, series } };
 }

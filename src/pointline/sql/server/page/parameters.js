@@ -42,8 +42,9 @@ function valueOf(values, name) {
 function fieldOf({ name, type }) {
   const kind = kindOf(type);
   const common = { 'data-parameter': name, autocomplete: 'off' };
+  const options = [...(isNullable(type) ? [['', 'NULL']] : []), ['true', 'true'], ['false', 'false']];
   const input = kind === 'choice'
-    ? make('select', common, ...(isNullable(type) ? [make('option', { value: '' }, 'NULL')] : []), ...['true', 'false'].map((value) => make('option', { value }, value)))
+    ? make('select', common, ...options.map(([value, text]) => make('option', { value }, text)))
     : make('input', { ...common, ...SHAPES[kind], spellcheck: false, placeholder: isNullable(type) ? 'empty is NULL' : '' });
   return make('label', {}, make('span', {}, make('b', {}, name), ` ${type}`), input);
 }

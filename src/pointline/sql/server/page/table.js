@@ -6,6 +6,7 @@ import { sortedPlaces } from './sorting.js';
 
 const PAGE_ROWS = 100;
 const SHOWN_TEXT = 100_000;
+const ROUNDED = 'Some numbers are rounded to ten digits here: pointing at one shows all of it, and what is downloaded or copied has every digit.';
 
 // `fetchParquet` asks the server for the same result as a Parquet file.
 export function showResult(result, say, fetchParquet) {
@@ -28,7 +29,7 @@ function showTable(section, result, say, fetchParquet) {
     const shown = places.slice(first, first + PAGE_ROWS);
     body.replaceChildren(...shown.map((place) => tableRow(result.columns, result.rows[place], place + 1)));
     const isRounded = body.querySelector('.rounded') !== null;
-    note.textContent = isRounded ? 'Some numbers are rounded to ten digits here: pointing at one shows all of it, and what is downloaded or copied has every digit.' : '';
+    note.textContent = isRounded ? ROUNDED : '';
     const place = `${(first + 1).toLocaleString('en')} to ${(first + shown.length).toLocaleString('en')} of ${result.rows.length.toLocaleString('en')}`;
     pager.replaceChildren(
       turner('«', 'First page', 0, page > 0),
