@@ -1,7 +1,8 @@
 // The chart of a result and the choices above it. plotly is fetched, from this server, when the first chart is drawn.
 
+import { choices, fitted } from './choices.js';
 import { byId, fillSelect, make } from './dom.js';
-import { choices, figure, fitted } from './figure.js';
+import { figure } from './figure.js';
 
 const CONFIG = {
   responsive: true,
@@ -49,6 +50,7 @@ async function draw() {
   byId('chart-series-label').textContent = heat ? 'Rows' : 'Series';
   byId('chart-note').textContent = '';
   byId('plot').hidden = chart.kind === 'none';
+  byId('plot').style.minHeight = heat ? '260px' : '400px'; // so that what lies below does not move when the chart comes
   if (result === null || chart.kind === 'none') return;
   try {
     const plotly = await (library ??= load());

@@ -19,8 +19,8 @@ export function button(text, onclick, properties = {}) {
   return make('button', { type: 'button', onclick, ...properties }, text);
 }
 
-// Fills a <select> with [value, text] pairs and keeps what was chosen where it is still there.
+// Fills a <select> with [value, text] pairs, or [value, text, disabled], and keeps what was chosen where it is still there.
 export function fillSelect(select, pairs, chosen = select.value) {
-  select.replaceChildren(...pairs.map(([value, text]) => make('option', { value }, text)));
+  select.replaceChildren(...pairs.map(([value, text, disabled = false]) => make('option', { value, disabled }, text)));
   select.value = pairs.some(([value]) => value === chosen) ? chosen : (pairs[0]?.[0] ?? '');
 }

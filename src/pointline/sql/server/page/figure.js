@@ -1,41 +1,20 @@
-// The figure of a result: which columns stand for what, and what plotly is given to draw.
+// The figure of a result: what plotly is given to draw.
 
-import { cellText, isNumber, isText, isTime } from './result.js';
+import { partsOf } from './choices.js';
+import { filled, millisOf, stepOf, withGaps } from './gaps.js';
+import { cellText, isNumber, isTime } from './result.js';
+import { formatOf, timeFormatOf, titleOf } from './units.js';
 
 const MOST_ROWS = 50_000;
 const MOST_SERIES = 40;
-const MOST_BARS = 60;
+const MOST_STEPS = 5_000;
 const MARKED_POINTS = 62; // up to here each point of a line is marked
-const PAIR = 'exchange / market';
-const INTERNAL = /^(?:close|spot_close|open|high|low|volume|count|minutes|periods|basis|partitions)$/;
-
-// What can be chosen for each role of a chart.
-export function choices({ columns }) {
-  const names = (test) => columns.filter((column) => test(column.type)).map((column) => column.name);
-  const texts = names(isText);
-  const pair = texts.includes('exchange') && texts.includes('market') ? [PAIR] : [];
-  return { x: columns.map((column) => column.name), y: names(isNumber), series: ['', ...pair, ...texts] };
-}
-
-// The wanted chart as far as the result has its columns, completed by a guess.
-export function fitted(result, wanted) {
-  const possible = choices(result);
-  if (!['x', 'y'].every((role) => wanted[role] === undefined || possible[role].includes(wanted[role]))) wanted = {}; // made for another result
-  const pick = (role, ...others) => [wanted[role], ...others].find((name) => name !== undefined && possible[role].includes(name));
-  const time = result.columns.find((column) => isTime(column.type))?.name;
-  const number = possible.y.findLast((name) => !INTERNAL.test(name));
-  const text = possible.series.find((name) => name && name !== PAIR);
-  const x = pick('x', time, text, possible.x[0]);
-  const y = pick('y', number, possible.y.at(-1));
-  const kind = y === undefined ? 'none' : (wanted.kind ?? guessedKind(result.rows.length, time, text));
-  return { kind, x, y, series: pick('series', ...(x === time ? [PAIR, 'market'] : []), '') };
-}
-
-function guessedKind(rows, time, text) {
-  if (rows < 2) return 'none';
-  if (time !== undefined) return 'line';
-  return text !== undefined && rows <= MOST_BARS ? 'bar' : 'none';
-}
+const POINT = 6;
+const DAY_MS = 86_400_000;
+const MOST_DAYS = 10; // up to here an axis of days has a tick for each
+const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash']; // tell series of one colour apart
+const REPEATED = 'Where a series has several rows of one x there are points without a line; another series may tell them apart.';
+const TOLD = ['market', 'close_time', 'spot_close_time']; // what a point also tells, where its series does not
 
 // What to draw: { data, layout, note }. Colours come from the page's style.
 export function figure(result, chart, colours) {
@@ -45,27 +24,38 @@ export function figure(result, chart, colours) {
   for (const row of rows) {
     const name = read.series(row);
     if (!groups.has(name)) groups.set(name, []);
-    groups.get(name).push([read.x(row), read.y(row)]);
+    groups.get(name).push([read.x(row), read.y(row), read.told(row)]);
   }
   const shown = [...groups].slice(0, MOST_SERIES);
-  const data = chart.kind === 'heatmap' ? [heatMap(shown, chart)] : shown.map((group, n) => trace(group, chart, colours.series[n % colours.series.length], read.ordered));
+  const lines = chart.kind === 'line' && read.axis !== 'category' ? shown.map(([name, points]) => [name, inOrder(points)]) : shown;
+  const formats = formatsOf(chart, shown, read.axis);
+  const step = read.axis === 'date' ? stepOf(shown.map(([, points]) => distinctTimes(points)), chart.x) : null;
+  const drawn = { chart, formats, step, told: read.tells, name: chart.y };
+  const data = chart.kind === 'heatmap' ? [heatMap(shown, drawn, titleOf(result, chart.y))] : lines.map((group, n) => trace(group, drawn, colours.series, n));
   const notes = [];
   if (result.rows.length > MOST_ROWS) notes.push(`The first ${MOST_ROWS.toLocaleString('en')} of ${result.rows.length.toLocaleString('en')} rows are drawn.`);
   if (groups.size > MOST_SERIES) notes.push(`The first ${MOST_SERIES} of ${groups.size.toLocaleString('en')} series are drawn.`);
-  return { data, layout: layout(chart, colours, read.axis, shown.length), note: notes.join(' ') };
+  if (chart.kind === 'line' && lines.some(([, points]) => repeats(points))) notes.push(REPEATED);
+  const closes = read.closes(rows);
+  if (closes.length) notes.push(closes.length > 1 ? `Closes from ${closes[0]} to ${closes.at(-1)} UTC.` : `Closes of ${closes[0]} UTC.`);
+  const frame = { axis: read.axis, groups: shown.length, formats, ticks: ticksOf(shown, step) };
+  return { data, layout: layout(result, chart, colours, frame), note: notes.join(' ') };
 }
 
 function reader(columns, { x, y, series }) {
   const at = (name) => columns.findIndex((column) => column.name === name);
   const [atX, atY] = [at(x), at(y)];
-  const parts = series ? (series === PAIR ? ['exchange', 'market'] : [series]).map(at) : [];
+  const parts = partsOf(series).map(at);
+  const told = TOLD.filter((name) => at(name) >= 0 && name !== x && !partsOf(series).includes(name));
   const type = columns[atX].type;
   const numeric = isNumber(type);
   return {
     x: (row) => (row[atX] === null ? null : numeric ? Number(row[atX]) : escaped(cellText(row[atX]))),
     y: (row) => (row[atY] === null ? null : Number(row[atY])),
     series: (row) => parts.map((part) => escaped(cellText(row[part]))).join(' / '),
-    ordered: numeric || isTime(type),
+    told: (row) => told.map((name) => `${name}: ${escaped(cellText(row[at(name)]))}`).join('<br>'),
+    tells: told.length > 0,
+    closes: (rows) => (told.includes('close_time') ? [...new Set(rows.map((row) => row[at('close_time')]).filter((time) => typeof time === 'string'))].sort() : []),
     axis: numeric ? 'linear' : isTime(type) ? 'date' : 'category',
   };
 }
@@ -75,22 +65,60 @@ function escaped(text) {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }
 
-function trace([name, points], { kind, x, y }, colour, ordered) {
-  const sorted = kind === 'line' && ordered ? points.toSorted(([a], [b]) => (a < b ? -1 : Number(a > b))) : points;
+function inOrder(points) {
+  return points.filter(([x]) => x !== null).sort(([a], [b]) => (a < b ? -1 : Number(a > b)));
+}
+
+function distinctTimes(points) {
+  return [...new Set(points.map(([x]) => x))].map((x) => millisOf(x ?? '')).filter((time) => !Number.isNaN(time)).sort((a, b) => a - b);
+}
+
+function repeats(points) {
+  return points.some(([x], n) => n > 0 && x === points[n - 1][0]);
+}
+
+function formatsOf({ x, y }, groups, axis) {
+  const all = (n) => groups.flatMap(([, points]) => points.map((point) => point[n])).filter((value) => value !== null);
+  const byAxis = { linear: () => `:${formatOf(x, all(0))}`, date: () => `|${timeFormatOf(all(0))}`, category: () => '' };
+  return { x: byAxis[axis](), y: formatOf(y, all(1)) };
+}
+
+function trace([name, points], { chart, formats, step, told, name: own }, colours, n) {
+  const { kind } = chart;
+  const all = kind === 'line' && !repeats(points) ? withGaps(points, step) : points;
+  const colour = colours[n % colours.length];
   const common = {
-    name: name || escaped(y),
-    x: sorted.map(([value]) => value),
-    y: sorted.map(([, value]) => value),
-    hovertemplate: `%{x}: %{y}<extra>${name || escaped(y)}</extra>`,
+    name: name || escaped(own),
+    x: all.map(([value]) => value),
+    y: all.map(([, value]) => value),
+    ...(told ? { hovertext: all.map(([, , text]) => text ?? '') } : {}),
+    hovertemplate: `%{fullData.name}<br>%{x${formats.x}}: %{y:${formats.y}}${told ? '<br>%{hovertext}' : ''}<extra></extra>`,
     marker: { color: colour },
   };
   if (kind === 'bar') return { ...common, type: 'bar' };
-  const mode = kind === 'scatter' ? 'markers' : points.length > MARKED_POINTS ? 'lines' : 'lines+markers';
-  return { ...common, type: 'scatter', mode, line: { color: colour, width: 2 }, marker: { color: colour, size: kind === 'scatter' ? 6 : 5 } };
+  if (kind === 'scatter' || (kind === 'line' && repeats(points))) return { ...common, type: 'scatter', mode: 'markers', marker: { color: colour, size: POINT } };
+  const sizes = markerSizes(all);
+  const dash = DASHES[Math.floor(n / colours.length) % DASHES.length];
+  return {
+    ...common,
+    type: 'scatter',
+    mode: sizes.some((size) => size > 0) ? 'lines+markers' : 'lines',
+    connectgaps: false,
+    line: { color: colour, width: 2, dash },
+    marker: { color: colour, size: sizes, opacity: 1, line: { width: 0 } }, // as if they had one size
+  };
 }
 
-function heatMap(groups, { y }) {
-  const xs = [...new Set(groups.flatMap(([, points]) => points.map(([x]) => x)))].sort((a, b) => (a < b ? -1 : Number(a > b)));
+// A point between two gaps is no part of a line, so it is marked whatever their number.
+function markerSizes(points) {
+  if (points.length <= MARKED_POINTS) return points.map(() => POINT);
+  const missing = (n) => points[n] === undefined || points[n][1] === null;
+  return points.map((_, n) => (missing(n - 1) && missing(n + 1) ? POINT : 0));
+}
+
+function heatMap(groups, { chart, formats, step }, title) {
+  const known = [...new Set(groups.flatMap(([, points]) => points.map(([x]) => x)))].filter((x) => x !== null).sort((a, b) => (a < b ? -1 : Number(a > b)));
+  const xs = filled(known, step, MOST_STEPS);
   const cells = groups.map(([, points]) => {
     const values = new Map(points);
     return xs.map((x) => values.get(x) ?? null);
@@ -99,15 +127,22 @@ function heatMap(groups, { y }) {
   return {
     type: 'heatmap',
     x: xs,
-    y: groups.map(([name]) => name || escaped(y)),
+    y: groups.map(([name]) => name || escaped(chart.y)),
     z: cells,
+    hoverongaps: false,
     ...(below ? { colorscale: 'RdBu', zmid: 0 } : { colorscale: 'Viridis' }),
-    hovertemplate: '%{y}<br>%{x}: %{z}<extra></extra>',
-    colorbar: { thickness: 12, title: { text: escaped(y), side: 'right' } },
+    hovertemplate: `%{y}<br>%{x${formats.x}}: %{z:${formats.y}}<extra></extra>`,
+    colorbar: { thickness: 12, tickformat: formats.y, title: { text: escaped(title), side: 'right' } },
   };
 }
 
-function layout({ kind, x, y, series }, colours, axis, groups) {
+// Days as ticks where there are few of them; plotly would put hours between.
+function ticksOf(groups, step) {
+  const days = new Set(groups.flatMap(([, points]) => points.map(([x]) => x)));
+  return step !== null && step % DAY_MS === 0 && days.size <= MOST_DAYS ? { dtick: step, tick0: [...days][0] } : {};
+}
+
+function layout(result, { kind, x, y, series }, colours, { axis, groups, formats, ticks }) {
   const heat = kind === 'heatmap';
   const line = { gridcolor: colours.grid, linecolor: colours.grid, zerolinecolor: colours.muted, automargin: true, showgrid: !heat };
   return {
@@ -117,11 +152,11 @@ function layout({ kind, x, y, series }, colours, axis, groups) {
     plot_bgcolor: 'rgba(0,0,0,0)',
     font: { color: colours.text, family: colours.font, size: 12 },
     modebar: { bgcolor: 'rgba(0,0,0,0)', color: colours.muted, activecolor: colours.text },
-    hoverlabel: { bgcolor: colours.panel, bordercolor: colours.grid, font: { color: colours.text } },
+    hoverlabel: { bgcolor: colours.panel, bordercolor: colours.grid, font: { color: colours.text }, align: 'left', namelength: -1 },
     showlegend: !heat && series !== '',
     legend: { orientation: 'h', x: 0, y: 1.02, yanchor: 'bottom' },
     barmode: 'group',
-    xaxis: { ...line, type: axis, title: { text: escaped(x) } },
-    yaxis: heat ? { ...line, type: 'category' } : { ...line, title: { text: escaped(y) } },
+    xaxis: { ...line, type: axis, title: { text: escaped(titleOf(result, x)) }, ...(axis === 'linear' ? { tickformat: formats.x.slice(1) } : ticks) },
+    yaxis: heat ? { ...line, type: 'category' } : { ...line, tickformat: formats.y, title: { text: escaped(titleOf(result, y)), standoff: 12 } },
   };
 }

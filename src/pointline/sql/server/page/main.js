@@ -2,94 +2,77 @@
 
 import { showCatalogue } from './catalogue.js';
 import { listenToChart, showChart } from './chart.js';
-import { button, byId, fillSelect, make } from './dom.js';
-import { EXAMPLES } from './examples.js';
+import { byId, fillSelect, make } from './dom.js';
+import { insertText, listenToEditor, makeSmall, setStatement, statementText } from './editor.js';
+import { examplesOf } from './examples.js';
+import { remember, showHistory } from './history.js';
+import { heldLake, loadLake } from './lake.js';
 import { fromHash, toHash } from './link.js';
-import { listenToForm, loadMarkets, showForm } from './markets.js';
+import { fillForm, listenToForm, showForm } from './markets.js';
+import { say, showClock, showError, showNotes, startClock, summaryText } from './outcome.js';
+import { parametersOf, sentParameters, showParameters } from './parameters.js';
 import { ask, signIn, signOut } from './server.js';
 import { copy, showResult } from './table.js';
 
 const views = {
-  query: { sql: EXAMPLES[0].sql, chart: EXAMPLES[0].chart, outcome: {} },
-  spreads: { sql: '', chart: {}, outcome: {} },
-  term: { sql: '', chart: {}, outcome: {} },
+  query: { sql: '', chart: {}, parameters: {}, outcome: {} },
+  spreads: { sql: '', chart: {}, parameters: {}, outcome: {} },
+  term: { sql: '', chart: {}, parameters: {}, outcome: {} },
 };
 const SMALL = matchMedia('(max-width: 40rem)'); // there a result lies below the screen
-const statement = byId('statement');
+let examples = [];
 let current = 'query';
 let running = null;
 
-function say(text) {
-  byId('status').textContent = text;
-}
-
 function showView(name) {
-  views[current].sql = statement.value;
+  views[current].sql = statementText();
   openView(name);
 }
 
 function openView(name) {
   current = name;
+  document.querySelector('main').dataset.view = name;
   for (const tab of byId('views').children) {
     if (tab.dataset.view === current) tab.setAttribute('aria-current', 'page');
     else tab.removeAttribute('aria-current');
   }
   byId('example-row').hidden = current !== 'query';
   showForm(current);
-  statement.value = views[current].sql;
-  markExample();
+  setStatement(views[current].sql);
+  followStatement();
   showOutcome();
 }
 
-// The list shows the example that stands in the query box, if one does.
-function markExample() {
-  byId('examples').value = String(EXAMPLES.findIndex(({ sql }) => sql === statement.value));
+// What stands around the query box and depends on its text: the example that it is, and the fields of its parameters.
+function followStatement() {
+  byId('examples').value = String(examples.findIndex(({ sql }) => sql === statementText()));
+  showParameters(statementText(), views[current].parameters);
 }
 
 function showOutcome() {
-  const { result = null, error = null, said = '' } = views[current].outcome;
+  const { result = null, error = null, said = '', asked } = views[current].outcome;
   say(said);
+  showNotes(result?.notes ?? []);
   showError(error);
-  showResult(result, say);
+  showResult(result, say, () => ask(asked.sql, { parameters: asked.parameters, format: 'Parquet' }));
   showChart(result, views[current].chart);
-}
-
-function showError(error) {
-  const box = byId('error');
-  box.hidden = error === null;
-  if (error === null) return;
-  const title = [error.code ? `Code ${error.code}` : '', error.name].filter(Boolean).join(' · ') || 'No answer';
-  const place = /failed at position (\d+)/.exec(error.message);
-  box.replaceChildren(
-    make('h2', {}, title),
-    make('pre', {}, error.message),
-    ...(place ? [button('Show the place', () => selectPlace(Number(place[1])))] : []),
-  );
-}
-
-// The server counts bytes from one.
-function selectPlace(position) {
-  const bytes = new TextEncoder().encode(statement.value);
-  const start = new TextDecoder().decode(bytes.slice(0, position - 1)).length;
-  const word = /^(?:\w+|[^])/.exec(statement.value.slice(start))?.[0] ?? '';
-  statement.focus();
-  statement.setSelectionRange(start, start + word.length);
 }
 
 async function run() {
   const name = current;
   const view = views[name];
-  view.sql = statement.value;
-  if (!view.sql.trim()) return statement.focus();
+  view.sql = statementText();
+  if (!view.sql.trim()) return byId('statement').focus();
   running?.abort();
   const own = new AbortController();
   running = own;
   const pending = { said: 'Running …' };
   view.outcome = pending;
   keepInAddress();
+  remember(view.sql, Object.fromEntries(parameterValues(view)));
   showOutcome();
   const clock = startClock();
-  const outcome = await outcomeOf(view.sql, own.signal, clock.seconds);
+  const outcome = await outcomeOf(view, own.signal, clock.seconds);
   clock.stop();
   if (running === own) {
     running = null;
@@ -98,49 +81,30 @@ async function run() {
   if (view.outcome !== pending) return; // something else has taken its place
   view.outcome = outcome;
   if (current !== name) return;
+  if (SMALL.matches) makeSmall();
   showOutcome();
-  if (SMALL.matches) document.querySelector('#error:not([hidden]), #chart:not([hidden]), #result:not([hidden])')?.scrollIntoView();
+  if (SMALL.matches) byId('outcome').scrollIntoView();
 }
 
-async function outcomeOf(sql, signal, seconds) {
+async function outcomeOf({ sql, parameters }, signal, seconds) {
   try {
-    const result = await ask(sql, { signal });
-    return { result, said: summaryText(result) };
+    const asked = { sql, parameters: sentParameters(sql, parameters) };
+    const result = await ask(sql, { signal, parameters: asked.parameters });
+    return { result, asked, said: summaryText(result) };
   } catch (error) {
     if (error.name === 'AbortError') return { said: `Cancelled after ${seconds()} s; the server stops the query.` };
     if (error.asksForLogin) showLogin();
-    return { error };
+    return { error, said: error.name === 'Not sent' ? 'The query was not sent.' : 'The query failed.' };
   }
 }
 
-function startClock() {
-  const began = performance.now();
-  const seconds = () => ((performance.now() - began) / 1000).toFixed(1);
-  const timer = setInterval(() => showClock(`${seconds()} s`), 100);
-  showClock('0.0 s');
-  return { seconds, stop: () => clearInterval(timer) };
-}
-
-function showClock(text) {
-  byId('clock').textContent = text;
-  byId('cancel').disabled = text === '';
-}
-
-function summaryText({ rows, columns, format, summary }) {
-  const number = (value) => Number(value ?? 0).toLocaleString('en');
-  const what = rows ? `${number(rows.length)} rows, ${columns.length} columns` : `${number(summary.result_rows)} rows as ${format}`;
-  const read = `read ${number(summary.read_rows)} rows, ${bytesText(Number(summary.read_bytes ?? 0))}`;
-  const hint = rows?.length === 0 ? ' Nothing fits; the example Coverage shows which markets and days the lake holds.' : '';
-  return `${what} · ${(Number(summary.elapsed_ns ?? 0) / 1e6).toFixed(0)} ms · ${read}.${hint}`;
-}
-
-function bytesText(bytes) {
-  const unit = Math.min(3, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
-  return `${(bytes / 1000 ** unit).toPrecision(3).replace(/\.?0+$/, '')} ${['B', 'kB', 'MB', 'GB'][unit]}`;
+function parameterValues({ sql, parameters }) {
+  return parametersOf(sql).map(({ name }) => [name, Object.hasOwn(parameters, name) ? parameters[name] : '']);
 }
 
 function keepInAddress() {
-  const hash = toHash(current, statement.value, views[current].chart);
+  const view = { ...views[current], sql: statementText() };
+  const hash = toHash(current, view.sql, view.chart, parameterValues(view));
   if (hash !== location.hash) history.pushState(null, '', hash);
 }
 
@@ -149,14 +113,8 @@ function openAddress() {
   if (shared === null) return;
   const name = Object.hasOwn(views, shared.view) ? shared.view : 'query';
   if (shared.sql !== views[name].sql) views[name].outcome = {};
-  Object.assign(views[name], { sql: shared.sql, chart: shared.chart });
+  Object.assign(views[name], { sql: shared.sql, chart: shared.chart, parameters: shared.parameters });
   openView(name);
-}
-
-function insert(text) {
-  statement.setRangeText(text, statement.selectionStart, statement.selectionEnd, 'end');
-  markExample();
-  statement.focus();
 }
 
 function showLogin(text = '') {
@@ -168,7 +126,9 @@ function showLogin(text = '') {
 // Reads what the page shows of the lake; true where the server answered.
 async function readLake() {
   try {
-    await Promise.all([showCatalogue(insert), loadMarkets()]);
+    await Promise.all([showCatalogue(insertText), loadLake()]);
+    fillForm();
+    showExamples();
     byId('login').hidden = true;
     return true;
   } catch (error) {
@@ -176,6 +136,23 @@ async function readLake() {
     if (error.asksForLogin) showLogin(error.code === 194 ? '' : error.message);
     return false;
   }
+}
+
+// Examples for which the lake has nothing are listed with the reason. The first of the others is where one begins.
+function showExamples() {
+  examples = examplesOf(heldLake());
+  const options = examples.map(({ name, reason }, n) => [String(n), reason ? `${name} – not here: ${reason}` : name, Boolean(reason)]);
+  fillSelect(byId('examples'), [['-1', 'choose one …'], ...options], '-1');
+  const untouched = views.query.sql === '' && (current !== 'query' || statementText() === '');
+  const first = examples.find(({ reason }) => !reason);
+  if (untouched && first) {
+    startExample(first);
+    if (current === 'query') openView('query');
+  } else followStatement();
+}
+
+function startExample({ sql, chart, parameters }) {
+  Object.assign(views.query, { sql, chart, parameters: { ...parameters }, outcome: {} });
 }
 
 async function logIn(event) {
@@ -190,9 +167,10 @@ async function logIn(event) {
   if (await readLake()) {
     byId('user').hidden = false;
     byId('user-name').textContent = user || 'signed in';
+    showHistory(user);
     views[current].outcome = {};
     showOutcome();
-    statement.focus();
+    byId('statement').focus();
   } else {
     signOut();
   }
@@ -202,8 +180,15 @@ function logOut() {
   signOut();
   byId('user').hidden = true;
   for (const view of Object.values(views)) view.outcome = {};
+  showHistory('');
   showOutcome();
   readLake();
+}
+
+function openFromHistory({ sql, parameters }) {
+  Object.assign(views.query, { sql, chart: {}, parameters: { ...parameters }, outcome: {} });
+  openView('query');
+  byId('statement').focus();
 }
 
 function listen() {
@@ -217,19 +202,21 @@ function listen() {
   byId('login').onsubmit = logIn;
   byId('sign-out').onclick = logOut;
   document.onkeydown = (event) => {
+    if (event.isComposing) return; // the keys belong to an input method
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) run();
     else if (event.key === 'Escape') running?.abort();
   };
-  statement.oninput = markExample;
+  listenToEditor(followStatement);
   byId('examples').onchange = ({ target }) => {
     if (target.value === '-1') return;
-    const { sql, chart } = EXAMPLES[Number(target.value)];
-    Object.assign(views.query, { sql, chart, outcome: {} });
+    startExample(examples[Number(target.value)]);
     openView('query');
   };
   listenToForm(({ sql, chart }) => {
-    views[current].chart = chart;
-    statement.value = sql;
+    Object.assign(views[current], { chart, parameters: {} });
+    setStatement(sql);
+    makeSmall(); // who uses the form looks for the result, not for the statement
+    followStatement();
     run();
   });
   listenToChart((chart) => {
@@ -239,8 +226,9 @@ function listen() {
   addEventListener('popstate', openAddress);
 }
 
-fillSelect(byId('examples'), [['-1', 'choose one …'], ...EXAMPLES.map(({ name }, n) => [String(n), name])]);
+fillSelect(byId('examples'), [['-1', 'choose one …']]);
 byId('catalogue').open = matchMedia('(min-width: 64rem)').matches;
+showHistory('', openFromHistory);
 listen();
 openView(current);
 openAddress();

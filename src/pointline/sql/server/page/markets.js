@@ -1,33 +1,20 @@
 // The form of the views Spreads and Term structure: what the lake has to choose from, and the statement that the choice makes.
 
 import { byId, fillSelect, make } from './dom.js';
-import { ask } from './server.js';
-import { basisStatement, curveStatement, spreadStatement, timeColumn } from './statements.js';
+import {
+  DAY_MINUTES, DAYS_SHOWN, contractsOf, daysOf, finestDuration, greatest, heldLake, keyOf, pairedBases, referencesOf, shifted, spotsOf, windowOf,
+} from './lake.js';
+import { basisStatement, curveStatement, newestCurveStatement, spreadStatement, timeColumn } from './statements.js';
 
-const DAYS_SHOWN = 30;
-const DAY_MS = 86_400_000;
-const MARKETS = `SELECT m.kind, m.exchange, m.market, m.base, m.quote, c.first_date, c.last_date
-FROM (
-    SELECT 'SPOT' AS kind, exchange, market, base_asset AS base, quote_asset AS quote FROM api.market_spot
-    UNION ALL
-    SELECT expiration_type AS kind, exchange, market, base_asset AS base, quote_asset AS quote FROM api.market_future
-) AS m
-JOIN (
-    SELECT exchange, market, min(first_date) AS first_date, max(last_date) AS last_date
-    FROM api.coverage
-    WHERE kind = 'trades' OR startsWith(kind, 'candles_')
-    GROUP BY exchange, market
-) AS c ON c.exchange = m.exchange AND c.market = m.market
-ORDER BY base, exchange, kind DESC, market`;
-
-let known = [];
+const CURVES = new Set(['newest', 'instant']);
 let view = 'spreads';
 
-export async function loadMarkets() {
-  const { rows } = await ask(MARKETS);
-  known = rows.map(([kind, exchange, market, base, quote, first, last]) => ({ kind, exchange, market, base, quote, first, last }));
-  const assets = [...new Set(known.map((one) => one.base))].filter((base) => spots(base).length && known.some((one) => one.base === base && one.kind !== 'SPOT'));
-  fillSelect(byId('base'), assets.map((base) => [base, base]), byId('base').value || 'BTC');
+// Offers what the lake has that was read.
+export function fillForm() {
+  const { markets } = heldLake();
+  const others = [...new Set(markets.map((one) => one.base))].filter((base) => spotsOf(base).length && ofView(base, 'spreads').length);
+  const assets = [...new Set([...pairedBases(), ...others])]; // those come first of which something can be shown
+  fillSelect(byId('base'), assets.map((base) => [base, base]));
   byId('show').disabled = assets.length === 0;
   byId('quotes').textContent = assets.length ? '' : 'The lake has no asset with both a spot market and a contract.';
   if (assets.length) chooseBase();
@@ -39,14 +26,17 @@ export function showForm(name) {
   if (form.hidden) return;
   const changed = view !== name;
   view = name;
-  if (changed && known.length) listContracts();
+  if (changed && byId('base').value) {
+    chooseDates();
+    listContracts();
+  }
   showShape();
 }
 
 export function listenToForm(run) {
   byId('base').onchange = chooseBase;
-  byId('reference').onchange = () => { chooseDates(); tellQuotes(); };
-  byId('shape').onchange = showShape;
+  byId('reference').onchange = () => { chooseDates(); listContracts(); };
+  byId('shape').onchange = () => { chooseDuration(); listContracts(); showShape(); };
   byId('contracts').onchange = tellQuotes;
   byId('markets').onsubmit = (event) => {
     event.preventDefault();
@@ -55,48 +45,67 @@ export function listenToForm(run) {
   };
 }
 
-function spots(base) {
-  return known.filter((one) => one.base === base && one.kind === 'SPOT');
-}
-
-function key({ exchange, market }) {
-  return `${exchange}:${market}`;
-}
-
 function reference() {
-  return known.find((one) => one.kind === 'SPOT' && key(one) === byId('reference').value);
+  return spotsOf(byId('base').value).find((one) => keyOf(one) === byId('reference').value);
+}
+
+// Contracts of an asset that a view is about.
+function ofView(base, name = view) {
+  return heldLake().markets.filter((one) => one.base === base && (name === 'term' ? one.kind === 'EXPIRING' : one.kind !== 'SPOT'));
 }
 
 function chooseBase() {
-  fillSelect(byId('reference'), spots(byId('base').value).map((one) => [key(one), `${one.exchange} ${one.market}`]));
+  fillSelect(byId('reference'), referencesOf(byId('base').value).map((one) => [keyOf(one), `${one.exchange} ${one.market}`]));
   chooseDates();
   listContracts();
 }
 
-// The last month that the reference has.
+// The last month that the reference and contracts have in common, or else that the reference has.
+function shownWindow() {
+  const spot = reference();
+  const meeting = contractsOf(spot).filter((one) => view !== 'term' || one.kind === 'EXPIRING');
+  if (meeting.length) return windowOf(spot, meeting);
+  const { first, last } = daysOf(spot);
+  return { from: greatest([first, shifted(last, 1 - DAYS_SHOWN)]), to: last, duration: DAY_MINUTES, contracts: [] };
+}
+
 function chooseDates() {
-  const { first, last } = reference();
-  const month = new Date(Date.parse(last) - DAYS_SHOWN * DAY_MS).toISOString().slice(0, 10);
-  byId('from').value = month < first ? first : month;
-  byId('to').value = last;
-  byId('at').value = `${last}T00:00`;
+  const { from, to } = shownWindow();
+  byId('from').value = from;
+  byId('to').value = to;
+  byId('at').value = `${shifted(to, 1)}T00:00`; // when the last day's candle is known
+  chooseDuration();
+}
+
+function isNewest() {
+  return view === 'term' && byId('shape').value === 'newest';
+}
+
+// The newest closes are those of the shortest candles.
+function chooseDuration() {
+  const { duration, contracts } = shownWindow();
+  byId('duration').value = String(isNewest() && contracts.length ? finestDuration([reference(), ...contracts]) : duration);
 }
 
 function listContracts() {
-  const base = byId('base').value;
-  const wanted = known.filter((one) => one.base === base && (view === 'term' ? one.kind === 'EXPIRING' : one.kind !== 'SPOT'));
+  const { contracts, to } = shownWindow();
+  const wanted = ofView(byId('base').value);
+  const shown = new Set(contracts.filter((one) => !isNewest() || one.expiration > to).map(keyOf)); // what was delivered is not in that curve
   byId('contracts').replaceChildren(...wanted.map((one) => {
-    const checked = one.last >= byId('from').value;
     const name = make('span', {}, `${one.exchange} `, make('b', {}, one.market));
-    return make('label', { className: 'inline' }, make('input', { type: 'checkbox', value: key(one), checked }), name);
+    return make('label', { className: 'inline' }, make('input', { type: 'checkbox', value: keyOf(one), checked: shown.has(keyOf(one)) }), name);
   }));
-  if (wanted.length === 0) byId('contracts').replaceChildren(make('p', { className: 'note' }, 'The lake has none of this asset.'));
+  byId('show').disabled = wanted.length === 0;
+  if (wanted.length === 0) {
+    const what = view === 'term' ? 'dated future' : 'contract';
+    byId('contracts').replaceChildren(make('p', { className: 'note' }, `The lake has no ${what} of this asset.`));
+  }
   tellQuotes();
 }
 
 function chosenContracts() {
   const chosen = new Set([...byId('contracts').querySelectorAll('input:checked')].map((input) => input.value));
-  return known.filter((one) => one.kind !== 'SPOT' && chosen.has(key(one)));
+  return ofView(byId('base').value).filter((one) => chosen.has(keyOf(one)));
 }
 
 function tellQuotes() {
@@ -109,9 +118,9 @@ function tellQuotes() {
 
 // A curve is asked for at an instant, everything else from day to day.
 function showShape() {
-  const isCurve = view === 'term' && byId('shape').value === 'curve';
+  const shape = view === 'term' ? byId('shape').value : '';
   byId('shape').closest('label').hidden = view !== 'term';
-  for (const [id, used] of [['from', !isCurve], ['to', !isCurve], ['at', isCurve]]) {
+  for (const [id, used] of [['from', !CURVES.has(shape)], ['to', !CURVES.has(shape)], ['at', shape === 'instant']]) {
     byId(id).disabled = !used;
     byId(id).closest('label').hidden = !used;
   }
@@ -127,8 +136,13 @@ function statement() {
   const duration = Number(byId('duration').value);
   const options = { duration, reference: reference(), contracts, from: byId('from').value, to: byId('to').value, at: byId('at').value.replace('T', ' ') };
   const x = timeColumn(duration);
-  if (view === 'spreads') return { sql: spreadStatement(options), chart: { kind: 'line', x, y: 'spread_pct', series: 'exchange / market' } };
+  const series = 'exchange / market';
+  if (view === 'spreads') return { sql: spreadStatement(options), chart: { kind: 'line', x, y: 'spread_pct', series } };
   const y = 'annualised_simple_pct';
-  if (byId('shape').value === 'curve') return { sql: curveStatement(options), chart: { kind: 'line', x: 'days_to_expiry', y, series: 'exchange' } };
-  return { sql: basisStatement(options), chart: { kind: byId('shape').value === 'heatmap' ? 'heatmap' : 'line', x, y, series: 'exchange / market' } };
+  const shape = byId('shape').value;
+  if (CURVES.has(shape)) {
+    const sql = isNewest() ? newestCurveStatement(options) : curveStatement(options);
+    return { sql, chart: { kind: 'line', x: 'days_to_expiry', y, series: 'exchange / quote' } };
+  }
+  return { sql: basisStatement(options), chart: { kind: shape === 'heatmap' ? 'heatmap' : 'line', x, y, series } };
 }

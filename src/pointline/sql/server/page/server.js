@@ -34,9 +34,10 @@ export function signOut() {
   identity = {};
 }
 
-// The result of a statement: { columns: [{ name, type }], rows, summary }, or { text, format, summary } where the statement names another format.
-export async function ask(statement, { signal } = {}) {
-  const response = await reach(`./?${new URLSearchParams(SETTINGS)}`, {
+// The result of a statement: { columns: [{ name, type }], rows, summary, notes }, or { blob, format, summary, notes } where the statement
+// names another format or one is asked for. `parameters` are sent beside it, as `param_name`; notes are sentences of the server about the result.
+export async function ask(statement, { signal, parameters = {}, format = SETTINGS.default_format } = {}) {
+  const response = await reach(`./?${new URLSearchParams({ ...parameters, ...SETTINGS, default_format: format })}`, {
     method: 'POST',
     body: statement,
     headers: identity,
@@ -45,11 +46,21 @@ export async function ask(statement, { signal } = {}) {
     signal,
   });
   if (!response.ok) throw refusal(response, await response.text());
-  const format = response.headers.get('X-ClickHouse-Format');
   const summary = JSON.parse(response.headers.get('X-ClickHouse-Summary') ?? '{}');
-  if (format !== SETTINGS.default_format) return { format, summary, blob: await response.blob() };
+  const notes = notesOf(response.headers.get('X-Pointline-Notes'));
+  const written = response.headers.get('X-ClickHouse-Format');
+  if (written !== SETTINGS.default_format) return { format: written, summary, notes, blob: await response.blob() };
   const { meta, data } = await response.json();
-  return { columns: meta, rows: data, summary };
+  return { columns: meta, rows: data, summary, notes };
+}
+
+function notesOf(header) {
+  if (header === null) return [];
+  try {
+    return [JSON.parse(header)].flat().map(String);
+  } catch {
+    return [header];
+  }
 }
 
 async function reach(address, options) {
