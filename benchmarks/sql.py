@@ -59,9 +59,9 @@ STATEMENT = Path(__file__).resolve().parent.parent / "tests" / "sql" / "specific
 
 def make_lake(root: Path, *, years: int, coins: int) -> Lake:
     """1-minute candles up to the end of `LAST_YEAR`, written as ingest writes them."""
-    from pointline.clock import to_us
-    from pointline.lake.delta_log import commit
-    from pointline.lake.store import next_month, open_lake
+    from pointline.clock import next_month, to_us
+    from pointline.lake.delta_log import Change, commit
+    from pointline.lake.store import open_lake
 
     lake = open_lake(root, create=True)
     files = []
@@ -75,7 +75,7 @@ def make_lake(root: Path, *, years: int, coins: int) -> Lake:
                 file, price = _write_month(lake, (exchange, pattern.format(coin)), at_us, end_us, price, seed=n * 1_000 + place)
                 files.append(file)
                 at_us = next_month(at_us)
-    commit(lake, "candles_1m", files, [])
+    commit(lake, "candles_1m", Change(files))
     return lake
 
 
@@ -86,7 +86,8 @@ def _write_month(lake: Lake, instrument: tuple[str, str], first_us: int, end_us:
 
     from pointline.clock import date_text
     from pointline.lake.delta_log import NewFile
-    from pointline.lake.partition import Feed, partition_path, write_partition
+    from pointline.lake.partition import Feed, write_partition
+    from pointline.lake.paths import partition_folder
     from pointline.lake.store import stored_columns
 
     ends = np.arange(first_us, end_us, 60_000_000)
@@ -111,8 +112,8 @@ def _write_month(lake: Lake, instrument: tuple[str, str], first_us: int, end_us:
     frame = frame.select(pl.col(name).cast(dtype) for name, dtype in decimals.items())
     exchange, symbol = instrument
     date = date_text(first_us)
-    feeds = [Feed(f"simulated|{exchange}|{symbol}|{date}", "0" * 64, "{}", 0, frame.height, "assumed")]
-    path = partition_path("candles_1m", exchange, symbol, date, feeds)
+    feeds = [Feed(f"simulated|{exchange}|{symbol}|{date}", "0" * 64, "{}", 0, "assumed", "simulated", rows=frame.height)]
+    path = f"{partition_folder(exchange, symbol, date)}/simulated.parquet"
     write_partition(lake.table_path("candles_1m") / path, frame, "candles_1m", feeds)
     bounds = {name: (int(ends[0]), int(ends[-1])) for name in ("ts_local_us", "ts_event_us")}
     return NewFile(path, {"exchange": exchange, "symbol": symbol, "date": date}, frame.height, bounds), float(closes[-1])
