@@ -21,7 +21,8 @@ from pointline import schema
 from pointline.errors import ConfigError, LakeError
 from pointline.lake.catalog import held
 from pointline.lake.studies import saved_studies, study_schema
-from pointline.sql import config, tables
+from pointline.sql import coarse, config, tables
+from pointline.sql.coarse import Coarse
 from pointline.sql.config import OWNER, Limits
 from pointline.sql.files import CATALOGUE_FILE, check_files
 from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, in_month, link_folder, market_links, remove_unused
@@ -200,7 +201,8 @@ def copy_catalogue(catalogue: Catalogue, folder: Path, *, limits: Limits | None 
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(catalogue.path, folder / _STORE, symlinks=True, dirs_exist_ok=True)
-    shutil.copy(catalogue.folder / CATALOGUE_FILE, folder)
+    for file in (CATALOGUE_FILE, coarse.FILE):
+        shutil.copy(catalogue.folder / file, folder)
     config.write_config(folder, limits=limits if limits is not None else config.read_limits(catalogue.config_path))
     return Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files)
 
@@ -223,6 +225,7 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     names = Names(lake)
     sources, candle_days, covered_trades = tables.day_sources(lake, names)
     holdings = held(lake)
+    Coarse.of(holdings, names).save(catalogue.folder)
     made = ["CREATE DATABASE lake", "CREATE DATABASE api"]
     kinds = {source.kind for source in sources} | {kind for kind in lake.kinds() if seconds_of(kind) is not None}
     sized = names.counts_contracts(lake, kinds)

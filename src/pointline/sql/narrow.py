@@ -38,7 +38,7 @@ def narrowed(table: pa.Table) -> tuple[pa.Table, list[str]]:
     for place, field in enumerate(table.schema):
         if not has_wide(field.type):
             continue
-        chunks = table.column(place).chunks or [pa.array([], field.type)]
+        chunks = table.column(place).chunks or [pa.nulls(0, field.type)]
         found, kind = _narrow(chunks, field.type, _plain(field.name), notes)
         table = table.set_column(place, field.with_type(kind), pa.chunked_array(found, kind))
     return table, notes

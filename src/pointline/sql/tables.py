@@ -122,15 +122,22 @@ def coverage_table(holdings: list[Held], names: Names) -> pl.DataFrame:
 
 
 def hole_minutes(holdings: list[Held], names: Names) -> pl.DataFrame:
-    """The minutes in which the trades of a market break off or begin again, because ids are missing or nothing came, in `HOLE_MINUTES`."""
+    """The minutes in which trades of a market are known to be missing though others are there, in `HOLE_MINUTES`.
+
+    Those are the first and the last minute of a hole between two trades. A silence that reaches to the end of a day, or from its beginning,
+    is none: the trade beside it may have been the last or the first.
+    """
     rows: set[tuple[str, str, int]] = set()
     for one in holdings:
-        exchange, symbol = one.row["exchange"], one.row["symbol"]
         if one.row["kind"] != schema.TRADES.name:
             continue
-        for us in (us for span in one.covered.missing for us in span):
-            own = (exchange_name(exchange), names.market(exchange, symbol, clock.date_text(us)))
-            rows.add((*own, us - us % clock.MINUTE_US))
+        exchange, symbol = one.row["exchange"], one.row["symbol"]
+        for from_us, until_us in one.covered.missing:
+            edges = [from_us] if until_us % clock.DAY_US else []
+            edges += [until_us - 1] if from_us % clock.DAY_US else []
+            for us in edges:
+                own = (exchange_name(exchange), names.market(exchange, symbol, clock.date_text(us)))
+                rows.add((*own, us - us % clock.MINUTE_US))
     return pl.DataFrame(sorted(rows), schema=HOLE_MINUTES, orient="row")
 
 
