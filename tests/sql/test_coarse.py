@@ -58,8 +58,10 @@ def test_a_minute_is_not_made_of_hours(folder: Path) -> None:
     assert coarse.sentences(1) == [
         "binance BTC-USDT has only candles of 60 minutes from 2024-12-03 to 2024-12-04; candles of 1 minute leave these days out",
         "binance BTC-USDT has only candles of 1440 minutes from 2024-12-05 to 2024-12-06; candles of 1 minute leave these days out",
-        "binance-usdm-future ETH-USDT has only candles of 60 minutes on 8 days from 2024-12-01 to 2024-12-10; "
-        "candles of 1 minute leave these days out",
+        (
+            "binance-usdm-future ETH-USDT has only candles of 60 minutes on 8 days from 2024-12-01 to 2024-12-10; "
+            "candles of 1 minute leave these days out"
+        ),
     ]
     assert coarse.sentences(60) == [
         "binance BTC-USDT has only candles of 1440 minutes from 2024-12-05 to 2024-12-06; candles of 60 minutes leave these days out"

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.archives import trades_archive
 from tests.sql.markets import lake_with
@@ -120,9 +120,11 @@ TIED = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(TIED, st.integers(0, 5))
-def test_ties_and_conditions_equal_a_loop(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str, str, bool]], cut: int) -> None:
+def test_ties_and_conditions_equal_a_loop(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str, str, bool]], cut: int
+) -> None:
     """Conditions on what a trade is do not let an earlier one in; the lake without the trades after a time has the same rows up to it."""
     rows = sorted(rows, key=lambda row: row[0])
     prints = [(FIRST + step * 1_000_000, price, quantity, seller) for step, price, quantity, seller in rows]

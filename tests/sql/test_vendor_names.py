@@ -78,58 +78,78 @@ def test_an_empty_lake_has_the_same_types(empty: Lake, lake: Lake) -> None:
 
 QUERIES: dict[str, tuple[str, int | None]] = {
     "newest trades of a market": (
-        "SELECT * FROM api.trade WHERE exchange = 'binance-usdm-future' AND market = 'BTC-USDT' AND timestamp >= '2024-05-02' "
-        "ORDER BY timestamp DESC LIMIT 10",
+        (
+            "SELECT * FROM api.trade WHERE exchange = 'binance-usdm-future' AND market = 'BTC-USDT' AND timestamp >= '2024-05-02' "
+            "ORDER BY timestamp DESC LIMIT 10"
+        ),
         10,
     ),
     "volume by side": (
-        "SELECT side, sum(quantity) AS volume, toFloat64(sum(price * quantity) / sum(quantity)) AS vwap FROM api.trade "
-        "WHERE market = 'BTC-USDT' AND exchange = 'binance' AND timestamp BETWEEN '2024-05-01 00:00:00' AND '2024-05-01 12:00:00' "
-        "GROUP BY side ORDER BY side",
+        (
+            "SELECT side, sum(quantity) AS volume, toFloat64(sum(price * quantity) / sum(quantity)) AS vwap FROM api.trade "
+            "WHERE market = 'BTC-USDT' AND exchange = 'binance' AND timestamp BETWEEN '2024-05-01 00:00:00' AND '2024-05-01 12:00:00' "
+            "GROUP BY side ORDER BY side"
+        ),
         2,
     ),
     "trades by their text id": ("SELECT trade_id, price FROM api.trade WHERE trade_id = '4000000007' AND length(trade_id) = 10", 1),
     "trades to the nanosecond": (
-        "SELECT toStartOfHour(timestamp) AS hour, count() FROM api.trade "
-        "WHERE timestamp >= toDateTime64('2024-05-01 06:00:00', 9) AND timestamp < toDateTime64('2024-05-01 08:00:00.000000001', 9) "
-        "GROUP BY hour ORDER BY hour",
+        (
+            "SELECT toStartOfHour(timestamp) AS hour, count() FROM api.trade "
+            "WHERE timestamp >= toDateTime64('2024-05-01 06:00:00', 9) AND timestamp < toDateTime64('2024-05-01 08:00:00.000000001', 9) "
+            "GROUP BY hour ORDER BY hour"
+        ),
         2,
     ),
     "candles of a week": (
-        "SELECT start, open, high, low, close, volume FROM api.ohlcv(candle_duration_in_minutes = 1440) "
-        "WHERE market = 'BTC-USDT' AND exchange = 'binance' AND start >= '2024-05-01' AND start <= '2024-05-08'",
+        (
+            "SELECT start, open, high, low, close, volume FROM api.ohlcv(candle_duration_in_minutes = 1440) "
+            "WHERE market = 'BTC-USDT' AND exchange = 'binance' AND start >= '2024-05-01' AND start <= '2024-05-08'"
+        ),
         2,
     ),
     "true range": (
-        "WITH candles AS (SELECT *, high - low AS range FROM api.ohlcv(candle_duration_in_minutes = 240) WHERE market = 'BTC-USDT') "
-        "SELECT start, exchange, avg(range) OVER (PARTITION BY exchange ORDER BY start ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) AS atr "
-        "FROM candles ORDER BY exchange, start",
+        (
+            "WITH candles AS (SELECT *, high - low AS r FROM api.ohlcv(candle_duration_in_minutes = 240) WHERE market = 'BTC-USDT') "
+            "SELECT start, exchange, avg(r) OVER (PARTITION BY exchange ORDER BY start ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) AS atr "
+            "FROM candles ORDER BY exchange, start"
+        ),
         24,
     ),
     "volume by exchange": (
-        "SELECT exchange, sum(volume) AS total_volume FROM api.ohlcv(candle_duration_in_minutes = 1) WHERE market = 'BTC-USDT' "
-        "AND start BETWEEN '2024-05-01' AND '2024-05-03' GROUP BY exchange ORDER BY total_volume DESC",
+        (
+            "SELECT exchange, sum(volume) AS total_volume FROM api.ohlcv(candle_duration_in_minutes = 1) WHERE market = 'BTC-USDT' "
+            "AND start BETWEEN '2024-05-01' AND '2024-05-03' GROUP BY exchange ORDER BY total_volume DESC"
+        ),
         2,
     ),
     "newest funding": (
-        "SELECT timestamp, exchange, contract_type, funding_rate FROM api.funding_rate WHERE market = 'BTC-USDT' "
-        "AND contract_type = 'LINEAR_PERPETUAL' ORDER BY timestamp DESC LIMIT 3",
+        (
+            "SELECT timestamp, exchange, contract_type, funding_rate FROM api.funding_rate WHERE market = 'BTC-USDT' "
+            "AND contract_type = 'LINEAR_PERPETUAL' ORDER BY timestamp DESC LIMIT 3"
+        ),
         3,
     ),
     "funding across exchanges": (
-        "SELECT exchange, argMax(funding_rate, timestamp) AS newest, newest * 3 * 365 * 100 AS yearly_pct, sum(rate) AS paid "
-        "FROM api.funding_rate WHERE timestamp >= '2024-05-01' GROUP BY exchange",
+        (
+            "SELECT exchange, argMax(funding_rate, timestamp) AS newest, newest * 3 * 365 * 100 AS yearly_pct, sum(rate) AS paid "
+            "FROM api.funding_rate WHERE timestamp >= '2024-05-01' GROUP BY exchange"
+        ),
         1,
     ),
     "linear perpetuals": (
-        "SELECT exchange, market_symbol, underlying_asset, contract_size FROM api.market_future WHERE underlying_asset = 'BTC' "
-        "AND future_type = 'PERPETUAL' AND contract_type = 'LINEAR' AND settling_asset = 'USDT' AND denomination_asset = 'USDT'",
+        (
+            "SELECT exchange, market_symbol, underlying_asset, contract_size FROM api.market_future WHERE underlying_asset = 'BTC' "
+            "AND future_type = 'PERPETUAL' AND contract_type = 'LINEAR' AND settling_asset = 'USDT' AND denomination_asset = 'USDT'"
+        ),
         1,
     ),
     "open markets": (
-        "SELECT f.exchange, f.market_symbol, s.exchange_specific_symbol FROM api.market_future AS f "
-        "JOIN api.market_spot AS s ON s.base_asset = f.underlying_asset AND s.quote_asset = f.quote_asset "
-        "WHERE f.expiration IS NULL OR f.expiration > now()",
+        (
+            "SELECT f.exchange, f.market_symbol, s.exchange_specific_symbol FROM api.market_future AS f "
+            "JOIN api.market_spot AS s ON s.base_asset = f.underlying_asset AND s.quote_asset = f.quote_asset "
+            "WHERE f.expiration IS NULL OR f.expiration > now()"
+        ),
         1,
     ),
 }
@@ -185,7 +205,9 @@ def test_a_rate_is_the_number_that_was_printed(tmp_path: Path) -> None:
 
 
 def test_a_contracts_size_and_delivery(tmp_path: Path) -> None:
-    lake = lake_with(tmp_path, candles_archives(tmp_path, "binance-delivery", "BTCUSD_250328", "1d", [Candle(to_us("2025-01-01"), *["1"] * 4)]))
+    lake = lake_with(
+        tmp_path, candles_archives(tmp_path, "binance-delivery", "BTCUSD_250328", "1d", [Candle(to_us("2025-01-01"), *["1"] * 4)])
+    )
     (size, moment) = sql.query("SELECT contract_size, toString(expiration) FROM api.market_future", lake=lake).row(0)
     assert (size, moment) == (Decimal(100), "2025-03-28 08:00:00.000000000")
 

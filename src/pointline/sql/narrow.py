@@ -1,7 +1,7 @@
 """Decimals of 76 digits as such of 38, which Polars and DuckDB can read, or as floats where 38 digits do not hold them.
 
-The type of a column is one for the whole result, so it is decided on all of its values: the column's own scale if all fit, else the smallest
-scale that holds all of them exactly, else float64. Nothing wraps, and nothing is rounded without a sentence that says so::
+The type of a column is one for the whole result, so it is decided on all of its values: the column's own scale if all fit, else the
+smallest scale that holds all of them exactly, else float64. Nothing wraps, and nothing is rounded without a sentence that says so::
 
     table, notes = narrowed(table)          # every column that changed, in words
     warnings = losses(notes)                # those that are floats now
@@ -149,7 +149,7 @@ def _cast(chunks: list[pa.Array], kind: pa.DataType) -> list[pa.Array] | None:
 def _least_scale(chunks: list[pa.Array], kind: pa.Decimal256Type) -> int:
     """The fewest decimals that hold the first values exactly: all of them need no fewer, and mostly no more."""
     first = [number for chunk in chunks for number in _numbers(chunk.slice(0, _FIRST))]
-    return max((kind.scale - _zeros(number, kind.scale) for number in first), default=0)
+    return int(max((kind.scale - _zeros(number, kind.scale) for number in first), default=0))
 
 
 def _smallest_scale(chunks: list[pa.Array], kind: pa.Decimal256Type, least: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pointline import clock, schema
+from pointline import clock
 from pointline.lake.catalog import COVERAGE_SCHEMA
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import PartitionFile
@@ -122,22 +122,13 @@ def coverage_table(holdings: list[Held], names: Names) -> pl.DataFrame:
 
 
 def hole_minutes(holdings: list[Held], names: Names) -> pl.DataFrame:
-    """The minutes in which trades of a market are known to be missing though others are there, in `HOLE_MINUTES`.
-
-    Those are the first and the last minute of a hole between two trades. A silence that reaches to the end of a day, or from its beginning,
-    is none: the trade beside it may have been the last or the first.
-    """
+    """The minutes at both edges of a hole in a market's trade ids, in `HOLE_MINUTES`: trades are there, and not all of them."""
     rows: set[tuple[str, str, int]] = set()
     for one in holdings:
-        if one.row["kind"] != schema.TRADES.name:
-            continue
         exchange, symbol = one.row["exchange"], one.row["symbol"]
-        for from_us, until_us in one.covered.missing:
-            edges = [from_us] if until_us % clock.DAY_US else []
-            edges += [until_us - 1] if from_us % clock.DAY_US else []
-            for us in edges:
-                own = (exchange_name(exchange), names.market(exchange, symbol, clock.date_text(us)))
-                rows.add((*own, us - us % clock.MINUTE_US))
+        for us in (us for from_us, until_us in one.covered.id_holes for us in (from_us, until_us - 1)):
+            own = (exchange_name(exchange), names.market(exchange, symbol, clock.date_text(us)))
+            rows.add((*own, us - us % clock.MINUTE_US))
     return pl.DataFrame(sorted(rows), schema=HOLE_MINUTES, orient="row")
 
 
