@@ -154,7 +154,7 @@ def _least_scale(chunks: list[pa.Array], kind: pa.Decimal256Type) -> int:
 
 def _smallest_scale(chunks: list[pa.Array], kind: pa.Decimal256Type, least: int) -> int:
     """The fewest decimals, at least so many, that hold every value exactly."""
-    low, high = least, kind.scale
+    low, high = least, int(kind.scale)
     while low < high:
         tried = (low + high) // 2
         if _cast(chunks, pa.decimal256(kind.precision, tried)) is not None:
