@@ -289,11 +289,11 @@ def test_a_second_run_takes_the_place_of_the_first(page: Page) -> None:
 
 def test_the_catalogue_puts_names_into_the_statement(page: Page) -> None:
     views = page.locator("#catalogue-tree > details > summary").evaluate_all("all => all.map(one => one.firstChild.textContent)")
-    assert set(views) == {"ohlcv", "coverage", "features", "funding_rate", "market_future", "market_spot", "trade"}
+    assert set(views) == {"ohlcv", "coverage", "features", "funding_rate", "market_future", "market_spot", "trade", "trade_last"}
     candles = page.locator("#catalogue-tree > details").first
     candles.locator("summary").click()
     close = candles.locator("li", has_text="close").first.locator("> *").all_inner_texts()
-    assert close == ["close", "Nullable(Decimal(38, 12))", "last price, null where nothing was traded"]
+    assert close == ["close", "Nullable(Decimal(76, 20))", "last price, null where nothing was traded"]
     page.fill("#statement", "SELECT  FROM ")
     page.get_by_role("button", name="api.ohlcv(candle_duration_in_minutes = 1440)").click()
     page.locator("#statement").evaluate("box => box.setSelectionRange(7, 7)")
