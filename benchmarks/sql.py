@@ -3,6 +3,9 @@
 ``python benchmarks/sql.py --years 3 --coins 13`` makes a lake of 13 coins (spot, perpetual, inverse perpetual and a quarterly future of
 each), or takes the one that is there, and asks every contender for the spreads of December 2024. *Cold* is a process from its start to the
 rows, *warm* the median of later calls in that process. All answers must be the same rows. ``--smoke`` does it small.
+
+``--queries`` prints what common queries of the views take, with three simulated days of trades beside the candles. To compare two versions,
+run it in turns with PYTHONPATH set to the sources of either.
 """
 
 from __future__ import annotations
@@ -59,9 +62,9 @@ STATEMENT = Path(__file__).resolve().parent.parent / "tests" / "sql" / "specific
 
 def make_lake(root: Path, *, years: int, coins: int) -> Lake:
     """1-minute candles up to the end of `LAST_YEAR`, written as ingest writes them."""
-    from pointline.clock import to_us
-    from pointline.lake.delta_log import commit
-    from pointline.lake.store import next_month, open_lake
+    from pointline.clock import next_month, to_us
+    from pointline.lake.delta_log import Change, commit
+    from pointline.lake.store import open_lake
 
     lake = open_lake(root, create=True)
     files = []
@@ -75,7 +78,7 @@ def make_lake(root: Path, *, years: int, coins: int) -> Lake:
                 file, price = _write_month(lake, (exchange, pattern.format(coin)), at_us, end_us, price, seed=n * 1_000 + place)
                 files.append(file)
                 at_us = next_month(at_us)
-    commit(lake, "candles_1m", files, [])
+    commit(lake, "candles_1m", Change(files))
     return lake
 
 
@@ -86,7 +89,8 @@ def _write_month(lake: Lake, instrument: tuple[str, str], first_us: int, end_us:
 
     from pointline.clock import date_text
     from pointline.lake.delta_log import NewFile
-    from pointline.lake.partition import Feed, partition_path, write_partition
+    from pointline.lake.partition import Feed, write_partition
+    from pointline.lake.paths import partition_folder
     from pointline.lake.store import stored_columns
 
     ends = np.arange(first_us, end_us, 60_000_000)
@@ -111,8 +115,8 @@ def _write_month(lake: Lake, instrument: tuple[str, str], first_us: int, end_us:
     frame = frame.select(pl.col(name).cast(dtype) for name, dtype in decimals.items())
     exchange, symbol = instrument
     date = date_text(first_us)
-    feeds = [Feed(f"simulated|{exchange}|{symbol}|{date}", "0" * 64, "{}", 0, frame.height, "assumed")]
-    path = partition_path("candles_1m", exchange, symbol, date, feeds)
+    feeds = [Feed(f"simulated|{exchange}|{symbol}|{date}", "0" * 64, "{}", 0, "assumed", "simulated", rows=frame.height)]
+    path = f"{partition_folder(exchange, symbol, date)}/simulated.parquet"
     write_partition(lake.table_path("candles_1m") / path, frame, "candles_1m", feeds)
     bounds = {name: (int(ends[0]), int(ends[-1])) for name in ("ts_local_us", "ts_event_us")}
     return NewFile(path, {"exchange": exchange, "symbol": symbol, "date": date}, frame.height, bounds), float(closes[-1])
@@ -255,6 +259,49 @@ def agree(results: list[dict[str, Any]]) -> bool:
     )
 
 
+# --- common queries ----------------------------------------------------------------------------------------------------------------
+
+ONE_DAY = "exchange = 'binance-usdm-future' AND market = 'BTC-USDT' AND timestamp >= '2024-05-02' AND timestamp < '2024-05-03'"
+HOURS, MINUTES = (f"api.ohlcv(candle_duration_in_minutes = {n})" for n in (60, 1))
+QUERIES = {
+    "trade: count()": "SELECT count() FROM api.trade",
+    "trade: max(price)": "SELECT max(price) FROM api.trade",
+    "trade: sum(quantity)": "SELECT sum(quantity) FROM api.trade",
+    "trade: vwap": "SELECT sum(price * quantity) / sum(quantity) FROM api.trade",
+    "trade: vwap of floats": "SELECT sum(toFloat64(price) * toFloat64(quantity)) / sum(toFloat64(quantity)) FROM api.trade",
+    "trade: argMax(price, timestamp)": "SELECT argMax(price, timestamp) FROM api.trade",
+    "trade: by minute": "SELECT toStartOfMinute(timestamp) AS m, min(price), max(price), sum(quantity) FROM api.trade GROUP BY m",
+    "trade: ten largest of a day": f"SELECT * FROM api.trade WHERE {ONE_DAY} ORDER BY quantity DESC LIMIT 10",
+    "ohlcv(60): max, sum": f"SELECT max(high), sum(volume) FROM {HOURS}",
+    "ohlcv(60): vwap": f"SELECT market, sum(close * volume) / sum(volume) FROM {HOURS} GROUP BY market",
+    "ohlcv(1): max, sum": f"SELECT max(high), sum(volume) FROM {MINUTES}",
+    "ohlcv(1): argMax(close, start)": f"SELECT exchange, market, argMax(close, start) FROM {MINUTES} GROUP BY exchange, market",
+}
+
+
+def measure_queries(root: Path, calls: int) -> None:
+    """Prints the median and the least of some calls of each query, in milliseconds."""
+    from pointline.lake.ingest import ingest
+    from pointline.lake.store import open_lake
+    from pointline.simulate import MarketConfig, write_archives
+    from pointline.sources.base import Hints
+    from pointline.sources.families import all_sources
+    from pointline.sql.process import run
+
+    lake = open_lake(root)
+    if "trades" not in lake.kinds():
+        config = MarketConfig(days=3, perp_trades_per_day=1_000_000)
+        ingest(lake, write_archives(config, root / "archives", datasets=("trades",)), sources=all_sources(), hints=Hints())
+    for name, text in QUERIES.items():
+        run(text, lake=lake, output_format="Null")
+        spent = []
+        for _ in range(calls):
+            began = time.perf_counter()
+            run(text, lake=lake, output_format="Null")
+            spent.append((time.perf_counter() - began) * 1e3)
+        print(f"{name:32} {statistics.median(spent):7.1f} ms {min(spent):7.1f} ms")
+
+
 def main() -> int:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -264,6 +311,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=20)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--queries", action="store_true", help="what common queries of the views take")
     parser.add_argument("--smoke", action="store_true", help="one coin, one year, few calls")
     given = parser.parse_args()
     if given.contender:
@@ -274,6 +322,9 @@ def main() -> int:
     if not (given.lake / "candles_1m").is_dir():
         given.lake.parent.mkdir(parents=True, exist_ok=True)
         make_lake(given.lake, years=given.years, coins=given.coins)
+    if given.queries:
+        measure_queries(given.lake, given.calls)
+        return 0
     results = [measured(name, given.lake, calls=given.calls, runs=given.runs) for name in CONTENDERS]
     print(f"{'':10} {'cold':>8} {'warm':>9} {'peak':>8}")
     for result in results:

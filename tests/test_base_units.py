@@ -147,7 +147,7 @@ def test_sql_counts_the_same_as_python(lake: Lake) -> None:
     text = "SELECT exchange, source, sum(volume) AS base FROM api.ohlcv(candle_duration_in_minutes = 1) GROUP BY ALL ORDER BY exchange"
     minutes = sql.query(text, lake=lake)
     assert minutes.rows() == [("okx-spot", "trades", Decimal(60)), ("okx-swap", "candles_1m", Decimal("6.57"))]
-    assert sql.query("SELECT contract_size FROM api.market_future", lake=lake)["contract_size"].to_list() == [0.01]
+    assert sql.query("SELECT contract_size FROM api.market_future", lake=lake)["contract_size"].to_list() == [Decimal("0.01")]
 
 
 def test_inverse_quotes_and_open_interest_say_their_units() -> None:

@@ -313,7 +313,7 @@ def sql(
     param: Annotated[list[str] | None, typer.Option(help="Value of {x:Type} in the statement, as x=VALUE.", show_default=False)] = None,
     lake: LakeOption = None,
 ) -> None:
-    """Runs one statement over api.ohlcv, api.trade, api.funding_rate, api.market_spot, api.market_future, api.features and api.coverage.
+    """Runs one statement over the views of api: ohlcv, trade, trade_last, funding_rate, market_spot, market_future, features and coverage.
 
     Example: pointline sql "SELECT exchange, market, first_date, last_date FROM api.coverage"
     """

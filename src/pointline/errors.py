@@ -139,6 +139,10 @@ class QueryError(PointlineError, ValueError):
         self.name = name
 
 
+class QueryNote(UserWarning):
+    """What a reader of a query's result should know: a column that does not hold its values to the last digit."""
+
+
 class VenueRuleError(PointlineError, LookupError):
     """A venue rule is asked for outside the dates for which it is known."""
 

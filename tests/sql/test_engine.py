@@ -21,7 +21,7 @@ from tests.sql.markets import add, candles_archives, lake_with, walk
 
 from pointline import sql
 from pointline.clock import DAY_US, MINUTE_US, to_us
-from pointline.errors import ConfigError, DamageError, LakeError, MissingExtraError, PointlineError, QueryError
+from pointline.errors import ConfigError, DamageError, LakeError, MissingExtraError, PointlineError, QueryError, QueryNote
 from pointline.lake.store import open_lake
 from pointline.sql import process
 from pointline.sql.catalogue import Catalogue, build_catalogue, copy_catalogue, fingerprint_of, open_catalogue
@@ -411,6 +411,8 @@ def test_parameters_arrive_as_they_are(minutes: Lake, kind: str, value: Any, exp
         ("toInt128('-170141183460469231731687303715884105728')", pl.Int128(), -(2**127)),
         ("toUUID('61f0c404-5cb3-11e7-907b-a6006ad3dba0')", pl.String(), str(uuid.UUID("61f0c404-5cb3-11e7-907b-a6006ad3dba0"))),
         ("toDecimal256('1.25', 4)", pl.Decimal(38, 4), Decimal("1.25")),
+        ("toDecimal256('1.25', 50)", pl.Decimal(38, 2), Decimal("1.25")),
+        ("[toDecimal256('1.25', 40)]", pl.List(pl.Decimal(38, 2)), [Decimal("1.25")]),
         ("toLowCardinality('x')", pl.String(), "x"),
         ("toUInt64(18446744073709551615)", pl.UInt64(), 2**64 - 1),
         ("toBool(1)", pl.Boolean(), True),
@@ -428,8 +430,17 @@ def test_what_is_no_frame_is_said_to_be_none(minutes: Lake, text: str) -> None:
         sql.query(text, lake=minutes)
 
 
+def test_a_column_that_38_digits_do_not_hold_is_a_float_and_says_so(minutes: Lake) -> None:
+    text = "SELECT toDecimal256('12345678901234567890.12345678901234567891', 20) AS x, toDecimal256('0.5', 20) AS y"
+    note = r"^column x: Decimal\(76, 20\) left as float64, because 1 value needs more than 38 digits$"
+    with pytest.warns(QueryNote, match=note) as caught:
+        frame = sql.query(text, lake=minutes)
+    assert caught[0].filename == __file__
+    assert frame.rows() == [(12345678901234567890.12345678901234567891, Decimal("0.5"))]
+
+
 def test_statements_without_a_table_behind_them(minutes: Lake) -> None:
-    assert sql.query("DESCRIBE TABLE api.trade", lake=minutes)["name"][0] == "timestamp"
+    assert sql.query("DESCRIBE TABLE api.trade", lake=minutes)["name"][0] == "exchange"
     assert sql.query("EXPLAIN SELECT 1", lake=minutes).height > 0
     assert sql.query("SELECT 1 AS x WHERE 0", lake=minutes).shape == (0, 1)
 

@@ -29,15 +29,21 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
 MONDAY = to_us("2024-04-29")
+TRADE = [
+    "exchange", "market", "side", "quantity", "price", "timestamp", "trade_id", "trade_number", "off_book", "known_at", "sequence",
+]  # fmt: skip
 VIEWS = {
-    "trade": ["timestamp", "exchange", "market", "trade_id", "price", "quantity", "side", "off_book", "known_at", "sequence"],
-    "funding_rate": ["exchange", "contract_type", "market", "timestamp", "funding_rate", "interval_hours", "known_at"],
+    "trade": TRADE,
+    "trade_last": TRADE,
+    "funding_rate": ["exchange", "contract_type", "market", "timestamp", "funding_rate", "rate", "interval_hours", "known_at"],
     "market_spot": [
-        "exchange", "market", "native_symbol", "base_asset", "quote_asset", "price_increment", "quantity_increment", "listed", "valid_from",
+        "exchange", "market_symbol", "base_asset", "quote_asset", "exchange_specific_symbol", "market", "native_symbol",
+        "price_increment", "quantity_increment", "listed", "valid_from", "underlying_asset", "settling_asset", "denomination_asset",
     ],
     "market_future": [
-        "exchange", "market", "native_symbol", "base_asset", "quote_asset", "settle_asset", "contract_type", "expiration_type",
-        "expiration", "contract_size", "price_increment", "quantity_increment", "listed", "valid_from",
+        "exchange", "market_symbol", "underlying_asset", "quote_asset", "settling_asset", "denomination_asset", "expiration",
+        "contract_size", "contract_type", "future_type", "exchange_specific_symbol", "market", "native_symbol", "base_asset",
+        "settle_asset", "expiration_type", "price_increment", "quantity_increment", "listed", "valid_from",
     ],
     "features": ["study", "perp_exchange", "perp_market", "spot_exchange", "spot_market", "start", "end", "known_at"],
     "coverage": [
@@ -46,7 +52,7 @@ VIEWS = {
     ],
     "ohlcv(candle_duration_in_minutes = 60)": [
         "start", "end", "exchange", "market", "open", "high", "low", "close", "volume", "count", "duration_minutes",
-        "minutes", "complete", "source", "known_at", "close_age_seconds",
+        "minutes", "complete", "source", "known_at", "close_age_seconds", "close_unknown_seconds", "covered_share",
     ],
 }  # fmt: skip
 
@@ -73,9 +79,9 @@ def test_trades_keep_their_decimals_sides_and_times(tmp_path: Path) -> None:
     ]
     rows = sql.query("SELECT * FROM api.trade ORDER BY exchange, timestamp", lake=lake_with(tmp_path, paths)).rows(named=True)
     assert [(row["exchange"], row["market"], row["price"], row["quantity"], row["side"], row["trade_id"]) for row in rows] == [
-        ("binance", "BTC-USDT", Decimal("93500.01"), Decimal("0.00001"), "buy", 1),
-        ("binance", "BTC-USDT", Decimal("93500.02"), Decimal("123.5"), "sell", 2),
-        ("binance-coinm-future", "BTC-USD-PERP", Decimal("93600.5"), Decimal(3), "sell", 1),
+        ("binance", "BTC-USDT", Decimal("93500.01"), Decimal("0.00001"), "buy", "1"),
+        ("binance", "BTC-USDT", Decimal("93500.02"), Decimal("123.5"), "sell", "2"),
+        ("binance-coinm-future", "BTC-USD-PERP", Decimal("93600.5"), Decimal(3), "sell", "1"),
     ]
     midnight = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
     assert [row["timestamp"] - midnight for row in rows] == [dt.timedelta(microseconds=us) for us in (1, 7, 1_000)]
@@ -93,8 +99,8 @@ def test_the_price_of_a_trade_is_exact_to_the_last_decimal(tmp_path: Path) -> No
 def test_trades_equal_those_of_research(simulated: Lake) -> None:
     """Every time, to the microsecond, and every amount, through the other door of the lake."""
     text = (
-        "SELECT toUnixTimestamp64Micro(timestamp) AS us, toUnixTimestamp64Micro(known_at) AS local_us, toFloat64(price) AS price, side "
-        "FROM api.trade WHERE exchange = 'binance-usdm-future' AND market = 'BTC-USDT' ORDER BY timestamp, trade_id"
+        "SELECT toUnixTimestamp64Micro(timestamp) AS us, toUnixTimestamp64Micro(known_at) AS local_us, price, side "
+        "FROM api.trade WHERE exchange = 'binance-usdm-future' AND market = 'BTC-USDT' ORDER BY timestamp, trade_number"
     )
     frame = sql.query(text, lake=simulated)
     expected = research_query.trades("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-03", lake=simulated).sort(
@@ -102,7 +108,7 @@ def test_trades_equal_those_of_research(simulated: Lake) -> None:
     )
     assert frame["us"].to_list() == expected["ts_event_us"].to_list()
     assert frame["local_us"].to_list() == expected["ts_local_us"].to_list()
-    assert frame["price"].to_list() == expected["price"].to_list()
+    assert frame["price"].cast(pl.Float64).to_list() == expected["price"].to_list()
     assert (frame["side"] == "sell").to_list() == (expected["side"] == 1).to_list()
 
 
@@ -115,9 +121,9 @@ def test_funding_says_what_kind_of_contract_pays(tmp_path: Path) -> None:
     frame = sql.query("SELECT * FROM api.funding_rate ORDER BY exchange, timestamp", lake=lake_with(tmp_path, paths))
     moment = dt.datetime(2024, 4, 29, tzinfo=dt.UTC)
     assert frame.select("exchange", "contract_type", "market", "timestamp", "funding_rate", "interval_hours").rows() == [
-        ("binance-coinm-future", "INVERSE", "BTC-USD-PERP", moment, 0.0001, 8.0),
-        ("binance-usdm-future", "LINEAR", "BTC-USDT", moment, 0.0001, 8.0),
-        ("binance-usdm-future", "LINEAR", "BTC-USDT", moment + dt.timedelta(hours=8), -0.00001276, 8.0),
+        ("binance-coinm-future", "INVERSE_PERPETUAL", "BTC-USD-PERP", moment, Decimal("0.0001"), 8.0),
+        ("binance-usdm-future", "LINEAR_PERPETUAL", "BTC-USDT", moment, Decimal("0.0001"), 8.0),
+        ("binance-usdm-future", "LINEAR_PERPETUAL", "BTC-USDT", moment + dt.timedelta(hours=8), Decimal("-0.00001276"), 8.0),
     ]
     assert frame["known_at"][1] == moment + dt.timedelta(milliseconds=7)
 

@@ -30,7 +30,7 @@ MONDAY = to_us("2024-04-29")
 WEEK_MINUTES = 10_080
 COLUMNS = [
     "start", "end", "exchange", "market", "open", "high", "low", "close", "volume", "count", "duration_minutes",
-    "minutes", "complete", "source", "known_at", "close_age_seconds",
+    "minutes", "complete", "source", "known_at", "close_age_seconds", "close_unknown_seconds", "covered_share",
 ]  # fmt: skip
 SPOT = ("binance-spot", "BTCUSDT")
 ONE_MARKET = "exchange = 'binance' AND market = 'BTC-USDT'"
@@ -109,9 +109,10 @@ def minutes_lake(candles: list[Candle], tmp_path_factory: pytest.TempPathFactory
 
 def test_the_columns_and_their_types(minutes_lake: Lake) -> None:
     frame = sql.query("SELECT * FROM api.ohlcv(candle_duration_in_minutes = 60) LIMIT 1", lake=minutes_lake)
-    price = pl.Decimal(38, 12)
+    price = pl.Decimal(38, 20)  # of Decimal(76, 20), see `pointline.sql.narrow`
     moment = pl.Datetime("us", "UTC")
     kinds = [moment, moment, pl.String, pl.String, *[price] * 5, pl.Int64, pl.UInt32, pl.UInt32, pl.Boolean, pl.String, moment, pl.Int64]
+    kinds += [pl.Int64, pl.Float64]
     assert list(frame.schema.items()) == list(zip(COLUMNS, [k() if isinstance(k, type) else k for k in kinds], strict=True))
 
 

@@ -77,6 +77,7 @@ class Covered:
         missing_candles: candles that are missing from the grid.
         missing_stamps: settlements of funding or stamps of open interest that are missing.
         off_grid: candles that start at no multiple of their length.
+        id_holes: the spans of `missing` that ids tell of, one for each place at which they jump.
     """
 
     from_us: int
@@ -87,6 +88,7 @@ class Covered:
     missing_candles: int = 0
     missing_stamps: int = 0
     off_grid: int = 0
+    id_holes: tuple[Span, ...] = ()
 
     @property
     def missing_us(self) -> int:
@@ -138,21 +140,23 @@ def cover_parts(parts: Sequence[Part]) -> Covered:
     listed = first.first_id in _LISTING_IDS
     spans = [] if listed else _head(first, usual_us)
     missing_ids = 0
+    id_holes = [span for part in parts if part.first_id is not None for span in part.holes]
     for before, after in pairwise(parts):
         between = _ids_between(before, after)
         if between is None:
             spans += [*_tail(before, usual_us), (before.end_us, after.start_us), *_head(after, usual_us)]
         elif between:
             missing_ids += between
-            spans.append((before.last_us, after.first_us))
+            id_holes.append((before.last_us, after.first_us))
     spans += _tail(last, usual_us)
-    spans += [span for part in parts for span in part.holes]
+    spans += [*id_holes, *(span for part in parts for span in part.holes)]
     return Covered(
         from_us=first.first_us if listed else first.start_us,
         until_us=last.end_us,
         last_us=last.last_us,
         missing=merged(spans),
         missing_ids=missing_ids + sum(part.missing_ids for part in parts),
+        id_holes=tuple(sorted(id_holes)),
     )
 
 

@@ -19,18 +19,20 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import ConfigError, LakeError
+from pointline.lake.catalog import held
 from pointline.lake.studies import saved_studies, study_schema
-from pointline.sql import config, tables
+from pointline.sql import coarse, config, tables
+from pointline.sql.coarse import Coarse
 from pointline.sql.config import OWNER, Limits
 from pointline.sql.files import CATALOGUE_FILE, check_files
 from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, in_month, link_folder, market_links, remove_unused
-from pointline.sql.ohlcv import POWERS, in_base_units, ohlcv_view, seconds_of
+from pointline.sql.ohlcv import STEPS, in_base_units, ohlcv_view, seconds_of
 from pointline.sql.sessions import run_statements
 
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
-_VERSION = 2  # of what a catalogue looks like; part of the fingerprint
+_VERSION = 3  # of what a catalogue looks like; part of the fingerprint
 _STORE = "store"
 
 _CANDLES = {
@@ -44,6 +46,7 @@ _TRADES = {
     "ts_local_us": "Int64",
     "ts_event_us": "Int64",
     "trade_id": "Nullable(Int64)",
+    "text_id": "Nullable(String)",
     "price_int": "Int64",
     "qty_int": "Int64",
     "side": "Nullable(Bool)",
@@ -198,7 +201,8 @@ def copy_catalogue(catalogue: Catalogue, folder: Path, *, limits: Limits | None 
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(catalogue.path, folder / _STORE, symlinks=True, dirs_exist_ok=True)
-    shutil.copy(catalogue.folder / CATALOGUE_FILE, folder)
+    for file in (CATALOGUE_FILE, coarse.FILE):
+        shutil.copy(catalogue.folder / file, folder)
     config.write_config(folder, limits=limits if limits is not None else config.read_limits(catalogue.config_path))
     return Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files)
 
@@ -220,6 +224,8 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     """What makes the databases, tables and views, in order."""
     names = Names(lake)
     sources, candle_days, covered_trades = tables.day_sources(lake, names)
+    holdings = held(lake)
+    Coarse.of(holdings, names).save(catalogue.folder)
     made = ["CREATE DATABASE lake", "CREATE DATABASE api"]
     kinds = {source.kind for source in sources} | {kind for kind in lake.kinds() if seconds_of(kind) is not None}
     sized = names.counts_contracts(lake, kinds)
@@ -231,18 +237,25 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     made += _named_table(catalogue, schema.FUNDING.name, funding, market_links(lake, "funding", names, contract_type=True), names)
     for name, frame in (
         ("instruments", tables.instrument_table(lake, names)),
-        ("coverage", tables.coverage_table(lake, names)),
+        ("coverage", tables.coverage_table(holdings, names)),
+        ("hole_minutes", tables.hole_minutes(holdings, names)),
         ("candle_days", candle_days),
         ("covered_trades", covered_trades),
     ):
         made.append(_small_table(catalogue, name, frame))
     made.append(f"CREATE VIEW api.ohlcv DEFINER = {OWNER} SQL SECURITY DEFINER AS\n{ohlcv_view(sources, sized=sized)}")
-    text = (Path(__file__).parent / "views.sql").read_text(encoding="utf-8").replace("{powers}", POWERS)
-    quantity = f"CAST(qty_int AS Decimal(38, 12)) / arrayElement({POWERS}, qty_decimals + 1)"
-    text = text.replace("{quantity}", in_base_units(quantity) if sized else quantity)
-    made += [statement for statement in (part.strip() for part in text.split(";\n")) if statement]
+    made += _views(sized=sized)
     made += _features(lake, catalogue)
     return made
+
+
+def _views(*, sized: bool) -> list[str]:
+    """The statements of views.sql; `sized` where the lake's trades have a ``contract_size``."""
+    lines = (Path(__file__).parent / "views.sql").read_text(encoding="utf-8").splitlines(keepends=True)
+    text = "".join(line for line in lines if not line.startswith("--"))
+    quantity = f"qty_int * arrayElement({STEPS}, qty_decimals + 1)"
+    text = text.replace("{steps}", STEPS).replace("{quantity}", in_base_units(quantity) if sized else quantity)
+    return [statement for statement in (part.strip() for part in text.split(";\n")) if statement]
 
 
 def _named_table(catalogue: Catalogue, kind: str, columns: dict[str, str], links: list[Link], names: Names) -> list[str]:

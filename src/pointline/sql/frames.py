@@ -5,19 +5,20 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pointline.errors import QueryError
+from pointline.errors import QueryError, QueryNote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pyarrow as pa
-
 # No compression on the way from one part of a process to the other.
 SETTINGS = {"output_format_arrow_use_native_writer": 1, "output_format_arrow_compression_method": "none"}
+
+_CALLER = 4  # who called `pointline.sql.query`
 
 # Arrow has no seconds-of-32-bit time, enumeration or wide integer: the engine writes their numbers or bytes.
 _AMBIGUOUS = {pl.UInt32, pl.Int8, pl.Int16, pl.Binary}
@@ -32,6 +33,9 @@ def read_frame(stream: bytes, columns: Callable[[], str]) -> pl.DataFrame:
     Args:
         stream: what the engine wrote with `SETTINGS`; may be empty.
         columns: gives the answer to DESCRIBE TABLE in JSONCompact; asked only where Arrow's types leave a doubt.
+
+    Warns:
+        QueryNote: decimals of a column need more than 38 digits and are floats in the frame.
 
     Raises:
         QueryError: the stream is none, because the statement chose another format or is none that gives a table.
@@ -52,11 +56,16 @@ def read_frame(stream: bytes, columns: Callable[[], str]) -> pl.DataFrame:
 def _decoded(stream: bytes) -> pl.DataFrame:
     import pyarrow as pa
 
+    from pointline.sql.narrow import has_wide, losses, narrowed
+
     try:
         with pa.ipc.open_stream(stream) as reader:
-            if not any(pa.types.is_decimal256(field.type) for field in reader.schema):
+            if not any(has_wide(field.type) for field in reader.schema):
                 return pl.read_ipc_stream(io.BytesIO(stream))
-            return pl.DataFrame(_narrowed(reader.read_all()))
+            table, notes = narrowed(reader.read_all())
+        for note in losses(notes):
+            warnings.warn(note, QueryNote, stacklevel=_CALLER)
+        return pl.DataFrame(table)
     except (pa.ArrowException, pl.exceptions.PolarsError) as error:
         raise QueryError(
             "the result cannot become a frame",
@@ -64,17 +73,6 @@ def _decoded(stream: bytes) -> pl.DataFrame:
             expected="one statement without FORMAT, whose columns have types that Polars knows",
             hint="leave FORMAT out, or cast the column, e.g. with toString or toDecimal128",
         ) from error
-
-
-def _narrowed(table: pa.Table) -> pa.Table:
-    """Decimals of 76 digits as such of 38, which hold what a price times an amount comes to."""
-    import pyarrow as pa
-
-    for place, field in enumerate(table.schema):
-        if pa.types.is_decimal256(field.type):
-            column = table.column(place).cast(pa.decimal128(38, field.type.scale))
-            table = table.set_column(place, field.name, column)
-    return table
 
 
 def _base(dtype: pl.DataType) -> type[pl.DataType]:

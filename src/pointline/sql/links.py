@@ -93,10 +93,10 @@ class Names:
         return code
 
     def contract_type(self, exchange: str, symbol: str) -> str:
-        """``LINEAR``, ``INVERSE`` or an empty text."""
+        """``LINEAR_PERPETUAL``, ``INVERSE_PERPETUAL`` or an empty text: the kind of contract that pays funding."""
         own = (pl.col("exchange") == exchange) & (pl.col("exchange_symbol") == symbol)
         found = self._frame.filter(own)["contract_type"].drop_nulls()
-        return str(found[-1]).upper() if len(found) else ""
+        return f"{found[-1].upper()}_PERPETUAL" if len(found) else ""
 
 
 def exchange_name(exchange: str) -> str:

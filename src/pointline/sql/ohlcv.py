@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from string import Template
 
 from pointline import clock
 
-MINUTES = "{candle_duration_in_minutes:UInt32}"
-# What an integer amount of so many decimals is divided by.
+PARAMETER = "candle_duration_in_minutes"
+LONGEST_MINUTES = 5_256_000  # ten years: beyond it the end of a candle has no place in DateTime
+WIDE = "Nullable(Decimal(76, 20))"
+# A length that is no candle's becomes 0, which the engine refuses. It reads a number that is too large for its type without an error: as
+# UInt32 the lengths 2^32 + 1 and 1 would be the same.
+MINUTES = f"toInt64(if({{{PARAMETER}:Int256}} BETWEEN 1 AND {LONGEST_MINUTES}, {{{PARAMETER}:Int256}}, 0))"
+# What an integer amount of so many decimals is divided by, and times what it is a wide decimal.
 POWERS = "[" + ", ".join(f"toInt64({10**n})" for n in range(13)) + "]"
+STEPS = "[" + ", ".join(f"toDecimal256('{Decimal(1).scaleb(-n):f}', 20)" for n in range(13)) + "]"
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DAY_S = clock.DAY_US // clock.SECOND_US
@@ -50,7 +57,7 @@ def seconds_of(kind: str) -> int | None:
 
 def in_base_units(amount: str) -> str:
     """An amount as the exchange counts it in base units; null where the size of its contract is not known."""
-    return f"CAST({amount} * nullIf(contract_size, 0) AS Nullable(Decimal(38, 12)))"
+    return f"CAST(CAST({amount} AS Nullable(Decimal(76, 20))) * nullIf(contract_size, 0) AS {WIDE})"
 
 
 def ohlcv_view(sources: list[CandleSource], *, sized: bool = False) -> str:
@@ -68,7 +75,7 @@ def _candles(part: str, source: CandleSource, sized: bool) -> str:  # noqa: FBT0
         others = _part("days of others", days=_part("days"), seconds=source.seconds)
         where += f" AND (exchange, market, intDiv(start_us, {clock.DAY_US})) NOT IN ({others})"
     names = {"kind": source.kind, "seconds": source.seconds, "length_us": length_us, "where": where, "traded": _TRADED}
-    return _part(part, **names, bucket=_bucket("start_us"), volume=in_base_units("volume") if sized else "volume")
+    return _part(part, **names, bucket=_bucket("start_us"), volume=in_base_units("candle.volume") if sized else "candle.volume")
 
 
 def _trades(source: CandleSource, sized: bool) -> str:  # noqa: FBT001
@@ -89,7 +96,7 @@ def _bucket(us: str) -> str:
 
 
 def _part(name: str, **values: object) -> str:
-    return Template(_parts()[name]).substitute(minutes=MINUTES, **values)
+    return Template(_parts()[name]).substitute(minutes=MINUTES, wide=WIDE, **values)
 
 
 @cache

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pointline import clock
-from pointline.lake.catalog import coverage
+from pointline.lake.catalog import COVERAGE_SCHEMA
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import PartitionFile
 from pointline.sql.links import Names, exchange_name
 from pointline.sql.ohlcv import CandleSource, seconds_of
 
 if TYPE_CHECKING:
+    from pointline.lake.catalog import Held
     from pointline.lake.store import Lake
 
 _DAY_S = clock.DAY_US // clock.SECOND_US
+_SIZE_STEP = Decimal(1).scaleb(-18)
 
 INSTRUMENTS: dict[str, pl.DataType] = {
     "exchange": pl.String(),
@@ -27,8 +30,8 @@ INSTRUMENTS: dict[str, pl.DataType] = {
     "settle_asset": pl.String(),
     "asset_type": pl.String(),
     "contract_type": pl.String(),
-    "contract_size": pl.Float64(),
-    "expiration": pl.Datetime("ms", "UTC"),
+    "contract_size": pl.Decimal(38, 18),
+    "expiration": pl.Datetime("ns", "UTC"),
     "price_increment": pl.Float64(),
     "quantity_increment": pl.Float64(),
     "listed": pl.Datetime("ms", "UTC"),
@@ -60,6 +63,7 @@ CANDLE_DAYS: dict[str, pl.DataType] = {
     "day": pl.Int64(),
     "rank": pl.Int64(),
 }
+HOLE_MINUTES: dict[str, pl.DataType] = {"exchange": pl.String(), "market": pl.String(), "minute_us": pl.Int64()}
 COVERED_TRADES: dict[str, pl.DataType] = {"exchange": pl.String(), "market": pl.String(), "file": pl.String(), "seconds": pl.Int64()}
 
 
@@ -76,7 +80,8 @@ def instrument_table(lake: Lake, names: Names) -> pl.DataFrame:
             pl.Series("market", markets, dtype=pl.String()),
             pl.col("contract_type").str.to_uppercase(),
             native_symbol="exchange_symbol",
-            expiration=_moment("expiry_us"),
+            contract_size=pl.Series(_sizes(newest["contract_size"]), dtype=pl.Decimal(38, 18)),
+            expiration=_moment("expiry_us").dt.cast_time_unit("ns"),
             quantity_increment="qty_increment",
             listed=_moment("listed_us"),
             valid_from=_moment("valid_from_us"),
@@ -86,19 +91,24 @@ def instrument_table(lake: Lake, names: Names) -> pl.DataFrame:
     )
 
 
+def _sizes(sizes: pl.Series) -> list[Decimal | None]:
+    """The decimals that the floats were printed as."""
+    return [None if size is None else Decimal(repr(size)).quantize(_SIZE_STEP) for size in sizes]
+
+
 def _moment(name: str) -> pl.Expr:
     return pl.from_epoch(name, time_unit="us").dt.replace_time_zone("UTC").dt.cast_time_unit("ms")
 
 
-def coverage_table(lake: Lake, names: Names) -> pl.DataFrame:
+def coverage_table(holdings: list[Held], names: Names) -> pl.DataFrame:
     """What the lake holds per table and instrument, in `COVERAGE`."""
-    held = coverage(lake)
+    found = pl.DataFrame([one.row for one in holdings], schema=COVERAGE_SCHEMA, orient="row")
     markets = [
         names.market(exchange, symbol, last_date)
-        for exchange, symbol, last_date in held.select("exchange", "symbol", "last_date").iter_rows()
+        for exchange, symbol, last_date in found.select("exchange", "symbol", "last_date").iter_rows()
     ]
     return (
-        held.with_columns(
+        found.with_columns(
             pl.col("exchange").map_elements(exchange_name, return_dtype=pl.String()),
             pl.Series("market", markets, dtype=pl.String()),
             pl.col("first_date", "last_date").str.to_date(),
@@ -109,6 +119,17 @@ def coverage_table(lake: Lake, names: Names) -> pl.DataFrame:
         .select(list(COVERAGE))
         .sort("kind", "exchange", "market", "native_symbol")
     )
+
+
+def hole_minutes(holdings: list[Held], names: Names) -> pl.DataFrame:
+    """The minutes at both edges of a hole in a market's trade ids, in `HOLE_MINUTES`: trades are there, and not all of them."""
+    rows: set[tuple[str, str, int]] = set()
+    for one in holdings:
+        exchange, symbol = one.row["exchange"], one.row["symbol"]
+        for us in (us for from_us, until_us in one.covered.id_holes for us in (from_us, until_us - 1)):
+            own = (exchange_name(exchange), names.market(exchange, symbol, clock.date_text(us)))
+            rows.add((*own, us - us % clock.MINUTE_US))
+    return pl.DataFrame(sorted(rows), schema=HOLE_MINUTES, orient="row")
 
 
 def candle_sources(lake: Lake) -> list[tuple[str, int]]:

@@ -69,8 +69,9 @@ def column(data: io.BytesIO, kind: str, rows: int) -> list[Any]:
     if kind.startswith("Nullable("):
         absent = data.read(rows)
         return [None if absent[n] else value for n, value in enumerate(column(data, kind[9:-1], rows))]
-    if kind.startswith("Decimal(38"):
-        return [int.from_bytes(data.read(16), "little", signed=True) for _ in range(rows)]
+    if kind.startswith(("Decimal(38", "Decimal(76")):
+        size = 16 if kind.startswith("Decimal(38") else 32
+        return [int.from_bytes(data.read(size), "little", signed=True) for _ in range(rows)]
     base, _, arguments = kind.rstrip(")").partition("(")
     form = struct.Struct("<" + FIXED[base])
     values = [form.unpack(data.read(form.size))[0] for _ in range(rows)]
@@ -130,7 +131,7 @@ def test_errors_are_shown_as_clickhouse_errors(server: RunningServer) -> None:
 
 # ---- the editors: databases, tables, columns, functions, values
 
-VIEWS = ["coverage", "features", "funding_rate", "market_future", "market_spot", "ohlcv", "trade"]
+VIEWS = ["coverage", "features", "funding_rate", "market_future", "market_spot", "ohlcv", "trade", "trade_last"]
 
 
 def test_listing_databases_and_tables(server: RunningServer) -> None:
@@ -146,8 +147,8 @@ def test_listing_columns(server: RunningServer, statement: str) -> None:
     described = frame(ask(server, f'{statement} "api"."trade"'))
     assert list(described) == ["name", "type", "default_type", "default_expression", "comment", "codec_expression", "ttl_expression"]
     types = dict(zip(described["name"], described["type"], strict=True))
-    assert types["timestamp"] == "DateTime64(6, 'UTC')"
-    assert types["price"] == "Decimal(38, 12)"
+    assert types["timestamp"] == "DateTime64(9, 'UTC')"
+    assert types["price"] == "Decimal(76, 20)"
     query = (
         "SELECT database, table, name, type, comment FROM system.columns WHERE (database, table) IN (('api', 'trade')) "
         "ORDER BY database, table, position"

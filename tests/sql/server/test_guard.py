@@ -44,7 +44,7 @@ ALLOWED = {
     "SELECT 1 SETTINGS max_threads = 1": "1",
     "SELECT toDateTime(0) SETTINGS date_time_output_format = 'iso'": "1970-01-01T00:00:00Z",
     "SHOW DATABASES LIKE 'api'": "api",
-    "SHOW TABLES LIKE 'tra%'": "trade",
+    "SHOW TABLES LIKE 'tra%'": "trade\ntrade_last",
     "SELECT name FROM system.databases": "api",
     "SELECT name FROM system.tables WHERE name = 'trade'": "trade",
     "SELECT t.name FROM system.tables AS t WHERE t.name LIKE 'trad_'": "trade",

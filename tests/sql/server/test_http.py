@@ -289,7 +289,7 @@ def test_what_grafana_asks(server: RunningServer) -> None:
         "SELECT database, name FROM system.tables ORDER BY database, name": b"coverage",
         "SELECT database, table, name, type, comment FROM system.columns WHERE (database, table) IN (('api', 'trade')) "
         "ORDER BY database, table, position": b"timestamp",
-        'DESCRIBE TABLE "api"."trade"': b"DateTime64(6, 'UTC')",
+        'DESCRIBE TABLE "api"."trade"': b"DateTime64(9, 'UTC')",
         "SELECT DISTINCT market FROM api.market_spot SETTINGS max_execution_time=10": b"market",
         "SELECT name FROM system.functions WHERE is_aggregate LIMIT 5": b"name",
         "SELECT timestamp AS time, price FROM api.trade WHERE timestamp >= toDateTime(1714521600) "
