@@ -15,9 +15,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from pointline import schema
 from pointline.clock import DAY_US, date_text
-from pointline.sql.links import exchange_name
 from pointline.sql.ohlcv import seconds_of
 
 if TYPE_CHECKING:
@@ -61,9 +59,11 @@ class Coarse:
     @classmethod
     def of(cls, holdings: Sequence[Held], names: Names) -> Coarse:
         """From what `pointline.lake.catalog.held` tells of a lake."""
+        from pointline.sql.links import exchange_name  # with Polars, which those who only load need not have
+
         sources: dict[tuple[str, str], dict[int, set[int]]] = {}
         for one in holdings:
-            seconds = 0 if one.row["kind"] == schema.TRADES.name else seconds_of(one.row["kind"])
+            seconds = 0 if one.row["kind"] == "trades" else seconds_of(one.row["kind"])
             if seconds is not None:
                 exchange, symbol = one.row["exchange"], one.row["symbol"]
                 key = (exchange_name(exchange), names.market(exchange, symbol, one.row["last_date"]))

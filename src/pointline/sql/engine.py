@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from pointline.errors import ConfigError
+from pointline.sql.coarse import Coarse
 from pointline.sql.messages import query_error
 from pointline.sql.server.codes import RefusedError
 from pointline.sql.server.settings import checked
@@ -136,13 +137,15 @@ class Engine:
         try:
             with self._checking:
                 if self._statements is None:
-                    self._statements = Statements(session_class(), self._address, {})
+                    self._statements = Statements(session_class(), self._address, {}, Coarse.load(self.catalogue.folder))
                 statement = self._statements.check(work.text, work.values, settings={})
                 settings = work.settings | checked(statement.settings)
+                output_format = statement.output_format or work.output_format
+                if output_format == "ORC":
+                    self._statements.check_orc(statement.text, work.values, settings={})
         except RefusedError as refusal:
             raise query_error(f"Code: {refusal.code}. DB::Exception: {refusal.what} ({refusal.name})", work.text) from None
-        found = self._run_as_it_is(statement.text, work.values, statement.output_format or work.output_format, settings)
-        return replace(found, notes=statement.notes)
+        return replace(self._run_as_it_is(statement.text, work.values, output_format, settings), notes=statement.notes)
 
     def _run_as_it_is(self, text: str, values: dict[str, str], output_format: str, settings: dict[str, object]) -> Result:
         given = "".join(f"&{name}={quote(setting_text(value), safe='')}" for name, value in settings.items())

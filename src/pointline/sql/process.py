@@ -7,10 +7,11 @@ import os
 import shutil
 import tempfile
 import threading
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointline.errors import DamageError
+from pointline.errors import DamageError, QueryNote
 from pointline.lake.store import as_lake
 from pointline.sql.catalogue import build_catalogue, fingerprint_of
 from pointline.sql.engine import Engine
@@ -136,6 +137,9 @@ def query(text: str, *, lake: LakeLike | None = None, **parameters: object) -> p
     Returns:
         The result with its types: decimals stay decimals, times are UTC.
 
+    Warns:
+        QueryNote: something is computed in Float64 or left out, in words.
+
     Raises:
         QueryError: the statement is wrong or was stopped; has ClickHouse's code and name.
         LakeError: there is no lake at that place.
@@ -148,4 +152,6 @@ def query(text: str, *, lake: LakeLike | None = None, **parameters: object) -> p
         return described.data.decode()
 
     found = run(text, lake=lake, parameters=parameters, output_format="ArrowStream", settings=SETTINGS)
+    for note in found.notes:
+        warnings.warn(note, QueryNote, stacklevel=2)
     return read_frame(found.data, columns)

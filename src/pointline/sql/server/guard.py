@@ -31,6 +31,7 @@ DATABASE = "api"
 
 _SPELT_OUT = frozenset({"arrayReduce", "arrayReduceInRanges", "initializeAggregation"})
 _AGGREGATE = re.compile(r"\s*(\w+)\s*(?:\([^()]*\)\s*)?", re.ASCII)  # without a bracket in the brackets nothing can be called
+_CANDLES = "ohlcv"
 _WITH_COLUMNS = frozenset({"values", "SQLStandardValues"})
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _FOREIGN_DATABASES = frozenset({"system", "information_schema", "default", "lake"})
@@ -59,6 +60,8 @@ class Statement:
         settings: of its SETTINGS clause, checked.
         relations: names in `api` that it reads, in order of appearance.
         notes: sentences for whoever asked, about what was changed.
+        candle_minutes: lengths of the candles that it asks for.
+        literals: its texts, those of parameters too.
     """
 
     text: str
@@ -66,6 +69,8 @@ class Statement:
     settings: dict[str, str]
     relations: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    candle_minutes: tuple[int, ...] = ()
+    literals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,15 @@ def check(
     again, written = reader.write(before, after) if after != before else reader.write(before) * 2
     if _bare(again) != _bare(canonical):
         raise RefusedError("NOT_IMPLEMENTED", "the statement has a part that cannot be checked; please write it in another way")
-    return Statement(written, output_format, settings, tuple(dict.fromkeys(walk.relations)), tuple(notes))
+    return Statement(
+        written,
+        output_format,
+        settings,
+        tuple(dict.fromkeys(walk.relations)),
+        tuple(notes),
+        candle_minutes=tuple(dict.fromkeys(walk.candle_minutes)),
+        literals=(*dict.fromkeys(walk.literals), *parameters.values()),
+    )
 
 
 _QUOTED_OR_BRACKET = re.compile(r"""('(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*")|[()\s]""", re.DOTALL)
@@ -254,6 +267,8 @@ class _Walk:
 
     def __init__(self, rules: Rules, parameters: Mapping[str, str], *, whole: bool, user: str) -> None:
         self.relations: list[str] = []
+        self.candle_minutes: list[int] = []
+        self.literals: list[str] = []
         self._user = user
         self._rules = rules
         self._parameters = parameters
@@ -332,6 +347,7 @@ class _Walk:
         elif isinstance(node, dict):
             kind = node.get("type")
             if kind == "Literal":
+                self.literals += _texts(node.get("value"))
                 return
             if kind not in NODES:
                 raise RefusedError("ACCESS_DENIED", f"{_words(str(kind))} is not allowed in a query here")
@@ -463,7 +479,20 @@ class _Walk:
             )
         if name in _WITH_COLUMNS:
             self._structure(name, arguments_of(node))
+        if view == _CANDLES or name == _CANDLES:
+            self.candle_minutes += self._lengths(arguments_of(node))
         self._inside(node)
+
+    def _lengths(self, arguments: list[Tree]) -> Iterator[int]:
+        """Whole numbers that parameters of a view are set to."""
+        for argument in arguments:
+            value = next(iter(arguments_of(argument)[1:]), {})
+            if value.get("type") == "QueryParameter":
+                given = self._parameters.get(str(value.get("name")), "")
+            else:
+                given = str(value.get("value", {}).get("value", ""))
+            if given.isdecimal() and len(given) < 10:  # noqa: PLR2004 - minutes, not a number of any size
+                yield int(given)
 
     def _structure(self, name: str, arguments: list[Tree]) -> None:
         """Looks at the text that `values` may begin with, which names its columns; the engine would run expressions in it."""
@@ -523,6 +552,16 @@ def _with_names(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
             yield str(node.get("name"))
         for value in node.values():
             yield from _with_names(value)
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """The strings of a literal, also those in tuples and arrays."""
+    inner = value.get("value") if isinstance(value, dict) else None
+    if isinstance(inner, list):
+        for item in inner:
+            yield from _texts(item)
+    elif isinstance(inner, str) and value.get("field_type") == "String":
+        yield inner
 
 
 def _split(table: Tree) -> tuple[str | None, str]:

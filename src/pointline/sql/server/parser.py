@@ -97,8 +97,12 @@ class Analysis:
 
     def column_names(self, statement: str) -> list[str]:
         """Names of the result's columns."""
+        return [name for name, _ in self.columns(statement)]
+
+    def columns(self, statement: str) -> list[tuple[str, str]]:
+        """Names and types of the result's columns."""
         found = json.loads(self.parser.described(f"DESCRIBE TABLE ({statement})", self.parameters, self.settings))
-        return [row[0] for row in found["data"]]
+        return [(row[0], row[1]) for row in found["data"]]
 
     def write(self, *trees: str) -> list[str]:
         """Canonical texts of trees."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pointline.sql.server.config import ServerConfig
 
-TIME_COLUMNS = {"trade": ["known_at", "timestamp"]}
+TIME_COLUMNS = {name: ["known_at", "timestamp"] for name in ("trade", "trade_last")}
 """Views of `api` that are too large to be read without a condition on one of these columns."""
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pointline.sql.server.codes import RefusedError
 from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_from
 from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
 from pointline.sql.server.parser import Analysis, Parser
@@ -13,8 +16,12 @@ from pointline.sql.server.settings import ACCEPTED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pointline.sql.coarse import Coarse
+
 _KEPT_STATEMENTS = 512
 _KEPT_TEXT = 20_000
+_DIGITS = 38
+_DECIMAL = re.compile(r"Decimal\((\d+),")
 
 
 class Statements:
@@ -24,9 +31,11 @@ class Statements:
         opening: opens a session of the engine at an address.
         address: of its catalogue.
         time_columns: relation of `api` that is too large to be read whole -> its columns of time.
+        coarse: what is known of days with longer candles only.
     """
 
-    def __init__(self, opening: Callable[[str], Any], address: str, time_columns: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, opening: Callable[[str], Any], address: str, time_columns: Mapping[str, Sequence[str]], coarse: Coarse) -> None:
+        self._coarse = coarse
         self._parser = Parser(opening, address)
         self._rules = _rules(self._parser, {name: frozenset(columns) for name, columns in time_columns.items()})
         self._checked: dict[tuple[str, str], Statement] = {}
@@ -57,11 +66,30 @@ class Statements:
         if found is None:
             analysis = Analysis(self._parser, parameters, settings)
             found = check(text, reader=self._parser, rules=self._rules, parameters=parameters, analyser=analysis, user=user)
+            left_out = [note for minutes in found.candle_minutes for note in self._coarse.sentences(minutes, found.literals)]
+            found = replace(found, notes=(*found.notes, *left_out))
             if len(self._checked) >= _KEPT_STATEMENTS:
                 self._checked.clear()
             if len(key[0]) + len(key[1]) <= _KEPT_TEXT:
                 self._checked[key] = found
         return found
+
+    def check_orc(self, text: str, parameters: Mapping[str, str], *, settings: Mapping[str, str]) -> None:
+        """Refuses a checked statement for the format ORC, into which the engine writes wide decimals as bytes that nobody can read.
+
+        Raises:
+            RefusedError: a column of its result has more than 38 digits.
+        """
+        if not text.startswith(("SELECT", "WITH", "(")):
+            return
+        columns = Analysis(self._parser, parameters, settings).columns(text)
+        wide = [name for name, kind in columns if any(int(digits) > _DIGITS for digits in _DECIMAL.findall(kind))]
+        if wide:
+            raise RefusedError(
+                "NOT_IMPLEMENTED",
+                f"ORC has no decimals of more than {_DIGITS} digits, as {', '.join(wide[:5])} {'is' if len(wide) == 1 else 'are'}: "
+                "take FORMAT Parquet, or write toFloat64(...) or toDecimal128(..., places)",
+            )
 
 
 def _rules(parser: Parser, time_columns: Mapping[str, frozenset[str]]) -> Rules:

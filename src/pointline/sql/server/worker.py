@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pointline.errors import DamageError, PointlineError
+from pointline.sql import arrow_output
+from pointline.sql.coarse import Coarse
 from pointline.sql.files import check_files, files_behind
 from pointline.sql.server import channel, sandbox
 from pointline.sql.server.channel import Answer, Job
@@ -69,11 +71,11 @@ class Post:
 class Bench:
     """The engine in this process, and what it takes to look at a statement and to run it."""
 
-    def __init__(self, post: Post, session: Any, files: Sequence[str]) -> None:  # noqa: ANN401 - chdb has no types
+    def __init__(self, post: Post, session: Any, files: Sequence[str], coarse: Coarse) -> None:  # noqa: ANN401 - chdb has no types
         self._open = session
         self._place = f"{post.catalogue}?config-file={quote(post.config, safe='/')}&database={DATABASE}"
         self._kept = self._open(self._place)  # the engine lives as long as one session does
-        self._statements = Statements(session, self._place, post.time_columns)
+        self._statements = Statements(session, self._place, post.time_columns, coarse)
         self._files = files
 
     def _check_files(self) -> None:
@@ -106,6 +108,8 @@ class Bench:
         output_format = statement.output_format or job.default_format
         if output_format not in FORMATS:
             raise RefusedError("UNKNOWN_FORMAT", f"the format {output_format!r} is not served; what is: {', '.join(sorted(FORMATS))}")
+        if output_format == "ORC":
+            self._statements.check_orc(statement.text, job.parameters, settings=settings)
         given = "".join(f"&{name}={quote(value, safe='')}" for name, value in settings.items())
         as_blocks = output_format == "Native" and job.revision >= REVISION_WITH_SERIALIZATION
         try:
@@ -117,7 +121,10 @@ class Bench:
                 session.close()
         except RuntimeError as error:
             raise from_engine(str(error)) from None
-        view = result.get_memview().view()
+        view, notes = result.get_memview().view(), list(statement.notes)
+        if output_format in arrow_output.FORMATS:
+            view, losses = arrow_output.readable(view, output_format, settings)
+            notes += losses
         if len(view) > limits.megabytes_returned * 1_000_000:
             raise RefusedError("TOO_MANY_ROWS_OR_BYTES", f"the result has {len(view):,} bytes, more than {limits.megabytes_returned} MB")
         answer = Answer(
@@ -127,7 +134,7 @@ class Bench:
             bytes_read=result.storage_bytes_read(),
             elapsed_s=result.elapsed(),
             relations=list(statement.relations),
-            notes=list(statement.notes),
+            notes=notes,
         )
         chunks: Iterable[bytes | memoryview] = native_blocks(view, columns) if as_blocks else _sliced(view)
         return answer, compressed(chunks, job.compression)
@@ -204,12 +211,12 @@ def _take_post(post: Post) -> Bench:
     os.environ["TMPDIR"] = str(scratch)
     session = load_engine()
     os.chdir(post.folder)
-    files = files_behind(Path(post.catalogue).parent)
+    files, coarse = files_behind(Path(post.catalogue).parent), Coarse.load(Path(post.catalogue).parent)
     if not post.confined:
-        return Bench(post, session, files)
+        return Bench(post, session, files, coarse)
     with sandbox.open_statm() as statm:
         sandbox.confine(sandbox.Walls(read=tuple(map(Path, post.read)), write=(Path(post.catalogue),)))
-        bench = Bench(post, session, files)
+        bench = Bench(post, session, files, coarse)
         sandbox.forbid_writing()
         sandbox.limit_memory((2 * post.memory_mb + MEMORY_BESIDE_QUERIES_MB) * 1_000_000, statm)
     return bench
