@@ -21,16 +21,17 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from pointline.errors import ConfigError
-from pointline.sql.server.app import Gate
 from pointline.sql.server.audit import AuditLog, Entry
 from pointline.sql.server.codes import NUMBERS, RefusedError, from_engine
 from pointline.sql.server.config import Limits, ServerConfig, User
 from pointline.sql.server.encoding import OWN_BLOCKS, PREFERRED, chosen_encoding, compressed, decompressed, native_blocks
 from pointline.sql.server.formats import FORMATS
 from pointline.sql.server.framing import checksum
+from pointline.sql.server.gate import Gate, Peers
 from pointline.sql.server.settings import for_engine
 
 if TYPE_CHECKING:
@@ -343,8 +344,48 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 # ---- the gate
 
 
+FORWARDED = [
+    ("10.1.1.1", ["1.2.3.4"], ("10.1.1.1", "")),  # from somebody who is no proxy
+    ("127.0.0.1", [], ("127.0.0.1", "")),
+    ("127.0.0.1", ["1.2.3.4"], ("1.2.3.4", "127.0.0.1")),
+    ("127.0.0.1", ["6.6.6.6, 1.2.3.4"], ("1.2.3.4", "127.0.0.1")),  # the client can write what it likes on the left
+    ("127.0.0.1", ["6.6.6.6", "1.2.3.4, 10.9.9.9"], ("1.2.3.4", "127.0.0.1")),
+    ("127.0.0.1", ["10.0.0.1, 10.0.0.2"], ("10.0.0.1", "127.0.0.1")),
+    ("127.0.0.1", ["1.2.3.4, rubbish"], ("127.0.0.1", "")),
+    ("127.0.0.1", ["1.2.3.4, rubbish, 10.0.0.2"], ("10.0.0.2", "127.0.0.1")),
+    ("127.0.0.1", ["1.2.3.4:5678"], ("1.2.3.4", "127.0.0.1")),
+    ("127.0.0.1", ["[2001:db8::1]:80"], ("2001:db8::1", "127.0.0.1")),
+    ("127.0.0.1", ["2001:DB8::1"], ("2001:db8::1", "127.0.0.1")),
+]
+
+
+@pytest.mark.parametrize(("peer", "forwarded", "expected"), FORWARDED)
+def test_where_a_forwarded_request_comes_from(peer: str, forwarded: list[str], expected: tuple[str, str]) -> None:
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    request = Request({"type": "http", "client": (peer, 1), "headers": headers})
+    assert Peers(("127.0.0.1", "10.0.0.0/24", "10.9.9.9")).origin(request) == expected
+    assert Peers(()).origin(request) == (peer, "")
+
+
+def test_a_refused_name_is_in_the_log(tmp_path: Path) -> None:
+    gate = Gate(PlainTextResponse("in"), ServerConfig(trusted_proxies=("127.0.0.1",)), AuditLog(tmp_path / "log", 10**6))
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(gate)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            given = {"Host": "rebound.example", "X-Forwarded-For": "1.2.3.4"}
+            assert (await client.get("/?query=SELECT+1&password=hush", headers=given)).status_code == 403
+            assert (await client.get("/?query=SELECT+2")).status_code == 200
+
+    asyncio.run(ask())
+    (entry,) = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert (entry["host"], entry["address"], entry["proxy"]) == ("rebound.example", "1.2.3.4", "127.0.0.1")
+    assert (entry["outcome"], entry["error"], entry["text"]) == ("refused", "HOST_NOT_SERVED", "SELECT 1")
+    assert "hush" not in str(entry)
+
+
 def status_at_gate(headers: dict[str, str], path: str = "/?query=1", **given: object) -> int:
-    transport = httpx.ASGITransport(Gate(PlainTextResponse("in"), ServerConfig(**given)))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(Gate(PlainTextResponse("in"), ServerConfig(**given), AuditLog(None, 1)))  # type: ignore[arg-type]
 
     async def ask() -> int:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8123") as client:

@@ -28,6 +28,7 @@ class Job:
         limits: the user's, as in `pointline.sql.server.config.Limits`.
         compression: an encoding of `pointline.sql.server.encoding`, or None.
         revision: of the Native format that the client reads.
+        user: name of who asks.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Job:
     limits: dict[str, Any] = field(default_factory=dict)
     compression: str | None = None
     revision: int = 0
+    user: str = ""
 
     def encoded(self) -> bytes:
         """As a frame's bytes."""
@@ -52,6 +54,7 @@ class Answer:
         rows, rows_read, bytes_read: of the result, and of what was read for it.
         elapsed_s: seconds of the engine.
         relations: names in `api` that were read.
+        notes: what the client should know of the result, a sentence each.
     """
 
     output_format: str
@@ -60,6 +63,7 @@ class Answer:
     bytes_read: int
     elapsed_s: float
     relations: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def write_all(descriptor: int, data: Bytes) -> None:

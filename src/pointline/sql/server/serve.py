@@ -154,19 +154,18 @@ async def _serve(
     try:
         await site.build()
         await pool.open()
-        application = make_app(config, pool, lifespan=life)
+        application = make_app(config, pool, folder, lifespan=life)
         tls = {"ssl_certfile": str(config.tls_certificate), "ssl_keyfile": str(config.tls_key)} if config.tls_certificate else {}
         server = uvicorn.Server(
             uvicorn.Config(
                 application,
-                http=patient(config.header_s),
+                http=patient(config.header_s, config.connections),
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=config.connections,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_STOP_S,
                 **tls,  # type: ignore[arg-type]
