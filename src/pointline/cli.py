@@ -318,14 +318,18 @@ def sql(
     Example: pointline sql "SELECT exchange, market, first_date, last_date FROM api.coverage"
     """
     from pointline.sql.command import Ask, answer
+    from pointline.sql.interrupts import ending_on_signals
+    from pointline.sql.process import close
 
     ask = Ask(text=text, file=file, output_format=output_format, output=output, parameters=tuple(param or ()), lake=lake)
-    shown = answer(ask, to_terminal=sys.stdout.isatty())
-    if isinstance(shown, bytes):
-        sys.stdout.buffer.write(shown)
-        sys.stdout.buffer.flush()
-    elif shown is not None:
-        show(shown)
+    with ending_on_signals():
+        shown = answer(ask, to_terminal=sys.stdout.isatty())
+        if isinstance(shown, bytes):
+            sys.stdout.buffer.write(shown)
+            sys.stdout.buffer.flush()
+        elif shown is not None:
+            show(shown)
+        close()
 
 
 def _facts(study: Study) -> dict[str, Any]:
@@ -471,7 +475,7 @@ def serve(
         )
         return
     found = command.configured(config, host=host, port=port, workers=workers)
-    command.start(lake, found, say=_say, unsafe_no_sandbox=unsafe_no_sandbox)
+    sys.exit(command.start(lake, found, say=_say, unsafe_no_sandbox=unsafe_no_sandbox))
 
 
 if __name__ == "__main__":

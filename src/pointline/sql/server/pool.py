@@ -81,6 +81,7 @@ class WorkerProcess:
             raise WorkerLostError(f"a worker did not start within {_START_S:.0f} s") from error
         except BaseException:
             worker.kill()
+            await worker.gone()
             raise
         said = json.loads(payload)
         if kind != channel.READY:
