@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake
 
-ENDLESS = "SELECT count() FROM numbers(1000000) AS a, numbers(1000000) AS b WHERE a.number + b.number = 7"
+ENDLESS = "SELECT count() FROM numbers(1000000) AS a, numbers(1000000) AS b WHERE a.number + b.number = 7 SETTINGS max_execution_time = 300"
 SAID = {signal.SIGINT: "error: interrupted before the end", signal.SIGTERM: "error: terminated before the end"}
 
 
@@ -108,23 +108,31 @@ def test_without_a_signal(simulated: Lake, place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", SAID)
-def test_a_server_at_any_time_of_its_start(simulated: Lake, place: Path, number: signal.Signals) -> None:
-    """While the catalogue is built, while workers start, while it serves."""
-    for pattern in ("pointline-serve-*", "pointline-serve-*/catalogue-1", "pointline-serve-*/worker-1", ""):
-        with command(place, "serve", "--port", "0", "--unsafe-no-sandbox", "--lake", str(simulated.root)) as process:
-            if pattern:
-                until(lambda of=pattern: list(place.glob(of)))
-            else:
-                assert process.stderr is not None
-                assert any(line.startswith("serving ") for line in process.stderr)
-            os.kill(process.pid, number)
-            os.kill(process.pid, number)
-            code, said = ended(process)
-        assert code == 128 + number, (pattern, said)
-        assert said[-1:] == ["stopped"], (pattern, said)
-        assert not [line for line in said if "Traceback" in line or "Error" in line], (pattern, said)
-        assert list(place.iterdir()) == [], pattern
+STATES = ("pointline-serve-*", "pointline-serve-*/catalogue-1", "pointline-serve-*/worker-1", "")
+"""Of a server's start: what is there when its folder, the catalogue, the first worker's folder is made; at last it serves."""
+
+
+@pytest.mark.parametrize(
+    ("number", "state"),
+    [
+        (signal.SIGINT, STATES[1]),
+        *(pytest.param(number, state, marks=pytest.mark.slow) for number in SAID for state in STATES if (number, state) != (2, STATES[1])),
+    ],
+)
+def test_a_server(simulated: Lake, place: Path, number: signal.Signals, state: str) -> None:
+    with command(place, "serve", "--port", "0", "--unsafe-no-sandbox", "--lake", str(simulated.root)) as process:
+        if state:
+            until(lambda: list(place.glob(state)))
+        else:
+            assert process.stderr is not None
+            assert any(line.startswith("serving ") for line in process.stderr)
+        os.kill(process.pid, number)
+        os.kill(process.pid, number)
+        code, said = ended(process)
+    assert code == 128 + number, said
+    assert said[-1:] == ["stopped"]
+    assert not [line for line in said if "Traceback" in line or "Error" in line], said
+    assert list(place.iterdir()) == []
 
 
 # ---- what is left by those who are killed
