@@ -46,8 +46,9 @@ class Scratch:
         self.path.mkdir(mode=0o700)
         growing = self.path / f".{_LOCK}"
         self._lock = os.open(growing, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        growing.rename(self.path / _LOCK)  # nobody sees it without its lock
+        with contextlib.suppress(OSError):  # a file system without locks; then nobody ever removes it for this process
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            growing.rename(self.path / _LOCK)  # nobody sees it without its lock
 
     @property
     def is_own(self) -> bool:

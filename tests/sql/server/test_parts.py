@@ -12,7 +12,8 @@ import struct
 import subprocess
 import sys
 import zlib
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import lz4.block
@@ -25,16 +26,21 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from pointline.errors import ConfigError
+from pointline.sql.server.app import make_app
 from pointline.sql.server.audit import AuditLog, Entry
+from pointline.sql.server.channel import Answer, Job
 from pointline.sql.server.codes import NUMBERS, RefusedError, from_engine
 from pointline.sql.server.config import Limits, ServerConfig, User
 from pointline.sql.server.encoding import OWN_BLOCKS, PREFERRED, chosen_encoding, compressed, decompressed, native_blocks
 from pointline.sql.server.formats import FORMATS
 from pointline.sql.server.framing import checksum
 from pointline.sql.server.gate import Gate, Peers
+from pointline.sql.server.hashes import new_token
+from pointline.sql.server.pool import Party, Reply
 from pointline.sql.server.settings import for_engine
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 # ---- errors
@@ -339,6 +345,68 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="audit log"):
         AuditLog(tmp_path / "file" / "audit", 10)
     AuditLog(None, 10).add(Entry())
+
+
+# ---- what goes to the worker, and what comes back
+
+
+class OnePool:
+    """Stands for a pool: keeps what it was asked and gives one answer."""
+
+    version, generation = "26.9", 1
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.asked: list[tuple[Party, Job]] = []
+
+    @asynccontextmanager
+    async def run(self, party: Party, job: Job, limits: Limits) -> AsyncIterator[Reply]:
+        assert limits.queries == 32
+        self.asked.append((party, job))
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"1\n"
+
+        yield Reply(self.answer, chunks(), 0.0, size=2)
+
+
+def asked_of(pool: OnePool, config: ServerConfig, folder: Path, **given: Any) -> httpx.Response:  # noqa: ANN401 - of httpx
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(make_app(config, pool, folder), client=("127.0.0.1", 5))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.post("/", content="SELECT 1", **given)
+
+    return asyncio.run(ask())
+
+
+def test_the_worker_is_told_who_asks(tmp_path: Path) -> None:
+    token, digest = new_token()
+    users = {"ann": User("ann", tokens=(digest,))}
+    pool = OnePool(Answer("TabSeparated", 1, 1, 1, 0.0, []))
+    assert asked_of(pool, ServerConfig(users=users), tmp_path, headers={"Authorization": f"Bearer {token}"}).text == "1\n"
+    assert asked_of(pool, ServerConfig(), tmp_path).text == "1\n"
+    assert [(party, job.user) for party, job in pool.asked] == [
+        (Party("ann"), "ann"),
+        (Party("127.0.0.1", may_hold_all=True), "default"),
+    ]
+
+
+def test_without_users_clients_of_a_proxy_share_by_address(tmp_path: Path) -> None:
+    pool = OnePool(Answer("TabSeparated", 1, 1, 1, 0.0, []))
+    config = ServerConfig(trusted_proxies=("127.0.0.1",))
+    for client in ("1.2.3.4", "5.6.7.8"):
+        asked_of(pool, config, tmp_path, headers={"X-Forwarded-For": f"9.9.9.9, {client}"})
+    assert [party for party, _ in pool.asked] == [Party("1.2.3.4"), Party("5.6.7.8")]
+
+
+def test_notes_stand_in_a_header(tmp_path: Path) -> None:
+    notes = ["sum(price * quantity) was computed as Float64", "wider than 38 digits: ü"]
+    response = asked_of(OnePool(Answer("CSV", 1, 1, 1, 0.0, [], notes)), ServerConfig(), tmp_path)
+    assert response.headers["x-pointline-notes"].isascii()
+    assert json.loads(response.headers["x-pointline-notes"]) == notes
+    assert "x-pointline-notes" not in asked_of(OnePool(Answer("CSV", 1, 1, 1, 0.0, [])), ServerConfig(), tmp_path).headers
+    many = asked_of(OnePool(Answer("CSV", 1, 1, 1, 0.0, [], ["n" * 999] * 9)), ServerConfig(), tmp_path)
+    assert json.loads(many.headers["x-pointline-notes"]) == [*["n" * 999] * 3, "..."]
 
 
 # ---- the gate
