@@ -378,20 +378,19 @@ class Pool:
     def take_back(self, worker: WorkerProcess, party: Party, *, usable: bool) -> None:
         """Makes a worker free again, or puts a fresh one in its place where it cannot be used any more.
 
-        A party whose query cost a worker is charged with it until the fresh one is there.
+        A party whose query was a worker's last one is charged with it until the fresh one is there.
         """
         space_mb, held_mb = worker.grown_mb()
         # What the next query may use must still be there, below the limit that `worker` has set for its address space.
         room_mb = self._all[worker].memory_mb + MEMORY_BESIDE_QUERIES_MB / 2 if worker in self._all else 0.0
         worn = worker.queries >= self._config.worker_queries or held_mb > self._config.worker_growth_mb or space_mb > room_mb
-        if usable:
-            self._discharge(party)
         if usable and worker.is_alive and worker not in self._leaving and not worn and not self._closing:
+            self._discharge(party)
             self._put(worker)
             return
         if worn:
             _log.info("worker %d is replaced after %d queries, %.0f MB larger", worker.pid, worker.queries, held_mb)
-        self._replace(worker, None if usable else party)
+        self._replace(worker, party)
 
     def _discharge(self, party: Party) -> None:
         self._running[party.name] -= 1
