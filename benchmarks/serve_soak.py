@@ -3,10 +3,10 @@
     python benchmarks/serve_soak.py                     # 8 clients for 5 minutes on a simulated lake
     python benchmarks/serve_soak.py --minutes 0.5 --lake ./lake --json soak.json
 
-The clients are threads of this process that keep their connections; they take processor time of the same machine. Every answer's bytes are
-compared with those of the first answer to the same request. At the end honest queries run beside a hostile user's (refused statements and
-ones that run into the limits of time, rows and memory), three times in turn with the same queries alone; the figure is the 99th percentile
-beside the hostile ones over that alone, the median of the three.
+The clients are threads of this process that keep their connections; they take processor time of the same machine. The rows of every answer
+are compared with those of the other answers to the same request; bytes may differ where a format cuts the rows into blocks. At the end
+honest queries run beside a hostile user's (refused statements and ones that run into the limits of time, rows and memory), three times in
+turn with the same queries alone; the figure is the 99th percentile beside the hostile ones over that alone, the median of the three.
 Exit code 1: a request failed, an answer differed, or a process grew.
 """
 
@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import hashlib
 import http.client
+import io
 import itertools
 import json
 import os
@@ -33,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SETTLING_S = 120.0  # a shorter run says nothing of growth: the engine's caches still fill
 GROWTH_MB, GROWTH_SHARE = 20.0, 0.05  # what a process may take more, or of its size, between the second and the last quarter of a run
@@ -160,12 +161,12 @@ class Tally:
     Attributes:
         latencies_ms: of requests that succeeded.
         failures: what went wrong -> how often.
-        answers: request -> digests of its answers.
+        answers: request -> digest of an answer's bytes -> the bytes.
     """
 
     latencies_ms: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
-    answers: defaultdict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    answers: defaultdict[tuple[str, str], dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
 
     def figures(self, seconds: float) -> dict[str, float]:
         """Requests/s and percentiles in milliseconds."""
@@ -202,10 +203,45 @@ def honest_client(server: Served, tally: Tally, stop: threading.Event, offset: i
             continue
         if status == http.HTTPStatus.OK:
             tally.latencies_ms.append((time.perf_counter() - began) * 1e3)
-            tally.answers[text, output_format].add(hashlib.sha256(body).hexdigest())
+            tally.answers[text, output_format].setdefault(hashlib.sha256(body).hexdigest(), body)
         else:
             tally.failures[f"{status} {body[:200]!r}"] += 1
     connection.close()
+
+
+def rows_of(output_format: str, body: bytes) -> object:
+    """The rows of an answer; of a format that writes row after row its bytes are the rows."""
+    if output_format == "Native":
+        return native_rows(body)
+    if output_format in {"Parquet", "ArrowStream"}:
+        import polars as pl
+
+        frame = pl.read_parquet(io.BytesIO(body)) if output_format == "Parquet" else pl.read_ipc_stream(io.BytesIO(body))
+        return frame.columns, frame.rows()
+    return body
+
+
+def native_rows(body: bytes) -> object:
+    """Names and rows of blocks in the Native format, as clickhouse-connect reads them."""
+    from clickhouse_connect.driver.buffer import ResponseBuffer
+    from clickhouse_connect.driver.query import QueryContext
+    from clickhouse_connect.driver.transform import NativeTransform
+
+    class Source:
+        gen = iter([body])
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    result = NativeTransform().parse_response(ResponseBuffer(Source()), QueryContext())
+    return result.column_names, [tuple(row) for row in result.result_rows]
+
+
+def differ(output_format: str, bodies: Iterable[bytes]) -> bool:
+    """Whether answers to one request hold other rows."""
+    first, *others = bodies
+    rows = rows_of(output_format, first) if others else None
+    return any(rows_of(output_format, body) != rows for body in others)
 
 
 def hostile_client(server: Served, seen: Counter[int], stop: threading.Event) -> None:
@@ -310,10 +346,10 @@ def measure(lake: Path, folder: Path, options: argparse.Namespace) -> dict[str, 
         alone = run(1, max(5.0, seconds / 10))
         many = run(options.clients, seconds, sampler=memory)
         rounds = [(run(1, max(5.0, seconds / 10)), run(1, max(5.0, seconds / 10), hostile=options.hostile)) for _ in range(ROUNDS)]
-    answers = defaultdict[tuple[str, str], set[str]](set)
+    answers = defaultdict[tuple[str, str], dict[str, bytes]](dict)
     for tally in tallies:
-        for request, digests in tally.answers.items():
-            answers[request] |= digests
+        for request, bodies in tally.answers.items():
+            answers[request] |= bodies
     ratios = [round(beside["p99_ms"] / calm["p99_ms"], 2) for calm, beside in rounds]
     return {
         "start_s": round(server.start_s, 2),
@@ -327,7 +363,8 @@ def measure(lake: Path, folder: Path, options: argparse.Namespace) -> dict[str, 
         "p99_ratios": ratios,
         "p99_ratio": statistics.median(ratios),
         "failures": dict(sum((tally.failures for tally in tallies), Counter[str]())),
-        "requests_with_different_answers": [list(request) for request, digests in answers.items() if len(digests) > 1],
+        "requests_with_other_bytes": [list(request) for request, bodies in answers.items() if len(bodies) > 1],
+        "requests_with_different_answers": [list(request) for request, bodies in answers.items() if differ(request[1], bodies.values())],
     }
 
 

@@ -38,7 +38,7 @@ def main() -> None:
     """Runs the command line; every error a user can cause is printed without a traceback.
 
     Exit codes: 0 done (flagged or superseded rows included), 1 the result says no, 2 wrong usage, 3 data refused or rows quarantined,
-    4 the lake is busy, 5 the system failed, 130 interrupted.
+    4 the lake is busy, 5 the system failed, 130 interrupted, 143 terminated.
     """
     gc.set_threshold(100_000, 50, 100)  # looking again and again through what imports leave takes a tenth of the start-up
     try:
@@ -318,14 +318,18 @@ def sql(
     Example: pointline sql "SELECT exchange, market, first_date, last_date FROM api.coverage"
     """
     from pointline.sql.command import Ask, answer
+    from pointline.sql.interrupts import ending_on_signals
+    from pointline.sql.process import close
 
     ask = Ask(text=text, file=file, output_format=output_format, output=output, parameters=tuple(param or ()), lake=lake)
-    shown = answer(ask, to_terminal=sys.stdout.isatty())
-    if isinstance(shown, bytes):
-        sys.stdout.buffer.write(shown)
-        sys.stdout.buffer.flush()
-    elif shown is not None:
-        show(shown)
+    with ending_on_signals():
+        shown = answer(ask, to_terminal=sys.stdout.isatty())
+        if isinstance(shown, bytes):
+            sys.stdout.buffer.write(shown)
+            sys.stdout.buffer.flush()
+        elif shown is not None:
+            show(shown)
+        close()
 
 
 def _facts(study: Study) -> dict[str, Any]:
@@ -471,7 +475,7 @@ def serve(
         )
         return
     found = command.configured(config, host=host, port=port, workers=workers)
-    command.start(lake, found, say=_say, unsafe_no_sandbox=unsafe_no_sandbox)
+    sys.exit(command.start(lake, found, say=_say, unsafe_no_sandbox=unsafe_no_sandbox))
 
 
 if __name__ == "__main__":

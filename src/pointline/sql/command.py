@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError
 from pointline.lake.durable import write_atomically
+from pointline.sql.interrupts import in_thread
 from pointline.sql.process import query, run
 
 if TYPE_CHECKING:
@@ -69,14 +71,14 @@ def answer(ask: Ask, *, to_terminal: bool = False) -> Table | bytes | None:
     text, parameters = _statement(ask), _parameters(ask.parameters)
     chosen = ask.output_format or ("table" if ask.output is None else ask.output.suffix.removeprefix("."))
     if ask.output is None and chosen.lower() == "table":
-        return table_view(query(text, lake=ask.lake, **parameters))
+        return table_view(in_thread(partial(query, text, lake=ask.lake, **parameters)))
     wanted = _FORMATS.get(chosen.lower(), chosen)
     if ask.output is not None:
         _check_place(ask.output, chosen)
     elif to_terminal and wanted in _BINARY:
         raise ConfigError("this format is for files, not for the screen", value=chosen, hint="add -o FILE, or redirect the output")
     settings = {"output_format_json_array_of_rows": 1} if chosen.lower() == "json" else {}
-    found = run(text, lake=ask.lake, parameters=parameters, output_format=wanted, settings=settings)
+    found = in_thread(partial(run, text, lake=ask.lake, parameters=parameters, output_format=wanted, settings=settings))
     if ask.output is None:
         return found.data
     write_atomically(ask.output.absolute(), lambda path: _write(path, found.data))

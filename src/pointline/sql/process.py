@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
-import tempfile
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointline.errors import DamageError, QueryNote
 from pointline.lake.store import as_lake
 from pointline.sql.catalogue import build_catalogue, fingerprint_of
 from pointline.sql.engine import Engine
-from pointline.sql.links import plain_temporary
+from pointline.sql.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +29,7 @@ class _Holder:
     def __init__(self) -> None:
         self._state = threading.Condition()
         self._engine: Engine | None = None
-        self._folder: Path | None = None
-        self._process = os.getpid()
+        self._scratch: Scratch | None = None
         self._built = 0
         self._is_old = False
         self._running = 0
@@ -72,15 +68,15 @@ class _Holder:
             return self._engine
 
     def _open(self, lake: Lake) -> None:
-        if self._folder is None:
-            self._folder, self._process = Path(tempfile.mkdtemp(prefix="pointline-sql-", dir=plain_temporary())), os.getpid()
+        if self._scratch is None:
+            self._scratch = Scratch("sql")
         before = self._engine
         if before is not None:
             before.close()
             self._engine = None
         self._built += 1
         self._is_old = False
-        catalogue = build_catalogue(lake, self._folder / str(self._built))
+        catalogue = build_catalogue(lake, self._scratch.path / str(self._built))
         self._engine = Engine(catalogue)
         if before is not None:
             shutil.rmtree(before.catalogue.folder, ignore_errors=True)
@@ -93,14 +89,14 @@ class _Holder:
 
     def end(self) -> None:
         """As `close`, without waiting."""
-        if self._process != os.getpid():
+        if self._scratch is not None and not self._scratch.is_own:
             return  # a forked process leaves its parent's alone
         if self._engine is not None:
             self._engine.close()
             self._engine = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._scratch is not None:
+            self._scratch.remove()
+            self._scratch = None
 
 
 _HOLDER = _Holder()

@@ -77,11 +77,19 @@ def test_users_with_their_passwords_and_tokens() -> None:
     assert admit(WITH_USERS, *right) == ["ann", "ann", "robot", "robot"]
 
 
+def test_a_token_may_stand_in_the_place_of_a_password() -> None:
+    assert admit(WITH_USERS, *(Credentials(name, TOKEN) for name in ("robot", "token", "", "default"))) == ["robot"] * 4
+    named = ServerConfig(users={"token": User("token", password=hash_password("x")), "robot": ROBOT})
+    assert admit(named, Credentials("token", TOKEN), Credentials("", TOKEN)) == ["AUTHENTICATION_FAILED", "robot"]
+
+
 def test_everybody_else_is_refused_and_not_told_why() -> None:
     wrong = [
         Credentials("ann", "wrong"),
         Credentials("ann", ""),
         Credentials("ann", TOKEN),
+        Credentials("nobody", TOKEN),
+        Credentials("robot", TOKEN_HASH),
         Credentials("robot", ""),
         Credentials("robot", "x"),
         Credentials("nobody", "correct horse"),

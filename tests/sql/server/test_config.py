@@ -127,6 +127,13 @@ def test_numbers_have_a_range(given: dict[str, int]) -> None:
         ServerConfig(**given).checked()  # type: ignore[arg-type]
 
 
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    assert ServerConfig(trusted_proxies=("127.0.0.1", "10.0.0.0/8", "::1")).checked()
+    for wrong in ("proxy.example", "10.0.0.1/8", ""):
+        with pytest.raises(ConfigError, match="trusted proxy"):
+            ServerConfig(trusted_proxies=(wrong,)).checked()
+
+
 def test_tls_needs_both_files() -> None:
     with pytest.raises(ConfigError, match="TLS"):
         ServerConfig(tls_key=Path("key.pem")).checked()

@@ -105,7 +105,10 @@ def test_users(strict: RunningServer) -> None:
     nobody = strict.client.post(strict.url, content="SELECT 1")
     assert (nobody.status_code, nobody.headers["x-clickhouse-exception-code"]) == (401, "194")
     assert nobody.headers["www-authenticate"].startswith("Basic")
-    for wrong in ({"user": "ann", "password": "x"}, {"user": "x"}, {"user": "robot", "password": TOKEN}):
+    for name in ("robot", "token", "default", ""):
+        assert strict.client.post(strict.url, content="SELECT 1", auth=httpx.BasicAuth(name, TOKEN)).text == "1\n"
+    assert strict.client.post(strict.url, content="SELECT 1", headers={"X-ClickHouse-Key": TOKEN}).text == "1\n"
+    for wrong in ({"user": "ann", "password": "x"}, {"user": "x"}, {"user": "ann", "password": TOKEN}):
         refused = strict.client.post(strict.url, content="SELECT 1", params=wrong)
         assert (refused.status_code, refused.headers["x-clickhouse-exception-code"]) == (403, "516")
     assert strict.client.get(strict.url + "ping").text == "Ok.\n"
@@ -190,7 +193,7 @@ def test_queries_of_a_user_at_a_time(strict: RunningServer) -> None:
 
 def test_the_queue_is_bounded_in_length_and_time(strict: RunningServer) -> None:
     settle(strict)
-    with running_query(strict), running_query(strict):
+    with running_query(strict), running_query(strict, ROBOT):
         until(lambda: len(strict.busy()) == 2)
         told: set[str] = set()
 
@@ -217,7 +220,7 @@ def test_a_waiting_query_gets_the_next_worker(strict: RunningServer) -> None:
             assert ending.result().status_code == 408
         return float(strict.entry(response.headers["x-clickhouse-query-id"])["waited_ms"])
 
-    with running_query(strict):
+    with running_query(strict, ROBOT):
         until(lambda: len(strict.busy()) == 1)
         until(lambda: waited_ms() > 1)  # else the other query had ended before this one came
     settle(strict)
@@ -300,7 +303,30 @@ def test_everything_is_in_the_audit_log(strict: RunningServer) -> None:
     )
     assert (bad["outcome"], bad["error"], bad["text"]) == ("refused", "ACCESS_DENIED", "SELECT file('/etc/passwd')")
     assert (unknown["user"], unknown["outcome"], unknown["error"], unknown["text"]) == ("", "refused", "AUTHENTICATION_FAILED", "")
-    assert not [entry for entry in strict.audit() if "secret" in str(entry)]
+    assert (good["claimed_user"], bad["claimed_user"], unknown["claimed_user"]) == ("ann", "ann", "x")
+
+
+def test_the_audit_log_holds_parameters_claimed_names_and_refused_pages_but_no_secrets(strict: RunningServer) -> None:
+    ask(strict, "SELECT {a:String}, length({b:String})", query_id="given", param_a="x\ty", param_b="b" * 5_000)
+    strict.ask("SELECT 1", query_id="as-name", user=TOKEN)
+    strict.ask("SELECT 1", query_id="in-address", user="eve", password="hush-hush")  # noqa: S106 - a wrong one
+    for headers in ({"X-ClickHouse-User": "eve", "X-ClickHouse-Key": "hush-hush"}, {"Authorization": "Bearer hush-hush"}):
+        strict.ask("SELECT 1", headers=headers)
+    away = {"query": "SELECT 2", "query_id": "foreign", "password": "hush-hush"}
+    assert strict.client.get(strict.url, params=away, headers={"Origin": "https://elsewhere.example"}).status_code == 403
+    found, as_name, in_address, foreign = map(strict.entry, ("given", "as-name", "in-address", "foreign"))
+    assert found["parameters"]["a"] == "x\ty"
+    assert found["parameters"]["b"] == "b" * 1_000 + "... (5,000 characters)"
+    assert as_name["claimed_user"] == ""
+    assert (in_address["claimed_user"], in_address["user"], in_address["outcome"]) == ("eve", "", "refused")
+    assert (foreign["origin"], foreign["error"], foreign["text"], foreign["outcome"]) == (
+        "https://elsewhere.example",
+        "ORIGIN_NOT_SERVED",
+        "SELECT 2",
+        "refused",
+    )
+    log = (strict.folder / "audit.jsonl").read_text(encoding="utf-8")
+    assert not [secret for secret in ("secret", "hush-hush", TOKEN) if secret in log]
 
 
 def test_new_data_shows_without_a_query_failing(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import struct
 import subprocess
 import sys
 import zlib
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import lz4.block
@@ -21,19 +22,25 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from pointline.errors import ConfigError
-from pointline.sql.server.app import Gate
+from pointline.sql.server.app import make_app
 from pointline.sql.server.audit import AuditLog, Entry
+from pointline.sql.server.channel import Answer, Job
 from pointline.sql.server.codes import NUMBERS, RefusedError, from_engine
 from pointline.sql.server.config import Limits, ServerConfig, User
 from pointline.sql.server.encoding import OWN_BLOCKS, PREFERRED, chosen_encoding, compressed, decompressed, native_blocks
 from pointline.sql.server.formats import FORMATS
 from pointline.sql.server.framing import checksum
+from pointline.sql.server.gate import Gate, Peers
+from pointline.sql.server.hashes import new_token
+from pointline.sql.server.pool import Party, Reply
 from pointline.sql.server.settings import for_engine
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 # ---- errors
@@ -345,11 +352,113 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     AuditLog(None, 10).add(Entry())
 
 
+# ---- what goes to the worker, and what comes back
+
+
+class OnePool:
+    """Stands for a pool: keeps what it was asked and gives one answer."""
+
+    version, generation = "26.9", 1
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.asked: list[tuple[Party, Job]] = []
+
+    @asynccontextmanager
+    async def run(self, party: Party, job: Job, limits: Limits) -> AsyncIterator[Reply]:
+        assert limits.queries == 32
+        self.asked.append((party, job))
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"1\n"
+
+        yield Reply(self.answer, chunks(), 0.0, size=2)
+
+
+def asked_of(pool: OnePool, config: ServerConfig, folder: Path, **given: Any) -> httpx.Response:  # noqa: ANN401 - of httpx
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(make_app(config, pool, folder), client=("127.0.0.1", 5))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.post("/", content="SELECT 1", **given)
+
+    return asyncio.run(ask())
+
+
+def test_the_worker_is_told_who_asks(tmp_path: Path) -> None:
+    token, digest = new_token()
+    users = {"ann": User("ann", tokens=(digest,))}
+    pool = OnePool(Answer("TabSeparated", 1, 1, 1, 0.0, []))
+    assert asked_of(pool, ServerConfig(users=users), tmp_path, headers={"Authorization": f"Bearer {token}"}).text == "1\n"
+    assert asked_of(pool, ServerConfig(), tmp_path).text == "1\n"
+    assert [(party, job.user) for party, job in pool.asked] == [
+        (Party("ann"), "ann"),
+        (Party("127.0.0.1", may_hold_all=True), "default"),
+    ]
+
+
+def test_without_users_clients_of_a_proxy_share_by_address(tmp_path: Path) -> None:
+    pool = OnePool(Answer("TabSeparated", 1, 1, 1, 0.0, []))
+    config = ServerConfig(trusted_proxies=("127.0.0.1",))
+    for client in ("1.2.3.4", "5.6.7.8"):
+        asked_of(pool, config, tmp_path, headers={"X-Forwarded-For": f"9.9.9.9, {client}"})
+    assert [party for party, _ in pool.asked] == [Party("1.2.3.4"), Party("5.6.7.8")]
+
+
+def test_notes_stand_in_a_header(tmp_path: Path) -> None:
+    notes = ["sum(price * quantity) was computed as Float64", "wider than 38 digits: ü"]
+    response = asked_of(OnePool(Answer("CSV", 1, 1, 1, 0.0, [], notes)), ServerConfig(), tmp_path)
+    assert response.headers["x-pointline-notes"].isascii()
+    assert json.loads(response.headers["x-pointline-notes"]) == notes
+    assert "x-pointline-notes" not in asked_of(OnePool(Answer("CSV", 1, 1, 1, 0.0, [])), ServerConfig(), tmp_path).headers
+    many = asked_of(OnePool(Answer("CSV", 1, 1, 1, 0.0, [], ["n" * 999] * 9)), ServerConfig(), tmp_path)
+    assert json.loads(many.headers["x-pointline-notes"]) == [*["n" * 999] * 3, "..."]
+
+
 # ---- the gate
 
 
+FORWARDED = [
+    ("10.1.1.1", ["1.2.3.4"], ("10.1.1.1", "")),  # from somebody who is no proxy
+    ("127.0.0.1", [], ("127.0.0.1", "")),
+    ("127.0.0.1", ["1.2.3.4"], ("1.2.3.4", "127.0.0.1")),
+    ("127.0.0.1", ["6.6.6.6, 1.2.3.4"], ("1.2.3.4", "127.0.0.1")),  # the client can write what it likes on the left
+    ("127.0.0.1", ["6.6.6.6", "1.2.3.4, 10.9.9.9"], ("1.2.3.4", "127.0.0.1")),
+    ("127.0.0.1", ["10.0.0.1, 10.0.0.2"], ("10.0.0.1", "127.0.0.1")),
+    ("127.0.0.1", ["1.2.3.4, rubbish"], ("127.0.0.1", "")),
+    ("127.0.0.1", ["1.2.3.4, rubbish, 10.0.0.2"], ("10.0.0.2", "127.0.0.1")),
+    ("127.0.0.1", ["1.2.3.4:5678"], ("1.2.3.4", "127.0.0.1")),
+    ("127.0.0.1", ["[2001:db8::1]:80"], ("2001:db8::1", "127.0.0.1")),
+    ("127.0.0.1", ["2001:DB8::1"], ("2001:db8::1", "127.0.0.1")),
+]
+
+
+@pytest.mark.parametrize(("peer", "forwarded", "expected"), FORWARDED)
+def test_where_a_forwarded_request_comes_from(peer: str, forwarded: list[str], expected: tuple[str, str]) -> None:
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    request = Request({"type": "http", "client": (peer, 1), "headers": headers})
+    assert Peers(("127.0.0.1", "10.0.0.0/24", "10.9.9.9")).origin(request) == expected
+    assert Peers(()).origin(request) == (peer, "")
+
+
+def test_a_refused_name_is_in_the_log(tmp_path: Path) -> None:
+    gate = Gate(PlainTextResponse("in"), ServerConfig(trusted_proxies=("127.0.0.1",)), AuditLog(tmp_path / "log", 10**6))
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(gate)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            given = {"Host": "rebound.example", "X-Forwarded-For": "1.2.3.4"}
+            assert (await client.get("/?query=SELECT+1&password=hush", headers=given)).status_code == 403
+            assert (await client.get("/?query=SELECT+2")).status_code == 200
+
+    asyncio.run(ask())
+    (entry,) = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert (entry["host"], entry["address"], entry["proxy"]) == ("rebound.example", "1.2.3.4", "127.0.0.1")
+    assert (entry["outcome"], entry["error"], entry["text"]) == ("refused", "HOST_NOT_SERVED", "SELECT 1")
+    assert "hush" not in str(entry)
+
+
 def status_at_gate(headers: dict[str, str], path: str = "/?query=1", **given: object) -> int:
-    transport = httpx.ASGITransport(Gate(PlainTextResponse("in"), ServerConfig(**given)))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(Gate(PlainTextResponse("in"), ServerConfig(**given), AuditLog(None, 1)))  # type: ignore[arg-type]
 
     async def ask() -> int:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8123") as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -25,6 +26,25 @@ def soak(lake: Lake, path: Path) -> dict[str, Any]:
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def test_rows_are_compared_and_not_how_they_are_cut_into_blocks() -> None:
+    spec = importlib.util.spec_from_file_location("serve_soak", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = script  # where its dataclasses look for their module
+    spec.loader.exec_module(script)
+
+    def block(*values: int) -> bytes:
+        return b"\x01" + bytes([len(values)]) + b"\x01a\x05UInt8" + bytes(values)
+
+    assert script.native_rows(block(1, 2, 3)) == (("a",), [(1,), (2,), (3,)])
+    assert not script.differ("Native", [block(1, 2, 3), block(1, 2) + block(3), block(1) + block(2, 3)])
+    assert script.differ("Native", [block(1, 2, 3), block(1, 2)])
+    assert script.differ("Native", [block(1, 2, 3), block(1, 3) + block(2)])
+    assert script.differ("CSV", [b"1\n", b"2\n"])
+    assert not script.differ("CSV", [b"1\n"])
 
 
 @pytest.mark.slow

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import ipaddress
+import json
 import logging
 import time
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,16 +23,20 @@ from pointline.sql.server.audit import AuditLog, Entry
 from pointline.sql.server.auth import Doorkeeper, credentials_of
 from pointline.sql.server.channel import Job
 from pointline.sql.server.codes import RefusedError
-from pointline.sql.server.pool import WorkerLostError, job_limits
-from pointline.sql.server.protocol import answer_head, common_head, query_id_of, read_ask, refusal_head
+from pointline.sql.server.gate import Gate, Peers
+from pointline.sql.server.kept import Shelf, part_of, pieces, range_of
+from pointline.sql.server.pool import Party, WorkerLostError, job_limits
+from pointline.sql.server.protocol import address_of, answer_head, common_head, headers_of, query_id_of, read_ask, refusal_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from pointline.sql.server.channel import Answer
     from pointline.sql.server.config import ServerConfig, User
+    from pointline.sql.server.kept import ByteRange
     from pointline.sql.server.pool import Pool, Reply
     from pointline.sql.server.protocol import Ask
 
@@ -53,16 +61,22 @@ class _StalledError(Exception):
 
 
 def make_app(
-    config: ServerConfig, pool: Pool, *, lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None
+    config: ServerConfig,
+    pool: Pool,
+    folder: Path,
+    *,
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
 ) -> ASGIApp:
     """The application over a pool of workers.
 
     Args:
         config: users, limits and sizes.
         pool: opened and closed by whoever owns it, for example the `lifespan`.
+        folder: of the server's own, for results that are read piece by piece.
         lifespan: what runs around the application's life.
     """
-    queries = QueryEndpoint(config, pool)
+    audit = AuditLog(config.audit_log, config.audit_log_mb * 1_000_000)
+    queries = QueryEndpoint(config, pool, audit, folder / "kept")
     routes = [
         Route("/ping", _ok, methods=["GET"]),
         Route("/replicas_status", _ok, methods=["GET"]),
@@ -73,7 +87,7 @@ def make_app(
     ]
     application = Starlette(routes=routes, lifespan=lifespan)
     application.state.pool = pool
-    return Gate(application, config)
+    return Gate(application, config, audit)
 
 
 async def _ok(_: Request) -> Response:
@@ -93,55 +107,16 @@ async def _to_page(_: Request) -> Response:
     return RedirectResponse("/")
 
 
-class Gate:
-    """Keeps web pages of elsewhere from using a browser's way to the server.
-
-    Without users whoever reaches the server may ask it, which is meant for programs of this machine. A page that a browser of this machine
-    has open could reach it too, under a name of its own that leads here; so a server without users answers only when it is called by its
-    own name. And with or without users no query is taken from a page of another origin.
-    """
-
-    def __init__(self, application: ASGIApp, config: ServerConfig) -> None:
-        self._application = application
-        self._any_name = bool(config.users) or "*" in config.allowed_hosts
-        self._any_origin = "*" in config.allowed_hosts
-        self._names = {"localhost", "127.0.0.1", "::1", config.host.lower(), *(name.lower() for name in config.allowed_hosts)}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - an ASGI application
-        if scope["type"] == "http" and (said := self._objection(Request(scope))):
-            await PlainTextResponse(said, 403)(scope, receive, send)
-        else:
-            await self._application(scope, receive, send)
-
-    def _objection(self, request: Request) -> str:
-        name, origin = _host(request.headers.get("host", "")), request.headers.get("origin", "")
-        if not self._any_name and name not in self._names:
-            return "this server answers to its own name only; others can be added with allowed_hosts in its configuration\n"
-        asks = request.method == "POST" or "query" in request.query_params
-        foreign = request.headers.get("sec-fetch-site") == "cross-site" or (
-            origin and _host(origin.partition("://")[2]) not in {name, *self._names}
-        )
-        if asks and foreign and not self._any_origin:
-            return "queries are not taken from pages of another origin\n"
-        return ""
-
-
-def _host(authority: str) -> str:
-    """The name in ``name:port`` or ``[address]:port``."""
-    text = authority.lower().partition("/")[0]
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0]
-
-
 class QueryEndpoint:
     """Runs the query of a request and sends its result."""
 
-    def __init__(self, config: ServerConfig, pool: Pool) -> None:
+    def __init__(self, config: ServerConfig, pool: Pool, audit: AuditLog, folder: Path) -> None:
         self._config = config
         self._pool = pool
         self._doorkeeper = Doorkeeper(config)
-        self._audit = AuditLog(config.audit_log, config.audit_log_mb * 1_000_000)
+        self._peers = Peers(config.trusted_proxies)
+        self._audit = audit
+        self._shelf = Shelf(folder, config.kept_mb * 1_000_000) if config.kept_mb else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - an ASGI application
         request = Request(scope, receive, send)
@@ -154,15 +129,19 @@ class QueryEndpoint:
 
     async def _query(self, request: Request, send: Send) -> None:
         query_id = query_id_of(request.query_params, request.headers)
-        entry = Entry(query_id=query_id, address=request.client.host if request.client else "")
+        address, proxy = self._peers.origin(request)
+        entry = Entry(query_id=query_id, address=address, proxy=proxy)
         began = time.perf_counter()
         try:
-            user = await self._doorkeeper.admit(credentials_of(request.headers, request.query_params))
+            credentials = credentials_of(headers_of(request), address_of(request))
+            entry.claimed_user = credentials.name or ""
+            user = await self._doorkeeper.admit(credentials)
             entry.user = user.name
             limit_bytes = self._config.max_query_kb * 1024
             ask = await read_ask(request, query_id, limit_bytes=limit_bytes, body_s=self._config.body_s)
-            entry.text = ask.text
-            await self._while_connected(request, self._answer(request, send, user, ask, entry), entry)
+            entry.text, entry.parameters = ask.text, ask.parameters
+            question = _Question(request, send, ask, user, self._party(user, address), entry)
+            await self._while_connected(request, self._answer(question), entry)
         except RefusedError as refusal:
             entry.outcome, entry.error = ("refused" if refusal.status in _REFUSED else "failed"), refusal.name
             await _refuse(request, send, refusal, query_id, self._pool.version)
@@ -172,6 +151,12 @@ class QueryEndpoint:
         finally:
             entry.elapsed_ms = (time.perf_counter() - began) * 1e3
             self._audit.add(entry)
+
+    def _party(self, user: User, address: str) -> Party:
+        """Who shares the workers: a user, or without users whoever asks from an address; this machine's programs need to leave none."""
+        if self._config.users:
+            return Party(user.name)
+        return Party(address, may_hold_all=_is_loopback(address))
 
     async def _while_connected(self, request: Request, work: Coroutine[None, None, None], entry: Entry) -> None:
         """Does the work unless the client leaves, which stops it."""
@@ -188,37 +173,96 @@ class QueryEndpoint:
                 task.cancel()
             await asyncio.gather(working, leaving, return_exceptions=True)
 
-    async def _answer(self, request: Request, send: Send, user: User, ask: Ask, entry: Entry) -> None:
-        began = time.perf_counter()
+    async def _answer(self, question: _Question) -> None:
+        request = question.request
+        wanted = range_of(request.headers.get("range", "")) if request.method == "GET" else None
+        if self._shelf is not None and (request.method == "HEAD" or wanted is not None):
+            await self._answer_from(self._shelf, question, wanted)
+        else:
+            await self._answer_at_once(question)
+
+    def _run(self, question: _Question) -> AbstractAsyncContextManager[Reply]:
+        ask, user = question.ask, question.user
         job = Job(
             ask.text,
             parameters=ask.parameters,
             default_format=ask.default_format,
             settings=ask.settings,
-            limits=job_limits(user),
+            limits=job_limits(user.limits),
             compression=ask.compression,
             revision=ask.revision,
+            user=user.name,
         )
-        async with self._pool.run(user, job) as reply:
-            answer = reply.answer
-            entry.output_format, entry.rows, entry.rows_read = answer.output_format, answer.rows, answer.rows_read
-            entry.relations, entry.waited_ms = tuple(answer.relations), reply.waited_s * 1e3
-            head = answer_head(ask, answer, time.perf_counter() - began)
-            await send({"type": "http.response.start", "status": 200, "headers": _raw(head)})
-            if request.method != "HEAD":
-                await self._send_all(send, reply, entry)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return self._pool.run(question.party, job, user.limits)
 
-    async def _send_all(self, send: Send, reply: Reply, entry: Entry) -> None:
+    async def _answer_at_once(self, question: _Question) -> None:
+        """Sends the result as the worker gives it."""
+        async with self._run(question) as reply:
+            question.entry.waited_ms = reply.waited_s * 1e3
+            head = {} if reply.size is None else {"Content-Length": str(reply.size)}
+            if question.request.method == "GET" and self._shelf is not None:
+                head["Accept-Ranges"] = "bytes"
+            await question.begin(200, reply.answer, head)
+            if question.request.method != "HEAD":
+                await self._send_all(question, reply.chunks)
+            await question.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _answer_from(self, shelf: Shelf, question: _Question, wanted: ByteRange | None) -> None:
+        """Sends the head of a kept result, or a part of it."""
+        begins = wanted is None or wanted.is_from_the_end
+        kept, reply = await shelf.result(question.key(), begins=begins, generation=self._pool.generation, run=lambda: self._run(question))
+        question.entry.waited_ms = reply.waited_s * 1e3 if reply is not None else 0.0
+        part = part_of(question.request.headers, kept, wanted)
+        question.entry.outcome, question.entry.error = ("refused" if part.error else "ok"), part.error
+        with kept.path.open("rb") as file:
+            await question.begin(part.status, kept.answer, part.head)
+            if question.request.method != "HEAD":
+                await self._send_all(question, pieces(file, part.start, part.end))
+        await question.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_all(self, question: _Question, chunks: AsyncIterator[bytes]) -> None:
         try:
-            async for chunk in reply.chunks:
+            async for chunk in chunks:
                 async with asyncio.timeout(self._config.stall_s):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                entry.bytes_sent += len(chunk)
+                    await question.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                question.entry.bytes_sent += len(chunk)
         except TimeoutError:
             raise _StalledError from None
         except RefusedError as refusal:
             raise WorkerLostError("a result ended before its end", value=refusal.what) from refusal
+
+
+@dataclass
+class _Question:
+    """A query on its way: who asks, what, and how to answer."""
+
+    request: Request
+    send: Send
+    ask: Ask
+    user: User
+    party: Party
+    entry: Entry
+    began: float = field(default_factory=time.perf_counter)
+
+    def key(self) -> str:
+        """What its result depends on, and whose it is."""
+        ask = self.ask
+        parts = [self.party.name, ask.text, sorted(ask.parameters.items()), sorted(ask.settings.items())]
+        return hashlib.sha256(json.dumps([*parts, ask.default_format, ask.compression, ask.revision]).encode()).hexdigest()
+
+    async def begin(self, status: int, answer: Answer, more: dict[str, str]) -> None:
+        """Sends the head of the answer."""
+        self.entry.output_format, self.entry.rows, self.entry.rows_read = answer.output_format, answer.rows, answer.rows_read
+        self.entry.relations = tuple(answer.relations)
+        head = answer_head(self.ask, answer, time.perf_counter() - self.began) | more
+        await self.send({"type": "http.response.start", "status": status, "headers": _raw(head)})
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 async def _left(receive: Receive) -> None:

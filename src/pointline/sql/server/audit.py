@@ -6,7 +6,8 @@ import datetime as dt
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT_FILES = 5
-_TEXT_KEPT = 10_000
+_TEXT_KEPT, _VALUE_KEPT = 10_000, 1_000
+_TOKEN = re.compile(r"[\w-]{43}", re.ASCII)  # what `pointline serve --new-token` makes, sent where a name should be
 
 
 @dataclass
@@ -24,21 +26,28 @@ class Entry:
 
     Attributes:
         user: who asked; empty where that was not established.
-        address: of the connection's other end.
+        claimed_user: the name that the request gave, also a wrong one; empty where it gave none, and where a token stands in its place.
+        address: of the client; where a trusted proxy forwards requests, the one that it tells.
+        proxy: address of that proxy.
         query_id: as the answer carries it.
         text: the statement, cut after 10,000 characters; `text_sha256` is of all of it.
+        parameters: of the statement; values are cut after 1,000 characters, and all of them after 10,000.
         output_format: of the result.
         rows, rows_read, bytes_sent: of the result, of what was read for it, and of the body that was sent.
         waited_ms, elapsed_ms: until a worker was free, and from the request to the last byte.
         outcome: ``ok``, ``refused``, ``failed``, ``gone`` (the client left) or ``stalled`` (it did not read).
-        error: ClickHouse's name of the error.
+        error: ClickHouse's name of the error; where the request was turned away before, ``HOST_NOT_SERVED`` or ``ORIGIN_NOT_SERVED``.
         relations: names in `api` that were read.
+        host, origin: what such a request gave as the server's name and the page's origin.
     """
 
     user: str = ""
+    claimed_user: str = ""
     address: str = ""
+    proxy: str = ""
     query_id: str = ""
     text: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
     output_format: str = ""
     rows: int = 0
     rows_read: int = 0
@@ -48,15 +57,30 @@ class Entry:
     outcome: str = "ok"
     error: str = ""
     relations: tuple[str, ...] = ()
+    host: str = ""
+    origin: str = ""
 
     def line(self, now: dt.datetime) -> str:
         """The entry as a line of JSON."""
         values = asdict(self)
         text = values.pop("text")
+        values["parameters"] = _cut(self.parameters)
+        values["claimed_user"] = "" if _TOKEN.search(self.claimed_user) else self.claimed_user[:_VALUE_KEPT]
+        values["host"], values["origin"] = self.host[:_VALUE_KEPT], self.origin[:_VALUE_KEPT]
         digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
         time = now.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
         return json.dumps({"time": time, **rounded, "text_sha256": digest, "text": text[:_TEXT_KEPT]}) + "\n"
+
+
+def _cut(parameters: dict[str, str]) -> dict[str, str]:
+    """The parameters, as far as they are kept."""
+    kept, left = {}, _TEXT_KEPT
+    for name, value in parameters.items():
+        size = min(_VALUE_KEPT, left)
+        kept[name[:_VALUE_KEPT]] = value if len(value) <= size else f"{value[:size]}... ({len(value):,} characters)"
+        left = max(0, left - len(value))
+    return kept
 
 
 class AuditLog:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 1_000
 OPEN_USER = "default"
+TOKEN_NAMES = frozenset({"", "token", OPEN_USER})
+"""Names that clients may send with a token in the place of the password, where no user is called so."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def _from_authorization(value: str) -> Credentials:
     if scheme.lower() == "basic":
         try:
             name, colon, password = base64.b64decode(rest, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except UnicodeDecodeError:
+            raise RefusedError("AUTHENTICATION_FAILED", "the name or the password in the Authorization header is not UTF-8 text") from None
+        except binascii.Error:
             colon = ""
         if colon:
             return Credentials(name, password)
@@ -69,6 +73,8 @@ def _from_authorization(value: str) -> Credentials:
 
 class Doorkeeper:
     """Tells who a request is from.
+
+    A token may also stand where a password is asked for, with its user's name or with one of `TOKEN_NAMES`.
 
     A password that was right is remembered for the life of the process (as a keyed digest, not as itself), so that only a user's first
     request pays for the slow hash; wrong ones are hashed one after another, which is also what bounds guessing.
@@ -104,13 +110,21 @@ class Doorkeeper:
         )
 
     def _by_token(self, token: str) -> User:
+        found = self._owner(token)
+        if found is None:
+            raise _wrong()
+        return found
+
+    def _owner(self, token: str) -> User | None:
+        """Whose token this is; takes as long for a wrong one."""
         given = hash_token(token)
         found = [user for user in self._users.values() for kept in user.tokens if hmac.compare_digest(given, kept)]
-        if not found:
-            raise _wrong()
-        return found[0]
+        return found[0] if found else None
 
     async def _by_password(self, name: str, password: str) -> User:
+        owner = self._owner(password)
+        if owner is not None and (owner.name == name or (name in TOKEN_NAMES and name not in self._users)):
+            return owner
         digest = hmac.digest(self._key, f"{name}\0{password}".encode(), "sha256")
         if digest in self._right:
             return self._users[self._right[digest]]

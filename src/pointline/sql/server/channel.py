@@ -28,7 +28,7 @@ class Job:
         limits: the user's, as in `pointline.sql.server.config.Limits`.
         compression: an encoding of `pointline.sql.server.encoding`, or None.
         revision: of the Native format that the client reads.
-        user: who asks.
+        user: name of who asks.
     """
 
     text: str
@@ -54,7 +54,7 @@ class Answer:
         rows, rows_read, bytes_read: of the result, and of what was read for it.
         elapsed_s: seconds of the engine.
         relations: names in `api` that were read.
-        notes: sentences for whoever asked.
+        notes: what the client should know of the result, a sentence each.
     """
 
     output_format: str

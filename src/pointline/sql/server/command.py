@@ -23,8 +23,8 @@ def configured(path: Path | None, *, host: str | None, port: int | None, workers
     return replace(config, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 
-def start(lake: str | None, config: ServerConfig, *, say: Callable[[str], None], unsafe_no_sandbox: bool) -> None:
-    """Serves a lake until the process is told to stop.
+def start(lake: str | None, config: ServerConfig, *, say: Callable[[str], None], unsafe_no_sandbox: bool) -> int:
+    """Serves a lake until the process is told to stop; returns what it exits with, as `serve` does.
 
     Raises:
         PointlineError: there is no lake, or the configuration or the machine do not allow it.
@@ -33,7 +33,7 @@ def start(lake: str | None, config: ServerConfig, *, say: Callable[[str], None],
     from pointline.sql.server.serve import log_to_stderr, serve
 
     log_to_stderr()
-    serve(open_lake(lake), config, say=say, unsafe_no_sandbox=unsafe_no_sandbox)
+    return serve(open_lake(lake), config, say=say, unsafe_no_sandbox=unsafe_no_sandbox)
 
 
 def new_secret(kind: str, ask: Callable[[], str]) -> str:

@@ -29,7 +29,7 @@ class Limits:
         rows_returned: rows of a result.
         megabytes_returned: size of a result.
         threads: threads of a query.
-        queries: queries of the user at a time, running and waiting.
+        queries: queries of the user at a time, running and waiting; a dashboard sends one for each of its panels.
     """
 
     time_s: float = 30.0
@@ -38,7 +38,7 @@ class Limits:
     rows_returned: int = 1_000_000
     megabytes_returned: int = 256
     threads: int = 2
-    queries: int = 8
+    queries: int = 32
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,19 @@ class ServerConfig:
 
     Attributes:
         host, port: where it listens; port 0 takes a free one.
-        workers: processes that run queries, one query each at a time.
+        workers: processes that run queries, one query each at a time; a user holds all but one of them at most.
         waiting: queries that may wait for a worker.
-        wait_s: seconds that a query waits before it is told to come back.
+        wait_s: seconds that a query waits before it is told to come back; longer than queries run, or others' queries outlast it.
         max_query_kb: largest request.
         header_s, body_s: seconds within which a request's head and body must have arrived.
         stall_s: seconds that a client may leave its answer unread.
-        connections: clients connected at a time.
+        connections: clients connected at a time; for one more the one that has been idle for longest is dropped.
         worker_queries: a worker is replaced by a fresh one after so many.
         worker_growth_mb: or when it has grown by so much between queries.
         refresh_s: seconds between looks at the lake for new data.
         allowed_hosts: names by which clients may call the server, beside its address; ``*`` is any.
+        trusted_proxies: addresses and networks of reverse proxies whose ``X-Forwarded-For`` says where a request comes from.
+        kept_mb: megabytes of results that are kept for clients which read them piece by piece; 0 keeps none.
         audit_log: file of JSON lines, or None.
         audit_log_mb: size at which the log is put aside as ``.1``; five are kept.
         tls_certificate, tls_key: PEM files.
@@ -85,8 +87,8 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8123
     workers: int = 2
-    waiting: int = 32
-    wait_s: float = 10.0
+    waiting: int = 256
+    wait_s: float = 60.0
     max_query_kb: int = 256
     header_s: float = 10.0
     body_s: float = 10.0
@@ -96,6 +98,8 @@ class ServerConfig:
     worker_growth_mb: int = 500
     refresh_s: float = 5.0
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    kept_mb: int = 1_024
     audit_log: Path | None = None
     audit_log_mb: int = 64
     tls_certificate: Path | None = None
@@ -128,6 +132,16 @@ class ServerConfig:
             )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError("TLS needs both tls_certificate and tls_key", where="[server]")
+        for address in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(address)
+            except ValueError as error:
+                raise ConfigError(
+                    "a trusted proxy is named by its address or network",
+                    where="trusted_proxies",
+                    value=address,
+                    expected='["127.0.0.1", "10.0.0.0/8"] for instance',
+                ) from error
         for name, lowest, highest in _RANGES:
             value = getattr(self, name)
             if not lowest <= value <= highest:
@@ -141,6 +155,7 @@ _RANGES = (
     ("waiting", 0, 10_000),
     ("connections", 2, 100_000),
     ("max_query_kb", 1, 100_000),
+    ("kept_mb", 0, 1_000_000),
 )
 
 

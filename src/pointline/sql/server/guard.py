@@ -479,7 +479,7 @@ class _Walk:
             )
         if name in _WITH_COLUMNS:
             self._structure(name, arguments_of(node))
-        if view == _CANDLES or name == _CANDLES:
+        if _CANDLES in {view, name}:
             self.candle_minutes += self._lengths(arguments_of(node))
         self._inside(node)
 

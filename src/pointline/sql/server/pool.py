@@ -12,6 +12,8 @@ import sys
 import time
 from collections import Counter, deque
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ from pointline.sql.server.worker import MEMORY_BESIDE_QUERIES_MB, Post
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from pointline.sql.server.config import ServerConfig, User
+    from pointline.sql.server.config import Limits, ServerConfig
 
 _log = logging.getLogger("pointline.serve")
 
@@ -32,6 +34,7 @@ _START_S = 60.0
 _GRACE_S = 3.0  # that a query may take beyond its time, because the engine looks at the clock between blocks only
 _PIPE_BYTES = 1 << 20
 _LOOK_S = 0.05  # between attempts to read what somebody else waits for
+_REMEMBERED_TURNS = 1_000
 _SPOOL_BYTES = 8 << 20  # results up to this are taken off the worker at once, however slow the client is
 
 
@@ -78,6 +81,7 @@ class WorkerProcess:
             raise WorkerLostError(f"a worker did not start within {_START_S:.0f} s") from error
         except BaseException:
             worker.kill()
+            await worker.gone()
             raise
         said = json.loads(payload)
         if kind != channel.READY:
@@ -195,6 +199,19 @@ def clean_environment() -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Party:
+    """Who shares the workers with others.
+
+    Attributes:
+        name: of a user, or an address where there are no users.
+        may_hold_all: whether all workers may be held at a time.
+    """
+
+    name: str
+    may_hold_all: bool = False
+
+
 @dataclass
 class Reply:
     """An answer whose bytes come later.
@@ -203,12 +220,15 @@ class Reply:
         answer: what the worker said first.
         chunks: the bytes; ends with an exception where the query failed after all.
         waited_s: seconds until a worker was free.
+        size: number of the bytes, or None where it is not known yet because the result is large.
+        generation: number of the catalogue that was asked.
     """
 
     answer: Answer
     chunks: AsyncIterator[bytes]
     waited_s: float
-    version: str = ""
+    size: int | None = None
+    generation: int = 0
 
 
 class Pool:
@@ -227,9 +247,11 @@ class Pool:
         self._idle: deque[WorkerProcess] = deque()
         self._all: dict[WorkerProcess, Post] = {}
         self._leaving: set[WorkerProcess] = set()
-        self._queue: list[tuple[str, asyncio.Future[WorkerProcess]]] = []
+        self._queue: list[tuple[Party, asyncio.Future[WorkerProcess]]] = []
         self._running: Counter[str] = Counter()
-        self._per_user: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._turns: dict[str, int] = {}  # of those who had a worker last: when, oldest first
+        self._turn_numbers = count(1)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._starting = 0
@@ -244,6 +266,10 @@ class Pool:
         """
         for worker in await asyncio.gather(*(self._start() for _ in range(self._config.workers))):
             self._put(worker)
+
+    def share_of(self, party: Party) -> int:
+        """Workers that a party may hold at a time: all but one, so that one is left for others, and at least one."""
+        return self._config.workers if party.may_hold_all else max(1, self._config.workers - 1)
 
     async def close(self) -> None:
         """Ends all workers; queries that wait are told so."""
@@ -284,38 +310,36 @@ class Pool:
             self._replace(worker)
 
     @contextlib.asynccontextmanager
-    async def run(self, user: User, job: Job) -> AsyncIterator[Reply]:
-        """Runs a job on the next free worker. Leaving the context before all bytes were taken stops the query.
+    async def run(self, party: Party, job: Job, limits: Limits) -> AsyncIterator[Reply]:
+        """Runs a job on the next worker that is free for its party. Leaving the context before all bytes were taken stops the query.
 
         Raises:
-            RefusedError: the queue is full, the user has too many queries, the query may not run, failed or took too long.
+            RefusedError: the queue is full, the party has too many queries, the query may not run, failed or took too long.
         """
-        if self._per_user[user.name] >= user.limits.queries:
+        if self._asked[party.name] >= limits.queries:
             raise RefusedError(
-                "TOO_MANY_SIMULTANEOUS_QUERIES",
-                f"the user {user.name} has {user.limits.queries} queries already, which is the limit",
-                status=429,
+                "TOO_MANY_SIMULTANEOUS_QUERIES", f"{party.name} has {limits.queries} queries already, which is the limit", status=429
             )
-        self._per_user[user.name] += 1
+        self._asked[party.name] += 1
         try:
             began = time.perf_counter()
-            worker = await self._next(user.name)
-            held = _Hold(self, worker, user.name)
-            self._running[user.name] += 1
+            worker = await self._next(party)
+            held = _Hold(self, worker, party)
             waited_s = time.perf_counter() - began
             try:
-                answer = await self._answer(held, job, user.limits.time_s)
+                answer = await self._answer(held, job, limits.time_s)
                 spool = _Spool(worker, held.release)
                 try:
-                    yield Reply(answer, spool.chunks(), waited_s, version=worker.version)
+                    size = await spool.size()
+                    yield Reply(answer, spool.chunks(), waited_s, size=size, generation=worker.generation)
                 finally:
                     await spool.stop()
             finally:
                 held.release(usable=False)
         finally:
-            self._per_user[user.name] -= 1
-            if not self._per_user[user.name]:
-                del self._per_user[user.name]
+            self._asked[party.name] -= 1
+            if not self._asked[party.name]:
+                del self._asked[party.name]
 
     async def _answer(self, held: _Hold, job: Job, time_s: float) -> Answer:
         try:
@@ -327,63 +351,86 @@ class Pool:
             held.release(usable=True)
             raise
         except WorkerLostError:
-            said = "the process that ran this query ended (most likely it took more memory than there is); other queries go on"
-            raise RefusedError("ABORTED", said) from None
+            raise _lost() from None
 
-    async def _next(self, user: str) -> WorkerProcess:
-        while self._idle:
-            worker = self._idle.popleft()
-            if worker.is_alive:
-                return worker
-            self._replace(worker)
-        if len(self._queue) >= self._config.waiting:
-            raise RefusedError("TOO_MANY_SIMULTANEOUS_QUERIES", "all workers are busy and the queue is full: try again in a moment")
+    async def _next(self, party: Party) -> WorkerProcess:
+        """A worker for the party, which is charged with it until `take_back`."""
         turn: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
-        self._queue.append((user, turn))
+        self._queue.append((party, turn))
+        self._hand_out()
+        if not turn.done() and len(self._queue) > self._config.waiting:
+            self._queue.remove((party, turn))
+            raise RefusedError("TOO_MANY_SIMULTANEOUS_QUERIES", "all workers are busy and the queue is full: try again in a moment")
         try:
             async with asyncio.timeout(self._config.wait_s):
                 return await turn
         except BaseException as error:
-            if (user, turn) in self._queue:
-                self._queue.remove((user, turn))
+            if (party, turn) in self._queue:
+                self._queue.remove((party, turn))
             elif turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._discharge(party)
                 self._put(turn.result())  # it came in the moment in which the asker gave up
             if isinstance(error, TimeoutError):
                 said = f"no worker was free within {self._config.wait_s:g} s: try again in a moment"
                 raise RefusedError("TOO_MANY_SIMULTANEOUS_QUERIES", said) from None
             raise
 
-    def take_back(self, worker: WorkerProcess, user: str, *, usable: bool) -> None:
-        """Makes a worker free again, or puts a fresh one in its place where it cannot be used any more."""
-        self._running[user] -= 1
-        self._running += Counter()  # drops zeros
+    def take_back(self, worker: WorkerProcess, party: Party, *, usable: bool) -> None:
+        """Makes a worker free again, or puts a fresh one in its place where it cannot be used any more.
+
+        A party whose query was a worker's last one is charged with it until the fresh one is there.
+        """
         space_mb, held_mb = worker.grown_mb()
         # What the next query may use must still be there, below the limit that `worker` has set for its address space.
         room_mb = self._all[worker].memory_mb + MEMORY_BESIDE_QUERIES_MB / 2 if worker in self._all else 0.0
         worn = worker.queries >= self._config.worker_queries or held_mb > self._config.worker_growth_mb or space_mb > room_mb
         if usable and worker.is_alive and worker not in self._leaving and not worn and not self._closing:
+            self._discharge(party)
             self._put(worker)
             return
         if worn:
             _log.info("worker %d is replaced after %d queries, %.0f MB larger", worker.pid, worker.queries, held_mb)
-        self._replace(worker)
+        self._replace(worker, party)
+
+    def _discharge(self, party: Party) -> None:
+        self._running[party.name] -= 1
+        self._running += Counter()  # drops zeros
 
     def _put(self, worker: WorkerProcess) -> None:
-        while self._queue:
-            fairest = min(self._queue, key=lambda waiting: self._running[waiting[0]])  # of equals the one that came first
-            self._queue.remove(fairest)
-            turn = fairest[1]
-            if not turn.done():
-                turn.set_result(worker)
-                return
         self._idle.append(worker)
+        self._hand_out()
 
-    def _replace(self, worker: WorkerProcess) -> None:
+    def _hand_out(self) -> None:
+        """Gives free workers to those who wait: first to who runs fewest queries, of equals to whose last turn is longest ago."""
+        while self._idle and not self._closing:
+            waiting = [(party, turn) for party, turn in self._queue if not turn.done() and self._running[party.name] < self.share_of(party)]
+            if not waiting:
+                return
+            worker = self._idle.popleft()
+            if not worker.is_alive:
+                self._replace(worker)
+                continue
+            party, turn = min(waiting, key=lambda one: (self._running[one[0].name], self._turns.get(one[0].name, 0)))
+            self._queue.remove((party, turn))
+            self._running[party.name] += 1
+            self._turns.pop(party.name, None)
+            self._turns[party.name] = next(self._turn_numbers)
+            if len(self._turns) > _REMEMBERED_TURNS:
+                del self._turns[next(iter(self._turns))]
+            turn.set_result(worker)
+
+    def _replace(self, worker: WorkerProcess, charged: Party | None = None) -> None:
         self._leaving.add(worker)
         worker.kill()
         task = asyncio.create_task(self._replaced(worker))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if charged is not None:
+            task.add_done_callback(partial(self._replaced_for, charged))
+
+    def _replaced_for(self, party: Party, _: asyncio.Task[None]) -> None:
+        self._discharge(party)
+        self._hand_out()
 
     async def _replaced(self, worker: WorkerProcess) -> None:
         await worker.gone()
@@ -424,16 +471,16 @@ class Pool:
 class _Hold:
     """A worker that belongs to one query, until it is given back once."""
 
-    def __init__(self, pool: Pool, worker: WorkerProcess, user: str) -> None:
+    def __init__(self, pool: Pool, worker: WorkerProcess, party: Party) -> None:
         self.worker = worker
-        self._user = user
+        self._party = party
         self._pool: Pool | None = pool
 
     def release(self, *, usable: bool) -> None:
         """Gives it back; later calls change nothing."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.take_back(self.worker, self._user, usable=usable)
+            pool.take_back(self.worker, self._party, usable=usable)
 
 
 class _Spool:
@@ -464,6 +511,20 @@ class _Spool:
             self._ended = True
             self._changed.notify_all()
 
+    async def size(self) -> int | None:
+        """Number of all bytes, or None for a result that is larger than what is taken ahead.
+
+        Raises:
+            RefusedError: the result ended before its end.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._ended or self._held >= _SPOOL_BYTES)
+        if isinstance(self._error, WorkerLostError):
+            raise _lost()
+        if self._error is not None:
+            raise self._error
+        return self._held if self._ended else None
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The parts in order.
 
@@ -489,6 +550,11 @@ class _Spool:
             await self._pump
 
 
-def job_limits(user: User) -> dict[str, Any]:
-    """A user's limits as a job carries them."""
-    return asdict(user.limits)
+def _lost() -> RefusedError:
+    said = "the process that ran this query ended (most likely it took more memory than there is); other queries go on"
+    return RefusedError("ABORTED", said)
+
+
+def job_limits(limits: Limits) -> dict[str, Any]:
+    """Limits as a job carries them."""
+    return asdict(limits)

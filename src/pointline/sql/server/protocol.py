@@ -12,6 +12,7 @@ import re
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from pointline.sql.server.codes import RefusedError
 from pointline.sql.server.encoding import OWN_BLOCKS, chosen_encoding, decompressed
@@ -19,7 +20,7 @@ from pointline.sql.server.formats import DEFAULT_FORMAT, FORMATS
 from pointline.sql.server.settings import TRANSPORT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from starlette.datastructures import Headers
     from starlette.requests import Request
@@ -30,6 +31,9 @@ SERVER_NAME = "pointline"
 _QUERY_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _DATABASES = frozenset({"", "api", "default"})
 _PARAMETERS = 200
+_READ_HEADERS = ("authorization", "x-clickhouse-", "content-", "accept-encoding", "range", "if-")
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"']+)""")
+_NOTES_LETTERS = 4_000  # of a header, which proxies take
 _ON = frozenset({"1", "true", "yes", "on"})
 
 
@@ -62,19 +66,63 @@ def query_id_of(query: Mapping[str, str], headers: Headers) -> str:
     return given if _QUERY_ID.fullmatch(given) else str(uuid.uuid4())
 
 
+def address_of(request: Request) -> dict[str, str]:
+    """Names and values in the request's address; of a name that stands there twice the last value.
+
+    Raises:
+        RefusedError: one of them is not UTF-8, which would be another text if it was guessed.
+    """
+    found = dict(parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="surrogateescape"))
+    for name, value in found.items():
+        if not (_is_text(name) and _is_text(value)):
+            shown = name.encode(errors="backslashreplace").decode()[:100]
+            hint = r"; other bytes are written as \xFF in the value of a parameter" if name.startswith("param_") else ""
+            raise RefusedError("BAD_ARGUMENTS", f"{shown!r} in the address is not UTF-8 text{hint}")
+    return found
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """The request's headers by their names in small letters; of a name that stands there twice the first.
+
+    Raises:
+        RefusedError: one that the server reads is not UTF-8.
+    """
+    found: dict[str, str] = {}
+    for raw_name, raw in request.scope["headers"]:
+        name = raw_name.decode("latin-1").lower()
+        try:
+            found.setdefault(name, raw.decode())
+        except UnicodeDecodeError:
+            if name.startswith(_READ_HEADERS):
+                raise RefusedError("BAD_ARGUMENTS", f"the header {name} is not UTF-8 text") from None
+    return found
+
+
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
+def _check_charset(content_type: str) -> None:
+    found = _CHARSET.search(content_type)
+    if found is not None and found[1] not in {"utf-8", "utf8", "us-ascii"}:
+        raise RefusedError("UNSUPPORTED_MEDIA_TYPE", f"the request's text is in {found[1]!r}; what can be read is UTF-8")
+
+
 async def read_ask(request: Request, query_id: str, *, limit_bytes: int, body_s: float) -> Ask:
     """Reads a request to its end.
 
     Raises:
         RefusedError: it is too large, came too slowly, or asks for what is not served.
     """
-    query = dict(request.query_params)
+    query, headers = address_of(request), headers_of(request)
+    kind = headers.get("content-type", "").lower()
+    _check_charset(kind)
     body = await _body(request, limit_bytes, body_s) if request.method == "POST" else b""
     form: dict[str, str] = {}
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    if kind.startswith("multipart/form-data"):
         form, body = await _form(request.headers, body), b""
     values = {**query, **form}
-    _check_transport(values, request.headers.get("x-clickhouse-database", ""))
+    _check_transport(values, headers.get("x-clickhouse-database", ""))
     first, rest = values.get("query", ""), _text(body)
     text = f"{first}\n{rest}" if first and rest else first or rest
     if len(text) > limit_bytes:
@@ -88,8 +136,8 @@ async def read_ask(request: Request, query_id: str, *, limit_bytes: int, body_s:
         query_id=query_id,
         parameters=parameters,
         settings={name: value for name, value in values.items() if name not in TRANSPORT and not name.startswith("param_")},
-        default_format=values.get("default_format") or request.headers.get("x-clickhouse-format") or DEFAULT_FORMAT,
-        compression=_compression(values, request.headers.get("accept-encoding", "")),
+        default_format=values.get("default_format") or headers.get("x-clickhouse-format") or DEFAULT_FORMAT,
+        compression=_compression(values, headers.get("accept-encoding", "")),
         revision=int(revision) if revision.isdecimal() and len(revision) < 10 else 0,  # noqa: PLR2004 - a number that is one
     )
 
@@ -152,6 +200,7 @@ async def _form(headers: Headers, body: bytes) -> dict[str, str]:
                 "NOT_IMPLEMENTED", "tables sent with a query (external data) are not served; join with VALUES or a subquery instead"
             )
         found[name] = value
+    _text(body)  # the parser took what is not UTF-8 for Latin 1
     return found
 
 
@@ -182,14 +231,24 @@ def answer_head(ask: Ask, answer: Answer, elapsed_s: float) -> dict[str, str]:
     }
     if ask.compression not in {None, OWN_BLOCKS}:
         head |= {"Content-Encoding": str(ask.compression), "Vary": "Accept-Encoding"}
+    if answer.notes:
+        head["X-Pointline-Notes"] = _notes(answer.notes)
     return head
+
+
+def _notes(notes: Sequence[str]) -> str:
+    """The notes as a list in JSON, in ASCII; those that do not fit are left out, and the last one says so."""
+    kept = list(notes)
+    while len(text := json.dumps(kept if len(kept) == len(notes) else [*kept, "..."])) > _NOTES_LETTERS:
+        kept.pop()
+    return text
 
 
 def refusal_head(refusal: RefusedError, query_id: str) -> dict[str, str]:
     """Head of an answer that says why there is no result."""
     head = {"X-ClickHouse-Exception-Code": str(refusal.code), **common_head(query_id)}
     if refusal.status == 401:  # noqa: PLR2004 - unauthorised
-        head["WWW-Authenticate"] = f'Basic realm="{SERVER_NAME}"'
+        head["WWW-Authenticate"] = f'Basic realm="{SERVER_NAME}", charset="UTF-8"'
     if refusal.status in {429, 503}:
         head["Retry-After"] = "1"
     return head

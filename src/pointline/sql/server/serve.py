@@ -8,17 +8,18 @@ import logging
 import signal
 import socket
 import sys
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError, MissingExtraError
-from pointline.sql.links import plain_temporary
+from pointline.sql.scratch import Scratch
 from pointline.sql.server import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
+    import uvicorn
     from starlette.applications import Starlette
 
     from pointline.lake.store import Lake
@@ -91,14 +92,17 @@ def listening_socket(config: ServerConfig) -> socket.socket:
     return sock
 
 
-def serve(lake: Lake, config: ServerConfig, *, say: Callable[[str], None], unsafe_no_sandbox: bool = False) -> None:
-    """Serves a lake until the process is told to stop.
+def serve(lake: Lake, config: ServerConfig, *, say: Callable[[str], None], unsafe_no_sandbox: bool = False) -> int:
+    """Serves a lake until the process is told to stop, by Ctrl-C or SIGTERM.
 
     Args:
         lake: what queries read.
         config: where, for whom and how much.
         say: told what happens, once with the server's address when it takes queries.
         unsafe_no_sandbox: go on where the workers cannot be confined.
+
+    Returns:
+        What the process exits with: 128 and the number of the signal.
 
     Raises:
         PointlineError: the configuration, the machine or the lake do not allow it.
@@ -110,23 +114,55 @@ def serve(lake: Lake, config: ServerConfig, *, say: Callable[[str], None], unsaf
         say(
             "WARNING: no TLS: passwords and results can be read on the way; set tls_certificate and tls_key or put a reverse proxy in front"
         )
-    before = signal.signal(signal.SIGTERM, _stop)
+    with listening_socket(config) as sock:
+        number = asyncio.run(_until_stopped(lake, config, sock, say=say, confined=not unsafe_no_sandbox))
+    return 128 + number
+
+
+class _Stop:
+    """What is to happen at the first signal; while the server tidies up further ones change nothing."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._act: Callable[[], object] = _nothing
+
+    def ask(self, number: int) -> None:
+        """A signal came."""
+        if not self.number:
+            self.number = number
+            self._act()
+
+    def then(self, act: Callable[[], object]) -> None:
+        """From now on this happens; at once where the signal came already."""
+        self._act = act
+        if self.number:
+            act()
+
+
+def _nothing() -> None:
+    """Before there is anything to stop."""
+
+
+async def _until_stopped(lake: Lake, config: ServerConfig, sock: socket.socket, *, say: Callable[[str], None], confined: bool) -> int:
+    """Serves until a signal comes, and returns its number."""
+    loop, stop = asyncio.get_running_loop(), _Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.ask, number)
+    own = await asyncio.to_thread(Scratch, "serve")
     try:
-        own = tempfile.TemporaryDirectory(prefix="pointline-serve-", dir=plain_temporary(), ignore_cleanup_errors=True)
-        with listening_socket(config) as sock, own as folder:
-            asyncio.run(_serve(lake, config, sock, Path(folder), say=say, confined=not unsafe_no_sandbox))
-    except KeyboardInterrupt:
-        say("stopped")
+        serving = asyncio.create_task(_serve(lake, config, sock, own.path, stop, say=say, confined=confined))
+        stop.then(serving.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+        await loop.shutdown_default_executor()  # its threads copy catalogues
+        own.remove()
+    say("stopped")
+    return stop.number or signal.SIGTERM
 
 
 async def _serve(
-    lake: Lake, config: ServerConfig, sock: socket.socket, folder: Path, *, say: Callable[[str], None], confined: bool
+    lake: Lake, config: ServerConfig, sock: socket.socket, folder: Path, stop: _Stop, *, say: Callable[[str], None], confined: bool
 ) -> None:
     import uvicorn
 
@@ -154,27 +190,32 @@ async def _serve(
     try:
         await site.build()
         await pool.open()
-        application = make_app(config, pool, lifespan=life)
+        application = make_app(config, pool, folder, lifespan=life)
         tls = {"ssl_certfile": str(config.tls_certificate), "ssl_keyfile": str(config.tls_key)} if config.tls_certificate else {}
         server = uvicorn.Server(
             uvicorn.Config(
                 application,
-                http=patient(config.header_s),
+                http=patient(config.header_s, config.connections),
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=config.connections,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_STOP_S,
                 **tls,  # type: ignore[arg-type]
             )
         )
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        stop.then(partial(_end, server))
         await server.serve(sockets=[sock])
     finally:
         await pool.close()
+
+
+def _end(server: uvicorn.Server) -> None:
+    server.should_exit = True
 
 
 async def _watch(site: Site, pool: Pool, config: ServerConfig) -> None:

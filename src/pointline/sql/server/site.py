@@ -6,6 +6,7 @@ A catalogue is built by a process of its own (``python -m pointline.sql.server.s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
@@ -69,7 +70,9 @@ class Site:
         try:
             _, said = await process.communicate()
         except BaseException:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()  # it writes into the folder
             raise
         if process.returncode:
             raise LakeError("the SQL catalogue of the lake could not be built", where=str(self._lake.root), value=_last_lines(said))
