@@ -311,6 +311,9 @@ def sql(
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the result to this file.", show_default=False)] = None,
     param: Annotated[list[str] | None, typer.Option(help="Value of {x:Type} in the statement, as x=VALUE.", show_default=False)] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Run the statement unchecked: it may read files, and its decimals may wrap.")
+    ] = False,
     lake: LakeOption = None,
 ) -> None:
     """Runs one statement over the views of api: ohlcv, trade, trade_last, funding_rate, market_spot, market_future, features and coverage.
@@ -321,9 +324,9 @@ def sql(
     from pointline.sql.interrupts import ending_on_signals
     from pointline.sql.process import close
 
-    ask = Ask(text=text, file=file, output_format=output_format, output=output, parameters=tuple(param or ()), lake=lake)
+    ask = Ask(text=text, file=file, output_format=output_format, output=output, parameters=tuple(param or ()), lake=lake, unsafe=unsafe)
     with ending_on_signals():
-        shown = answer(ask, to_terminal=sys.stdout.isatty())
+        shown = answer(ask, say=_say, to_terminal=sys.stdout.isatty())
         if isinstance(shown, bytes):
             sys.stdout.buffer.write(shown)
             sys.stdout.buffer.flush()

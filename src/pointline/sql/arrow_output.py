@@ -44,8 +44,8 @@ def readable(data: bytes | memoryview, output_format: str, settings: Mapping[str
             return data, []
         table, notes = narrowed(file.read())
         sink = io.BytesIO()
-        groups = file.metadata.num_row_groups
-        pq.write_table(table, sink, compression=file.metadata.row_group(0).column(0).compression if groups else "NONE")
+        codec = file.metadata.row_group(0).column(0).compression if file.metadata.num_row_groups else "UNCOMPRESSED"
+        pq.write_table(table, sink, compression="NONE" if codec == "UNCOMPRESSED" else codec)
         return sink.getvalue(), losses(notes)
     with pa.ipc.open_file(source) if output_format == "Arrow" else pa.ipc.open_stream(source) as reader:
         if not any(has_wide(field.type) for field in reader.schema):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pointline.errors import ConfigError
+from pointline.errors import ConfigError, QueryNote
 from pointline.lake.durable import write_atomically
+from pointline.sql import arrow_output
 from pointline.sql.interrupts import in_thread
-from pointline.sql.process import query, run
+from pointline.sql.process import frame, run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import polars as pl
@@ -44,6 +47,7 @@ class Ask:
         output: the file for the result.
         parameters: ``name=value`` of the statement's parameters.
         lake: the lake's folder.
+        unsafe: the statement runs as it is, with the rights of this process and decimals that wrap.
     """
 
     text: str | None = None
@@ -52,13 +56,15 @@ class Ask:
     output: Path | None = None
     parameters: tuple[str, ...] = ()
     lake: str | None = None
+    unsafe: bool = False
 
 
-def answer(ask: Ask, *, to_terminal: bool = False) -> Table | bytes | None:
+def answer(ask: Ask, *, say: Callable[[str], None], to_terminal: bool = False) -> Table | bytes | None:
     """Runs the statement.
 
     Args:
         ask: what the user wants.
+        say: told what a user should know of the result, a sentence each.
         to_terminal: somebody would see the bytes; binary formats are refused then.
 
     Returns:
@@ -71,21 +77,33 @@ def answer(ask: Ask, *, to_terminal: bool = False) -> Table | bytes | None:
     text, parameters = _statement(ask), _parameters(ask.parameters)
     chosen = ask.output_format or ("table" if ask.output is None else ask.output.suffix.removeprefix("."))
     if ask.output is None and chosen.lower() == "table":
-        return table_view(in_thread(partial(query, text, lake=ask.lake, **parameters)))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", QueryNote)
+            found = in_thread(partial(frame, text, lake=ask.lake, parameters=parameters, guarded=not ask.unsafe))
+        _say_all([str(one.message) for one in caught if issubclass(one.category, QueryNote)], say)
+        return table_view(found)
     wanted = _FORMATS.get(chosen.lower(), chosen)
     if ask.output is not None:
         _check_place(ask.output, chosen)
     elif to_terminal and wanted in _BINARY:
         raise ConfigError("this format is for files, not for the screen", value=chosen, hint="add -o FILE, or redirect the output")
     settings = {"output_format_json_array_of_rows": 1} if chosen.lower() == "json" else {}
-    found = in_thread(partial(run, text, lake=ask.lake, parameters=parameters, output_format=wanted, settings=settings))
+    how = {"output_format": wanted, "settings": settings, "guarded": not ask.unsafe}
+    result = in_thread(partial(run, text, lake=ask.lake, parameters=parameters, **how))  # type: ignore[arg-type]
+    data, losses = arrow_output.readable(result.data, wanted, {}) if wanted in arrow_output.FORMATS else (result.data, [])
+    _say_all([*result.notes, *losses], say)
     if ask.output is None:
-        return found.data
-    write_atomically(ask.output.absolute(), lambda path: _write(path, found.data))
+        return bytes(data)
+    write_atomically(ask.output.absolute(), lambda path: _write(path, data))
     return None
 
 
-def _write(path: Path, data: bytes) -> None:
+def _say_all(notes: list[str], say: Callable[[str], None]) -> None:
+    for note in dict.fromkeys(notes):
+        say(f"note: {note}")
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
     path.write_bytes(data)
 
 

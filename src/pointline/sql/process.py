@@ -141,13 +141,18 @@ def query(text: str, *, lake: LakeLike | None = None, **parameters: object) -> p
         LakeError: there is no lake at that place.
         MissingExtraError: chDB is not installed.
     """
+    return frame(text, lake=lake, parameters=parameters)
+
+
+def frame(text: str, *, lake: LakeLike | None, parameters: Mapping[str, object], guarded: bool = True) -> pl.DataFrame:
+    """As `query`, and without the guard where that is wanted."""
     from pointline.sql.frames import SETTINGS, read_frame
 
     def columns() -> str:
-        described = run(f"DESCRIBE TABLE (\n{text.strip().rstrip(';')}\n)", lake=lake, parameters=parameters, output_format="JSONCompact")
-        return described.data.decode()
+        described = f"DESCRIBE TABLE (\n{text.strip().rstrip(';')}\n)"
+        return run(described, lake=lake, parameters=parameters, guarded=guarded).data.decode()
 
-    found = run(text, lake=lake, parameters=parameters, output_format="ArrowStream", settings=SETTINGS)
+    found = run(text, lake=lake, parameters=parameters, output_format="ArrowStream", settings=SETTINGS, guarded=guarded)
     for note in found.notes:
-        warnings.warn(note, QueryNote, stacklevel=2)
+        warnings.warn(note, QueryNote, stacklevel=3)
     return read_frame(found.data, columns)
