@@ -94,8 +94,7 @@ def _other_hint(name: str, what: str) -> str | None:
         return f"this view takes no parameters: FROM api.{called[1].lower()}"
     if name in {"UNKNOWN_TABLE", "UNKNOWN_DATABASE"} or (name == "ACCESS_DENIED" and "SELECT" in what):
         return _VIEWS
-    if name == "ACCESS_DENIED" and "not allowed" in what:
-        return "in a shell of your own, `pointline sql --unsafe` runs a statement unchecked"
     if name in {"ACCESS_DENIED", "READONLY"}:
-        return "statements here read; files enter the lake with `pointline ingest`"
+        unchecked = "in a shell of your own, `pointline sql --unsafe` runs a statement unchecked"
+        return unchecked if "not allowed" in what else "statements here read; files enter the lake with `pointline ingest`"
     return None

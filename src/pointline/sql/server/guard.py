@@ -273,6 +273,7 @@ class _Walk:
         self._rules = rules
         self._parameters = parameters
         self._selects: list[Tree] = []
+        self._aliases: list[dict[str, str]] = []
         self._whole = whole
         self._named: frozenset[str] = frozenset()
 
@@ -371,7 +372,9 @@ class _Walk:
         if "settings" in node:
             raise RefusedError("READONLY", "SETTINGS is allowed at the end of the whole statement only")
         self._selects.append(node)
+        self._aliases.append(_aliases_of_system(node))
         self._inside(node)
+        self._aliases.pop()
         self._selects.pop()
 
     def _visit_Function(self, node: Tree) -> None:  # noqa: N802
@@ -431,8 +434,13 @@ class _Walk:
         parts = [str(part) for part in node.get("name_parts", [node.get("name")])]
         if len(parts) == 1:
             self._rules.check_name(parts[0])
-        elif parts[0] == "system" and parts[1] in self._rules.system_tables:  # its stand-in is called by the table's name alone
-            node["name"], node["name_parts"] = ".".join(parts[1:]), parts[1:]
+        elif parts[0] == "system" and parts[1] in self._rules.system_tables:
+            called = [self._called(parts[1]), *parts[2:]]
+            node["name"], node["name_parts"] = ".".join(called), called
+
+    def _called(self, name: str) -> str:
+        """What the stand-in of a table of `system` is called where it is read: the table's alias, or its name."""
+        return next((aliases[name] for aliases in reversed(self._aliases) if name in aliases), name)
 
     def _visit_TableExpression(self, node: Tree) -> None:  # noqa: N802
         table, function = node.get("database_and_table_name"), node.get("table_function")
@@ -552,6 +560,15 @@ def _with_names(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
             yield str(node.get("name"))
         for value in node.values():
             yield from _with_names(value)
+
+
+def _aliases_of_system(select: Tree) -> dict[str, str]:
+    """Tables of `system` that a SELECT reads -> what it calls them."""
+    tables = [
+        element.get("table_expression", {}).get("database_and_table_name", {}) for element in select.get("tables", {}).get("children", [])
+    ]
+    parts = [(table, table.get("name_parts", [])) for table in tables]
+    return {str(names[1]): str(table.get("alias", names[1])) for table, names in parts if len(names) > 1 and names[0] == "system"}
 
 
 def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
