@@ -38,8 +38,7 @@ def test_a_table_is_what_a_person_gets(december: Lake, specification: str, monke
     text = run(specification, lake=december)
     assert "93 rows" in text
     first = next(line for line in text.splitlines() if "2024-12-01" in line)
-    assert first.split()[:3] == ["2024-12-01", "binance-coinm-future", "BTC-USD-PERP"]
-    assert [float(text) for text in first.split()[3:5]] == pytest.approx([97326.1, 97185.18], rel=1e-15)
+    assert first.split()[:5] == ["2024-12-01", "binance-coinm-future", "BTC-USD-PERP", "97326.1", "97185.18"]
 
 
 @pytest.mark.parametrize(

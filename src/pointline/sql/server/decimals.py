@@ -9,6 +9,7 @@ could wrap:
   passes: 1e28, of which half a billion can be added up before a sum of 256 bits wraps.
 - Narrower decimals are widened to 256 bits before they are multiplied or added.
 - Casts to decimals are compared with the same bounds; more than 40 places are refused.
+- `toFloat64` gives the nearest float. The engine's own rounds twice, so that 3710 becomes 3709.9999999999995.
 - Aggregate functions that take no decimals (`corr`, `avgWeighted`, …) get Float64.
 """
 
@@ -43,6 +44,10 @@ _TOO_LARGE = (
     "1e18; write toFloat64(...) around a factor"
 )
 
+# Decimals of so many places up to this size have fewer than 2^53 units.
+_EXACT_TIERS = ((8, 90_000_000), (3, 9_000_000_000_000))
+
+_FLOAT = re.compile(r"(?:Nullable\()?Float64\)?")
 _DECIMAL = re.compile(r"Decimal\((\d+), (\d+)\)")
 _SCALAR = re.compile(r"(?:Nullable\()?Decimal\((\d+), (\d+)\)\)?")
 _WIDE_INTEGER = re.compile(r"(?:Nullable\()?U?Int(?:128|256)\)?")
@@ -101,12 +106,14 @@ class _Change:
         bounds: argument -> the largest absolute value that it may have.
         result_bound: the same of the result; 0 sets none.
         places: decimal places that an exact result would need, where it is computed in Float64 instead; else 0.
+        nearest: type of the decimal that the function makes a float of; else empty.
     """
 
     casts: dict[int, str] = field(default_factory=dict)
     bounds: dict[int, int] = field(default_factory=dict)
     result_bound: int = 0
     places: int = 0
+    nearest: str = ""
 
     def and_also(self, other: _Change) -> _Change:
         """Both: one function of a WITH clause can be used in two places with arguments of two types."""
@@ -116,6 +123,7 @@ class _Change:
             {**self.bounds, **other.bounds},
             max(self.result_bound, other.result_bound),
             max(self.places, other.places),
+            self.nearest or other.nearest,
         )
 
 
@@ -189,7 +197,7 @@ def _give_floats(tree: Tree, stems: _Stems) -> set[int]:
 
 def _may_change(function: Tree, stems: _Stems) -> bool:
     name = str(function["name"])
-    return name in _BY_NAME or _CASTS.fullmatch(name) is not None or stems(function) in _SUMS
+    return name in _BY_NAME or name == "toFloat64" or _CASTS.fullmatch(name) is not None or stems(function) in _SUMS
 
 
 def _walk(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
@@ -294,7 +302,9 @@ def _change(name: str, use: Use) -> _Change | None:
     """What a function of these types needs."""
     decimals = {place: kind for place, kind in enumerate(use.arguments) if _DECIMAL.search(kind) and "AggregateFunction" not in kind}
     found = None
-    if _CASTS.fullmatch(name):
+    if name == "toFloat64" or (_CASTS.fullmatch(name) and _FLOAT.fullmatch(use.result)):
+        found = _Change(nearest=use.arguments[0]) if use.arguments and _SCALAR.fullmatch(use.arguments[0]) else None
+    elif _CASTS.fullmatch(name):
         found = _cast(use)
     elif name in _VECTORS or (name == "multiply" and not all(map(_SCALAR.fullmatch, decimals.values()))):
         found = _to_float(decimals, places=2 * max(_places(use), default=0))
@@ -304,7 +314,7 @@ def _change(name: str, use: Use) -> _Change | None:
         found = _quotient(use, decimals)
     elif name in _SUMS:
         found = _Change(_widened(decimals))
-    return found if found is not None and (found.casts or found.bounds or found.result_bound) else None
+    return found if found is not None and found != _Change() else None
 
 
 def _places(use: Use) -> list[int]:
@@ -370,8 +380,28 @@ def _apply(function: Tree, key: str, change: _Change | None, uses: Sequence[Use]
         arguments[place] = call("CAST", arguments[place], text(kind))
     if change.places:
         floats.add(id(function))
+    elif change.nearest:
+        _replace(function, _nearest(arguments[0], key, change.nearest))
     else:
         _bound(function, key, change)
+
+
+def _nearest(argument: Tree, key: str, kind: str) -> Tree:
+    """The float next to a decimal.
+
+    A decimal of 64 bits with few enough digits is a whole number that a float holds, divided by a power of ten that a float holds: rounded
+    once. Where no such decimal equals the value, its text is read.
+    """
+    argument, value = _named(argument, f"__{key}_0")
+    parts = []
+    for n, (places, most) in enumerate(_EXACT_TIERS):
+        ends = [
+            call(name, value, call("toInt64", text(end))) for name, end in (("greaterOrEquals", f"-{most}"), ("lessOrEquals", f"{most}"))
+        ]
+        within = call("if", call("and", *ends), value, call("CAST", number(0), text(kind)))
+        small, again = _named(call("toDecimal64", within, number(places)), f"__{key}_small_{n}")
+        parts += [call("equals", argument if n == 0 else value, small), call("toFloat64", again)]
+    return call("multiIf", *copy.deepcopy(parts), call("toFloat64", call("toString", copy.deepcopy(value))))
 
 
 def _bound(function: Tree, key: str, change: _Change) -> None:

@@ -497,6 +497,8 @@ class _Walk:
             value = next(iter(arguments_of(argument)[1:]), {})
             if value.get("type") == "QueryParameter":
                 given = self._parameters.get(str(value.get("name")), "")
+            elif value.get("type") == "Function" and str(value.get("name")).startswith("toInterval"):  # taken for its number
+                raise RefusedError("BAD_QUERY_PARAMETER", f"{_CANDLES} takes a length in minutes, such as 1440, and no INTERVAL")
             else:
                 given = str(value.get("value", {}).get("value", ""))
             if given.isdecimal() and len(given) < 10:  # noqa: PLR2004 - minutes, not a number of any size
