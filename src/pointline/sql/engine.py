@@ -145,9 +145,12 @@ class Engine:
                     self._statements.check_orc(statement.text, work.values, settings={})
         except RefusedError as refusal:
             raise query_error(f"Code: {refusal.code}. DB::Exception: {refusal.what} ({refusal.name})", work.text) from None
-        return replace(self._run_as_it_is(statement.text, work.values, output_format, settings), notes=statement.notes)
+        found = self._run_as_it_is(statement.text, work.values, output_format, settings, asked=work.text)
+        return replace(found, notes=statement.notes)
 
-    def _run_as_it_is(self, text: str, values: dict[str, str], output_format: str, settings: dict[str, object]) -> Result:
+    def _run_as_it_is(
+        self, text: str, values: dict[str, str], output_format: str, settings: dict[str, object], *, asked: str | None = None
+    ) -> Result:
         given = "".join(f"&{name}={quote(setting_text(value), safe='')}" for name, value in settings.items())
         began = time.perf_counter()
         try:
@@ -159,7 +162,7 @@ class Engine:
             finally:
                 session.close()
         except RuntimeError as error:
-            raise query_error(str(error), text) from None
+            raise query_error(str(error), asked or text) from None
 
     def _run_interruptibly(self, work: _Work) -> Result:
         """As `_run_here`, in a thread beside this one, which would not hear of Ctrl-C inside the engine."""

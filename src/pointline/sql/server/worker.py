@@ -23,6 +23,7 @@ from pointline.errors import DamageError, PointlineError
 from pointline.sql import arrow_output
 from pointline.sql.coarse import Coarse
 from pointline.sql.files import check_files, files_behind
+from pointline.sql.messages import hint
 from pointline.sql.server import channel, sandbox
 from pointline.sql.server.channel import Answer, Job
 from pointline.sql.server.codes import RefusedError, from_engine
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_OF_THE_GUARD = frozenset({"ACCESS_DENIED", "READONLY"})  # whose refusals say themselves what is allowed
 MEMORY_BESIDE_QUERIES_MB = 1_000
 
 
@@ -99,8 +101,17 @@ class Bench:
         """Runs a job and gives what it found, compressed as the job says.
 
         Raises:
-            RefusedError: the statement may not run, or the engine stopped it.
+            RefusedError: the statement may not run, or the engine stopped it; says what to write instead where that is known.
         """
+        try:
+            return self._run(job)
+        except RefusedError as refusal:
+            advice = None if refusal.name in _OF_THE_GUARD else hint(refusal.name, refusal.what, job.text)
+            if advice is None:
+                raise
+            raise RefusedError(refusal.name, f"{refusal.what.rstrip('.')}: {advice}", code=refusal.code, status=refusal.status) from None
+
+    def _run(self, job: Job) -> tuple[Answer, Iterator[bytes | memoryview]]:
         limits = Limits(**job.limits)
         statement = self._statements.check(job.text, job.parameters, settings=for_engine({}, limits), user=job.user or "default")
         self._check_files()
