@@ -168,7 +168,7 @@ def test_imports_form_no_circle() -> None:
 
 
 # Files of the user's own (results, mapped tables) are not the lake's.
-OPENS_OTHER_FILES = {"pointline.report.files", "pointline.sources.table_files"}
+OPENS_OTHER_FILES = {"pointline.report.files", "pointline.sources.table_files", "pointline.sql.arrow_output"}
 OPENERS = re.compile(r"\b(?:scan|read)_(?:parquet|delta|ipc|parquet_schema|parquet_metadata)\b|\bParquetFile\b|\bDeltaTable\(")
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake
 
+pytestmark = pytest.mark.filterwarnings("ignore::pointline.errors.QueryNote")  # what is left out is told; not what is looked at here
+
+
 FIRST = to_us("2024-12-01")
 LENGTHS = (1, 5, 30, 60, 240, 720, 1_440)
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 TWO_ROWS = "SELECT number AS n, toDecimal64(number, 4) / 4 AS d FROM numbers(2)"
 
 
+def ask(asked: Ask, *, to_terminal: bool = False) -> object:
+    return answer(asked, say=print, to_terminal=to_terminal)
+
+
 def run(*arguments: str, lake: Lake, typed: str | None = None) -> str:
     result = CliRunner().invoke(cli.app, ["sql", *arguments, "--lake", str(lake.root)], input=typed)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -80,7 +84,7 @@ def test_the_statement_from_a_file_from_standard_input_and_with_parameters(decem
 
 
 @pytest.mark.parametrize(
-    ("ask", "said"),
+    ("asked", "said"),
     [
         (Ask(), "one statement is wanted"),
         (Ask(text="SELECT 1", parameters=("x",)), "--param x=VALUE"),
@@ -89,21 +93,21 @@ def test_the_statement_from_a_file_from_standard_input_and_with_parameters(decem
         (Ask(text="SELEC 1"), "Syntax error"),
     ],
 )
-def test_mistakes_are_told_in_one_line(december: Lake, ask: Ask, said: str) -> None:
+def test_mistakes_are_told_in_one_line(december: Lake, asked: Ask, said: str) -> None:
     with pytest.raises((ConfigError, QueryError)) as caught:
-        answer(Ask(**{**vars(ask), "lake": str(december.root)}))
+        ask(Ask(**{**vars(asked), "lake": str(december.root)}))
     assert said in str(caught.value)
 
 
 def test_places_that_cannot_be_written(december: Lake, tmp_path: Path) -> None:
     for output, said in ((tmp_path / "no" / "a.csv", "existing folder"), (tmp_path / "noname", "does not tell its format")):
         with pytest.raises(ConfigError, match=said):
-            answer(Ask(text="SELECT 1", output=output, lake=str(december.root)))
+            ask(Ask(text="SELECT 1", output=output, lake=str(december.root)))
     with pytest.raises(PointlineError, match="for files, not for the screen"):
-        answer(Ask(text="SELECT 1", output_format="parquet", lake=str(december.root)), to_terminal=True)
+        ask(Ask(text="SELECT 1", output_format="parquet", lake=str(december.root)), to_terminal=True)
     (tmp_path / "latin.sql").write_bytes(b"SELECT '\xe9'")
     with pytest.raises(ConfigError, match="no text"):
-        answer(Ask(file=tmp_path / "latin.sql", lake=str(december.root)))
+        ask(Ask(file=tmp_path / "latin.sql", lake=str(december.root)))
     assert not list(tmp_path.glob("*.csv"))
 
 
@@ -136,5 +140,5 @@ def test_compare_keeps_a_study(simulated: Lake, tmp_path: Path) -> None:
         cli.app, ["compare", "binance-futures:BTCUSDT", "binance-spot:BTCUSDT", *window, "--save", "mine", "--lake", str(root)]
     )
     assert done.exit_code == 0, done.output
-    found = answer(Ask(text="SELECT study, count() > 0 FROM api.features GROUP BY study", output_format="TSV", lake=str(root)))
+    found = ask(Ask(text="SELECT study, count() > 0 FROM api.features GROUP BY study", output_format="TSV", lake=str(root)))
     assert found == b"study\tgreater(count(), 0)\nmine\t1\n"

@@ -54,6 +54,9 @@ OURS = {
     },
 }  # fmt: skip
 
+pytestmark = pytest.mark.filterwarnings("ignore::pointline.errors.QueryNote")  # what is left out is told; not what is looked at here
+
+
 
 @pytest.fixture(scope="module")
 def lake(simulated: Lake) -> Lake:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake
 
+pytestmark = pytest.mark.filterwarnings("ignore::pointline.errors.QueryNote")  # what is left out is told; not what is looked at here
+
+
 MONDAY = to_us("2024-04-29")
 TRADE = [
     "exchange", "market", "side", "quantity", "price", "timestamp", "trade_id", "trade_number", "off_book", "known_at", "sequence",

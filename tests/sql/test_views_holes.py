@@ -20,6 +20,9 @@ from pointline.lake.catalog import held
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
+pytestmark = pytest.mark.filterwarnings("ignore::pointline.errors.QueryNote")  # what is left out is told; not what is looked at here
+
+
 SPOT = ("binance-spot", "BTCUSDT")
 FIRST = to_us("2024-05-01")  # a whole month is declared by each file of candles
 TEXT = (

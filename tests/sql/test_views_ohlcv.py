@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake
 
+pytestmark = pytest.mark.filterwarnings("ignore::pointline.errors.QueryNote")  # what is left out is told; not what is looked at here
+
+
 MONDAY = to_us("2024-04-29")
 WEEK_MINUTES = 10_080
 COLUMNS = [
