@@ -11,6 +11,25 @@ const INSTRUMENT = {
   quantity_increment: 'smallest step of the quantity',
   listed: 'first day of trading',
   valid_from: 'since when this version of it holds',
+  market_symbol: 'the same as market',
+  exchange_specific_symbol: "the exchange's own symbol",
+  underlying_asset: 'what is traded',
+  settling_asset: 'what profit is paid in',
+  denomination_asset: 'what prices are counted in',
+};
+
+const TRADE = {
+  timestamp: "when it happened, by the exchange's clock",
+  exchange: INSTRUMENT.exchange,
+  market: INSTRUMENT.market,
+  trade_id: "the exchange's number as text, empty where there is none",
+  trade_number: "the exchange's number",
+  price: 'in the quote asset',
+  quantity: 'base asset; contracts where the contract is inverse',
+  side: "the taker's: buy or sell",
+  known_at: 'when it was received',
+  sequence: 'line of its file: order within a timestamp',
+  off_book: 'whether the print is flagged as away from the book',
 };
 
 export const VIEWS = {
@@ -34,33 +53,30 @@ export const VIEWS = {
       source: 'tables that it was made from',
       known_at: 'when it could be known: never before its end',
       close_age_seconds: 'from the last traded candle to the end',
+      close_unknown_seconds: 'time after that candle of which nothing is known',
+      covered_share: 'share of the candle of which something is known, 0 to 1',
     },
   },
   trade: {
     insert: 'api.trade',
     about: 'Trades; needs a condition on timestamp or known_at.',
-    columns: {
-      timestamp: "when it happened, by the exchange's clock",
-      exchange: INSTRUMENT.exchange,
-      market: INSTRUMENT.market,
-      trade_id: "the exchange's number",
-      price: 'in the quote asset',
-      quantity: 'base asset; contracts where the contract is inverse',
-      side: "the taker's: buy or sell",
-      known_at: 'when it was received',
-      sequence: 'line of its file: order within a microsecond',
-      off_book: 'whether the print is flagged as away from the book',
-    },
+    columns: TRADE,
+  },
+  trade_last: {
+    insert: 'api.trade_last',
+    about: 'The last of the trades that share a timestamp: for ASOF JOIN.',
+    columns: TRADE,
   },
   funding_rate: {
     insert: 'api.funding_rate',
     about: 'Settled funding of perpetuals.',
     columns: {
       exchange: INSTRUMENT.exchange,
-      contract_type: 'LINEAR or INVERSE',
+      contract_type: 'LINEAR_PERPETUAL or INVERSE_PERPETUAL',
       market: INSTRUMENT.market,
       timestamp: 'settlement',
       funding_rate: 'paid for the interval, a fraction of the notional',
+      rate: 'the same as funding_rate',
       interval_hours: 'length of the interval',
       known_at: 'when it could be known',
     },
@@ -72,6 +88,7 @@ export const VIEWS = {
     columns: {
       ...INSTRUMENT,
       contract_type: 'LINEAR or INVERSE',
+      future_type: 'PERPETUAL or EXPIRING',
       expiration_type: 'PERPETUAL or EXPIRING',
       expiration: 'delivery, null for perpetuals',
       contract_size: 'quote units a contract (inverse), else base units a unit',
