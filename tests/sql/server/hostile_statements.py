@@ -350,7 +350,7 @@ SETTINGS = _all(
 )
 
 FORMATS = _all(
-    "UNKNOWN_FORMAT BAD_ARGUMENTS INVALID_TEMPLATE_FORMAT NOT_IMPLEMENTED SYNTAX_ERROR",
+    "UNKNOWN_FORMAT ACCESS_DENIED SYNTAX_ERROR",
     *(
         f"SELECT 1 FORMAT {name}"
         for name in ("Template", "MySQLWire", "PostgreSQLWire", "Protobuf", "CapnProto", "Buffers", "Npy", "SQLInsert")

@@ -165,6 +165,9 @@ REFUSED = {
     "SELECT logTrace('x')": "ACCESS_DENIED",
     "SELECT showCertificate()": "ACCESS_DENIED",
     "SELECT aggThrow(1)(number) FROM numbers(1)": "ACCESS_DENIED",
+    "SELECT formatRow('Protobuf', number) FROM numbers(1)": "ACCESS_DENIED",  # makes a file for the schema
+    "SELECT groupFormat('Protobuf')(number) FROM numbers(1)": "ACCESS_DENIED",
+    "SELECT arrayReduce('groupFormatIf(\\'Protobuf\\')', [1], [1])": "ACCESS_DENIED",
     "SELECT nosuchfunction(1)": "UNKNOWN_FUNCTION",
     # table functions
     "SELECT * FROM file('/etc/passwd', 'LineAsString')": "ACCESS_DENIED",
