@@ -31,7 +31,7 @@ from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_
 from pointline.sql.server.loading import load_engine
 from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
 from pointline.sql.server.parser import Analysis, Parser
-from pointline.sql.server.settings import ACCEPTED, for_engine
+from pointline.sql.server.settings import ACCEPTED, MEANING, for_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -100,10 +100,11 @@ class Bench:
 
     def look_at(self, job: Job) -> Statement:
         """Checks a job's statement; one that was checked before is remembered."""
-        key = (job.text, json.dumps([job.parameters, job.user], sort_keys=True))
+        meaning = {name: value for name, value in job.settings.items() if name in MEANING}
+        key = (job.text, json.dumps([job.parameters, job.user, meaning], sort_keys=True))
         found = self._looked_at.get(key)
         if found is None:
-            analysis = Analysis(self._parser, job.parameters, for_engine({}, Limits(**job.limits)))
+            analysis = Analysis(self._parser, job.parameters, for_engine(meaning, Limits(**job.limits)))
             found = check(
                 job.text, reader=self._parser, rules=self._rules, parameters=job.parameters, analyser=analysis, user=job.user or "default"
             )
