@@ -57,7 +57,6 @@ OURS = {
 pytestmark = pytest.mark.filterwarnings("ignore::pointline.errors.QueryNote")  # what is left out is told; not what is looked at here
 
 
-
 @pytest.fixture(scope="module")
 def lake(simulated: Lake) -> Lake:
     """A lake with every kind of data."""

@@ -350,7 +350,7 @@ SETTINGS = _all(
 )
 
 FORMATS = _all(
-    "UNKNOWN_FORMAT BAD_ARGUMENTS INVALID_TEMPLATE_FORMAT NOT_IMPLEMENTED SYNTAX_ERROR",
+    "UNKNOWN_FORMAT ACCESS_DENIED SYNTAX_ERROR",
     *(
         f"SELECT 1 FORMAT {name}"
         for name in ("Template", "MySQLWire", "PostgreSQLWire", "Protobuf", "CapnProto", "Buffers", "Npy", "SQLInsert")
@@ -603,7 +603,7 @@ DEEP = _all(
     + ", ".join(f"x{n + 1} AS (SELECT a.n FROM x{n} AS a, x{n} AS b)" for n in range(30))
     + " SELECT count() FROM x30",
     "WITH 'x' AS a0, " + ", ".join(f"concat(a{n}, a{n}) AS a{n + 1}" for n in range(60)) + " SELECT length(a60)",
-    "SELECT CASE " + "WHEN 1 THEN 2 " * 17_000 + "END",
+    "SELECT CASE " + "WHEN 1 THEN 2 " * 20_000 + "END",
     "EXPLAIN " * 500 + "SELECT 1",
     "DESCRIBE " + "(SELECT * FROM " * 300 + "numbers(1)" + ")" * 300,
 )

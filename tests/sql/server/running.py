@@ -163,16 +163,22 @@ def _listen(process: subprocess.Popen[str], said: list[str], ready: threading.Ev
 
 
 class Desk:
-    """A worker that is given jobs by hand."""
+    """A worker that is given jobs by hand.
 
-    def __init__(self, post: Post) -> None:
+    Args:
+        post: where it works.
+        program: what Python runs, where it is not the worker itself.
+        environment: variables beside those of every worker.
+    """
+
+    def __init__(self, post: Post, program: Sequence[str] = ("-m", "pointline.sql.server.worker"), **environment: str) -> None:
         self.post = post
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pointline.sql.server.worker"],
+            [sys.executable, *program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=clean_environment(),
+            env=clean_environment() | environment,
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None

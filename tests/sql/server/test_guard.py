@@ -165,6 +165,9 @@ REFUSED = {
     "SELECT logTrace('x')": "ACCESS_DENIED",
     "SELECT showCertificate()": "ACCESS_DENIED",
     "SELECT aggThrow(1)(number) FROM numbers(1)": "ACCESS_DENIED",
+    "SELECT formatRow('Protobuf', number) FROM numbers(1)": "ACCESS_DENIED",  # makes a file for the schema
+    "SELECT groupFormat('Protobuf')(number) FROM numbers(1)": "ACCESS_DENIED",
+    "SELECT arrayReduce('groupFormatIf(\\'Protobuf\\')', [1], [1])": "UNKNOWN_FUNCTION",
     "SELECT nosuchfunction(1)": "UNKNOWN_FUNCTION",
     # table functions
     "SELECT * FROM file('/etc/passwd', 'LineAsString')": "ACCESS_DENIED",
@@ -324,3 +327,8 @@ def test_no_heap_of_words_gets_past(desk: Desk, words: list[str]) -> None:
     else:
         assert b"root:" not in data
         assert set(answer.relations) <= {"market_spot", "x", "1"}
+
+
+def test_times_are_written_as_orc(desk: Desk) -> None:
+    """The writer opens the file of a time zone, the only file of the system that a worker reads."""
+    assert desk.run("SELECT toDateTime(0) AS t", default_format="ORC")[1].startswith(b"ORC")

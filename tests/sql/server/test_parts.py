@@ -29,7 +29,7 @@ from pointline.errors import ConfigError
 from pointline.sql.server.app import make_app
 from pointline.sql.server.audit import AuditLog, Entry
 from pointline.sql.server.channel import Answer, Job
-from pointline.sql.server.codes import NUMBERS, RefusedError, from_engine
+from pointline.sql.server.codes import DECIMAL_MARK, NUMBERS, RefusedError, from_engine
 from pointline.sql.server.config import Limits, ServerConfig, User
 from pointline.sql.server.encoding import OWN_BLOCKS, PREFERRED, chosen_encoding, compressed, decompressed, native_blocks
 from pointline.sql.server.formats import FORMATS
@@ -84,6 +84,12 @@ ENGINE_SAID = {
 def test_what_the_engine_says_is_taken_apart(said: str) -> None:
     found = from_engine(said)
     assert (found.code, found.name, found.what) == ENGINE_SAID[said]
+
+
+def test_a_message_of_megabytes_is_taken_apart_too() -> None:
+    """A statement of a thousand checked decimals comes back in the engine's message; what is quadratic in its length takes minutes."""
+    found = from_engine(f"Code: 1. DB::Exception: {DECIMAL_MARK * 300_000}{'(A' * 100_000} (TOO_BIG_AST)")
+    assert found.name == "TOO_BIG_AST"
 
 
 def test_an_answer_is_in_the_form_that_clients_take_apart() -> None:

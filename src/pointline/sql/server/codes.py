@@ -87,7 +87,7 @@ class RefusedError(PointlineError):
 DECIMAL_MARK = "[decimal] "
 """What the error of a statement begins with that has met the bound of a decimal."""
 
-_OUR_BOUND = re.compile(rf"{re.escape(DECIMAL_MARK)}(.*?): (?:while executing|[Ii]n scope)", re.DOTALL)
+_OUR_BOUND = re.compile(r"(.*?): (?:while executing|[Ii]n scope)", re.DOTALL)
 _HEAD = re.compile(r"^(?:[\w ]*: )?Code: (\d+)\. (?:DB::|Poco::)?\w*(?:Exception)?: ?", re.DOTALL)
 _TAIL = re.compile(r"\.?\s*\(([A-Z][A-Z0-9_]+)\)\s*(?:\(version [^)]*\)\)?)?\.?\s*$")
 _PROBE = re.compile(r": In scope SELECT formatQuery\w*\(.*$", re.DOTALL)
@@ -123,9 +123,11 @@ def from_engine(text: str) -> RefusedError:
     while tail := _TAIL.search(message):
         name = tail[1] if name == "UNKNOWN_EXCEPTION" else name
         message = message[: tail.start()]
-    if bound := _OUR_BOUND.search(message):
+    message = _PROBE.sub("", message)
+    _, marked, rest = message.partition(DECIMAL_MARK)
+    if marked and (bound := _OUR_BOUND.match(rest)):
         return RefusedError("DECIMAL_OVERFLOW", bound[1])
     if name in _OF_FILES or "filesystem error" in message:
         return RefusedError("FILE_DOESNT_EXIST", "a file that the statement needs cannot be read")
-    said = without_paths(_PROBE.sub("", message).strip().rstrip("."))
+    said = without_paths(message.strip().rstrip("."))
     return RefusedError(name, f"{said}.", code=1002 if code is None else code)

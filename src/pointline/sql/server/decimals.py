@@ -7,10 +7,11 @@ could wrap:
 - A product or ratio that needs more than 40 decimal places is computed in Float64, and a note says so.
 - A product of up to 40 places stays exact. It is compared with a bound while it is computed, and the statement ends with an error where it
   passes: 1e28, of which half a billion can be added up before a sum of 256 bits wraps.
-- Narrower decimals are widened to 256 bits before they are multiplied or added.
+- Narrower decimals are widened to 256 bits before they are multiplied or added, and those of a remainder get the same places.
 - Casts to decimals are compared with the same bounds; more than 40 places are refused.
 - `toFloat64` gives the nearest float. The engine's own rounds twice, so that 3710 becomes 3709.9999999999995.
-- Aggregate functions that take no decimals (`corr`, `avgWeighted`, …) get Float64.
+- Aggregate functions that take no decimals (`corr`, `avgWeighted`, …) get Float64; so do distances, norms and other products of vectors.
+- What stands once in the text for decimals and for values of another type, as in ``APPLY(x -> sum(x))``, is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import copy
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pointline.sql.server.codes import DECIMAL_MARK, RefusedError
@@ -49,17 +50,28 @@ _EXACT_TIERS = ((8, 90_000_000), (3, 9_000_000_000_000))
 
 _FLOAT = re.compile(r"(?:Nullable\()?Float64\)?")
 _DECIMAL = re.compile(r"Decimal\((\d+), (\d+)\)")
+_DECIMAL_TYPE = re.compile(r"\bdec(imal|\b)|\bnumeric\b|\bfixed\b", re.IGNORECASE)  # as it is written
+_COLUMN = "__column"
 _SCALAR = re.compile(r"(?:Nullable\()?Decimal\((\d+), (\d+)\)\)?")
 _WIDE_INTEGER = re.compile(r"(?:Nullable\()?U?Int(?:128|256)\)?")
 _INTEGER = re.compile(r"(?:Nullable\()?U?Int\d+\)?")
 
 _QUOTIENTS = frozenset({"divide", "intDiv", "modulo", "intDivOrZero", "moduloOrZero", "positiveModulo", "divideOrNull", "intDivOrNull",
                         "moduloOrNull", "positiveModuloOrNull"})  # fmt: skip
-_SUMS = frozenset({"plus", "minus", "sum", "avg", "sumCount", "sumWithOverflow", "sumMap", "sumMapWithOverflow", "groupArrayMovingSum",
-                   "groupArrayMovingAvg", "arraySum", "arrayAvg", "arrayCumSum", "arrayCumSumNonNegative", "arrayDifference",
+_MODULI = frozenset({"modulo", "positiveModulo", "moduloOrNull", "positiveModuloOrNull"})
+_SUMS = frozenset({"plus", "minus", "sum", "avg", "sumCount", "sumWithOverflow", "sumKahan", "sumMap", "sumMappedArrays",
+                   "sumMapWithOverflow", "sumMapFiltered", "sumMapFilteredWithOverflow", "groupArrayMovingSum", "groupArrayMovingAvg",
+                   "arraySum", "arrayAvg", "arrayCumSum", "arrayCumSumNonNegative", "arrayDifference",
                    "runningDifference"})  # fmt: skip
 _VECTORS = frozenset({"tuplePlus", "tupleMinus", "tupleMultiply", "tupleDivide", "tupleMultiplyByNumber", "tupleDivideByNumber",
-                      "dotProduct", "arrayDotProduct", "scalarProduct", "mapAdd", "mapSubtract", "arrayProduct"})  # fmt: skip
+                      "dotProduct", "arrayDotProduct", "scalarProduct", "mapAdd", "mapSubtract", "arrayProduct", "sqr",
+                      "tupleIntDiv", "tupleIntDivOrZero", "tupleIntDivByNumber", "tupleIntDivOrZeroByNumber", "tupleModulo",
+                      "tupleModuloByNumber", "tuplePositiveModuloByNumber", "cosineDistance", "kqlMultiply", "kqlDivide", "kqlBin",
+                      "kqlBinAt", "kqlRangeCount",
+                      *(f"{stem}{tail}" for stem in ("L1", "L2", "L2Squared", "Linf", "Lp") for tail in ("Norm", "Distance", "Normalize"))
+                      })  # fmt: skip
+# Functions that take the name of an aggregate function as text.
+_BY_TEXT = frozenset({"arrayReduce", "arrayReduceInRanges", "initializeAggregation"})
 _CASTS = re.compile(r"_?CAST|accurateCast\w*|toDecimal\d+\w*")
 # Aggregate functions that take floats and no decimals, with the number of arguments that are values; None is all.
 _FLOATS_ONLY: dict[str, int | None] = {
@@ -77,7 +89,8 @@ _MIXING = frozenset({"if", "multiIf", "coalesce", "ifNull", "nullIf", "greatest"
 # What gives a Float64 for a Float64.
 _PASSING = frozenset({"multiply", "divide", "plus", "minus", "negate", "abs", "round", "floor", "ceil", "trunc", "min", "max", "sum", "avg",
                       "any", "anyLast", "argMin", "argMax", "assumeNotNull", "toNullable", "materialize", *_MIXING})  # fmt: skip
-_BY_NAME = frozenset({"multiply", *_QUOTIENTS, *_VECTORS, *_MIXING})
+_BY_NAME = frozenset({"multiply", "toFloat64", *_QUOTIENTS, *_VECTORS, *_MIXING, *_BY_TEXT})
+_TAKES_FUNCTIONS = re.compile(r"(?:array|map)[A-Z]\w*")
 # Parts of a statement that must stay the constants that they are.
 _CONSTANT_PARTS = frozenset({"limit_length", "limit_offset", "limit_by_length", "limit_by_offset", "parameters", "fill_from", "fill_to",
                              "fill_step", "fill_staleness", "frame_begin_offset", "frame_end_offset", "sample_size",
@@ -86,6 +99,9 @@ _CONSTANT_PARTS = frozenset({"limit_length", "limit_offset", "limit_by_length", 
 
 class Analyser(Protocol):
     """The engine, asked about a statement that it does not run."""
+
+    def under(self, settings: Mapping[str, str]) -> Analyser:
+        """The same for a statement that has these settings too."""
 
     def explain(self, statement: str) -> str:
         """What ``EXPLAIN QUERY TREE`` prints after the first pass."""
@@ -127,13 +143,14 @@ class _Change:
         )
 
 
-def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str]) -> list[str]:
+def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str], spellings: Mapping[str, str]) -> list[str]:
     """Changes a statement's tree so that no decimal of it can wrap unnoticed.
 
     Args:
         tree: of a query, checked; changed in place.
         analyser: the engine.
         combinators: suffixes of aggregate functions.
+        spellings: other names of functions, and names in lower case where case does not matter -> the engine's own name.
 
     Returns:
         Notes for whoever asked: what is computed in Float64.
@@ -141,9 +158,9 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str]) -> list[
     Raises:
         RefusedError: the engine cannot analyse the statement, or it makes decimals of more than 40 places.
     """
-    stems = _Stems(combinators)
+    stems = _Stems(combinators, spellings)
     before = copy.deepcopy(tree)
-    given = _give_floats(tree, stems)
+    given = _write_out(tree, stems) | _give_floats(tree, stems)
     if not any(_may_change(function, stems) for function in _walk(tree)):
         return []
     functions, keys, uses, forced = _analysed(tree, stems, analyser)
@@ -151,7 +168,7 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str]) -> list[
     changes = {
         key: change
         for key, function in zip(keys, functions, strict=True)
-        if (change := _change_of(stems(function), uses.get(key, []))) is not None
+        if (change := _change_of(stems.of(function), uses.get(key, []))) is not None
     }
     if not changes and not given:
         return []
@@ -167,26 +184,71 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str]) -> list[
 
 
 class _Stems:
-    """Names of functions without the combinators of aggregate functions."""
+    """Names of functions as this module knows them: without the combinators of aggregate functions, in one spelling."""
 
-    def __init__(self, combinators: Sequence[str]) -> None:
+    def __init__(self, combinators: Sequence[str], spellings: Mapping[str, str]) -> None:
         self._combinators = combinators
+        self._spellings = spellings
+        self._known = {spellings.get(name, name): name for name in (*_BY_NAME, *_SUMS, *_FLOATS_ONLY)}
 
-    def __call__(self, function: Tree) -> str:
-        name = str(function["name"])
-        while name not in _SUMS and name not in _FLOATS_ONLY:
-            suffix = next((suffix for suffix in self._combinators if name.endswith(suffix) and len(name) > len(suffix)), None)
+    def __call__(self, name: str) -> str:
+        """The name of a function, or what it begins with, where that is known here; else the name itself."""
+        stem = name
+        while (found := self._spelt(stem)) is None:
+            suffix = next((suffix for suffix in self._combinators if stem.endswith(suffix) and len(stem) > len(suffix)), None)
             if suffix is None:
-                break
-            name = name[: -len(suffix)]
-        return name
+                return name
+            stem = stem[: -len(suffix)]
+        return found
+
+    def of(self, function: Tree) -> str:
+        """The same of a function in the tree; of those that take an aggregate function as text where that is a sum, else empty."""
+        stem = self(str(function["name"]))
+        if stem not in _BY_TEXT:
+            return stem
+        first = next(iter(arguments_of(function)), {})
+        word = re.match(r"\s*(\w*)", str(first.get("value", {}).get("value", "")))
+        return stem if word is not None and self(word[1]) in _SUMS else ""
+
+    def _spelt(self, name: str) -> str | None:
+        own = self._spellings.get(name) or self._spellings.get(name.lower()) or name
+        return self._known.get(own)
+
+
+def _write_out(tree: Tree, stems: _Stems) -> set[int]:
+    """Writes parameters as casts and ``APPLY(sum)`` as ``APPLY(x -> sum(x))``; returns those casts.
+
+    Raises:
+        RefusedError: a function is given by its name, as in ``arrayMap(multiply, …)``: nothing tells the types that it gets.
+    """
+    casts = set()
+    for node in list(_nodes(tree)):
+        kind = node.get("type")
+        if kind == "QueryParameter" and _DECIMAL_TYPE.search(str(node.get("param_type"))):
+            parameter = {name: value for name, value in node.items() if name != "alias"}
+            _replace(node, call("CAST", parameter, text(str(node["param_type"]))))
+            casts.add(id(node))
+        elif kind == "ColumnsApplyTransformer" and stems(str(node.get("func_name"))) in _BY_NAME | _SUMS | set(_FLOATS_ONLY):
+            function = call(str(node.pop("func_name")), identifier(_COLUMN))
+            if "parameters" in node:
+                function["parameters"] = node.pop("parameters")
+            arrow = call("lambda", {**call("tuple", identifier(_COLUMN)), "is_operator": True}, function)
+            node |= {"lambda": {**arrow, "is_operator": True, "is_lambda_function": True, "kind": "LAMBDA_FUNCTION"}, "lambda_arg": _COLUMN}
+        elif kind == "Function" and _TAKES_FUNCTIONS.fullmatch(str(node["name"])):
+            arguments = arguments_of(node)
+            name = str(arguments[0].get("name")) if arguments and arguments[0].get("type") == "Identifier" else ""
+            if len(arguments) > 1 and stems(name) in _BY_NAME | _SUMS:
+                raise RefusedError(
+                    "NOT_IMPLEMENTED", f"the function {name} cannot be given by its name here: write it out, such as (a, b) -> {name}(a, b)"
+                )
+    return casts
 
 
 def _give_floats(tree: Tree, stems: _Stems) -> set[int]:
     """Casts what goes into functions that take no decimals; returns those functions."""
     given = set()
     for function in list(_walk(tree)):
-        stem = stems(function)
+        stem = stems(str(function["name"]))
         if stem in _FLOATS_ONLY:
             arguments, most = arguments_of(function), _FLOATS_ONLY[stem]
             for place, argument in enumerate(arguments[: len(arguments) if most is None else most]):
@@ -196,8 +258,8 @@ def _give_floats(tree: Tree, stems: _Stems) -> set[int]:
 
 
 def _may_change(function: Tree, stems: _Stems) -> bool:
-    name = str(function["name"])
-    return name in _BY_NAME or name == "toFloat64" or _CASTS.fullmatch(name) is not None or stems(function) in _SUMS
+    stem = stems.of(function)
+    return stem in _BY_NAME or stem in _SUMS or _CASTS.fullmatch(stem) is not None
 
 
 def _walk(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
@@ -214,10 +276,45 @@ def _walk(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
             yield node
 
 
-def _key(function: Tree) -> str:
-    """The same for functions that are written alike, whatever they are called."""
+def _nodes(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
+    """Nodes in expressions, the outer ones first."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _nodes(item)
+    elif isinstance(node, dict):
+        yield node
+        for name, value in list(node.items()):
+            if name not in _CONSTANT_PARTS and (name != "table_function" or value.get("name") == "view"):
+                yield from _nodes(value)
+
+
+def _places_in(tree: Tree) -> dict[int, str]:
+    """Function -> where its names have one meaning: its SELECT, and in it the calls whose lambda it stands in."""
+    found: dict[int, str] = {}
+    _note_places(tree, "", found)
+    return found
+
+
+def _note_places(node: Any, place: str, found: dict[int, str]) -> None:  # noqa: ANN401 - any JSON
+    if isinstance(node, list):
+        for item in node:
+            _note_places(item, place, found)
+    elif isinstance(node, dict):
+        kind = node.get("type")
+        if kind == "Function":
+            found[id(node)] = place
+        if kind == "SelectQuery":
+            place = str(id(node))
+        elif kind == "Function" and any(argument.get("is_lambda_function") for argument in arguments_of(node)):
+            place = _key(node, place)
+        for value in node.values():
+            _note_places(value, place, found)
+
+
+def _key(function: Tree, place: str) -> str:
+    """The same for functions that are written alike in one place, whatever they are called."""
     plain = {name: value for name, value in function.items() if name not in {"alias", "is_operator"}}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{place} {json.dumps(plain, sort_keys=True)}".encode()).hexdigest()[:16]
 
 
 def _analysed(tree: Tree, stems: _Stems, analyser: Analyser) -> tuple[list[Tree], list[str], dict[str, list[Use]], set[int]]:
@@ -235,7 +332,8 @@ def _analysed(tree: Tree, stems: _Stems, analyser: Analyser) -> tuple[list[Tree]
                 arguments[:] = [call("toFloat64", argument) for argument in arguments]
                 forced.add(id(function))
         functions = [function for function in _walk(tree) if _may_change(function, stems)]
-        keys = [_key(function) for function in functions]
+        places = _places_in(tree)
+        keys = [_key(function, places[id(function)]) for function in functions]
         try:
             return functions, keys, _uses(tree, keys, stems, analyser), forced
         except RefusedError as error:
@@ -291,11 +389,36 @@ def _replace(function: Tree, other: Tree) -> None:
 
 def _change_of(name: str, uses: Sequence[Use]) -> _Change | None:
     found = None
-    for use in uses:
-        change = _change(name, use)
+    changes = [_change(name, use) for use in uses]
+    for change in changes:
         if change is not None:
             found = change if found is None else found.and_also(change)
+    if found is not None:
+        found = _settled(found, uses)
+    for place, kind in found.casts.items() if found is not None else ():
+        kinds = {
+            change.casts[place] if change is not None and place in change.casts else use.arguments[place]
+            for use, change in zip(uses, changes, strict=True)
+            if place < len(use.arguments)
+        }
+        if "Decimal" in kind and len(kinds) > 1:
+            raise RefusedError(
+                "NOT_IMPLEMENTED",
+                f"{name}(...) stands once for decimals and for values of another type, {' and '.join(sorted(kinds))}: "
+                "write it for each of them",
+            )
     return found
+
+
+def _settled(change: _Change, uses: Sequence[Use]) -> _Change:
+    """Without the nearest float where the argument is no decimal in another use: there the engine's own cast has to do."""
+    other = {place for place in change.nearest if any(_SCALAR.fullmatch(use.arguments[place]) is None for use in uses)}
+    if not other:
+        return change
+    nearest = {place: kind for place, kind in change.nearest.items() if place not in other}
+    nullable = {place for place in other for use in uses if use.arguments[place].startswith("Nullable(")}
+    casts = {place: "Nullable(Float64)" if place in nullable else "Float64" for place in other} if change.places else {}
+    return replace(change, nearest=nearest, casts={**change.casts, **casts})
 
 
 def _change(name: str, use: Use) -> _Change | None:
@@ -310,9 +433,11 @@ def _change(name: str, use: Use) -> _Change | None:
         found = _to_float(decimals, places=2 * max(_places(use), default=0))
     elif name == "multiply" and (scalar := _SCALAR.fullmatch(use.result)) is not None:
         found = _product(use, decimals, int(scalar[2]))
+    elif name in _MODULI and decimals and not any("Float" in kind for kind in use.arguments):
+        found = _remainder(use)
     elif name in _QUOTIENTS and not any("Float" in kind for kind in use.arguments):
         found = _quotient(use, decimals)
-    elif name in _SUMS:
+    elif name in _SUMS or name in _BY_TEXT:
         found = _Change(_widened(decimals))
     return found if found is not None and found != _Change() else None
 
@@ -320,6 +445,13 @@ def _change(name: str, use: Use) -> _Change | None:
 def _places(use: Use) -> list[int]:
     """Decimal places of each argument; 0 of what is no decimal."""
     return [int(found[2]) if (found := _DECIMAL.search(kind)) is not None else 0 for kind in use.arguments]
+
+
+def _remainder(use: Use) -> _Change:
+    """The engine takes the remainder of the digits, without a look at where each number has its point."""
+    wide = f"Decimal({_DIGITS_256}, {max(_places(use))})"
+    kinds = [f"Nullable({wide})" if kind.startswith("Nullable(") else wide for kind in use.arguments]
+    return _Change({place: kind for place, kind in enumerate(kinds) if kind != use.arguments[place]})
 
 
 def _quotient(use: Use, decimals: dict[int, str]) -> _Change:
@@ -352,8 +484,14 @@ def _cast(use: Use) -> _Change | None:
     digits, places = made[0]
     most = _PRODUCT if places > _FEW_PLACES else _AMOUNT
     value = use.arguments[0] if use.arguments else ""
-    bounds = {0: most} if _SCALAR.fullmatch(value) or _WIDE_INTEGER.fullmatch(value) else {}
+    bounds = {0: most} if _may_pass(value, most) or _WIDE_INTEGER.fullmatch(value) else {}
     return _Change(bounds=bounds, result_bound=most if digits > _DIGITS_128 else 0)
+
+
+def _may_pass(kind: str, bound: int) -> bool:
+    """Whether a decimal of this type can be as large as that; the engine cannot even compare those that cannot."""
+    found = _SCALAR.fullmatch(kind)
+    return found is not None and 10 ** (int(found[1]) - int(found[2])) > bound
 
 
 def _to_float(decimals: dict[int, str], places: int) -> _Change:
@@ -449,15 +587,17 @@ def _notes(
     functions: Sequence[Tree], keys: Sequence[str], changes: Mapping[str, _Change], forced: Collection[int], analyser: Analyser
 ) -> list[str]:
     found: dict[str, str] = {}
+    seen = set()
     for function, key in zip(functions, keys, strict=True):
         places = changes[key].places if key in changes else 0
-        if key in found or not (places or id(function) in forced):
+        if key in seen or not (places or id(function) in forced):
             continue
+        seen.add(key)
         plain = {name: value for name, value in function.items() if name != "alias"}
         (shown,) = analyser.write(json.dumps(select_only(plain)))
         shown = shown.removeprefix("SELECT ")
         shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
         needed = f"would need {places} places" if places else "has too many places"
-        found[key] = f"{shown} is computed in Float64 (about 16 digits): an exact decimal {needed}"
+        found[shown] = f"{shown} is computed in Float64 (about 16 digits): an exact decimal {needed}"
     notes = list(found.values())
     return notes if len(notes) <= _MOST_NOTES else [*notes[: _MOST_NOTES - 1], f"and {len(notes) - _MOST_NOTES + 1} more in Float64"]

@@ -83,6 +83,7 @@ class Rules:
         known: names of all functions in lower case, to tell what is not allowed from what does not exist.
         combinators: suffixes of aggregate functions.
         aggregates: allowed aggregate functions, to which a suffix can be put.
+        spellings: other names, and names in lower case where case does not matter -> the engine's own name of a function.
         system_tables: stand-ins for tables of `system`, as the tree of a SELECT by the table's name.
         views: names in `api`.
         time_columns: relation of `api` that is too large to be read whole -> its columns of time.
@@ -93,6 +94,7 @@ class Rules:
     known: frozenset[str]
     combinators: tuple[str, ...]
     aggregates: frozenset[str]
+    spellings: Mapping[str, str] = field(default_factory=dict)
     system_tables: Mapping[str, Tree] = field(default_factory=dict)
     views: frozenset[str] = frozenset()
     time_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -150,6 +152,7 @@ def rules_from(
         known=frozenset(row[0].lower() for row in functions),
         combinators=tuple(sorted(combinators)),
         aggregates=frozenset(row[0] for row in allowed if row[1]),
+        spellings={row[0].lower(): row[3] or row[0] for row in allowed if row[2]} | {row[0]: row[3] for row in allowed if row[3]},
         system_tables=system_tables,
         views=frozenset(views),
         time_columns=time_columns,
@@ -195,7 +198,7 @@ def check(
         output_format, settings = walk.take_clauses(tree)
         query = tree.get("query", tree) if tree.get("type") == "ExplainQuery" else tree
         if analyser is not None and selects_of(query):
-            notes = protect(query, analyser, rules.combinators)
+            notes = protect(query, analyser.under(settings), rules.combinators, rules.spellings)
         after = json.dumps(tree)
     except RecursionError:
         raise RefusedError("TOO_DEEP_AST", "the statement is nested too deeply") from None

@@ -45,8 +45,8 @@ FUNCTIONS = named("""
 """)
 """Functions of other categories, or of none, that only compute or tell what every client may know."""
 
-NEVER = frozenset({"aggThrow", "flameGraph", "chdb"})
-"""Functions of those categories that are left out: they stop the process or look into it."""
+NEVER = frozenset({"aggThrow", "flameGraph", "chdb", "formatRow", "formatRowNoNewline", "groupFormat"})
+"""Functions of those categories that are left out: they stop the process or look into it, or write in any format that a text names."""
 
 USER_FUNCTIONS = frozenset({"currentUser", "user", "current_user", "USER", "CURRENT_USER"})
 """Functions that tell the client's name; the engine knows all clients by one."""

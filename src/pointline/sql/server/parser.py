@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pointline.sql.server.codes import from_engine
+from pointline.sql.server.settings import MEANING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,6 +89,10 @@ class Analysis:
     parser: Parser
     parameters: Mapping[str, str]
     settings: Mapping[str, str]
+
+    def under(self, settings: Mapping[str, str]) -> Analysis:
+        """The same for a statement that has these settings too; those count that change what a name means or of which type a value is."""
+        return replace(self, settings={**self.settings, **{name: value for name, value in settings.items() if name in MEANING}})
 
     def explain(self, statement: str) -> str:
         """What ``EXPLAIN QUERY TREE`` prints after the first pass."""

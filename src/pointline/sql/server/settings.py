@@ -26,10 +26,15 @@ TRANSPORT = named("""
     http_receive_timeout
 """)
 
-_RESULT = named("""
-    join_use_nulls join_default_strictness union_default_mode except_default_mode intersect_default_mode extremes limit offset
-    group_by_use_nulls aggregate_functions_null_for_empty transform_null_in count_distinct_implementation prefer_column_name_to_alias
-    date_time_input_format date_time_output_format date_time_overflow_behavior bool_true_representation bool_false_representation
+MEANING = named("""
+    join_use_nulls join_default_strictness union_default_mode except_default_mode intersect_default_mode group_by_use_nulls
+    aggregate_functions_null_for_empty transform_null_in prefer_column_name_to_alias
+""")
+"""Settings that change what a name means or of which type a value is."""
+
+_RESULT = MEANING | named("""
+    extremes limit offset count_distinct_implementation date_time_input_format date_time_output_format date_time_overflow_behavior
+    bool_true_representation bool_false_representation
     format_csv_delimiter format_csv_null_representation format_tsv_null_representation max_block_size result_overflow_mode totals_mode
 """)
 # Every one of these takes a number, a switch or a word of the engine's own list; none names a file, a zone or a schema.

@@ -11,7 +11,7 @@ from pointline.sql.server.codes import RefusedError
 from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_from
 from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
 from pointline.sql.server.parser import Analysis, Parser
-from pointline.sql.server.settings import ACCEPTED
+from pointline.sql.server.settings import ACCEPTED, MEANING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +61,8 @@ class Statements:
         Raises:
             RefusedError: it may not run.
         """
-        key = (text, json.dumps([dict(parameters), user], sort_keys=True))
+        meaning = {name: value for name, value in settings.items() if name in MEANING}
+        key = (text, json.dumps([dict(parameters), user, meaning], sort_keys=True))
         found = self._checked.get(key)
         if found is None:
             analysis = Analysis(self._parser, parameters, settings)

@@ -32,7 +32,7 @@ from pointline.sql.server.encoding import REVISION_WITH_SERIALIZATION, compresse
 from pointline.sql.server.formats import FORMATS
 from pointline.sql.server.guard import DATABASE
 from pointline.sql.server.loading import end_imports, load_engine
-from pointline.sql.server.settings import for_engine
+from pointline.sql.server.settings import MEANING, for_engine
 from pointline.sql.server.statements import Statements
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Bench:
 
     def _run(self, job: Job) -> tuple[Answer, Iterator[bytes | memoryview]]:
         limits = Limits(**job.limits)
-        statement = self._statements.check(job.text, job.parameters, settings=for_engine({}, limits), user=job.user or "default")
+        meaning = {name: value for name, value in job.settings.items() if name in MEANING}
+        statement = self._statements.check(job.text, job.parameters, settings=for_engine(meaning, limits), user=job.user or "default")
         self._check_files()
         settings = for_engine({**job.settings, **statement.settings}, limits)
         output_format = statement.output_format or job.default_format
