@@ -53,7 +53,6 @@ def test_the_dialect_sees_the_views(engine: Engine) -> None:
     assert {"exchange", "market"} <= set(columns)
 
 
-@pytest.mark.xfail(reason="EXISTS TABLE is not served", strict=False)
 def test_the_dialect_asks_for_a_single_view(engine: Engine) -> None:
     inspector = sqlalchemy.inspect(engine)
     assert inspector.has_table("market_spot", schema="api")

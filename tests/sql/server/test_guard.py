@@ -75,6 +75,8 @@ ALLOWED = {
     "SELECT CAST('1' AS Enum8('1' = 1)), accurateCast(1, 'Nullable(Decimal(38, 2))')": "1\t1",
     "SELECT system.columns.type FROM system.columns WHERE system.columns.table = 'trade' AND system.columns.name = 'market'": "String",
     "SELECT currentUser(), USER() AS me": "default\tdefault",
+    "EXISTS TABLE api.trade": "1",
+    "EXISTS VIEW nothing": "0",
 }
 
 
@@ -107,7 +109,8 @@ REFUSED = {
     "GRANT SELECT ON *.* TO default": "ACCESS_DENIED",
     "BACKUP TABLE api.trade TO File('x')": "ACCESS_DENIED",
     "BEGIN TRANSACTION": "ACCESS_DENIED",
-    "EXISTS TABLE api.trade": "ACCESS_DENIED",
+    "EXISTS TABLE lake.trades": "ACCESS_DENIED",
+    "EXISTS DATABASE lake": "ACCESS_DENIED",
     "SHOW CREATE TABLE api.trade": "ACCESS_DENIED",
     "SHOW TABLES FROM lake": "ACCESS_DENIED",
     "SHOW TABLES FROM system": "ACCESS_DENIED",

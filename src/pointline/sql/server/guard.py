@@ -12,20 +12,20 @@ from __future__ import annotations
 import copy
 import json
 import re
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pointline.sql.server.codes import RefusedError
 from pointline.sql.server.decimals import Analyser, protect
 from pointline.sql.server.formats import FORMATS
-from pointline.sql.server.names import CATEGORIES, EXPLAIN_KINDS, FUNCTIONS, NEVER, NODES, TABLE_FUNCTIONS, TYPE_ARGUMENTS, USER_FUNCTIONS
+from pointline.sql.server.names import EXPLAIN_KINDS, NODES, TABLE_FUNCTIONS, TYPE_ARGUMENTS, USER_FUNCTIONS
 from pointline.sql.server.reach import PREVIEW_ROWS, reads_little
+from pointline.sql.server.rules import Rules, shown
 from pointline.sql.server.trees import Tree, arguments_of, is_membership, selects_of, text
 from pointline.sql.server.type_text import check_columns, check_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 DATABASE = "api"
 
@@ -71,92 +71,6 @@ class Statement:
     notes: tuple[str, ...] = ()
     candle_minutes: tuple[int, ...] = ()
     literals: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the engine has and the server allows.
-
-    Attributes:
-        functions: allowed names.
-        folded: allowed names in lower case, of functions for which case does not matter.
-        known: names of all functions in lower case, to tell what is not allowed from what does not exist.
-        combinators: suffixes of aggregate functions.
-        aggregates: allowed aggregate functions, to which a suffix can be put.
-        spellings: other names, and names in lower case where case does not matter -> the engine's own name of a function.
-        system_tables: stand-ins for tables of `system`, as the tree of a SELECT by the table's name.
-        views: names in `api`.
-        time_columns: relation of `api` that is too large to be read whole -> its columns of time.
-    """
-
-    functions: frozenset[str]
-    folded: frozenset[str]
-    known: frozenset[str]
-    combinators: tuple[str, ...]
-    aggregates: frozenset[str]
-    spellings: Mapping[str, str] = field(default_factory=dict)
-    system_tables: Mapping[str, Tree] = field(default_factory=dict)
-    views: frozenset[str] = frozenset()
-    time_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    def check_name(self, name: str) -> None:
-        """Refuses a name that the engine could take for a function that may not be called, as in ``arrayMap(file, paths)``."""
-        if name.lower() in self.known and not self.allows_function(name):
-            raise RefusedError(
-                "ACCESS_DENIED",
-                f"{_shown(name)} is the name of a function that is not allowed here; a column of that name needs another one",
-            )
-
-    def check_function(self, name: str) -> None:
-        """Refuses a function that may not be called."""
-        if self.allows_function(name):
-            return
-        if name.lower() in self.known:
-            raise RefusedError("ACCESS_DENIED", f"the function {_shown(name)} is not allowed here")
-        alike = get_close_matches(name, self.functions, n=3)
-        hint = f"; alike are {', '.join(alike)}" if alike else ""
-        raise RefusedError("UNKNOWN_FUNCTION", f"there is no function {_shown(name)}{hint}")
-
-    def allows_function(self, name: str) -> bool:
-        """Whether a function of that name, with or without combinators, may be called."""
-        if name in self.functions or name.lower() in self.folded:
-            return True
-        for suffix in self.combinators:
-            if name.endswith(suffix) and len(name) > len(suffix):
-                stem = name[: -len(suffix)]
-                if stem in self.aggregates or stem.lower() in self.folded or self.allows_function(stem):
-                    return True
-        return False
-
-
-def rules_from(
-    functions: list[list[Any]],
-    combinators: list[str],
-    *,
-    system_tables: Mapping[str, Tree],
-    views: Iterable[str],
-    time_columns: Mapping[str, frozenset[str]],
-) -> Rules:
-    """The rules for an engine.
-
-    Args:
-        functions: rows of name, is_aggregate, case_insensitive, alias_to, categories.
-        combinators: suffixes of aggregate functions.
-        system_tables, views, time_columns: as in `Rules`.
-    """
-    own = {name for name, _, _, alias, categories in functions if not alias and (categories in CATEGORIES or name in FUNCTIONS)} - NEVER
-    allowed = [row for row in functions if row[0] in own or row[3] in own]
-    return Rules(
-        functions=frozenset(row[0] for row in allowed) | FUNCTIONS,
-        folded=frozenset(row[0].lower() for row in allowed if row[2]),
-        known=frozenset(row[0].lower() for row in functions),
-        combinators=tuple(sorted(combinators)),
-        aggregates=frozenset(row[0] for row in allowed if row[1]),
-        spellings={row[0].lower(): row[3] or row[0] for row in allowed if row[2]} | {row[0]: row[3] for row in allowed if row[3]},
-        system_tables=system_tables,
-        views=frozenset(views),
-        time_columns=time_columns,
-    )
 
 
 def check(
@@ -242,11 +156,16 @@ def _exact(node: Any) -> Any:  # noqa: ANN401 - any JSON
 
 _NO_TREE = "supported by parseQueryToJSON"
 _DESCRIBE = "DESCRIBE TABLE "
+_EXISTS = re.compile(rf"EXISTS (?:TABLE |VIEW )?(?:`?{DATABASE}`?\.)?(\w+|`\w+`)", re.ASCII)
 _SELECT_ALL = "SELECT * FROM "
 
 
 def _described(canonical: str, *, reader: Reader, **given: Any) -> Statement:  # noqa: ANN401 - arguments of `check`
-    """DESCRIBE, which has no tree, is checked as the SELECT from what it describes."""
+    """DESCRIBE, which has no tree, is checked as the SELECT from what it describes; EXISTS as a question to the list of tables."""
+    if (asked := _EXISTS.fullmatch(canonical)) is not None:
+        name = asked[1].strip("`")
+        listed = f"SELECT toUInt8(count() > 0) AS result FROM system.tables WHERE database = '{DATABASE}' AND name = '{name}'"
+        return check(listed, reader=reader, **given)
     if not canonical.startswith(_DESCRIBE):
         raise _not_a_reading("this statement")
     inner = check(_SELECT_ALL + canonical.removeprefix(_DESCRIBE), reader=reader, whole=True, **given)
@@ -257,7 +176,7 @@ def _described(canonical: str, *, reader: Reader, **given: Any) -> Statement:  #
 
 def _not_a_reading(what: str) -> RefusedError:
     return RefusedError(
-        "ACCESS_DENIED", f"{what} is not allowed: this server only reads (SELECT, DESCRIBE, SHOW TABLES, SHOW DATABASES, EXPLAIN)"
+        "ACCESS_DENIED", f"{what} is not allowed: this server only reads (SELECT, DESCRIBE, EXISTS, SHOW TABLES, SHOW DATABASES, EXPLAIN)"
     )
 
 
@@ -485,9 +404,7 @@ class _Walk:
             self._note(name)
         elif dot or name not in TABLE_FUNCTIONS:
             allowed = ", ".join(sorted(TABLE_FUNCTIONS))
-            raise RefusedError(
-                "ACCESS_DENIED", f"the table function {_shown(name)} is not allowed; what is: views of {DATABASE}, {allowed}"
-            )
+            raise RefusedError("ACCESS_DENIED", f"the table function {shown(name)} is not allowed; what is: views of {DATABASE}, {allowed}")
         if name in _WITH_COLUMNS:
             self._structure(name, arguments_of(node))
         if _CANDLES in {view, name}:
@@ -523,11 +440,11 @@ class _Walk:
     def _note(self, name: str, *, certain: bool = True) -> None:
         columns = self._rules.time_columns.get(name)
         if columns is not None and not self._whole and not reads_little(self._selects, columns):
-            shown, one = " or ".join(sorted(columns)), max(columns)
+            times, one = " or ".join(sorted(columns)), max(columns)
             raise RefusedError(
                 "TOO_MANY_ROWS",
                 f"{DATABASE}.{name} holds too much to be read whole: say when, "
-                f"for example WHERE {one} >= '2024-12-01' AND {one} < '2024-12-02' (a condition on {shown}); "
+                f"for example WHERE {one} >= '2024-12-01' AND {one} < '2024-12-02' (a condition on {times}); "
                 f"a plain SELECT ... LIMIT {PREVIEW_ROWS} and SELECT max({one}) need none",
             )
         if certain:
@@ -551,7 +468,7 @@ class _Walk:
         name = str(hole.get("name"))
         value = self._parameters.get(name)
         if hole.get("param_type") != "Identifier" or value is None or _NAME.fullmatch(value) is None:
-            raise RefusedError("BAD_QUERY_PARAMETER", f"the parameter {_shown(name)} names a table or column: letters, digits and _ only")
+            raise RefusedError("BAD_QUERY_PARAMETER", f"the parameter {shown(name)} names a table or column: letters, digits and _ only")
         return value
 
 
@@ -589,16 +506,16 @@ def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
 def _split(table: Tree) -> tuple[str | None, str]:
     parts = [str(part) for part in table.get("name_parts", [table.get("name")])]
     if len(parts) > 2:  # noqa: PLR2004 - database and name
-        raise RefusedError("UNKNOWN_TABLE", f"there is no table {_shown('.'.join(parts))}")
+        raise RefusedError("UNKNOWN_TABLE", f"there is no table {shown('.'.join(parts))}")
     return (parts[0] if len(parts) > 1 else None), parts[-1]
 
 
 def _foreign(database: str | None, name: str, rules: Rules) -> RefusedError:
     if database == "system":
         served = ", ".join(sorted(rules.system_tables))
-        return RefusedError("ACCESS_DENIED", f"the table system.{_shown(name)[1:-1]} is not served; of system there are: {served}")
+        return RefusedError("ACCESS_DENIED", f"the table system.{shown(name)[1:-1]} is not served; of system there are: {served}")
     return RefusedError(
-        "ACCESS_DENIED", f"the database {_shown(str(database))} is not served; tables are in {DATABASE}, SHOW TABLES lists them"
+        "ACCESS_DENIED", f"the database {shown(str(database))} is not served; tables are in {DATABASE}, SHOW TABLES lists them"
     )
 
 
@@ -618,7 +535,3 @@ def _only_select(tree: Tree) -> list[Tree]:
 
 def _words(kind: str) -> str:
     return " ".join(re.findall(r"[A-Z][a-z]+", kind.removesuffix("Query"))).upper() or "this statement"
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 64 else text[:61] + "...")  # noqa: PLR2004

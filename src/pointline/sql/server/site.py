@@ -61,7 +61,7 @@ class Site:
             LakeError: it could not be built, with what was said.
         """
         number = self._generation + 1
-        (self._folder / "links").mkdir(exist_ok=True)
+        (self._folder / "links").mkdir(parents=True, exist_ok=True)
         folder = self._folder / f"catalogue-{number}"
         process = await asyncio.create_subprocess_exec(
             sys.executable,

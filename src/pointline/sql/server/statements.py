@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pointline.sql.server.codes import RefusedError
-from pointline.sql.server.guard import DATABASE, Rules, Statement, check, rules_from
+from pointline.sql.server.guard import DATABASE, Statement, check
 from pointline.sql.server.names import READ_BY_THE_SERVER, STAND_INS
 from pointline.sql.server.parser import Analysis, Parser
+from pointline.sql.server.rules import Rules, rules_from
 from pointline.sql.server.settings import ACCEPTED, MEANING
 
 if TYPE_CHECKING:

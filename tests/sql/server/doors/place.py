@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
 import shutil
 import socket
 import subprocess
@@ -223,5 +224,5 @@ class Place:
 def _without(text: str, path: str) -> str:
     """The text with one word for every path."""
     for shown in (path, path.replace("/", "\\/"), path.lstrip("/"), Path(path).name):
-        text = text.replace(shown, "<path>")
+        text = re.sub(rf"{re.escape(shown)}(?![a-z])", "<path>", text)  # "environ" is no part of "environment"
     return text

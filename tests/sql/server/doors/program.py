@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pointline.sql.server import worker
+from pointline.sql.server import statements, worker
 from pointline.sql.server.codes import RefusedError
 from pointline.sql.server.guard import Statement, check
 from pointline.sql.server.settings import for_engine
@@ -34,7 +34,7 @@ def named(checking: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-def check_nothing(text: str, **_: Any) -> Statement:  # noqa: ANN401 -- arguments of the guard
+def check_nothing(text: str, *_: Any, **__: Any) -> Statement:  # noqa: ANN401 -- arguments of the guard
     """The statement as it came."""
     return Statement(text, None, {}, ())
 
@@ -53,10 +53,11 @@ class Everything:
 
 if __name__ == "__main__":
     if sys.argv[1] == "guarded":
-        worker.check = named(check)
+        statements.check = named(check)
         worker.for_engine = named(for_engine)
     else:
-        worker.check = check_nothing  # type: ignore[assignment]
+        statements.check = check_nothing  # type: ignore[assignment]
+        statements.Statements.check_orc = check_nothing  # type: ignore[method-assign,assignment]
         worker.for_engine = every_setting
         worker.FORMATS = Everything()  # type: ignore[assignment]
     worker.main()
