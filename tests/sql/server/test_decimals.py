@@ -115,6 +115,21 @@ REFUSED = {
 }
 
 
+LARGEST = "5" + "0" * 75
+OTHERWISE_MADE = {
+    f"sum(tupleElement(CAST(tuple('{LARGEST}') AS Tuple(Decimal(76, 0))), 1))": "numbers(20)",
+    f"sum(JSONExtract('{{\"a\": \"{LARGEST}\"}}', 'a', 'Decimal(76, 0)'))": "numbers(20)",
+    "sum(x)": f"values('x Decimal(76, 0)', ('{LARGEST}'), ('{LARGEST}'))",
+    "avg(x)": f"values('x Nullable(Decimal(76, 0))', ('{LARGEST}'), ('{LARGEST}'))",
+    "x + x": f"values('x Decimal(76, 0)', ('{LARGEST}'))",
+}
+
+
+@pytest.mark.parametrize("expression", OTHERWISE_MADE)
+def test_decimals_of_text_are_bounded_where_they_are_added(desk: Desk, expression: str) -> None:
+    assert desk.refused(f"SELECT {expression} FROM {OTHERWISE_MADE[expression]}").name == "DECIMAL_OVERFLOW"
+
+
 @pytest.mark.parametrize("expression", REFUSED)
 def test_what_would_wrap_is_refused(desk: Desk, expression: str) -> None:
     refusal = desk.refused(f"SELECT {expression} FROM numbers(1000)")

@@ -8,7 +8,8 @@ could wrap:
 - A product of up to 40 places stays exact. It is compared with a bound while it is computed, and the statement ends with an error where it
   passes: 1e28, of which half a billion can be added up before a sum of 256 bits wraps.
 - Narrower decimals are widened to 256 bits before they are multiplied or added, and those of a remainder get the same places.
-- Casts to decimals are compared with the same bounds; more than 40 places are refused.
+- Casts to decimals are compared with the same bounds; more than 40 places are refused. Where a statement makes decimals in other ways, of
+  literals, parameters or JSON, what it adds up is compared with them too.
 - `toFloat64` gives the nearest float. The engine's own rounds twice, so that 3710 becomes 3709.9999999999995.
 - Aggregate functions that take no decimals (`corr`, `avgWeighted`, …) get Float64; so do distances, norms and other products of vectors.
 - What stands once in the text for decimals and for values of another type, as in ``APPLY(x -> sum(x))``, is refused.
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pointline.sql.server.codes import DECIMAL_MARK, RefusedError
+from pointline.sql.server.names import TYPE_ARGUMENTS
 from pointline.sql.server.query_tree import marked_uses
 from pointline.sql.server.result_names import keep_names
 from pointline.sql.server.trees import Tree, arguments_of, call, empty_scalars, identifier, number, select_only, text
@@ -165,10 +167,11 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str], spelling
         return []
     functions, keys, uses, forced = _analysed(tree, stems, analyser)
     given |= forced
+    is_open = _brings_decimals(tree)
     changes = {
         key: change
         for key, function in zip(keys, functions, strict=True)
-        if (change := _change_of(stems.of(function), uses.get(key, []))) is not None
+        if (change := _change_of(stems.of(function), uses.get(key, []), is_open=is_open)) is not None
     }
     if not changes and not given:
         return []
@@ -387,9 +390,19 @@ def _replace(function: Tree, other: Tree) -> None:
         function["alias"] = alias
 
 
-def _change_of(name: str, uses: Sequence[Use]) -> _Change | None:
+def _brings_decimals(tree: Tree) -> bool:
+    """Whether the statement makes decimals of text or bytes, beside those of the views, whose size is known."""
+    for node in _nodes(tree):
+        kind, name = node.get("type"), str(node.get("name"))
+        made = kind == "Function" and (name in TYPE_ARGUMENTS or name.startswith("reinterpret"))
+        if made or kind == "QueryParameter" or node.get("table_function", {}).get("name") == "values":
+            return True
+    return False
+
+
+def _change_of(name: str, uses: Sequence[Use], *, is_open: bool) -> _Change | None:
     found = None
-    changes = [_change(name, use) for use in uses]
+    changes = [_change(name, use, is_open=is_open) for use in uses]
     for change in changes:
         if change is not None:
             found = change if found is None else found.and_also(change)
@@ -421,7 +434,7 @@ def _settled(change: _Change, uses: Sequence[Use]) -> _Change:
     return replace(change, nearest=nearest, casts={**change.casts, **casts})
 
 
-def _change(name: str, use: Use) -> _Change | None:
+def _change(name: str, use: Use, *, is_open: bool) -> _Change | None:
     """What a function of these types needs."""
     decimals = {place: kind for place, kind in enumerate(use.arguments) if _DECIMAL.search(kind) and "AggregateFunction" not in kind}
     found = None
@@ -438,7 +451,9 @@ def _change(name: str, use: Use) -> _Change | None:
     elif name in _QUOTIENTS and not any("Float" in kind for kind in use.arguments):
         found = _quotient(use, decimals)
     elif name in _SUMS or name in _BY_TEXT:
-        found = _Change(_widened(decimals))
+        sized = {place: kind for place, kind in decimals.items() if is_open and name in _SUMS and _SCALAR.fullmatch(kind)}
+        places = _places(use)
+        found = _Change(_widened(decimals), {place: _PRODUCT if places[place] > _FEW_PLACES else _AMOUNT for place in sized})
     return found if found is not None and found != _Change() else None
 
 
@@ -550,18 +565,24 @@ def _nearest(argument: Tree, name: str, kind: str) -> Tree:
 def _bound(function: Tree, key: str, change: _Change) -> None:
     """Ends the statement where an argument or the result passes its bound."""
     arguments = arguments_of(function)
+    if not change.result_bound:  # of a sum each argument is looked at by itself: outside the function there are groups, not rows
+        for place, bound in change.bounds.items():
+            argument, value = _named(arguments[place], f"__{key}_{place}")
+            arguments[place] = _checked(argument, _beyond(value, bound))
+        return
     outside = []
     for place, bound in change.bounds.items():
         if not _is_small(arguments[place]):
             arguments[place], value = _named(arguments[place], f"__{key}_{place}")
             outside += _beyond(value, bound)
-    inner = {name: value for name, value in function.items() if name != "alias"}
-    if change.result_bound:
-        inner, value = _named(inner, f"__{key}")
-        outside += _beyond(value, change.result_bound)
-    if outside:
-        check = call("throwIf", call("ifNull", call("or", *outside), number(0)), text(f"{DECIMAL_MARK}{_TOO_LARGE}"))
-        _replace(function, call("tupleElement", call("tuple", inner, check), number(1)))
+    inner, value = _named({name: value for name, value in function.items() if name != "alias"}, f"__{key}")
+    _replace(function, _checked(inner, [*outside, *_beyond(value, change.result_bound)]))
+
+
+def _checked(expression: Tree, outside: Sequence[Tree]) -> Tree:
+    """The expression, computed together with a look at whether it is too large."""
+    check = call("throwIf", call("ifNull", call("or", *outside), number(0)), text(f"{DECIMAL_MARK}{_TOO_LARGE}"))
+    return call("tupleElement", call("tuple", expression, check), number(1))
 
 
 def _is_small(argument: Tree) -> bool:
