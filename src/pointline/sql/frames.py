@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # No compression on the way from one part of a process to the other.
 SETTINGS = {"output_format_arrow_use_native_writer": 1, "output_format_arrow_compression_method": "none"}
 
-_CALLER = 4  # who called `pointline.sql.query`
+_CALLER = 5  # who called `pointline.sql.query`
 
 # Arrow has no seconds-of-32-bit time, enumeration or wide integer: the engine writes their numbers or bytes.
 _AMBIGUOUS = {pl.UInt32, pl.Int8, pl.Int16, pl.Binary}

@@ -92,7 +92,8 @@ def _other_hint(name: str, what: str) -> str | None:
         return f"write it in small letters, with its database: api.ohlcv({PARAMETER} = 1440)"
     if called is not None and called[1].lower() in VIEWS:
         return f"this view takes no parameters: FROM api.{called[1].lower()}"
-    if name in {"UNKNOWN_TABLE", "UNKNOWN_DATABASE"} or (name == "ACCESS_DENIED" and "SELECT" in what):
+    no_view = name == "ACCESS_DENIED" and ("SELECT" in what or "is not served" in what)
+    if name in {"UNKNOWN_TABLE", "UNKNOWN_DATABASE"} or no_view:
         return _VIEWS
     if name in {"ACCESS_DENIED", "READONLY"}:
         unchecked = "in a shell of your own, `pointline sql --unsafe` runs a statement unchecked"

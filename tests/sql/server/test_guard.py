@@ -77,6 +77,9 @@ ALLOWED = {
     "SELECT currentUser(), USER() AS me": "default\tdefault",
     "EXISTS TABLE api.trade": "1",
     "EXISTS VIEW nothing": "0",
+    "EXISTS TABLE api.trade FORMAT CSV": "1",
+    "EXISTS DATABASE api": "1",
+    "EXISTS DATABASE lake": "0",
 }
 
 
@@ -110,7 +113,6 @@ REFUSED = {
     "BACKUP TABLE api.trade TO File('x')": "ACCESS_DENIED",
     "BEGIN TRANSACTION": "ACCESS_DENIED",
     "EXISTS TABLE lake.trades": "ACCESS_DENIED",
-    "EXISTS DATABASE lake": "ACCESS_DENIED",
     "SHOW CREATE TABLE api.trade": "ACCESS_DENIED",
     "SHOW TABLES FROM lake": "ACCESS_DENIED",
     "SHOW TABLES FROM system": "ACCESS_DENIED",

@@ -25,6 +25,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pointline.sql.server.codes import DECIMAL_MARK, RefusedError
+from pointline.sql.server.decimal_functions import (
+    BY_NAME,
+    BY_TEXT,
+    CASTS,
+    CONSTANT_PARTS,
+    FLOATS_ONLY,
+    MIXING,
+    MODULI,
+    PASSING,
+    QUOTIENTS,
+    SUMS,
+    TAKES_FUNCTIONS,
+    VECTORS,
+    Stems,
+)
 from pointline.sql.server.names import TYPE_ARGUMENTS
 from pointline.sql.server.query_tree import marked_uses
 from pointline.sql.server.result_names import keep_names
@@ -57,46 +72,6 @@ _COLUMN = "__column"
 _SCALAR = re.compile(r"(?:Nullable\()?Decimal\((\d+), (\d+)\)\)?")
 _WIDE_INTEGER = re.compile(r"(?:Nullable\()?U?Int(?:128|256)\)?")
 _INTEGER = re.compile(r"(?:Nullable\()?U?Int\d+\)?")
-
-_QUOTIENTS = frozenset({"divide", "intDiv", "modulo", "intDivOrZero", "moduloOrZero", "positiveModulo", "divideOrNull", "intDivOrNull",
-                        "moduloOrNull", "positiveModuloOrNull"})  # fmt: skip
-_MODULI = frozenset({"modulo", "positiveModulo", "moduloOrNull", "positiveModuloOrNull"})
-_SUMS = frozenset({"plus", "minus", "sum", "avg", "sumCount", "sumWithOverflow", "sumKahan", "sumMap", "sumMappedArrays",
-                   "sumMapWithOverflow", "sumMapFiltered", "sumMapFilteredWithOverflow", "groupArrayMovingSum", "groupArrayMovingAvg",
-                   "arraySum", "arrayAvg", "arrayCumSum", "arrayCumSumNonNegative", "arrayDifference",
-                   "runningDifference"})  # fmt: skip
-_VECTORS = frozenset({"tuplePlus", "tupleMinus", "tupleMultiply", "tupleDivide", "tupleMultiplyByNumber", "tupleDivideByNumber",
-                      "dotProduct", "arrayDotProduct", "scalarProduct", "mapAdd", "mapSubtract", "arrayProduct", "sqr",
-                      "tupleIntDiv", "tupleIntDivOrZero", "tupleIntDivByNumber", "tupleIntDivOrZeroByNumber", "tupleModulo",
-                      "tupleModuloByNumber", "tuplePositiveModuloByNumber", "cosineDistance", "kqlMultiply", "kqlDivide", "kqlBin",
-                      "kqlBinAt", "kqlRangeCount",
-                      *(f"{stem}{tail}" for stem in ("L1", "L2", "L2Squared", "Linf", "Lp") for tail in ("Norm", "Distance", "Normalize"))
-                      })  # fmt: skip
-# Functions that take the name of an aggregate function as text.
-_BY_TEXT = frozenset({"arrayReduce", "arrayReduceInRanges", "initializeAggregation"})
-_CASTS = re.compile(r"_?CAST|accurateCast\w*|toDecimal\d+\w*")
-# Aggregate functions that take floats and no decimals, with the number of arguments that are values; None is all.
-_FLOATS_ONLY: dict[str, int | None] = {
-    **dict.fromkeys(("corr", "covarPop", "covarSamp", "avgWeighted"), 2),
-    **dict.fromkeys(("corrMatrix", "covarPopMatrix", "covarSampMatrix", "stochasticLinearRegression", "stochasticLogisticRegression")),
-    **dict.fromkeys(("regr_avgx", "regr_avgy", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy"), 2),
-    **dict.fromkeys(("deltaSum", "deltaSumTimestamp", "studentTTest", "welchTTest"), 1),
-    **{
-        f"{stem}{tail}": 1
-        for stem in ("quantile", "quantiles", "median")
-        for tail in ("BFloat16", "ExactExclusive", "ExactInclusive", "TDigest", "TDigestWeighted", "Timing", "TimingWeighted")
-    },
-}
-_MIXING = frozenset({"if", "multiIf", "coalesce", "ifNull", "nullIf", "greatest", "least", "array", "caseWithExpression", "transform"})
-# What gives a Float64 for a Float64.
-_PASSING = frozenset({"multiply", "divide", "plus", "minus", "negate", "abs", "round", "floor", "ceil", "trunc", "min", "max", "sum", "avg",
-                      "any", "anyLast", "argMin", "argMax", "assumeNotNull", "toNullable", "materialize", *_MIXING})  # fmt: skip
-_BY_NAME = frozenset({"multiply", "toFloat64", *_QUOTIENTS, *_VECTORS, *_MIXING, *_BY_TEXT})
-_TAKES_FUNCTIONS = re.compile(r"(?:array|map)[A-Z]\w*")
-# Parts of a statement that must stay the constants that they are.
-_CONSTANT_PARTS = frozenset({"limit_length", "limit_offset", "limit_by_length", "limit_by_offset", "parameters", "fill_from", "fill_to",
-                             "fill_step", "fill_staleness", "frame_begin_offset", "frame_end_offset", "sample_size",
-                             "sample_offset"})  # fmt: skip
 
 
 class Analyser(Protocol):
@@ -160,7 +135,7 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str], spelling
     Raises:
         RefusedError: the engine cannot analyse the statement, or it makes decimals of more than 40 places.
     """
-    stems = _Stems(combinators, spellings)
+    stems = Stems(combinators, spellings)
     before = copy.deepcopy(tree)
     given = _write_out(tree, stems) | _give_floats(tree, stems)
     if not any(_may_change(function, stems) for function in _walk(tree)):
@@ -186,39 +161,7 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str], spelling
     return notes
 
 
-class _Stems:
-    """Names of functions as this module knows them: without the combinators of aggregate functions, in one spelling."""
-
-    def __init__(self, combinators: Sequence[str], spellings: Mapping[str, str]) -> None:
-        self._combinators = combinators
-        self._spellings = spellings
-        self._known = {spellings.get(name, name): name for name in (*_BY_NAME, *_SUMS, *_FLOATS_ONLY)}
-
-    def __call__(self, name: str) -> str:
-        """The name of a function, or what it begins with, where that is known here; else the name itself."""
-        stem = name
-        while (found := self._spelt(stem)) is None:
-            suffix = next((suffix for suffix in self._combinators if stem.endswith(suffix) and len(stem) > len(suffix)), None)
-            if suffix is None:
-                return name
-            stem = stem[: -len(suffix)]
-        return found
-
-    def of(self, function: Tree) -> str:
-        """The same of a function in the tree; of those that take an aggregate function as text where that is a sum, else empty."""
-        stem = self(str(function["name"]))
-        if stem not in _BY_TEXT:
-            return stem
-        first = next(iter(arguments_of(function)), {})
-        word = re.match(r"\s*(\w*)", str(first.get("value", {}).get("value", "")))
-        return stem if word is not None and self(word[1]) in _SUMS else ""
-
-    def _spelt(self, name: str) -> str | None:
-        own = self._spellings.get(name) or self._spellings.get(name.lower()) or name
-        return self._known.get(own)
-
-
-def _write_out(tree: Tree, stems: _Stems) -> set[int]:
+def _write_out(tree: Tree, stems: Stems) -> set[int]:
     """Writes parameters as casts and ``APPLY(sum)`` as ``APPLY(x -> sum(x))``; returns those casts.
 
     Raises:
@@ -231,38 +174,38 @@ def _write_out(tree: Tree, stems: _Stems) -> set[int]:
             parameter = {name: value for name, value in node.items() if name != "alias"}
             _replace(node, call("CAST", parameter, text(str(node["param_type"]))))
             casts.add(id(node))
-        elif kind == "ColumnsApplyTransformer" and stems(str(node.get("func_name"))) in _BY_NAME | _SUMS | set(_FLOATS_ONLY):
+        elif kind == "ColumnsApplyTransformer" and stems(str(node.get("func_name"))) in BY_NAME | SUMS | set(FLOATS_ONLY):
             function = call(str(node.pop("func_name")), identifier(_COLUMN))
             if "parameters" in node:
                 function["parameters"] = node.pop("parameters")
             arrow = call("lambda", {**call("tuple", identifier(_COLUMN)), "is_operator": True}, function)
             node |= {"lambda": {**arrow, "is_operator": True, "is_lambda_function": True, "kind": "LAMBDA_FUNCTION"}, "lambda_arg": _COLUMN}
-        elif kind == "Function" and _TAKES_FUNCTIONS.fullmatch(str(node["name"])):
+        elif kind == "Function" and TAKES_FUNCTIONS.fullmatch(str(node["name"])):
             arguments = arguments_of(node)
             name = str(arguments[0].get("name")) if arguments and arguments[0].get("type") == "Identifier" else ""
-            if len(arguments) > 1 and stems(name) in _BY_NAME | _SUMS:
+            if len(arguments) > 1 and stems(name) in BY_NAME | SUMS:
                 raise RefusedError(
                     "NOT_IMPLEMENTED", f"the function {name} cannot be given by its name here: write it out, such as (a, b) -> {name}(a, b)"
                 )
     return casts
 
 
-def _give_floats(tree: Tree, stems: _Stems) -> set[int]:
+def _give_floats(tree: Tree, stems: Stems) -> set[int]:
     """Casts what goes into functions that take no decimals; returns those functions."""
     given = set()
     for function in list(_walk(tree)):
         stem = stems(str(function["name"]))
-        if stem in _FLOATS_ONLY:
-            arguments, most = arguments_of(function), _FLOATS_ONLY[stem]
+        if stem in FLOATS_ONLY:
+            arguments, most = arguments_of(function), FLOATS_ONLY[stem]
             for place, argument in enumerate(arguments[: len(arguments) if most is None else most]):
                 arguments[place] = call("toFloat64", argument)
             given.add(id(function))
     return given
 
 
-def _may_change(function: Tree, stems: _Stems) -> bool:
+def _may_change(function: Tree, stems: Stems) -> bool:
     stem = stems.of(function)
-    return stem in _BY_NAME or stem in _SUMS or _CASTS.fullmatch(stem) is not None
+    return stem in BY_NAME or stem in SUMS or CASTS.fullmatch(stem) is not None
 
 
 def _walk(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
@@ -272,7 +215,7 @@ def _walk(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
             yield from _walk(item)
     elif isinstance(node, dict):
         for name, value in node.items():
-            if name in _CONSTANT_PARTS or (name == "table_function" and value.get("name") != "view"):
+            if name in CONSTANT_PARTS or (name == "table_function" and value.get("name") != "view"):
                 continue
             yield from _walk(value)
         if node.get("type") == "Function":
@@ -287,7 +230,7 @@ def _nodes(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
     elif isinstance(node, dict):
         yield node
         for name, value in list(node.items()):
-            if name not in _CONSTANT_PARTS and (name != "table_function" or value.get("name") == "view"):
+            if name not in CONSTANT_PARTS and (name != "table_function" or value.get("name") == "view"):
                 yield from _nodes(value)
 
 
@@ -320,7 +263,7 @@ def _key(function: Tree, place: str) -> str:
     return hashlib.sha256(f"{place} {json.dumps(plain, sort_keys=True)}".encode()).hexdigest()[:16]
 
 
-def _analysed(tree: Tree, stems: _Stems, analyser: Analyser) -> tuple[list[Tree], list[str], dict[str, list[Use]], set[int]]:
+def _analysed(tree: Tree, stems: Stems, analyser: Analyser) -> tuple[list[Tree], list[str], dict[str, list[Use]], set[int]]:
     """The functions that may need a change, their keys and uses, and those that had to be given floats before the engine knew any types.
 
     The engine refuses a product or ratio of too many places as soon as it sees its types. Where it does, the products and ratios of others
@@ -360,7 +303,7 @@ def _is_nested(function: Tree) -> bool:
     return _is_quotient_or_product(function) and any(map(_is_quotient_or_product, inner))
 
 
-def _uses(tree: Tree, keys: Sequence[str], stems: _Stems, analyser: Analyser) -> dict[str, list[Use]]:
+def _uses(tree: Tree, keys: Sequence[str], stems: Stems, analyser: Analyser) -> dict[str, list[Use]]:
     """Where the engine finds each function, and with which types."""
     numbers = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     mark = f"{hashlib.sha256(''.join(keys).encode()).hexdigest()[:12]}:"
@@ -438,20 +381,20 @@ def _change(name: str, use: Use, *, is_open: bool) -> _Change | None:
     """What a function of these types needs."""
     decimals = {place: kind for place, kind in enumerate(use.arguments) if _DECIMAL.search(kind) and "AggregateFunction" not in kind}
     found = None
-    if name == "toFloat64" or (_CASTS.fullmatch(name) and _FLOAT.fullmatch(use.result)):
+    if name == "toFloat64" or (CASTS.fullmatch(name) and _FLOAT.fullmatch(use.result)):
         found = _Change(nearest={0: use.arguments[0]}) if use.arguments and _SCALAR.fullmatch(use.arguments[0]) else None
-    elif _CASTS.fullmatch(name):
+    elif CASTS.fullmatch(name):
         found = _cast(use)
-    elif name in _VECTORS or (name == "multiply" and not all(map(_SCALAR.fullmatch, decimals.values()))):
+    elif name in VECTORS or (name == "multiply" and not all(map(_SCALAR.fullmatch, decimals.values()))):
         found = _to_float(decimals, places=2 * max(_places(use), default=0))
     elif name == "multiply" and (scalar := _SCALAR.fullmatch(use.result)) is not None:
         found = _product(use, decimals, int(scalar[2]))
-    elif name in _MODULI and decimals and not any("Float" in kind for kind in use.arguments):
+    elif name in MODULI and decimals and not any("Float" in kind for kind in use.arguments):
         found = _remainder(use)
-    elif name in _QUOTIENTS and not any("Float" in kind for kind in use.arguments):
+    elif name in QUOTIENTS and not any("Float" in kind for kind in use.arguments):
         found = _quotient(use, decimals)
-    elif name in _SUMS or name in _BY_TEXT:
-        sized = {place: kind for place, kind in decimals.items() if is_open and name in _SUMS and _SCALAR.fullmatch(kind)}
+    elif name in SUMS or name in BY_TEXT:
+        sized = {place: kind for place, kind in decimals.items() if is_open and name in SUMS and _SCALAR.fullmatch(kind)}
         places = _places(use)
         found = _Change(_widened(decimals), {place: _PRODUCT if places[place] > _FEW_PLACES else _AMOUNT for place in sized})
     return found if found is not None and found != _Change() else None
@@ -523,9 +466,9 @@ def _widened(decimals: dict[int, str]) -> dict[int, str]:
 def _apply(function: Tree, key: str, change: _Change | None, uses: Sequence[Use], floats: set[int]) -> None:
     """Puts a change into the tree, and casts decimals that would meet a Float64 which was a decimal before."""
     arguments = arguments_of(function)
-    if any(id(argument) in floats for argument in arguments) and function["name"] in _PASSING:
+    if any(id(argument) in floats for argument in arguments) and function["name"] in PASSING:
         floats.add(id(function))
-        if function["name"] in _MIXING:
+        if function["name"] in MIXING:
             decimals = {place for use in uses for place, kind in enumerate(use.arguments) if _SCALAR.fullmatch(kind)}
             for place in decimals:
                 arguments[place] = call("toFloat64", arguments[place])

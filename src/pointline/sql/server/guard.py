@@ -156,16 +156,18 @@ def _exact(node: Any) -> Any:  # noqa: ANN401 - any JSON
 
 _NO_TREE = "supported by parseQueryToJSON"
 _DESCRIBE = "DESCRIBE TABLE "
-_EXISTS = re.compile(rf"EXISTS (?:TABLE |VIEW )?(?:`?{DATABASE}`?\.)?(\w+|`\w+`)", re.ASCII)
+_EXISTS = re.compile(
+    rf"EXISTS (?:(?P<kind>TABLE|VIEW|DATABASE) )?(?:`?{DATABASE}`?\.)?(?P<name>\w+|`\w+`)(?P<format> FORMAT \w+)?", re.ASCII
+)
 _SELECT_ALL = "SELECT * FROM "
 
 
 def _described(canonical: str, *, reader: Reader, **given: Any) -> Statement:  # noqa: ANN401 - arguments of `check`
     """DESCRIBE, which has no tree, is checked as the SELECT from what it describes; EXISTS as a question to the list of tables."""
     if (asked := _EXISTS.fullmatch(canonical)) is not None:
-        name = asked[1].strip("`")
-        listed = f"SELECT toUInt8(count() > 0) AS result FROM system.tables WHERE database = '{DATABASE}' AND name = '{name}'"
-        return check(listed, reader=reader, **given)
+        listed = "databases" if asked["kind"] == "DATABASE" else "tables"
+        name, clause = asked["name"].strip("`"), asked["format"] or ""
+        return check(f"SELECT toUInt8(count() > 0) AS result FROM system.{listed} WHERE name = '{name}'{clause}", reader=reader, **given)
     if not canonical.startswith(_DESCRIBE):
         raise _not_a_reading("this statement")
     inner = check(_SELECT_ALL + canonical.removeprefix(_DESCRIBE), reader=reader, whole=True, **given)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from pointline.sql.server.guard import Rules, rules_from
+from pointline.sql.server.rules import Rules, rules_from
 
 _QUERIES = {
     "functions": "SELECT name, is_aggregate, case_insensitive, alias_to, categories, higher_order FROM system.functions ORDER BY name",

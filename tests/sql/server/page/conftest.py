@@ -75,9 +75,9 @@ def served(confining: None, page_lake: Lake, tmp_path_factory: pytest.TempPathFa
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The installed browser."""
+    """The installed browser; ended with the module, because the driver's event loop keeps others from theirs."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright: pip install playwright")
     path = os.environ.get("POINTLINE_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
