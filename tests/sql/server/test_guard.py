@@ -75,6 +75,7 @@ ALLOWED = {
     "SELECT CAST('1' AS Enum8('1' = 1)), accurateCast(1, 'Nullable(Decimal(38, 2))')": "1\t1",
     "SELECT system.columns.type FROM system.columns WHERE system.columns.table = 'trade' AND system.columns.name = 'market'": "String",
     "SELECT currentUser(), USER() AS me": "default\tdefault",
+    "SELECT [1, 2] AS sum, arrayElement(sum, 2), arrayMap(toFloat64, [1])": "[1,2]\t2\t[1]",
     "EXISTS TABLE api.trade": "1",
     "EXISTS VIEW nothing": "0",
     "EXISTS TABLE api.trade FORMAT CSV": "1",

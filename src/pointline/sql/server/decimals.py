@@ -168,7 +168,9 @@ def _write_out(tree: Tree, stems: Stems) -> set[int]:
         RefusedError: a function is given by its name, as in ``arrayMap(multiply, …)``: nothing tells the types that it gets.
     """
     casts = set()
-    for node in list(_nodes(tree)):
+    nodes = list(_nodes(tree))
+    aliases = {node["alias"] for node in nodes if "alias" in node}
+    for node in nodes:
         kind = node.get("type")
         if kind == "QueryParameter" and _DECIMAL_TYPE.search(str(node.get("param_type"))):
             parameter = {name: value for name, value in node.items() if name != "alias"}
@@ -183,7 +185,7 @@ def _write_out(tree: Tree, stems: Stems) -> set[int]:
         elif kind == "Function" and TAKES_FUNCTIONS.fullmatch(str(node["name"])):
             arguments = arguments_of(node)
             name = str(arguments[0].get("name")) if arguments and arguments[0].get("type") == "Identifier" else ""
-            if len(arguments) > 1 and stems(name) in BY_NAME | SUMS:
+            if len(arguments) > 1 and name not in aliases and stems(name) in (BY_NAME | SUMS) - MIXING - {"toFloat64"}:
                 raise RefusedError(
                     "NOT_IMPLEMENTED", f"the function {name} cannot be given by its name here: write it out, such as (a, b) -> {name}(a, b)"
                 )
