@@ -237,7 +237,7 @@ def kinds(engine: Engine) -> list[Kind]:
         Kind("format", _formats(engine), "served formats"),
         Kind("format of the address", _formats_of_address(engine), "served formats"),
         Kind("parameter", _parameters(engine), "values of types that only hold values"),
-        Kind("statement", _statements()),
+        Kind("statement", _statements(), "EXISTS DATABASE, which says of all but api that it is not there"),
         Kind("keyword", _keywords(engine), "SELECT, SHOW TABLES and their like"),
         Kind("explain", _explains(), "EXPLAIN, AST, SYNTAX and PIPELINE without options"),
         Kind("into outfile", _outfiles()),
