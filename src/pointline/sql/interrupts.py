@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
+_LISTEN_S = 0.2  # how often a waiting thread looks whether a signal came
+_ASKED: list[int] = []  # signals that came; where a library drops what a handler raises, this still tells
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SAID = {
     signal.SIGINT: "error: interrupted before the end; there is no complete result\n",
@@ -64,6 +67,7 @@ def ending_on_signals() -> Iterator[None]:
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:
     _ignore()
+    _ASKED.append(number)
     raise StoppedError(number)
 
 
@@ -88,16 +92,19 @@ def in_thread(work: Callable[[], Found]) -> Found:
     """
     found: list[Found] = []
     failed: list[BaseException] = []
+    done = threading.Event()
 
     def run() -> None:
         try:
             found.append(work())
         except BaseException as error:  # noqa: BLE001 - raised where the work is waited for
             failed.append(error)
+        done.set()
 
-    thread = threading.Thread(target=run, name="sql", daemon=True)
-    thread.start()
-    thread.join()
+    threading.Thread(target=run, name="sql", daemon=True).start()
+    while not done.wait(_LISTEN_S):
+        if _ASKED:
+            raise StoppedError(_ASKED[0])
     if failed:
         raise failed[0]
     return found[0]
