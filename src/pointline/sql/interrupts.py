@@ -55,6 +55,7 @@ def ending_on_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _ASKED.clear()
     before = {number: signal.signal(number, _stop) for number in SIGNALS}
     try:
         yield
