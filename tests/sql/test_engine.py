@@ -479,3 +479,11 @@ def test_a_link_that_is_gone_is_made_again_and_a_file_that_is_gone_is_an_error(t
     path.unlink()
     with pytest.raises(DamageError, match="missing"):
         sql.query(counted, lake=lake)
+
+
+def test_settings_beside_the_statement_count_when_decimals_are_checked(minutes: Lake) -> None:
+    """With it `p` is the column in the product, not the float that has its name."""
+    text = "SELECT 1.5 AS p, p * p * p AS cube FROM (SELECT toDecimal256('900000', 20) AS p)"
+    found = process.run(text, lake=minutes, output_format="TSV", settings={"prefer_column_name_to_alias": 1})
+    assert float(found.data.split()[1]) == 900_000.0**3
+    assert len(found.notes) == 1

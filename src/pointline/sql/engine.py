@@ -20,7 +20,7 @@ from pointline.errors import ConfigError
 from pointline.sql.coarse import Coarse
 from pointline.sql.messages import query_error
 from pointline.sql.server.codes import RefusedError
-from pointline.sql.server.settings import checked
+from pointline.sql.server.settings import MEANING, checked
 from pointline.sql.server.statements import Statements
 from pointline.sql.sessions import address, close_last, open_first, session_class
 
@@ -138,7 +138,8 @@ class Engine:
             with self._checking:
                 if self._statements is None:
                     self._statements = Statements(session_class(), self._address, {}, Coarse.load(self.catalogue.folder))
-                statement = self._statements.check(work.text, work.values, settings={})
+                meaning = {name: setting_text(value) for name, value in work.settings.items() if name in MEANING}
+                statement = self._statements.check(work.text, work.values, settings=meaning)
                 settings = work.settings | checked(statement.settings)
                 output_format = statement.output_format or work.output_format
                 if output_format == "ORC":
