@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pointline.sql.server.codes import RefusedError
+from pointline.sql.server.config import Limits
 from pointline.sql.server.names import named
 
 if TYPE_CHECKING:
@@ -338,3 +339,10 @@ def test_no_heap_of_words_gets_past(desk: Desk, words: list[str]) -> None:
 def test_times_are_written_as_orc(desk: Desk) -> None:
     """The writer opens the file of a time zone, the only file of the system that a worker reads."""
     assert desk.run("SELECT toDateTime(0) AS t", default_format="ORC")[1].startswith(b"ORC")
+
+
+@pytest.mark.parametrize("text", ["SELECT max(timestamp) FROM api.trade", "SELECT market, min(known_at) FROM api.trade GROUP BY market"])
+def test_what_needs_no_condition_on_time_keeps_the_limit_on_rows(desk: Desk, text: str) -> None:
+    assert desk.rows(text)
+    assert desk.refused(text, limits=Limits(rows_read=1_000)).name == "TOO_MANY_ROWS"
+    assert desk.refused(text, settings={"max_rows_to_read": "1000"}).name == "TOO_MANY_ROWS"

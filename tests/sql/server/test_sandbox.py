@@ -16,6 +16,7 @@ import pytest
 
 import pointline
 from pointline.sql.server import sandbox
+from pointline.sql.server.site import served_folders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,7 @@ DEEDS = """
 import ctypes, json, os, signal, socket, subprocess, sys, threading
 from pathlib import Path
 from pointline.sql.server import sandbox
+from pointline.sql.server.site import served_folders
 
 mode, inside, own, outside = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
 receiver, port = socket.socket(), int(sys.argv[5])
@@ -232,3 +234,20 @@ def test_the_engine_itself_cannot_reach_out(site: Site, tmp_path: Path) -> None:
         assert expected in answer, (text, answer)
     assert set(sizes) <= {0}  # in its own folder a worker can make a file but not fill it
     assert sorted(path.name for path in tmp_path.iterdir()) == ["secret.csv"]
+
+
+def test_what_stays_readable_follows_from_the_served_files(tmp_path: Path) -> None:
+    """A table's folders without its log; a new exchange is a new folder; a link that leads nowhere gives nothing."""
+    for exchange in ("exchange=a", "exchange=b"):
+        (tmp_path / "trades" / exchange / "symbol=x").mkdir(parents=True)
+        (tmp_path / "trades" / exchange / "symbol=x" / "part.parquet").touch()
+    (tmp_path / "trades" / "_delta_log").mkdir()
+    (tmp_path / "study.parquet").touch()
+    links = {name: tmp_path / f"link-{name}" for name in ("a", "b", "study", "gone")}
+    for name in ("a", "b"):
+        links[name].symlink_to(tmp_path / "trades" / f"exchange={name}" / "symbol=x" / "part.parquet")
+    links["study"].symlink_to(tmp_path / "study.parquet")
+    links["gone"].symlink_to(tmp_path / "nothing.parquet")
+    first = served_folders([str(links["a"]), str(links["study"]), str(links["gone"])])
+    assert first == [str(tmp_path / "study.parquet"), str(tmp_path / "trades" / "exchange=a")]
+    assert served_folders([str(links["a"]), str(links["b"])]) == [str(tmp_path / "trades" / f"exchange={name}") for name in ("a", "b")]

@@ -133,6 +133,10 @@ class Bench:
                 session.close()
         except RuntimeError as error:
             raise from_engine(str(error)) from None
+        most = int(settings["max_rows_to_read"])
+        if result.storage_rows_read() > most:  # the engine keeps this limit for what it generates, and not inside views
+            said = f"the query read {result.storage_rows_read():,} rows, and the limit is {most:,}: say which market and time"
+            raise RefusedError("TOO_MANY_ROWS", said)
         view, notes = result.get_memview().view(), list(statement.notes)
         if output_format in arrow_output.FORMATS:
             view, losses = arrow_output.readable(view, output_format, settings)
