@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pointline.ingest.checks import check_rows
 from pointline.lake import ingest as ingesting
 from pointline.lake import open_lake
-from pointline.lake.checks import check_rows
 from pointline.lake.partition import ROW_GROUP_ROWS, PartitionWriter, encode
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources import csv_blocks

@@ -19,7 +19,7 @@ import polars as pl
 
 import pointline
 from pointline.clock import DAY_US, date_text, to_us
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources

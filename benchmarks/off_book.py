@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from pointline.clock import SECOND_US, date_text
-from pointline.lake.off_book import flag_off_book
+from pointline.ingest.off_book import flag_off_book
 from pointline.schema import TRADES
 from pointline.simulate import MarketConfig, simulate_day
 from pointline.sources.base import Hints

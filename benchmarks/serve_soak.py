@@ -140,7 +140,7 @@ def served(lake: Path, folder: Path, workers: int) -> Iterator[Served]:
 
 def simulated_lake(folder: Path) -> Path:
     """A lake with three simulated days of a perp and its spot market."""
-    from pointline.lake.ingest import ingest
+    from pointline.ingest.run import ingest
     from pointline.lake.store import open_lake
     from pointline.simulate import MarketConfig, write_archives
     from pointline.sources.base import Hints

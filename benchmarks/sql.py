@@ -281,7 +281,7 @@ QUERIES = {
 
 def measure_queries(root: Path, calls: int) -> None:
     """Prints the median and the least of some calls of each query, in milliseconds."""
-    from pointline.lake.ingest import ingest
+    from pointline.ingest.run import ingest
     from pointline.lake.store import open_lake
     from pointline.simulate import MarketConfig, write_archives
     from pointline.sources.base import Hints

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 import pointline
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.simulate import MarketConfig, write_archives, write_exchange_info
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources

@@ -20,7 +20,7 @@ import pointline
 from pointline import research
 from pointline.clock import DAY_US, to_us
 from pointline.features import FeatureParams
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.research import query
 from pointline.research.resample import assign_to_buckets
 from pointline.research.spines import VolumeBarConfig, get_builder

@@ -13,23 +13,23 @@ import pytest
 from tests.archives import Print, lake_of
 
 from pointline import compare, sql
+from pointline.bars.build import last_trade_before
+from pointline.bars.threshold import daily_amount
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
 from pointline.curves.closes import closes
 from pointline.curves.grid import CandleGrid
 from pointline.errors import ConfigError
+from pointline.ingest.run import ingest
 from pointline.instruments import Registry, funding_payment
-from pointline.lake.ingest import ingest
 from pointline.lake.partition import Feed, write_partition
 from pointline.lake.store import open_lake
 from pointline.research import query
-from pointline.research.bars import last_trade_before
 from pointline.research.query import decode
 from pointline.research.spines import ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig, get_builder
-from pointline.research.state import StateParams
-from pointline.research.state_feeds import StateReader
-from pointline.research.threshold import daily_amount
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
+from pointline.state.attach import StateParams
+from pointline.state.feeds import StateReader
 
 if TYPE_CHECKING:
     from pathlib import Path

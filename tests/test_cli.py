@@ -26,8 +26,8 @@ from tests import oracle
 
 import pointline
 from pointline import cli, open_lake
+from pointline.instruments.versions import MetadataWarning
 from pointline.research import query
-from pointline.research.metadata import MetadataWarning
 from pointline.research.spines import (
     DollarBarConfig,
     ImbalanceBarConfig,

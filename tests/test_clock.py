@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pointline.bars.rules import check_bars
 from pointline.clock import BARE_FLOOR_US, DAY_US, MOST_BARS, SECOND_US, check_count, duration_text, to_duration_us, to_us
 from pointline.curves.grid import candle_grid
 from pointline.errors import ConfigError
 from pointline.features import FeatureParams, label_names
 from pointline.research.spines import TimeBarConfig
-from pointline.research.spines.config import check_bars
-from pointline.research.state import StateParams
+from pointline.state.attach import StateParams
 
 if TYPE_CHECKING:
     from collections.abc import Callable

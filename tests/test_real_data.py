@@ -23,23 +23,23 @@ from polars.testing import assert_frame_equal
 
 from pointline import research
 from pointline.clock import DAY_US, HOUR_US, SECOND_US, to_us
-from pointline.comparison import CoverageWarning, compare
+from pointline.ingest.run import ingest
 from pointline.instruments import find_pairs
 from pointline.lake import open_lake
 from pointline.lake.catalog import catalog
-from pointline.lake.ingest import ingest
 from pointline.lake.manifest import Manifest, read_quarantine
 from pointline.research import query
 from pointline.research.resample import assign_to_buckets
 from pointline.research.spines import TimeBarConfig, VolumeBarConfig, get_builder
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
+from pointline.studies.compare import CoverageWarning, compare
 
 if TYPE_CHECKING:
-    from pointline.comparison import Study
-    from pointline.lake.ingest import FileReport
+    from pointline.ingest.run import FileReport
     from pointline.lake.store import Lake
     from pointline.research.spines import BarRule
+    from pointline.studies.compare import Study
 
     Aggregated: TypeAlias = list[tuple[int, int, Decimal, Decimal]]
 

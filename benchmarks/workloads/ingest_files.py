@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pointline
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 

@@ -13,7 +13,7 @@ from job import read_job
 from polars_columns import decoded_summary
 
 import pointline
-from pointline.research.cache import cache_of
+from pointline.bars.cache import cache_of
 from pointline.research.spines import VolumeBarConfig
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointline.comparison import Study, compare, sweep
+    from pointline.costs import CostModel
     from pointline.lake.store import Lake, open_lake
-    from pointline.spread_study import Spreads, spreads
-    from pointline.trading.costs import CostModel
+    from pointline.studies.compare import Study, compare, sweep
+    from pointline.studies.spreads import Spreads, spreads
 
 try:
     __version__ = version("pointline")
@@ -22,14 +22,14 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0.1.0"
 
 _HOMES = {
-    "CostModel": "pointline.trading.costs",
+    "CostModel": "pointline.costs",
     "Lake": "pointline.lake.store",
-    "Spreads": "pointline.spread_study",
-    "Study": "pointline.comparison",
-    "compare": "pointline.comparison",
+    "Spreads": "pointline.studies.spreads",
+    "Study": "pointline.studies.compare",
+    "compare": "pointline.studies.compare",
     "open_lake": "pointline.lake.store",
-    "spreads": "pointline.spread_study",
-    "sweep": "pointline.comparison",
+    "spreads": "pointline.studies.spreads",
+    "sweep": "pointline.studies.compare",
 }
 
 __all__ = ["CostModel", "Lake", "Spreads", "Study", "__version__", "compare", "open_lake", "spreads", "sweep"]

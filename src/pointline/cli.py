@@ -18,9 +18,9 @@ from pointline.terminal import DATA_REFUSED, INTERRUPTED, SYSTEM_FAILED, JsonOpt
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pointline.comparison import Study
-    from pointline.lake.ingest import FileReport
-    from pointline.research.spines.config import BarRule
+    from pointline.bars.rules import BarRule
+    from pointline.ingest.run import FileReport
+    from pointline.studies.compare import Study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -131,7 +131,7 @@ def ingest(
     Example: pointline ingest ~/vision/data --lake lake
     """
     from pointline.clock import to_duration_us
-    from pointline.lake.ingest import ingest as run
+    from pointline.ingest.run import ingest as run
     from pointline.lake.store import open_lake
     from pointline.report.tables import ingest_view
     from pointline.sources.base import Hints
@@ -271,8 +271,8 @@ def compare(
     """
     import warnings
 
-    from pointline.comparison import compare as run
-    from pointline.trading.costs import CostModel
+    from pointline.costs import CostModel
+    from pointline.studies.compare import compare as run
 
     with warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
         study = run(
@@ -413,10 +413,10 @@ def spreads(
 
     Example: pointline spreads BTC --reference binance:BTC-USDT --start 2024-12-01 --end 2024-12-31 --chart spreads.html
     """
+    from pointline.costs import CostModel
     from pointline.report.files import check_output, write_blocks
     from pointline.report.spread_charts import check_chart_path
-    from pointline.spread_study import spreads as run
-    from pointline.trading.costs import CostModel
+    from pointline.studies.spreads import spreads as run
 
     if output is not None:
         check_output(output)

@@ -6,15 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pointline.comparison import Study, compare
+from pointline.costs import CostModel
 from pointline.errors import ConfigError
-from pointline.lake.ingest import FileReport, ingest
+from pointline.ingest.run import FileReport, ingest
 from pointline.lake.store import open_lake
 from pointline.report.charts import basis_and_funding, write_html
 from pointline.simulate import MarketConfig, write_archives, write_exchange_info
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
-from pointline.trading.costs import CostModel
+from pointline.studies.compare import Study, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -91,7 +91,7 @@ def repair(
     """
     from dataclasses import asdict
 
-    from pointline.lake.repair import repair as run
+    from pointline.ingest.repair import repair as run
     from pointline.lake.store import open_lake
     from pointline.report.upkeep import repaired_view
     from pointline.sources.families import all_sources
@@ -142,8 +142,8 @@ def cache(
 
     Example: pointline cache --lake lake --clear
     """
+    from pointline.bars.cache import cache_of
     from pointline.lake.store import open_lake
-    from pointline.research.cache import cache_of
 
     found = cache_of(open_lake(lake))
     removed = found.clear() if clear else 0

@@ -11,7 +11,7 @@ from pointline.errors import ConfigError
 from pointline.features import BUILT_IN, FEATURES, Feature, FeatureParams, compute_features, feature_table, register
 from pointline.features import registry as registry_module
 from pointline.features.feature import KEY_COLUMNS, VENUE_COLUMNS
-from pointline.research.state import STATE_COLUMNS
+from pointline.state.attach import STATE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from tests.archives import Print, lake_of
 
+from pointline.bars.build import BarRequest, build_bars
 from pointline.clock import DAY_US, to_us
-from pointline.research.bars import BarRequest, build_bars
 from pointline.research.resample import assign_to_buckets
 from pointline.research.spines import (
     BarRule,

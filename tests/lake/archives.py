@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pointline.clock import to_us
+from pointline.ingest.run import ingest
 from pointline.lake import open_lake
-from pointline.lake.ingest import ingest
 from pointline.lake.manifest import MANIFEST_SCHEMA, Manifest, read_quarantine
 from pointline.sources.base import Hints
 from pointline.sources.binance_vision import BinanceVision
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from pointline.ingest.run import FileReport
     from pointline.lake import Lake
-    from pointline.lake.ingest import FileReport
 
 SOURCES = (BinanceVision(), Recorded(), MappedTable())
 TRADES_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker"

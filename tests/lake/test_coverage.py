@@ -14,6 +14,7 @@ from tests.spreads.market import add_candles
 from tests.sql.markets import Candle, candles_archives, lake_with
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, to_us
+from pointline.ingest.run import ingest
 from pointline.lake.catalog import catalog, coverage
 from pointline.lake.coverage import (
     Covered,
@@ -29,7 +30,6 @@ from pointline.lake.coverage import (
     share_text,
     span_text,
 )
-from pointline.lake.ingest import ingest
 from pointline.lake.store import open_lake
 from pointline.report.tables import catalog_view
 from pointline.sources.base import Hints

@@ -19,10 +19,10 @@ from tests.lake.archives import FUTURES, contents, futures_trades, land, ms, qua
 import pointline
 from pointline.clock import to_us
 from pointline.errors import DamageError, PointlineError
+from pointline.ingest.repair import repair
 from pointline.lake import Lake, open_lake
 from pointline.lake.catalog import catalog
 from pointline.lake.maintenance import maintain
-from pointline.lake.repair import repair
 from pointline.lake.verify import verify
 from pointline.research import query
 from pointline.research.spines import VolumeBarConfig

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pointline.clock import DAY_US, date_text, to_us
+from pointline.ingest.run import ingest
 from pointline.lake import journal, open_lake
-from pointline.lake.ingest import ingest
 from pointline.lake.partition import file_id
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources

@@ -17,19 +17,19 @@ from tests import oracle
 from tests.oracle import Trade, Window
 
 from pointline import schema
+from pointline.bars.aggregate import venue_frame
+from pointline.bars.amounts import amounts_of
+from pointline.bars.cache import BarCache
+from pointline.bars.coarsen import coarsen
+from pointline.bars.run import Run, Venue, run_spine
+from pointline.bars.stretches import run_stretches, spine_frame
 from pointline.clock import DAY_US, to_us
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.instruments import Instrument, Registry
 from pointline.kernels.slots import BAR_INTS
 from pointline.lake.partition import Feed, encode, write_partition
 from pointline.lake.store import PartitionFile
-from pointline.research.aggregate import venue_frame
-from pointline.research.amounts import amounts_of
-from pointline.research.cache import BarCache
 from pointline.research.spines import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
-from pointline.research.spines.builder import run_stretches, spine_frame
-from pointline.research.spines.coarsen import coarsen
-from pointline.research.spines.run import Run, Venue, run_spine
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,19 +21,19 @@ from tests import oracle
 from tests.oracle import Trade, Window
 
 from pointline import schema
+from pointline.bars.aggregate import venue_frame
+from pointline.bars.amounts import Amounts, TradeRows, read_trades
+from pointline.bars.closer import Closer
+from pointline.bars.pages import FiledBars
+from pointline.bars.run import Run, Sums, Venue, run_spine
+from pointline.bars.stretches import run_stretches, spine_frame
 from pointline.clock import DAY_US, to_us
 from pointline.errors import AmountOverflowError
 from pointline.instruments import Instrument, Registry
 from pointline.kernels.slots import BAR_INTS
 from pointline.lake.partition import Feed, encode, write_partition
 from pointline.lake.store import PartitionFile
-from pointline.research.aggregate import venue_frame
-from pointline.research.amounts import Amounts, TradeRows, read_trades
 from pointline.research.spines import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
-from pointline.research.spines.builder import run_stretches, spine_frame
-from pointline.research.spines.closer import Closer
-from pointline.research.spines.pages import FiledBars
-from pointline.research.spines.run import Run, Sums, Venue, run_spine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +107,7 @@ def trades_are_read_from_memory() -> Iterator[None]:
         reader: Any = memory_rows if isinstance(file, MemoryFile) else read_trades
         reader(file, *arguments, **options)
 
-    with patch("pointline.research.spines.run.read_trades", rows):
+    with patch("pointline.bars.run.read_trades", rows):
         yield
 
 
@@ -385,7 +385,7 @@ def test_batches_do_not_matter_in_long_markets(batch_rows: int) -> None:
 @contextmanager
 def pages_of(bars: int, in_memory: int) -> Iterator[None]:
     """Pages of so many bars, and a file where there are more of them than are held in memory."""
-    with patch("pointline.research.spines.run.PAGE_BARS", bars), patch("pointline.research.spines.pages.SPILL_BARS", in_memory):
+    with patch("pointline.bars.run.PAGE_BARS", bars), patch("pointline.bars.pages.SPILL_BARS", in_memory):
         yield
 
 

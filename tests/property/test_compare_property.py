@@ -12,10 +12,10 @@ from tests.archives import Print, lake_from, lake_of
 
 from pointline import clock, compare
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US
-from pointline.comparison import CoverageWarning
 from pointline.research import query
 from pointline.research.spines import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.simulate import MarketConfig, write_archives
+from pointline.studies.compare import CoverageWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable

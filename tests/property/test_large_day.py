@@ -47,7 +47,7 @@ from pointline.clock import DAY_US, to_us
 from pointline.instruments import Registry
 from pointline.lake.store import PartitionFile
 from pointline.research.spines import VolumeBarConfig
-from pointline.research.spines.run import Venue, run_spine
+from pointline.bars.run import Venue, run_spine
 start = to_us("2024-05-01")
 file = PartitionFile(Path(sys.argv[1]), "binance-futures", "BTCUSDT", start, int(sys.argv[2]))
 venue = Venue(Registry().with_derived("binance-futures", "BTCUSDT").find("binance-futures", "BTCUSDT", start), {start: file})

@@ -9,8 +9,8 @@ import pytest
 
 from pointline import compare
 from pointline.errors import ConfigError
+from pointline.ingest.run import ingest
 from pointline.lake import open_lake
-from pointline.lake.ingest import ingest
 from pointline.report import files
 from pointline.report.files import write_blocks
 from pointline.research.spines import TradeBarConfig
@@ -78,7 +78,7 @@ def test_a_study_in_a_file_says_the_same(lake: Path, tmp_path: Path, monkeypatch
     whole = compare(*markets, **options)  # type: ignore[arg-type]
     assert whole.features.height > 200
     for bars in (16_384, 300, 37):
-        monkeypatch.setattr("pointline.research.bars.BLOCK_BARS", bars)
+        monkeypatch.setattr("pointline.bars.build.BLOCK_BARS", bars)
         study = compare(*markets, **options, output=tmp_path / "features.parquet")  # type: ignore[arg-type]
         assert study.features.equals(whole.features)
         assert study.columns == whole.columns

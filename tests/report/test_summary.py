@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pointline.comparison import compare
+from pointline.ingest.run import ingest
 from pointline.lake import open_lake
-from pointline.lake.ingest import ingest
 from pointline.research.spines import TradeBarConfig
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
+from pointline.studies.compare import compare
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from tests.spreads.market import COINM, SPOT, USDM, add_candles, day
 
 import pointline
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources

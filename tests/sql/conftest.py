@@ -10,7 +10,7 @@ import pytest
 from tests.sql.markets import Candle, candles_archives, lake_with
 
 from pointline.clock import DAY_US, to_us
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.archives import MARKETS
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, date_text
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.sources.base import Hints
 from pointline.sources.binance_vision import BinanceVision

@@ -17,7 +17,7 @@ from tests.sql.test_engine_pruning import cold
 
 from pointline import sql
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources

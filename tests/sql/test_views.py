@@ -16,7 +16,7 @@ import pointline
 from pointline import sql
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
 from pointline.errors import ConfigError
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.lake.studies import save_study, saved_studies
 from pointline.research import query as research_query

@@ -14,7 +14,7 @@ from tests.sql.markets import Candle, add, candles_archives, lake_with, walk, zi
 
 from pointline import sql
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints

@@ -1,6 +1,6 @@
 """Contracts of one asset against spot: closes on a common grid, spreads, term structure and what carrying them pays.
 
-Everything here takes a lake or frames and returns frames; `pointline.spread_study.spreads` puts the pieces together.
+Everything here takes a lake or frames and returns frames; `pointline.studies.spreads.spreads` puts the pieces together.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import polars as pl
 from pointline.curves.annualised import DAYS_PER_YEAR, MIN_DAYS
 
 if TYPE_CHECKING:
-    from pointline.trading.costs import CostModel
+    from pointline.costs import CostModel
 
 _BPS_PER_PCT = 100
 

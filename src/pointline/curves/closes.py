@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pointline import schema
+from pointline.bars.amounts import on_book
 from pointline.clock import DAY_US, MINUTE_US, to_duration_us
 from pointline.errors import ConfigError
 from pointline.lake.rows import decoded
-from pointline.research.amounts import on_book
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from pointline.features.funding import FAIR_SOURCE, FUNDING_FEATURES, fair_sourc
 from pointline.features.own import add_own, check_own
 from pointline.features.stretches import are_whole, stretch_numbers, stretch_of, within
 from pointline.features.venue import VENUE_FEATURES
-from pointline.research.state import STATE_COLUMNS
+from pointline.state.attach import STATE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -118,7 +118,7 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     registered and extra features are computed a second time at some bars, from their windows alone, and must be the same.
 
     Args:
-        bars: one row per bar of one spine, sorted by ``bucket_start``, after `pointline.research.state.attach_state`.
+        bars: one row per bar of one spine, sorted by ``bucket_start``, after `pointline.state.attach.attach_state`.
         params: limits, windows, costs and funding rules.
         extra: further features for this call alone; each may read bars, features and the extras before it.
 

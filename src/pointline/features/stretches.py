@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from pointline.features.feature import HOLE_COLUMNS, KEY_COLUMNS
-from pointline.research.state import STATE_COLUMNS
+from pointline.state.attach import STATE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

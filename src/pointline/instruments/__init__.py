@@ -13,7 +13,7 @@ from pointline.instruments.instrument import (
 from pointline.instruments.pairs import PAIR_SCHEMA, Pair, check_pair, find_pairs, pair_spot
 from pointline.instruments.registry import Registry
 from pointline.instruments.symbols import derive
-from pointline.venue_rules import FAR_FUTURE_US, UNKNOWN_START_US, exchange_id, sql_exchange
+from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, exchange_id, sql_exchange
 
 __all__ = [
     "FAR_FUTURE_US",

@@ -10,11 +10,11 @@ import polars as pl
 from pointline.clock import time_text
 from pointline.errors import ConfigError, RegistryError
 from pointline.instruments.instrument import INSTRUMENT_SCHEMA, Instrument
-from pointline.venue_rules import venue_names
+from pointline.venues.rules import venue_names
 
 if TYPE_CHECKING:
     from pointline.instruments.registry import Registry
-    from pointline.venue_rules import Venues
+    from pointline.venues.rules import Venues
 
 # A derivative quoted in one of these may be set against a spot market quoted in another, and is then marked as cross quote.
 # In order of preference.

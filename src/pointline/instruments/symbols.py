@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import RegistryError, VenueRuleError
 from pointline.instruments.instrument import Observation
-from pointline.venue_rules import delivery_us, inverse_contract_size, listed_instrument, market_of
+from pointline.venues.rules import delivery_us, inverse_contract_size, listed_instrument, market_of
 
 if TYPE_CHECKING:
-    from pointline.venue_rules import Market, Venues
+    from pointline.venues.rules import Market, Venues
 
 _HINT = "ingest the exchange's exchangeInfo, or state the instrument in the mapping or in a venue file of the lake (docs: Names)"
 _UNIVERSAL = re.compile(r"(?P<base>[^-]+)-(?P<quote>[^-]+)(?:-(?P<day>\d{4}-\d{2}-\d{2})|(?P<perpetual>-PERP))?")

@@ -27,7 +27,7 @@ BAR_INTS = (
     "buy_fraction",
     "unknown_sides",
 )
-"""Columns of a bar's accumulator. The last three are filled outside the loops, by `pointline.research.spines.rare_sums`."""
+"""Columns of a bar's accumulator. The last three are filled outside the loops, by `pointline.bars.rare_sums`."""
 
 SCRATCH_ROWS = 1_025
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from pointline.instruments import Registry
-    from pointline.venue_rules import Venues
+    from pointline.venues.rules import Venues
 
 VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"

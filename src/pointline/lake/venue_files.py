@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pointline.errors import ConfigError
-from pointline.venue_rules import Venue, Venues, package_venues, parse_venue
+from pointline.venues.rules import Venue, Venues, package_venues, parse_venue
 
 if TYPE_CHECKING:
     from pathlib import Path

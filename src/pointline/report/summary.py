@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from pointline.bars.amounts import on_book
 from pointline.clock import date_text
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES
 from pointline.lake.rows import decode_one
-from pointline.research.amounts import on_book
-from pointline.research.coverage import uneven_days
+from pointline.lake.window_coverage import uneven_days
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pointline.research.bars import Bars
-    from pointline.research.coverage import WindowCoverage
+    from pointline.bars.build import Bars
+    from pointline.lake.window_coverage import WindowCoverage
 
 QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 LOW_RATIO, HIGH_RATIO = 5.0, 20.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from pointline.lake.ingest import FileReport
+    from pointline.ingest.run import FileReport
 
 _SHOWN_FILES = 20
 _ALWAYS_SAID = {"quarantined", "duplicates", "missing ids"}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from pointline.ingest.repair import Repaired
     from pointline.lake.maintenance import TableSize
-    from pointline.lake.repair import Repaired
     from pointline.lake.verify import Verdict
 
 _SHOWN = 50

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal, overload
 import polars as pl
 
 from pointline import schema
+from pointline.bars.stretches import window
 from pointline.errors import ConfigError
+from pointline.instruments.versions import warn_of_versions
 from pointline.lake import rows
 from pointline.lake.store import as_lake
-from pointline.research.coverage import no_data
-from pointline.research.metadata import warn_of_versions
-from pointline.research.spines.builder import window
+from pointline.lake.window_coverage import no_data
 
 if TYPE_CHECKING:
     from pointline.clock import TimeLike

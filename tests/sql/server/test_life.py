@@ -19,7 +19,7 @@ from tests.sql.server.running import RunningServer, running_server
 from typer.testing import CliRunner
 
 from pointline import cli
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints

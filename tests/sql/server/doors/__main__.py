@@ -11,7 +11,7 @@ from tests.sql.server.doors.catalogue import all_kinds
 from tests.sql.server.doors.engine import read_lists
 from tests.sql.server.doors.place import GUARDED, UNGUARDED, Place, Tally
 
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints

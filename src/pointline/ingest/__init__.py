@@ -1,0 +1,1 @@
+"""Archive files into the lake: read by sources, checked, united with what is there, stored."""

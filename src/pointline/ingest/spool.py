@@ -1,0 +1,189 @@
+"""Holds one archive file's rows, split by partition: few in memory; many written at once where they are in order, else on disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from pointline import schema
+from pointline.clock import DAY_US
+from pointline.ingest.ordered import Lane
+from pointline.lake.durable import disk_errors
+from pointline.lake.paths import read_slot, slot_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+
+SPILL_ROWS = 12_000_000
+LANE_ROWS = 1 << 18  # rows of a partition that are worth a lane
+_PENDING = 8  # batches that may wait for the lanes' thread
+
+
+class Slot(NamedTuple):
+    """One partition of one file: table, instrument and date text."""
+
+    kind: str
+    exchange: str
+    symbol: str
+    date: str
+
+    @property
+    def text(self) -> str:
+        """The partition in one line, as the manifest has it."""
+        return slot_text(*self)
+
+    @classmethod
+    def of(cls, text: str) -> Slot:
+        """The partition of such a line.
+
+        Raises:
+            LakeError: it is none.
+        """
+        return cls(*read_slot(text))
+
+
+class Spool:
+    """Rows by partition, each in file order.
+
+    Attributes:
+        folder: where rows go when they become many; removed by `close`.
+
+    Args:
+        folder: as above.
+        source_file: id of the archive file.
+    """
+
+    def __init__(self, folder: Path, source_file: int) -> None:
+        self.folder = folder
+        self._source_file = source_file
+        self._frames: dict[Slot, list[pl.DataFrame]] = defaultdict(list)
+        self._spilled: dict[Slot, list[Path]] = defaultdict(list)
+        self._lanes: dict[Slot, Lane] = {}
+        self._lane_thread = ThreadPoolExecutor(1)
+        self._pending: deque[Future[None]] = deque()
+        self._events: dict[Slot, tuple[int, int]] = {}
+        self._rows = 0
+        self._day = (-1, "")  # the last date found, by its number
+        self.rows_read = 0
+
+    def add(self, kind: str, exchange: str, symbol: str, frame: pl.DataFrame) -> None:
+        """Adds parsed rows, split by the UTC date (or month) of ``ts_local_us``."""
+        self.rows_read += frame.height
+        if frame.is_empty():
+            return
+        frame = frame.select(list(schema.table(kind).parsed))
+        every = "1mo" if schema.table(kind).monthly else "1d"
+        date = self._date(frame["ts_local_us"], every)
+        if date is not None:
+            self._hold(Slot(kind, exchange, symbol, date), frame)
+        else:
+            for (each,), part in (
+                frame.with_columns(_date=_dates(every)).partition_by("_date", as_dict=True, maintain_order=True, include_key=False).items()
+            ):
+                self._hold(Slot(kind, exchange, symbol, str(each)), part)
+        if self._rows > SPILL_ROWS:
+            self._spill()
+
+    def _date(self, times: pl.Series, every: str) -> str | None:
+        """The one date of all times; None where they have several."""
+        low, high = int(times.min()), int(times.max())  # type: ignore[arg-type]
+        day = low // DAY_US
+        if every == "1d" and day == self._day[0] == high // DAY_US:
+            return self._day[1]
+        first, last = pl.DataFrame({"ts_local_us": [low, high]}).select(_dates(every)).to_series().to_list()
+        if every == "1d" and first == last:
+            self._day = (day, first)
+        return str(first) if first == last else None
+
+    def slots(self) -> list[Slot]:
+        """All partitions that have rows, sorted."""
+        return sorted({*self._frames, *self._spilled, *self._lanes})
+
+    def lane(self, slot: Slot) -> Lane | None:
+        """The lane in which all rows of a partition are, sealed; None where only `take` has them all."""
+        lane = self._lanes.get(slot)
+        if lane is None:
+            return None
+        self._to_lane(slot)
+        self._run(lane.seal)
+        self._settle()
+        return None if lane.broken else lane
+
+    def take(self, slot: Slot) -> pl.DataFrame:
+        """The rows of a partition in file order; they are forgotten here."""
+        self._settle()
+        parts: list[pl.DataFrame] = []
+        if (lane := self._lanes.pop(slot, None)) is not None:
+            parts = lane.rows_again()
+            lane.close()
+        parts += [pl.read_ipc(path) for path in self._spilled.pop(slot, [])]
+        return pl.concat([*parts, *self._frames.pop(slot, [])])
+
+    def close(self) -> None:
+        """Forgets everything, on disk too."""
+        self._lane_thread.shutdown(wait=True, cancel_futures=True)
+        self._frames.clear()
+        for lane in self._lanes.values():
+            lane.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def events(self, slot: Slot) -> tuple[int, int] | None:
+        """Smallest and largest ``ts_event_us`` of a partition's rows; None where it has none."""
+        return self._events.get(slot)
+
+    def _hold(self, slot: Slot, frame: pl.DataFrame) -> None:
+        low, high = int(frame["ts_event_us"].min()), int(frame["ts_event_us"].max())  # type: ignore[arg-type]
+        first, last = self._events.get(slot, (low, high))
+        self._events[slot] = (min(first, low), max(last, high))
+        self._frames[slot].append(frame)
+        self._rows += frame.height
+        if slot not in self._lanes:
+            if slot in self._spilled or sum(held.height for held in self._frames[slot]) < LANE_ROWS:
+                return
+            for other in [other for other in self._lanes if other[:3] == slot[:3]]:
+                self._to_lane(other)
+                self._run(self._lanes[other].seal)
+            path = self.folder / f"{len(self._lanes)}-{slot.date}.parquet"
+            self._lanes[slot] = Lane(path, slot.kind, self._source_file)
+        self._to_lane(slot)
+
+    def _to_lane(self, slot: Slot) -> None:
+        """Hands the rows held in memory to their lane, if they have one; a broken one gets no more."""
+        lane = self._lanes.get(slot)
+        if lane is not None and not lane.broken and slot in self._frames:
+            rows = pl.concat(self._frames.pop(slot))
+            self._rows -= rows.height
+            self._run(partial(lane.push, rows))
+
+    def _run(self, work: Callable[[], None]) -> None:
+        """Has the lanes' thread do something, after what it has to do already."""
+        self._pending.append(self._lane_thread.submit(work))
+        while len(self._pending) > _PENDING:
+            self._pending.popleft().result()
+
+    def _settle(self) -> None:
+        while self._pending:
+            self._pending.popleft().result()
+
+    def _spill(self) -> None:
+        for slot in self._lanes:
+            self._to_lane(slot)
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for number, (slot, frames) in enumerate(self._frames.items()):
+                path = self.folder / f"{len(self._spilled[slot])}-{number}-{slot.date}.arrow"
+                pl.concat(frames).write_ipc(path)
+                self._spilled[slot].append(path)
+        self._frames.clear()
+        self._rows = 0
+
+
+def _dates(every: str) -> pl.Expr:
+    return pl.from_epoch(pl.col("ts_local_us"), time_unit="us").dt.truncate(every).dt.strftime("%Y-%m-%d")

@@ -1,0 +1,1 @@
+"""Studies: perp against spot, and spreads of contracts against spot; facades over the rooms below."""
