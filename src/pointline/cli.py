@@ -349,9 +349,9 @@ def _show_study(study: Study, output: Path | None) -> None:
 
 
 def _rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
-    from pointline.research.spines import DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig, get_builder
+    from pointline.bars.rules import rule_of
 
-    get_builder(kind)
+    rule = rule_of(kind)
     if threshold == "auto":
         if boundary == "reset" or anchor != "day":
             raise ConfigError(
@@ -361,19 +361,10 @@ def _rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRu
                 hint="run it with --threshold auto alone and use the threshold that it prints",
             )
         return f"auto:{kind}"
-    common: dict[str, Any] = {"anchor": anchor} if boundary is None else {"boundary": boundary, "anchor": anchor}
-    if kind == "time":
-        if boundary is not None:
-            raise ConfigError("time bars have no boundary rule", value=f"--boundary {boundary}", expected="--bars time without --boundary")
-        return TimeBarConfig(threshold, **common)
-    rules: dict[str, Any] = {
-        "volume": VolumeBarConfig,
-        "dollar": DollarBarConfig,
-        "trades": TradeBarConfig,
-        "imbalance": ImbalanceBarConfig,
-    }
-    rule: BarRule = rules[kind](threshold, **common)
-    return rule
+    common = {"anchor": anchor} if boundary is None else {"boundary": boundary, "anchor": anchor}
+    if rule.unit == "time" and boundary is not None:
+        raise ConfigError("time bars have no boundary rule", value=f"--boundary {boundary}", expected="--bars time without --boundary")
+    return rule.of(threshold, **common)
 
 
 def _other_rule(option: str, kind: str, threshold: str | None, boundary: str | None, anchor: str) -> BarRule | None:

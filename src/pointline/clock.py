@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import sys
 from numbers import Integral
-from typing import TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from pointline.errors import ConfigError
 
@@ -24,8 +25,11 @@ _DURATION_UNITS = [(unit, size) for unit, size in reversed(_DURATION_US.items())
 _DURATION_FORMS = "text such as '1m', '90s', '1h30m' or '1d', a timedelta, or integer microseconds"
 _LONGEST_US = 1 << 62
 
-TimeLike: TypeAlias = int | str | dt.date | dt.datetime
-DurationLike: TypeAlias = int | str | dt.timedelta
+if TYPE_CHECKING:
+    import numpy as np
+
+TimeLike: TypeAlias = "int | str | dt.date | dt.datetime | np.datetime64"
+DurationLike: TypeAlias = "int | str | dt.timedelta | np.timedelta64"
 
 BARE_FLOOR_US = 100_000
 """A duration below a tenth of a second needs a unit: seconds up to a day (86400) and milliseconds up to 100 s lie below it."""
@@ -35,10 +39,11 @@ MOST_BARS = 20_000_000
 
 
 def to_us(value: TimeLike, *, name: str = "time") -> int:
-    """Microseconds UTC of a clock string, date, datetime or integer.
+    """Microseconds UTC of a clock string, date, datetime (also of numpy or pandas) or integer.
 
     A bare date is that day's midnight UTC; a string or datetime without an offset is UTC; an integer is already
-    microseconds, and one that is evidently seconds, milliseconds or nanoseconds is refused rather than guessed.
+    microseconds, and one that is evidently seconds, milliseconds or nanoseconds is refused rather than guessed. Nanoseconds of a numpy
+    or pandas time are cut off.
 
     Raises:
         ConfigError: the value is of another type, unreadable, or outside 2009 to 2100.
@@ -54,6 +59,8 @@ def to_us(value: TimeLike, *, name: str = "time") -> int:
         return _checked(int(value), value, name)
     if isinstance(value, str):
         return _from_text(value, name)
+    if _is_numpy(value, "datetime64"):
+        return _checked(_numpy_us(value, "datetime64[us]"), value, name)
     if isinstance(value, dt.datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
         return _checked((aware - _EPOCH) // dt.timedelta(microseconds=1), value, name)
@@ -65,6 +72,17 @@ def to_us(value: TimeLike, *, name: str = "time") -> int:
 def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is an integer, one of numpy too, and not a truth value."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_numpy(value: object, kind: str) -> bool:
+    """Whether a value is a scalar of numpy; where numpy was never imported, there is none."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, getattr(numpy, kind))
+
+
+def _numpy_us(value: Any, kind: str) -> int:  # noqa: ANN401 - numpy is not imported here
+    """Microseconds of a numpy time or duration; "not a time" is the smallest integer, which lies outside every range."""
+    return int(value.astype(kind).astype("int64"))
 
 
 def _from_text(value: str, name: str) -> int:
@@ -124,6 +142,8 @@ def to_duration_us(value: DurationLike, *, name: str = "duration", least_us: int
 
 
 def _duration_us(value: DurationLike, name: str) -> int:
+    if _is_numpy(value, "timedelta64"):
+        return _numpy_us(value, "timedelta64[us]")
     if isinstance(value, dt.timedelta):
         return value // dt.timedelta(microseconds=1)
     if is_whole(value):
@@ -225,3 +245,19 @@ def time_text(us: int) -> str:
     moment = _EPOCH + dt.timedelta(microseconds=us)
     text = moment.strftime("%Y-%m-%d %H:%M:%S")
     return f"{text}.{us % SECOND_US:06d}".rstrip("0") if us % SECOND_US else text
+
+
+def window_us(start: TimeLike, end: TimeLike) -> tuple[int, int]:
+    """Start and end in microseconds.
+
+    Raises:
+        ConfigError: the window is empty or backwards.
+    """
+    start_us, end_us = to_us(start, name="start"), to_us(end, name="end")
+    if end_us <= start_us:
+        raise ConfigError(
+            "the window is empty: the end must come after the start",
+            value=f"{start} to {end}",
+            hint="the end is exclusive: one day is start=2024-05-01, end=2024-05-02",
+        )
+    return start_us, end_us

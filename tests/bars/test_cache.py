@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pointline.bars import cache as cache_module
 from pointline.bars.cache import cache_of
 from pointline.bars.coarsen import multiple_of
 from pointline.errors import ConfigError
 from pointline.ingest.run import ingest
 from pointline.lake import open_lake
-from pointline.research import cache as cache_module
 from pointline.research.spines import DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints

@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.ingest.test_wrong_inputs import FULL_DISK
 from tests.lake.archives import contents, futures_trades, land, quarantine, rows, take, trade
-from tests.lake.test_wrong_inputs import FULL_DISK
 
 from pointline.ingest.checks import check_rows
 from pointline.ingest.ordered import Lane

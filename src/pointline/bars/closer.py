@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pointline.bars.rules import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.bars.rules import BarRule, TimeBarConfig
 from pointline.clock import time_text
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.kernels.slots import CLOSER_STATE
@@ -48,7 +48,7 @@ class Closer:
             self._ends = np.empty(len(amount) + 1, dtype=np.int64)
             self._ids = np.empty(len(amount) + 1, dtype=np.int64)
         ends, ids = self._ends, self._ids
-        if _signed(self._rule):
+        if self._rule.signed:
             closed = kernels.close_on_imbalance(rows.ts, amount, self._threshold, self._state, ends, ids)
         else:
             closed = kernels.close_on_total(rows.ts, amount, self._threshold, self._rule.boundary == "carry", self._state, ends, ids)
@@ -85,12 +85,12 @@ class Closer:
         return int(self._state[_SLOT["bar_id"]])
 
     def _amount(self, rows: TradeRows) -> Ints:
-        if isinstance(self._rule, TradeBarConfig):
+        if self._rule.unit == "trades":
             return np.ones(len(rows.ts), dtype=np.int64)
-        if isinstance(self._rule, DollarBarConfig):
+        if self._rule.unit == "quote":
             return rows.quote()
         amount = rows.base()
-        if not _signed(self._rule):
+        if not self._rule.signed:
             return amount
         if len(rows.unknown):
             raise ConfigError(
@@ -106,32 +106,24 @@ def _nothing() -> tuple[Ints, Ints]:
     return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
 
 
-def _signed(rule: BarRule) -> bool:
-    return isinstance(rule, ImbalanceBarConfig) or (isinstance(rule, VolumeBarConfig) and not rule.use_absolute_volume)
-
-
 def threshold_int(rule: BarRule, amounts: Amounts) -> int:
     """The rule's threshold counted in the driver's own integers.
 
     Raises:
         ConfigError: the threshold is not a whole number of the instrument's smallest unit, or too large.
     """
-    if isinstance(rule, TimeBarConfig):
+    if rule.unit == "time":
         return 0
-    if isinstance(rule, TradeBarConfig):
-        return int(rule.trade_threshold)
-    if isinstance(rule, DollarBarConfig):
-        value, unit, what = rule.dollar_threshold, amounts.quote_unit, "quote"
-    else:
-        value = rule.volume_threshold if isinstance(rule, VolumeBarConfig) else rule.imbalance_threshold  # type: ignore[attr-defined]
-        unit, what = amounts.base_unit, "base"
-    count = Decimal(str(value)) / unit
+    if rule.unit == "trades":
+        return int(rule.threshold)
+    unit = amounts.quote_unit if rule.unit == "quote" else amounts.base_unit
+    count = Decimal(str(rule.threshold)) / unit
     if count != count.to_integral_value():
         raise ConfigError(
             "the threshold is finer than this instrument's amounts can be counted",
-            value=str(value),
-            expected=f"a multiple of {unit:f} {what} units",
+            value=str(rule.threshold),
+            expected=f"a multiple of {unit:f} {rule.unit} units",
         )
     if count >= 1 << 62:
-        raise ConfigError("the threshold is too large", value=str(value))
+        raise ConfigError("the threshold is too large", value=str(rule.threshold))
     return int(count)

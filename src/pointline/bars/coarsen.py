@@ -13,20 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointline.bars.pages import PAGE_BARS
-from pointline.bars.rules import BarRule, DollarBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.kernels.slots import BAR_INTS
 
 if TYPE_CHECKING:
     from pointline.bars.amounts import Ints
     from pointline.bars.pages import FiledBars
+    from pointline.bars.rules import BarRule
     from pointline.bars.run import Run
-
-_THRESHOLDS: dict[type[BarRule], str] = {
-    VolumeBarConfig: "volume_threshold",
-    DollarBarConfig: "dollar_threshold",
-    TradeBarConfig: "trade_threshold",
-}
 
 
 def multiple_of(rule: BarRule, base: BarRule) -> int:
@@ -35,14 +29,14 @@ def multiple_of(rule: BarRule, base: BarRule) -> int:
     Raises:
         ConfigError: the two are not of the same kind and anchor, not both under the carry rule, or the ratio is not a whole number.
     """
-    name = _THRESHOLDS.get(type(rule))
-    if name is None or replace(base, **{name: getattr(rule, name)} if type(base) is type(rule) else {}) != rule or rule.boundary != "carry":
+    alike = type(base) is type(rule) and replace(base, **{rule.threshold_field: rule.threshold}) == rule
+    if not (alike and rule.mergeable and rule.boundary == "carry"):
         raise ConfigError(
             "bars can be derived only from finer volume, dollar or trade bars of the same kind and anchor under the carry rule",
             value=str(base),
             expected=f"{type(rule).__name__} with boundary='carry' and anchor={rule.anchor!r}",
         )
-    ratio = Decimal(str(getattr(rule, name))) / Decimal(str(getattr(base, name)))
+    ratio = Decimal(str(rule.threshold)) / Decimal(str(base.threshold))
     if ratio != ratio.to_integral_value():
         raise ConfigError(
             "the threshold is no multiple of the base bars' threshold", value=str(ratio), expected="a whole number of base bars a bar"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pointline.clock import DAY_US, DurationLike, check_count, to_duration_us
 from pointline.errors import ConfigError
 
 Boundary = Literal["carry", "reset"]
 Anchor = Literal["day", "start"]
+Unit = Literal["base", "quote", "trades", "time"]
+
+
+_DAILY_SHARE = Decimal("0.002")  # inside the guide's 0.1 to 0.5 % after rounding to 1, 2 or 5
 
 
 def _positive(value: object, name: str) -> None:
@@ -37,12 +41,26 @@ def _one_of(value: str, allowed: tuple[str, ...], name: str) -> None:
 class BarRule:
     """What every spine has in common.
 
+    A kind of bar is one subclass: what its class variables say is all that the rest of the package knows of it, apart from the kernel
+    that counts it. `BAR_KINDS` lists the kinds.
+
     Attributes:
+        kind: the name by which users choose the kind.
+        threshold_field: the field that holds the threshold.
+        unit: what the threshold is counted in: units of the base or quote asset, trades, or time.
+        mergeable: whether bars of a multiple of the threshold are unions of these bars (under the carry rule).
+        daily_share: the automatic threshold as a share of what a day trades; None: `automatic` chooses without the market.
         boundary: ``"carry"``: a timestamp belongs to bar floor(amount before it / threshold), the excess counts for the next
             bar and ids may skip; ``"reset"``: the count restarts at zero after each close.
         anchor: ``"day"``: counting restarts at 00:00 UTC, so a day's bars do not depend on the window that was asked for;
             ``"start"``: counting starts with the window.
     """
+
+    kind: ClassVar[str]
+    threshold_field: ClassVar[str]
+    unit: ClassVar[Unit]
+    mergeable: ClassVar[bool] = False
+    daily_share: ClassVar[Decimal | None] = None
 
     boundary: Boundary = "carry"
     anchor: Anchor = "day"
@@ -51,9 +69,30 @@ class BarRule:
         _one_of(self.boundary, ("carry", "reset"), "boundary")
         _one_of(self.anchor, ("day", "start"), "anchor")
 
+    @classmethod
+    def of(cls, threshold: object, **options: str) -> Self:
+        """The rule with a threshold in units of the kind; `options` are boundary and anchor."""
+        fields: dict[str, Any] = {cls.threshold_field: threshold, **options}
+        return cls(**fields)
+
+    @classmethod
+    def automatic(cls) -> tuple[BarRule, str]:
+        """The rule that is chosen without the market, and how; of kinds without a `daily_share`."""
+        raise NotImplementedError
+
+    @property
+    def threshold(self) -> Any:  # noqa: ANN401 - a number, text or a duration, as the user gave it
+        """The threshold as it was given."""
+        return getattr(self, self.threshold_field)
+
+    @property
+    def signed(self) -> bool:
+        """Whether buys count up and sells down; that needs the side of every trade."""
+        return False
+
     def decimals(self) -> tuple[int, int]:
         """Price and quantity decimals that the threshold needs beyond those of the data, so that it is a whole number of units."""
-        return 0, 0
+        return 0, _decimals(self.threshold) if self.unit in {"base", "quote"} else 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +104,12 @@ class VolumeBarConfig(BarRule):
         use_absolute_volume: True counts all volume; False counts buys minus sells and closes at either sign, which needs
             ``boundary="reset"`` and the side of every trade.
     """
+
+    kind = "volume"
+    threshold_field = "volume_threshold"
+    unit = "base"
+    mergeable = True
+    daily_share = _DAILY_SHARE
 
     volume_threshold: float | Decimal | str
     use_absolute_volume: bool = True
@@ -79,9 +124,10 @@ class VolumeBarConfig(BarRule):
                 expected="boundary='reset' with use_absolute_volume=False",
             )
 
-    def decimals(self) -> tuple[int, int]:
-        """The threshold's own decimals, as quantity decimals."""
-        return 0, _decimals(self.volume_threshold)
+    @property
+    def signed(self) -> bool:
+        """Whether net volume is counted."""
+        return not self.use_absolute_volume
 
 
 @dataclass(frozen=True)
@@ -92,15 +138,17 @@ class DollarBarConfig(BarRule):
         dollar_threshold: quote-asset units.
     """
 
+    kind = "dollar"
+    threshold_field = "dollar_threshold"
+    unit = "quote"
+    mergeable = True
+    daily_share = _DAILY_SHARE
+
     dollar_threshold: float | Decimal | str
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _positive(self.dollar_threshold, "dollar_threshold")
-
-    def decimals(self) -> tuple[int, int]:
-        """The threshold's own decimals, as quantity decimals."""
-        return 0, _decimals(self.dollar_threshold)
 
 
 @dataclass(frozen=True)
@@ -110,6 +158,12 @@ class TradeBarConfig(BarRule):
     Attributes:
         trade_threshold: number of trades.
     """
+
+    kind = "trades"
+    threshold_field = "trade_threshold"
+    unit = "trades"
+    mergeable = True
+    daily_share = _DAILY_SHARE
 
     trade_threshold: int
 
@@ -129,6 +183,10 @@ class TimeBarConfig(BarRule):
             ``anchor="day"``.
     """
 
+    kind = "time"
+    threshold_field = "interval"
+    unit = "time"
+
     interval: DurationLike
 
     def __post_init__(self) -> None:
@@ -138,20 +196,15 @@ class TimeBarConfig(BarRule):
                 "interval must be at most a day where bars are anchored by day", value=self.interval, expected="1m, 15m or 1h"
             )
 
+    @classmethod
+    def automatic(cls) -> tuple[BarRule, str]:
+        """One minute."""
+        return cls("1m"), "auto: one minute"
+
     @property
     def interval_us(self) -> int:
         """The interval in microseconds."""
         return to_duration_us(self.interval, name="interval")
-
-
-def check_bars(rule: BarRule, start_us: int, end_us: int, *, hint: str | None = None) -> None:
-    """Refuses time bars of ``[start_us, end_us)`` that are more than `pointline.clock.MOST_BARS`; of other bars nobody knows how many.
-
-    Raises:
-        ConfigError: they are.
-    """
-    if isinstance(rule, TimeBarConfig):
-        check_count(start_us, end_us, rule.interval_us, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -162,6 +215,11 @@ class ImbalanceBarConfig(BarRule):
         imbalance_threshold: base-asset units.
     """
 
+    kind = "imbalance"
+    threshold_field = "imbalance_threshold"
+    unit = "base"
+    daily_share = Decimal("0.0005")
+
     imbalance_threshold: float | Decimal | str
     boundary: Boundary = field(default="reset", kw_only=True)
 
@@ -171,6 +229,33 @@ class ImbalanceBarConfig(BarRule):
         if self.boundary != "reset":
             raise ConfigError("signed volume can fall, so nothing can be carried", value=self.boundary, expected="boundary='reset'")
 
-    def decimals(self) -> tuple[int, int]:
-        """The threshold's own decimals, as quantity decimals."""
-        return 0, _decimals(self.imbalance_threshold)
+    @property
+    def signed(self) -> bool:
+        """Buys minus sells are counted."""
+        return True
+
+
+BAR_KINDS: dict[str, type[BarRule]] = {
+    rule.kind: rule for rule in (VolumeBarConfig, DollarBarConfig, TradeBarConfig, TimeBarConfig, ImbalanceBarConfig)
+}
+
+
+def rule_of(kind: str) -> type[BarRule]:
+    """The rule of a kind of bar.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if kind not in BAR_KINDS:
+        raise ConfigError("there is no such kind of bar", value=kind, expected=", ".join(BAR_KINDS))
+    return BAR_KINDS[kind]
+
+
+def check_bars(rule: BarRule, start_us: int, end_us: int, *, hint: str | None = None) -> None:
+    """Refuses time bars of ``[start_us, end_us)`` that are more than `pointline.clock.MOST_BARS`; of other bars nobody knows how many.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if isinstance(rule, TimeBarConfig):
+        check_count(start_us, end_us, rule.interval_us, hint=hint)

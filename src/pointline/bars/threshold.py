@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pointline.bars.rules import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.bars.rules import BAR_KINDS, BarRule
 from pointline.bars.stretches import venue_of
 from pointline.clock import DAY_US, date_text, day_start
 from pointline.errors import ConfigError
@@ -13,56 +13,48 @@ from pointline.lake.coverage import WHOLE_SHARE
 from pointline.lake.window_coverage import day_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from pointline.bars.rules import Unit
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake, PartitionFile
 
-SHARE = Decimal("0.002")  # inside the 0.1 to 0.5 % band after rounding to 1, 2 or 5
-_IMBALANCE_SHARE = Decimal("0.0005")
 _DAYS_BEFORE = 30
-
-_KINDS: dict[str, Callable[[Decimal], BarRule]] = {
-    "volume": VolumeBarConfig,
-    "dollar": DollarBarConfig,
-    "trades": lambda size: TradeBarConfig(max(1, int(size))),
-    "time": lambda _: TimeBarConfig("1m"),
-    "imbalance": ImbalanceBarConfig,
-}
 
 
 def resolve_rule(bars: BarRule | str, lake: Lake, perp: Instrument, start_us: int, end_us: int) -> tuple[BarRule, str]:
     """The bar rule, and how it was chosen where the user left it open.
 
     Args:
-        bars: a rule, ``"auto"`` (volume bars), or ``"auto:KIND"`` with a kind of `pointline.research.spines.get_builder`.
+        bars: a rule, ``"auto"`` (volume bars), or ``"auto:KIND"`` with a kind of `pointline.bars.rules.BAR_KINDS`.
         lake, perp, start_us, end_us: whose daily amounts the choice is made from. The newest day before the window that is covered
             whole decides, of the last 30, so that the choice knows nothing of the window; else the first whole day of the window does,
             and the note says so.
 
     Raises:
-        ConfigError: there is no such kind, or none of these days is covered whole: a part of a day does not tell what a day trades.
+        ConfigError: `bars` is no rule and names no kind, or none of these days is covered whole: a part of a day does not tell what a
+            day trades.
     """
     if isinstance(bars, BarRule):
         return bars, ""
-    auto, _, kind = bars.partition(":")
-    kind = kind or "volume"
-    if auto != "auto" or kind not in _KINDS:
+    auto, _, name = str(bars).partition(":")
+    kind = BAR_KINDS.get(name or "volume")
+    if auto != "auto" or kind is None:
         raise ConfigError(
             "bars must be a rule or the word auto",
             value=bars,
-            expected=f"a config such as VolumeBarConfig(100.0), 'auto', or 'auto:' and one of {', '.join(_KINDS)}",
+            expected=f"a config such as VolumeBarConfig(100.0), 'auto', or 'auto:' and one of {', '.join(BAR_KINDS)}",
+            hint="from pointline.research.spines import VolumeBarConfig",
         )
-    if kind == "time":
-        return _KINDS[kind](Decimal(1)), "auto: one minute"
+    if kind.daily_share is None:
+        return kind.automatic()
     day, where = _reference_day(lake, perp, start_us, end_us)
-    daily = daily_amount(day, perp, kind)
-    share = _IMBALANCE_SHARE if kind == "imbalance" else SHARE
-    size = round_to_125(daily * share)
+    daily = daily_amount(day, perp, kind.unit)
+    size = round_to_125(daily * kind.daily_share)
+    if kind.unit == "trades":
+        size = max(size, Decimal(1))
     percent = f"{float(size / daily) * 100:.2g}"
-    unit = {"volume": perp.base_asset, "imbalance": perp.base_asset, "dollar": perp.quote_asset, "trades": "trades"}[kind]
+    unit = {"base": perp.base_asset, "quote": perp.quote_asset, "trades": "trades"}[kind.unit]
     note = f"auto: {size:f} {unit} = {percent} % of the perp's {daily:,.0f} {unit} on {date_text(day.start_us)}, {where}"
-    return _KINDS[kind](size), note
+    return kind.of(size), note
 
 
 def _reference_day(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> tuple[PartitionFile, str]:
@@ -83,15 +75,15 @@ def _reference_day(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> 
     )
 
 
-def daily_amount(day: PartitionFile, perp: Instrument, kind: str) -> Decimal:
-    """What was traded in a day's partition, in the unit that bars of a kind are counted in; without flagged prints."""
-    if kind == "trades":
+def daily_amount(day: PartitionFile, perp: Instrument, unit: Unit) -> Decimal:
+    """What was traded in a day's partition, in a unit that bars are counted in; without flagged prints."""
+    if unit == "trades":
         return Decimal(day.rows - day.totals.get("off_book", 0))
     price, qty = day.last_price, day.qty * perp.size
     if perp.contract_type == "inverse":
         quote = qty
-        return quote if kind == "dollar" else quote / price
-    return qty * price if kind == "dollar" else qty
+        return quote if unit == "quote" else quote / price
+    return qty * price if unit == "quote" else qty
 
 
 def round_to_125(value: Decimal) -> Decimal:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import polars as pl
 
 from pointline import schema
-from pointline.bars.stretches import window
+from pointline.clock import window_us
 from pointline.errors import ConfigError
 from pointline.instruments.versions import warn_of_versions
 from pointline.lake import rows
@@ -145,7 +145,7 @@ def candles(
 def _query(
     kind: str, exchange: str, symbol: str, span: tuple[TimeLike, TimeLike], *, decoded: bool, lazy: bool, lake: LakeLike | None
 ) -> pl.DataFrame | pl.LazyFrame:
-    start_us, end_us = window(*span)
+    start_us, end_us = window_us(*span)
     opened = as_lake(lake)
     registry = opened.registry()
     instrument = registry.find(exchange, symbol, start_us)

@@ -13,7 +13,7 @@ from pointline.bars.rules import (
     TradeBarConfig,
     VolumeBarConfig,
 )
-from pointline.bars.stretches import SpineBuilder, get_builder
+from pointline.bars.spine import SpineBuilder, get_builder
 
 __all__ = [
     "BarRule",

@@ -15,7 +15,7 @@ from pointline import clock
 from pointline.bars.build import BarRequest, Bars, build_bars, spine_of
 from pointline.bars.cache import cache_of
 from pointline.bars.rules import check_bars
-from pointline.bars.stretches import keep_stretches, stretches, venue_of, window
+from pointline.bars.stretches import keep_stretches, stretches, venue_of
 from pointline.bars.threshold import resolve_rule
 from pointline.costs import CostModel
 from pointline.errors import ConfigError, VenueRuleError
@@ -206,7 +206,7 @@ def compare(
     """
     began = time.perf_counter()
     _check_choices(join, output)
-    (start_us, end_us), opened = window(start, end), as_lake(lake)
+    (start_us, end_us), opened = clock.window_us(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
     params = _feature_params(params, costs, pair, (start_us, end_us), notes, opened.venues)
@@ -275,7 +275,7 @@ def sweep(
     Raises:
         PointlineError: as `compare`; those of a rule when its turn comes.
     """
-    start_us, end_us = window(start, end)
+    start_us, end_us = clock.window_us(start, end)
     opened = as_lake(lake)
     pair, _ = _pair(opened.registry(), perp, spot, start_us, end_us)
     driver, other = (
