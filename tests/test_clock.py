@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,3 +114,29 @@ def test_horizons_are_distinct_lengths() -> None:
     ]
     with pytest.raises(ConfigError, match="horizons_us cannot be used"):
         label_names((), ("10m", "600s"))
+
+
+def test_parameters_with_short_durations_can_be_copied() -> None:
+    params = FeatureParams(max_spot_age_us="60us")
+    assert replace(params, z_bars=7).max_spot_age_us == 60
+    assert pickle.loads(pickle.dumps(params)) == params  # noqa: S301 - it was written a moment ago
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ms", "us", "ns"])
+def test_times_of_numpy_and_pandas_are_read(unit: str) -> None:
+    day = np.datetime64("2024-05-01", unit)
+    assert to_us(day) == to_us(pd.Timestamp(day)) == to_us(np.int64(1_714_521_600_000_000)) == 1_714_521_600_000_000
+    assert to_us(pd.Timestamp("2024-05-01 02:00:00.000001999", tz="Europe/Berlin")) == 1_714_521_600_000_001  # nanoseconds are cut off
+    assert to_duration_us(np.timedelta64(90, "s")) == to_duration_us(pd.Timedelta("90s")) == 90_000_000
+
+
+@pytest.mark.parametrize("value", [np.datetime64("NaT"), pd.NaT, np.datetime64("1970-01-01"), np.float64(1.7e15)])
+def test_what_is_no_time_of_numpy_or_pandas_is_refused(value: Any) -> None:  # noqa: ANN401 - of a type that is refused
+    with pytest.raises(ConfigError):
+        to_us(value)
+
+
+@pytest.mark.parametrize("value", [np.timedelta64("NaT"), pd.NaT])
+def test_what_is_no_duration_is_refused(value: Any) -> None:  # noqa: ANN401 - of a type that is refused
+    with pytest.raises(ConfigError):
+        to_duration_us(value)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pointline.costs import CostModel
 from pointline.errors import ConfigError
-from pointline.trading import PRESETS, CostModel, preset
 
 
 def test_defaults_are_the_guides() -> None:
@@ -19,7 +19,6 @@ def test_defaults_are_the_guides() -> None:
     assert costs.spot_fill_bps == 13.0  # 10 + 3
     assert costs.perp_round_trip_bps == 14.0
     assert costs.spot_round_trip_bps == 26.0
-    assert costs.spot_with_withdrawal_bps == 34.0
     assert costs.four_fill_bps == 40.0
     assert costs.total_bps == 48.0
 
@@ -66,25 +65,6 @@ def test_what_is_no_cost_is_refused(name: str, value: object) -> None:
 def test_all_amounts_are_checked() -> None:
     numeric = {f.name for f in dataclasses.fields(CostModel)} - {"venue", "tier", "as_of", "source"}
     assert set(AMOUNTS) == numeric
-
-
-def test_presets_say_where_and_when() -> None:
-    assert {name: round(costs.total_bps, 4) for name, costs in PRESETS.items()} == {
-        "guide": 48.0,
-        "guide-withdrawal-in-money": 40.8333,
-        "binance": 40.0,
-    }
-    for costs in PRESETS.values():
-        assert costs.venue
-        assert costs.tier
-        assert costs.source
-        assert costs.as_of == "2026-02-09"
-    assert preset("binance") is PRESETS["binance"]
-
-
-def test_unknown_preset_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="most alike: binance"):
-        preset("binanse")
 
 
 @given(st.lists(st.floats(0, 100), min_size=5, max_size=5))

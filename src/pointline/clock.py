@@ -148,27 +148,35 @@ def _duration_us(value: DurationLike, name: str) -> int:
         return value // dt.timedelta(microseconds=1)
     if is_whole(value):
         count = int(value)
-        if 0 < count < BARE_FLOOR_US:
+        if 0 < count < BARE_FLOOR_US and not isinstance(value, _Microseconds):
             raise _without_unit(count, value, name)
         return count
     if isinstance(value, str):
-        text = value.strip()
-        parts = _DURATION.findall(text.lower())
-        if parts and _DURATION.sub("", text.lower()).strip() == "":
-            if re.search("M(?![sS])", text):
-                raise ConfigError(f"{name} can be read as minutes or months", value=value, expected="'1m' for a minute, '30d' for a month")
-            return sum(int(count) * _DURATION_US[unit] for count, unit in parts)
-        if re.fullmatch(r"\d{1,18}", text, re.ASCII):
-            if int(text) == 0:
-                return 0
-            raise _without_unit(int(text), value, name)
+        return _us_of_text(value.strip(), name)
     raise ConfigError(f"{name} cannot be read as a duration", value=value, expected=_DURATION_FORMS)
+
+
+def _us_of_text(text: str, name: str) -> int:
+    parts = _DURATION.findall(text.lower())
+    if parts and _DURATION.sub("", text.lower()).strip() == "":
+        if re.search("M(?![sS])", text):
+            raise ConfigError(f"{name} can be read as minutes or months", value=text, expected="'1m' for a minute, '30d' for a month")
+        return sum(int(count) * _DURATION_US[unit] for count, unit in parts)
+    if re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        if int(text) == 0:
+            return 0
+        raise _without_unit(int(text), text, name)
+    raise ConfigError(f"{name} cannot be read as a duration", value=text, expected=_DURATION_FORMS)
 
 
 def _without_unit(count: int, value: object, name: str) -> ConfigError:
     written = f"'{count}s' or {count * SECOND_US:_} for seconds, '{count}m' for minutes, '{count}us' for microseconds"
     meant = f"{count} reads as {count} µs; write {written}" if not isinstance(value, str) else f"write {written}"
     return ConfigError(f"{name} has no unit", value=value, expected=_DURATION_FORMS, hint=meant)
+
+
+class _Microseconds(int):
+    """A duration that was read before, so that its unit is known: a copy of the object that holds it reads it again as it is."""
 
 
 class DurationField:
@@ -187,7 +195,7 @@ class DurationField:
         self._name = name
 
     def __get__(self, instance: object | None, owner: type) -> int:
-        return self._default_us if instance is None else int(vars(instance)[self._name])
+        return self._default_us if instance is None else _Microseconds(vars(instance)[self._name])
 
     def __set__(self, instance: object, value: DurationLike) -> None:
         vars(instance)[self._name] = to_duration_us(value, name=self._name, least_us=self._least_us)

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-from pointline.errors import ConfigError, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pointline.errors import ConfigError
 
 DEFAULT_WITHDRAWAL_BPS = 8.0
 _BPS = 10_000.0
@@ -134,11 +129,6 @@ class CostModel:
         return 2.0 * self.spot_fill_bps
 
     @property
-    def spot_with_withdrawal_bps(self) -> float:
-        """The spot round trip and the withdrawal."""
-        return self.spot_round_trip_bps + self.withdrawal_bps
-
-    @property
     def four_fill_bps(self) -> float:
         """Opening and closing both legs, without the withdrawal."""
         return self.perp_round_trip_bps + self.spot_round_trip_bps
@@ -153,34 +143,3 @@ def _check_amount(name: str, value: object) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(float(value)) or float(value) < 0:  # type: ignore[arg-type]
         raise ConfigError(f"{name} cannot be a cost", where="CostModel", value=value, expected="a finite number, zero or more")
-
-
-PRESETS: Mapping[str, CostModel] = MappingProxyType(
-    {
-        "guide": CostModel(venue="binance-futures and another spot exchange", tier="non-VIP"),
-        "guide-withdrawal-in-money": CostModel(
-            venue="binance-futures and another spot exchange",
-            tier="non-VIP",
-            withdrawal_quote=5.0,
-            notional_quote=60_000.0,
-        ),
-        "binance": CostModel(venue="binance-futures and binance-spot", tier="non-VIP", withdrawal_bps=0.0),
-    }
-)
-"""Named cost models, each with its venue, fee tier, date and source. Real fees change: check them before relying on a result."""
-
-
-def preset(name: str) -> CostModel:
-    """The cost model of that name in `PRESETS`.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in PRESETS:
-        raise ConfigError(
-            "there is no cost preset of that name",
-            value=name,
-            expected=", ".join(PRESETS),
-            hint=f"most alike: {nearest(name, PRESETS).lower()}",
-        )
-    return PRESETS[name]

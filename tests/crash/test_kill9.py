@@ -33,10 +33,11 @@ WRITER = """
 import sys
 from pathlib import Path
 import deltalake, deltalake.transaction, pyarrow.parquet
-from pointline.lake import instrument_table, lane, partition, spool
+from pointline.ingest import instrument_table, ordered, spool
+from pointline.lake import partition
 from tests.lake.archives import take
 root, *paths = map(Path, sys.argv[1:])
-lane.ROW_GROUP_ROWS = partition.ROW_GROUP_ROWS = 500
+ordered.ROW_GROUP_ROWS = partition.ROW_GROUP_ROWS = 500
 spool.LANE_ROWS = 700
 print("ready", flush=True)
 sys.stdin.readline()

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pointline.features import FEATURES, FeatureParams, compute_features
+from pointline.costs import CostModel
+from pointline.features import FEATURES, FeatureParams, PairParams, compute_features
 from pointline.state.attach import STATE_COLUMNS
 from pointline.venues.rules import FundingRule
 
@@ -71,7 +72,7 @@ def rule(kind: Any, clamp: float, cap: float, start: int, end: int) -> FundingRu
 
 # The second rule begins at the very end of the fifth bar, so it is the fifth bar's.
 RULES = (rule("premium_clamp", 0.0005, 0.003, START, EDGES[5]), rule("deribit", 0.00025, 0.005, EDGES[5], EDGES[6] + 1))
-PARAMS = FeatureParams(smooth_bars=2, z_bars=3, borrow_bps_per_day=3.0, funding_rules=RULES)
+PARAMS = FeatureParams(smooth_bars=2, z_bars=3, costs=CostModel(borrow_bps_per_day=3.0), funding_rules=RULES)
 
 DERIVED: dict[str, list[Any]] = {
     # (6 - 4) / 10, 10 / 10, -10 / 10, 0 / 10, no trade, 6 / 10
@@ -199,14 +200,14 @@ def test_published_examples() -> None:
 
 
 def test_breakeven_of_the_negative_side_pays_for_the_borrowed_coin() -> None:
-    params = FeatureParams(borrow_bps_per_day=3.0)
+    params = FeatureParams(costs=CostModel(borrow_bps_per_day=3.0))
     negative = {"perp_close": [99.8] * 6, "spot_close": [100.0] * 6, "funding_interval_hours": [8.0] * 6}
     # 20 bps missing; 2 bps per 8 h received is 0.25 an hour, 3 a day borrowed 0.125: 160 hours.
     features = compute_features(bars(**negative, funding_close=[-0.0002] * 6), params)
     assert features["cash_carry_breakeven_hours"][0] == pytest.approx(160.0)
     # 1 bp per 8 h is 0.125 an hour: all goes to the lender.
     assert (
-        compute_features(bars(**negative, funding_close=[-0.0001] * 6), FeatureParams(borrow_bps_per_day=3.1))[
+        compute_features(bars(**negative, funding_close=[-0.0001] * 6), FeatureParams(costs=CostModel(borrow_bps_per_day=3.1)))[
             "cash_carry_breakeven_hours"
         ].to_list()
         == [NO] * 6
@@ -236,7 +237,7 @@ def test_a_thousandfold_contract_is_compared_in_its_own_unit() -> None:
         for name in ("spot_open", "spot_high", "spot_low", "spot_close", "spot_vwap", "spot_price_std")
     }
     thousandfold = {name: [v * 1000 for v in BARS[name]] for name in ("spot_volume", "spot_buy_volume", "spot_sell_volume")}
-    features = compute_features(bars(**thousandth, **thousandfold), FeatureParams(**{**vars(PARAMS), "price_factor": 1000.0}))
+    features = compute_features(bars(**thousandth, **thousandfold), PairParams.of(PARAMS, price_factor=1000.0))
     for name, expected in DERIVED.items():
         found = features[name].to_list()
         assert all(
@@ -247,7 +248,7 @@ def test_a_thousandfold_contract_is_compared_in_its_own_unit() -> None:
 
 
 def test_unlike_quotes_are_named() -> None:
-    features = compute_features(bars(), FeatureParams(**{**vars(PARAMS), "cross_quote": True}))
+    features = compute_features(bars(), PairParams.of(PARAMS, cross_quote=True))
     assert features["cross_quote_basis_bps"].to_list() == DERIVED["basis_bps"]
     assert {"cross_quote_vwap_basis_bps", "cross_quote_log_basis_bps"} < set(features.columns)
     assert not {"basis_bps", "vwap_basis_bps", "log_basis_bps"} & set(features.columns)
@@ -255,7 +256,7 @@ def test_unlike_quotes_are_named() -> None:
     assert features["funding_fair_source"][1] == "cross_quote_basis"
     for name in (*(name for name in FEATURES if name.startswith("cash_carry")), "funding_basis_divergence"):
         assert features[name].null_count() == features.height, name
-    again = compute_features(features, FeatureParams(**{**vars(PARAMS), "cross_quote": True}))
+    again = compute_features(features, PairParams.of(PARAMS, cross_quote=True))
     assert again.equals(features)
 
 

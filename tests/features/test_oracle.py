@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointline.features import FEATURES, FeatureParams, compute_features
+from pointline.costs import CostModel
+from pointline.features import FEATURES, FeatureParams, PairParams, compute_features
 from pointline.state.attach import STATE_COLUMNS
 from pointline.venues.rules import FundingRule
 
@@ -36,14 +37,14 @@ RULE = FundingRule(
     valid_until_us=START + 200,
     source="test",
 )
-PARAMS = FeatureParams(
+PARAMS = PairParams(
     max_spot_age_us="100us",
     max_perp_age_us="80us",
     price_factor=2.0,
     smooth_bars=3,
     z_bars=4,
     funding_rules=(RULE,),
-    borrow_bps_per_day=2.0,
+    costs=CostModel(borrow_bps_per_day=2.0),
     holding_hours=12.0,
 )
 

@@ -13,12 +13,12 @@ from tests.features.test_oracle import START, market
 
 import pointline
 from pointline import clock
+from pointline.bars import build as bars_module
 from pointline.errors import ConfigError
 from pointline.features import FEATURES, Feature, FeatureParams, compute_features, register, unregister
 from pointline.features import registry as registry_module
 from pointline.features.own import CHECKED_BARS
 from pointline.features.rolling import rolling_mean_expr, rolling_z_expr
-from pointline.research import bars as bars_module
 from pointline.research.spines import TradeBarConfig
 
 if TYPE_CHECKING:

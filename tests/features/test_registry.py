@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from pointline.errors import ConfigError
-from pointline.features import BUILT_IN, FEATURES, Feature, FeatureParams, compute_features, feature_table, register
+from pointline.features import BUILT_IN, FEATURES, Feature, FeatureParams, PairParams, compute_features, feature_table, register
 from pointline.features import registry as registry_module
 from pointline.features.feature import KEY_COLUMNS, VENUE_COLUMNS
 from pointline.state.attach import STATE_COLUMNS
@@ -184,13 +184,11 @@ def test_mistakes_of_the_bars_are_named() -> None:
     [
         ("max_spot_age_us", 0),
         ("max_perp_age_us", -1),
-        ("price_factor", 0.0),
-        ("price_factor", float("nan")),
         ("smooth_bars", 0),
         ("z_bars", 1),
-        ("total_cost_bps", float("nan")),
-        ("four_fill_cost_bps", -1.0),
-        ("borrow_bps_per_day", float("inf")),
+        ("costs", 40),
+        ("costs", None),
+        ("holding_hours", float("nan")),
         ("holding_hours", -8.0),
         ("holding_hours", "8"),
     ],
@@ -198,3 +196,23 @@ def test_mistakes_of_the_bars_are_named() -> None:
 def test_parameters_out_of_range_are_refused(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
         FeatureParams(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), "1000"])
+def test_a_price_factor_is_above_zero(value: object) -> None:
+    with pytest.raises(ConfigError, match="price_factor"):
+        PairParams(price_factor=value)  # type: ignore[arg-type]
+
+
+def test_what_the_pair_settles_is_no_option_of_the_user() -> None:
+    with pytest.raises(TypeError, match="price_factor"):
+        FeatureParams(price_factor=1000.0)  # type: ignore[call-arg]
+    settled = PairParams.of(FeatureParams(z_bars=7), price_factor=1000.0, cross_quote=True)
+    assert (settled.z_bars, settled.price_factor, settled.cross_quote) == (7, 1000.0, True)
+    assert PairParams.of(settled) is settled
+
+
+@pytest.mark.parametrize("params", [{}, 40, None, "default"])
+def test_parameters_of_another_type_are_refused(params: object) -> None:
+    with pytest.raises(ConfigError, match="no feature parameters"):
+        compute_features(empty_bars(), params)  # type: ignore[arg-type]

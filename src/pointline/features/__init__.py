@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from pointline.features.feature import Feature, FeatureParams
+from pointline.features.feature import Feature, FeatureParams, PairParams
 from pointline.features.labels import forward_labels, label_names
 from pointline.features.registry import (
     BUILT_IN,
@@ -27,6 +27,7 @@ __all__ = [
     "PROVENANCE_COLUMNS",
     "Feature",
     "FeatureParams",
+    "PairParams",
     "compute_features",
     "feature_table",
     "forward_labels",

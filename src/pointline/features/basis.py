@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from pointline.features.feature import GUIDE, Feature, FeatureParams, fresh, ratio, spot_price
+from pointline.features.feature import GUIDE, Feature, PairParams, fresh, ratio, spot_is_fresh, spot_price
 from pointline.features.rolling import rolling_mean_expr, rolling_z_expr
 
 BPS = 10_000
@@ -18,30 +18,30 @@ BASIS_LEVELS = ("basis_bps", "vwap_basis_bps", "log_basis_bps")
 _CLOSES = ("perp_close", "spot_close", "perp_age_us", "spot_age_us")
 
 
-def basis_expr(params: FeatureParams) -> pl.Expr:
+def basis_expr(params: PairParams) -> pl.Expr:
     """The basis of the closes in bps; null where one is missing or too old."""
     spot = spot_price("spot_close", params)
     return pl.when(fresh(params)).then(ratio(pl.col("perp_close") - spot, spot) * BPS)
 
 
-def _vwap_basis(params: FeatureParams) -> pl.Expr:
+def _vwap_basis(params: PairParams) -> pl.Expr:
     spot = spot_price("spot_vwap", params)
     return ratio(pl.col("perp_vwap") - spot, spot) * BPS
 
 
-def _log_basis(params: FeatureParams) -> pl.Expr:
+def _log_basis(params: PairParams) -> pl.Expr:
     return pl.when(fresh(params)).then(ratio(pl.col("perp_close"), spot_price("spot_close", params)).log() * BPS)
 
 
-def _returns_apart(_: FeatureParams) -> pl.Expr:
+def _returns_apart(_: PairParams) -> pl.Expr:
     return pl.col("perp_ret_1bar") - pl.col("spot_ret_1bar")
 
 
-def _volume_ratio(params: FeatureParams) -> pl.Expr:
+def _volume_ratio(params: PairParams) -> pl.Expr:
     return ratio(pl.col("perp_volume") * params.price_factor, pl.col("spot_volume"))
 
 
-def _volatility_ratio(params: FeatureParams) -> pl.Expr:
+def _volatility_ratio(params: PairParams) -> pl.Expr:
     return ratio(pl.col("perp_price_std"), spot_price("spot_price_std", params))
 
 
@@ -120,7 +120,7 @@ BASIS_FEATURES = (
         formula="momentum_divergence where spot_age_us is within its limit, else null",
         unit="1",
         inputs=("momentum_divergence", "spot_age_us"),
-        build=lambda params: pl.when(pl.col("spot_age_us") <= params.max_spot_age_us).then("momentum_divergence"),
+        build=lambda params: pl.when(spot_is_fresh(params)).then("momentum_divergence"),
         window=2,
     ),
     Feature(

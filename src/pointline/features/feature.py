@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import polars as pl
 
 from pointline.clock import MINUTE_US, SECOND_US, DurationField, is_whole
+from pointline.costs import CostModel
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,15 +56,10 @@ class FeatureParams:
         max_perp_age_us: the same for the perp.
         max_hole_us: what looks back or forward over a stretch longer than this in which trades are known to be missing is null; a
             second or more, as shorter ones are not recorded. A minute, the age at which a price counts no more.
-        price_factor: how many spot units one perp unit holds (1000 for 1000SHIB). Spot prices are multiplied by it, and spot
-            quantities divided by it, before they are compared; what the features frame shows of spot itself stays as traded.
-        cross_quote: the two quotes differ and were not converted: the three basis columns carry the prefix ``cross_quote_``.
         smooth_bars: bars of `basis_smooth` and lag of `basis_slope`.
         z_bars: bars of `basis_z`.
         funding_rules: the venue's dated funding rules over the window; `funding_fair` is null at bars that none covers.
-        total_cost_bps: opening and closing both legs with the withdrawal, `CostModel.total_bps`.
-        four_fill_cost_bps: opening and closing both legs, `CostModel.four_fill_bps`.
-        borrow_bps_per_day: borrowing the coin for a short spot leg, `CostModel.borrow_bps_per_day`.
+        costs: what the carry features charge; the guide's figures unless said otherwise.
         holding_hours: how long `cash_carry_net_bps` collects funding.
 
     Raises:
@@ -73,14 +69,10 @@ class FeatureParams:
     max_spot_age_us: DurationField = DurationField(MINUTE_US)  # noqa: RUF009 - it holds no value
     max_perp_age_us: DurationField = DurationField(MINUTE_US)  # noqa: RUF009
     max_hole_us: DurationField = DurationField(MINUTE_US, least_us=SECOND_US)  # noqa: RUF009
-    price_factor: float = 1.0
-    cross_quote: bool = False
     smooth_bars: int = 5
     z_bars: int = 100
     funding_rules: tuple[FundingRule, ...] = ()
-    total_cost_bps: float = 48.0
-    four_fill_cost_bps: float = 40.0
-    borrow_bps_per_day: float = 0.0
+    costs: CostModel = field(default_factory=CostModel)
     holding_hours: float = 8.0
 
     def __post_init__(self) -> None:
@@ -90,27 +82,54 @@ class FeatureParams:
                 expected = f"a whole number, {fewest} or more"
                 raise ConfigError(f"{name} is no number of bars", where="FeatureParams", value=value, expected=expected)
             object.__setattr__(self, name, int(value))
-        least: dict[str, float] = {
-            "total_cost_bps": 0,
-            "four_fill_cost_bps": 0,
-            "borrow_bps_per_day": 0,
-            "holding_hours": 0,
-        }
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if not (_is_finite(value) and value >= bound):
-                expected = f"a finite number, {bound} or more"
-                raise ConfigError(f"{name} is out of range", where="FeatureParams", value=value, expected=expected)
-        if not (_is_finite(self.price_factor) and self.price_factor > 0):
-            raise ConfigError("price_factor is out of range", where="FeatureParams", value=self.price_factor, expected="more than zero")
+        if not isinstance(self.costs, CostModel):
+            raise ConfigError("costs is no cost model", where="FeatureParams", value=self.costs, expected="CostModel(...)")
+        if not (_is_finite(self.holding_hours) and self.holding_hours >= 0):
+            expected = "a finite number, 0 or more"
+            raise ConfigError("holding_hours is out of range", where="FeatureParams", value=self.holding_hours, expected=expected)
         object.__setattr__(self, "funding_rules", tuple(self.funding_rules))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairParams(FeatureParams):
+    """Feature parameters, and what follows from the pair that is compared.
+
+    Attributes:
+        price_factor: how many spot units one perp unit holds (1000 for 1000SHIB). Spot prices are multiplied by it, and spot
+            quantities divided by it, before they are compared; what the features frame shows of spot itself stays as traded.
+        cross_quote: the two quotes differ and were not converted: the three basis columns carry the prefix ``cross_quote_``.
+
+    Raises:
+        ConfigError: as for `FeatureParams`, or the price factor is not above zero.
+    """
+
+    price_factor: float = 1.0
+    cross_quote: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (_is_finite(self.price_factor) and self.price_factor > 0):
+            raise ConfigError("price_factor is out of range", where="PairParams", value=self.price_factor, expected="more than zero")
+
+    @classmethod
+    def of(cls, params: FeatureParams, **pair: Any) -> Self:  # noqa: ANN401 - a float and a truth value
+        """The parameters with what the pair settles; without `pair`, with what they hold of it, else perp and spot of one unit and quote.
+
+        Raises:
+            ConfigError: `params` are no `FeatureParams`.
+        """
+        if not isinstance(params, FeatureParams):
+            raise ConfigError("params are no feature parameters", value=params, expected="FeatureParams(...)")
+        if isinstance(params, cls) and not pair:
+            return params
+        return cls(**{one.name: getattr(params, one.name) for one in fields(FeatureParams)}, **pair)
 
 
 def _is_finite(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
 
-Builder: TypeAlias = "Callable[[FeatureParams], pl.Expr]"
+Builder: TypeAlias = "Callable[[PairParams], pl.Expr]"
 Window: TypeAlias = "int | Callable[[FeatureParams], int]"
 
 
@@ -168,7 +187,7 @@ class Feature:
 
     def expression(self, params: FeatureParams) -> pl.Expr:
         """The column, named and typed; nothing in it heeds holes yet (see `pointline.features.stretches.within`)."""
-        return self.build(params).cast(self.dtype).alias(self.name)
+        return self.build(PairParams.of(params)).cast(self.dtype).alias(self.name)
 
 
 def from_bars(name: str, formula: str, unit: str, **options: Any) -> Feature:  # noqa: ANN401 - handed on to Feature as they are
@@ -181,13 +200,16 @@ def ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
     return pl.when(denominator != 0).then(numerator / denominator)
 
 
-def spot_price(column: str, params: FeatureParams) -> pl.Expr:
+def spot_price(column: str, params: PairParams) -> pl.Expr:
     """A spot price (or price difference) in the perp's unit."""
     return pl.col(column) if params.price_factor == 1 else pl.col(column) * params.price_factor
 
 
+def spot_is_fresh(params: FeatureParams) -> pl.Expr:
+    """True where the spot's close is recent enough; null counts as stale."""
+    return pl.col("spot_age_us") <= params.max_spot_age_us
+
+
 def fresh(params: FeatureParams) -> pl.Expr:
     """True where both closes are recent enough to be compared; null counts as stale."""
-    spot = pl.col("spot_age_us") <= params.max_spot_age_us
-    perp = pl.col("perp_age_us") <= params.max_perp_age_us
-    return spot & perp
+    return spot_is_fresh(params) & (pl.col("perp_age_us") <= params.max_perp_age_us)

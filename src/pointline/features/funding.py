@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from pointline.features.basis import PER_BPS
-from pointline.features.feature import GUIDE, Feature, FeatureParams, from_bars, ratio
+from pointline.features.feature import GUIDE, Feature, PairParams, from_bars, ratio
 
 HOURS_PER_YEAR = 8_760
 FAIR_SOURCE = "funding_fair_source"
@@ -20,7 +20,7 @@ def _mark_premium() -> pl.Expr:
     return ratio(pl.col("mark_close") - pl.col("index_close"), pl.col("index_close"))
 
 
-def _fair(params: FeatureParams) -> pl.Expr:
+def _fair(params: PairParams) -> pl.Expr:
     from pointline.venues.rules import fair_funding_8h_expr
 
     premium = pl.coalesce(_mark_premium(), pl.col("basis_bps") * PER_BPS)
@@ -34,7 +34,7 @@ def _fair(params: FeatureParams) -> pl.Expr:
     return fair
 
 
-def fair_source(params: FeatureParams) -> pl.Expr:
+def fair_source(params: PairParams) -> pl.Expr:
     """Which premium `funding_fair` was computed from: ``"mark_index"``, ``"basis"``, ``"cross_quote_basis"`` or null where it is null."""
     basis = pl.lit("cross_quote_basis" if params.cross_quote else "basis")
     source = pl.when(_mark_premium().is_not_null()).then(pl.lit("mark_index")).otherwise(basis)
@@ -105,7 +105,7 @@ FUNDING_FEATURES = (
         formula=(
             "the venue's rule valid at bucket_end (with its dead band, and its cap where the venue file states one) applied to the "
             "premium of the bar: (mark_close - index_close) / index_close, else basis_bps / 10^4, funding_fair_source says which; the "
-            "rule speaks of an average premium over the period, here it is the bar's; null where no rule of FeatureParams covers bucket_end"
+            "rule speaks of an average premium over the period, here it is the bar's; null where no rule of PairParams covers bucket_end"
         ),
         unit="fraction per 8 h",
         inputs=("mark_close", "index_close", "basis_bps", "funding_interval_hours", "bucket_end"),

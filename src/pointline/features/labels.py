@@ -15,7 +15,7 @@ import polars as pl
 from pointline.clock import DurationLike, duration_text, is_whole, to_duration_us
 from pointline.errors import ConfigError
 from pointline.features.basis import basis_expr
-from pointline.features.feature import FeatureParams, ratio
+from pointline.features.feature import FeatureParams, PairParams, ratio
 from pointline.features.stretches import stretch_numbers, stretch_of, within
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def forward_labels(
             of the last bar that has ended by then, so it comes from trades strictly before it. A horizon shorter than the next bar finds
             the same close and gives 0: choose horizons of several bars. Null where that instant lies behind the data, between two bars
             that do not touch or inside a bar with a hole, and where a hole lies in between.
-        params: age limits and price factor of the basis; the basis is null where ``basis_bps`` is.
+        params: age limits of the basis, and the price factor of the pair (`Study.params`); the basis is null where ``basis_bps`` is.
 
     Returns:
         ``bucket_end`` and, for each horizon, ``perp_forward_ret_…`` and ``spot_forward_ret_…`` (fractions) and
@@ -78,7 +78,7 @@ def forward_labels(
         "bucket_start",
         "bucket_end",
         *(pl.when(trusted).then(name).alias(name) for name in ("perp_close", "spot_close")),
-        pl.when(trusted).then(basis_expr(params)).alias("basis"),
+        pl.when(trusted).then(basis_expr(PairParams.of(params))).alias("basis"),
         trusted.alias("trusted"),
         *sorted(set(_VALUES.values())),
     )

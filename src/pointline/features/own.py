@@ -24,7 +24,7 @@ from pointline.features.stretches import stretch_of, within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pointline.features.feature import Feature, FeatureParams
+    from pointline.features.feature import Feature, PairParams
 
 CHECKED_BARS = 16
 """Bars of a frame at which a feature is computed again."""
@@ -35,7 +35,7 @@ TOLERANCE = 1e-6
 _LONGEST_TEXT = 200
 
 
-def add_own(table: pl.DataFrame, feature: Feature, params: FeatureParams, origins: Callable[[Feature], Iterable[str]]) -> pl.DataFrame:
+def add_own(table: pl.DataFrame, feature: Feature, params: PairParams, origins: Callable[[Feature], Iterable[str]]) -> pl.DataFrame:
     """The table with the feature's column; infinity and not-a-number are null.
 
     Args:
@@ -63,7 +63,7 @@ def add_own(table: pl.DataFrame, feature: Feature, params: FeatureParams, origin
 def check_own(
     table: pl.DataFrame,
     feature: Feature,
-    params: FeatureParams,
+    params: PairParams,
     computed: Callable[[int, int, Iterable[str]], pl.DataFrame],
 ) -> None:
     """Refuses a feature whose values at `CHECKED_BARS` bars are not made from the window that it states.

@@ -15,7 +15,7 @@ import polars as pl
 from pointline.errors import ConfigError, nearest
 from pointline.features.basis import BASIS_FEATURES, BASIS_LEVELS
 from pointline.features.carry import CARRY_FEATURES
-from pointline.features.feature import HOLE_COLUMNS, KEY_COLUMNS, VENUE_COLUMNS, Feature, FeatureParams
+from pointline.features.feature import HOLE_COLUMNS, KEY_COLUMNS, VENUE_COLUMNS, Feature, FeatureParams, PairParams
 from pointline.features.flow import FLOW_FEATURES
 from pointline.features.funding import FAIR_SOURCE, FUNDING_FEATURES, fair_source
 from pointline.features.own import add_own, check_own
@@ -44,7 +44,7 @@ NEEDS_LIKE_QUOTES = (*(feature.name for feature in CARRY_FEATURES), "funding_bas
 
 _VENUE_NAMES = tuple(f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_COLUMNS)
 _BAR_COLUMNS = frozenset((*KEY_COLUMNS, *_VENUE_NAMES, *HOLE_COLUMNS, *STATE_COLUMNS))
-_DEFAULTS = FeatureParams()
+_DEFAULTS = PairParams()
 
 
 def register(feature: Feature, *, replace: bool = False) -> Feature:
@@ -119,11 +119,11 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
 
     Args:
         bars: one row per bar of one spine, sorted by ``bucket_start``, after `pointline.state.attach.attach_state`.
-        params: limits, windows, costs and funding rules.
+        params: limits, windows, costs and funding rules; `Study.params` holds what follows from the pair too.
         extra: further features for this call alone; each may read bars, features and the extras before it.
 
     Returns:
-        The bars' columns, then the features in the registry's order, then ``funding_fair_source``. With ``params.cross_quote``
+        The bars' columns, then the features in the registry's order, then ``funding_fair_source``. Where the quotes of the pair differ,
         ``basis_bps``, ``vwap_basis_bps`` and ``log_basis_bps`` are called ``cross_quote_…``; what is derived from them keeps its name, but
         `NEEDS_LIKE_QUOTES` are null.
         No value is infinite or not a number: such a result is null.
@@ -134,20 +134,21 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     """
     features = _with_extra(extra, bars.columns)
     _check_bars(bars, features)
+    settled = PairParams.of(params)
     real = pl.DataFrame(bars.get_columns())  # constant columns as real ones: dividing by a constant rounds differently
     own = {name: feature for name, feature in features.items() if name not in BUILT_IN}
-    table = _compute_built_in(real, params, {name: features[name] for name in features if name in BUILT_IN}, numbered=bool(own))
+    table = _compute_built_in(real, settled, {name: features[name] for name in features if name in BUILT_IN}, numbered=bool(own))
     for feature in own.values():
-        table = add_own(table, feature, params, partial(_origins, params, features))
+        table = add_own(table, feature, settled, partial(_origins, settled, features))
     for feature in own.values():
-        check_own(table, feature, params, lambda first, rows, names: _on_some(real.slice(first, rows), params, features, names))
+        check_own(table, feature, settled, lambda first, rows, names: _on_some(real.slice(first, rows), settled, features, names))
     computed = {*features, FAIR_SOURCE, *(CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS)}
     kept = [name for name in bars.columns if name not in computed]
     table = table.select(*kept, *features, FAIR_SOURCE)
-    return table.rename({name: CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS}) if params.cross_quote else table
+    return table.rename({name: CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS}) if settled.cross_quote else table
 
 
-def _compute_built_in(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature], *, numbered: bool) -> pl.DataFrame:
+def _compute_built_in(bars: pl.DataFrame, params: PairParams, features: Mapping[str, Feature], *, numbered: bool) -> pl.DataFrame:
     """The bars with built-in features beside them and, where features of one's own follow, the numbers of their stretches."""
     whole, query = are_whole(bars), bars.lazy()
     if numbered or not whole:
@@ -165,7 +166,7 @@ def _compute_built_in(bars: pl.DataFrame, params: FeatureParams, features: Mappi
     return query.collect()
 
 
-def _origins(params: FeatureParams, features: Mapping[str, Feature], feature: Feature) -> set[str]:
+def _origins(params: PairParams, features: Mapping[str, Feature], feature: Feature) -> set[str]:
     """The columns of the bars that a feature comes from; one's own may read more than it says."""
     found: set[str] = set()
     for name in feature.inputs if feature.name in BUILT_IN else feature.reads(params):
@@ -173,7 +174,7 @@ def _origins(params: FeatureParams, features: Mapping[str, Feature], feature: Fe
     return found
 
 
-def _on_some(bars: pl.DataFrame, params: FeatureParams, features: Mapping[str, Feature], wanted: Iterable[str]) -> pl.DataFrame:
+def _on_some(bars: pl.DataFrame, params: PairParams, features: Mapping[str, Feature], wanted: Iterable[str]) -> pl.DataFrame:
     """Some bars with the wanted features, and what those read, computed from these bars alone."""
     names = set(wanted)
     for name in reversed(list(features)):

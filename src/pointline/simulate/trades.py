@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
-DAY_MS = DAY_S * 1_000
 TRADE_SCHEMA = {
     "trade_id": pl.Int64(),
     "ts_event_us": pl.Int64(),

@@ -19,7 +19,7 @@ from pointline.bars.stretches import keep_stretches, stretches, venue_of
 from pointline.bars.threshold import resolve_rule
 from pointline.costs import CostModel
 from pointline.errors import ConfigError, VenueRuleError
-from pointline.features import FEATURES, FeatureParams, compute_features, forward_labels
+from pointline.features import FEATURES, FeatureParams, PairParams, compute_features, forward_labels
 from pointline.instruments import check_pair, sql_exchange
 from pointline.instruments.versions import warn_of_versions
 from pointline.lake.coverage import share_text
@@ -61,7 +61,7 @@ class Study:
         rule_note: how the threshold was chosen, where it was chosen for the user.
         start_us, end_us: the window.
         join: ``"asof"`` keeps every bar, ``"inner"`` drops those without a spot trade (the guide's way).
-        params: limits, windows and costs of the features.
+        params: limits, windows and costs of the features, and what follows from the pair.
         notes: what a reader should know: metadata versions, missing days, mixed quotes.
         elapsed_s: seconds from the call to the table.
     """
@@ -72,7 +72,7 @@ class Study:
     start_us: int
     end_us: int
     join: Join
-    params: FeatureParams = field(repr=False)
+    params: PairParams = field(repr=False)
     notes: tuple[str, ...]
     elapsed_s: float
     _table: pl.DataFrame | WrittenTable = field(repr=False)
@@ -181,8 +181,8 @@ def compare(
         base_bars: finer bars of the same kind (carry rule) from which `bars`, a whole multiple of them, are derived; the result does
             not depend on it. With the cache, one pass over the trades then serves a sweep over thresholds.
         join: ``"asof"`` keeps bars without spot trades, ``"inner"`` drops them.
-        costs: cost model of the carry features; the guide's figures if None.
-        params: other feature parameters; its cost figures are replaced by `costs` where both are given.
+        costs: cost model of the carry features; that of `params` if None, which are the guide's figures unless said otherwise.
+        params: feature parameters.
         state: age limits of funding, mark, index and open interest.
         lake: a lake or its folder; the default lake if None.
         threads: days counted side by side; the result does not depend on it.
@@ -209,15 +209,16 @@ def compare(
     (start_us, end_us), opened = clock.window_us(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
-    params = _feature_params(params, costs, pair, (start_us, end_us), notes, opened.venues)
+    chosen = FeatureParams() if params is None else params
+    settled = _pair_params(chosen, costs, pair, (start_us, end_us), notes, opened.venues)
     built = build_bars(
         BarRequest(
             *(opened, pair.perp, pair.spot, start_us, end_us),
             rule=rule,
             spot_rule=spot_bars,
             base_rule=base_bars,
-            max_hole_us=params.max_hole_us,
-            warm_up_bars=max(f.bars_needed(params) for f in FEATURES.values()),
+            max_hole_us=chosen.max_hole_us,
+            warm_up_bars=max(f.bars_needed(settled) for f in FEATURES.values()),
             threads=threads,
             cache=cache_of(opened) if cache else None,
             include_off_book=include_off_book,
@@ -225,7 +226,7 @@ def compare(
     )
     notes += _coverage_notes(_window_coverage(opened, built, start_us, end_us))
     attach = StateReader(opened, pair.perp, state or StateParams()).attach
-    tables = _Tables(attach, params, start_us, join, BarTotals(params.max_spot_age_us))
+    tables = _Tables(attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us))
     table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
     return Study(
         pair=pair,
@@ -234,7 +235,7 @@ def compare(
         start_us=start_us,
         end_us=end_us,
         join=join,
-        params=params,
+        params=settled,
         notes=(*notes, *tables.interval_notes),
         elapsed_s=time.perf_counter() - began,
         _table=table,
@@ -330,7 +331,7 @@ class _Tables:
     """
 
     attach: Callable[[pl.DataFrame], pl.DataFrame]
-    params: FeatureParams
+    params: PairParams
     start_us: int
     join: Join
     totals: BarTotals
@@ -420,23 +421,24 @@ def _interval_notes(bars: pl.DataFrame) -> list[str]:
     return [f"{usual}: ingest fundingRate files to know"]
 
 
-def _feature_params(
-    given: FeatureParams | None, costs: CostModel | None, pair: Pair, window_us: tuple[int, int], notes: list[str], known: Venues
-) -> FeatureParams:
+def _pair_params(
+    given: FeatureParams, costs: CostModel | None, pair: Pair, window_us: tuple[int, int], notes: list[str], known: Venues
+) -> PairParams:
     """The parameters with what the pair, the costs and the venue's rules settle."""
-    params = given or FeatureParams()
-    if costs is not None or given is None:
-        model = costs or CostModel()
-        params = replace(
-            params, total_cost_bps=model.total_bps, four_fill_cost_bps=model.four_fill_bps, borrow_bps_per_day=model.borrow_bps_per_day
-        )
+    params = PairParams.of(given, price_factor=float(pair.price_factor), cross_quote=not pair.quote_match)
+    if costs is not None:
+        if params.costs not in (CostModel(), costs):
+            raise ConfigError(
+                "the costs are given twice, in costs and in params", value=costs, expected=f"one of them; params has {params.costs}"
+            )
+        params = replace(params, costs=costs)
     if not params.funding_rules:
         params = replace(params, funding_rules=_rules(pair.perp, window_us, notes, known))
     if not pair.quote_match:
         perp, spot = pair.perp, pair.spot
         quotes = f"{perp.name} is quoted in {perp.quote_asset}, {spot.name} in {spot.quote_asset}"
         notes.append(f"{quotes}: the basis holds their rate and is named cross_quote_basis_bps")
-    return replace(params, price_factor=float(pair.price_factor), cross_quote=not pair.quote_match)
+    return params
 
 
 def _rules(perp: Instrument, window_us: tuple[int, int], notes: list[str], known: Venues) -> tuple[FundingRule, ...]:
