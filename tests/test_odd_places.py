@@ -20,7 +20,6 @@ from pointline.lake import open_lake
 
 START_MS = 1_714_521_600_000  # 2024-05-01
 WINDOW = ("--start", "2024-05-01", "--end", "2024-05-02")
-DAY = ("--start", "2024-05-01", "--end", "2024-05-01")  # spreads counts the last day in
 PAIR = ("binance-futures:BTCUSDT", "binance-spot:BTCUSDT")
 COUNT = "SELECT count() FROM api.trade"
 ASKED = f"{COUNT} WHERE timestamp >= '2024-05-01' AND timestamp < '2024-05-02'"  # the server wants a window
@@ -101,9 +100,7 @@ def check_all(lake: Path, env: dict[str, str] | None = None) -> None:
     assert run("sql", COUNT, *place, "--format", "csv", env=env).split() == ['"count()"', "80"]
     saved = run("sql", "SELECT count() FROM api.features WHERE study = 'one'", *place, "--format", "csv", env=env)
     assert int(saved.split()[-1]) == made["bars"]
-    spreads = run(
-        "spreads", "BTC", "--reference", "binance:BTC-USDT", *WINDOW[:2], "--end", "2024-05-01", "--duration", "1m", *place, env=env
-    )
+    spreads = run("spreads", "BTC", "--reference", "binance:BTC-USDT", *WINDOW, "--duration", "1m", *place, env=env)
     assert "BTC-USDT" in spreads
     assert json.loads(run("cache", *place, "--clear", "--json", env=env))["entries"] == 0
 

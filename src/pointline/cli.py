@@ -386,7 +386,10 @@ def spreads(
         str, typer.Option(help="exchange:market of the spot market, e.g. binance:BTC-USDT; several with commas.", show_default=False)
     ],
     start: Annotated[str, typer.Option(help="Start: a date is its midnight UTC.", show_default=False)],
-    end: Annotated[str, typer.Option(help="End: a date is that whole day, as in BETWEEN; a time of day is exclusive.", show_default=False)],
+    end: Annotated[str | None, typer.Option(help="End, exclusive.", show_default=False)] = None,
+    through: Annotated[
+        str | None, typer.Option(help="In place of --end: the last day of the window, as in BETWEEN.", show_default=False)
+    ] = None,
     contracts: Annotated[
         str | None, typer.Option(help="exchange:market of contracts, with commas; else all of the asset in the lake.", show_default=False)
     ] = None,
@@ -402,7 +405,7 @@ def spreads(
 ) -> None:
     """Spreads of each contract's closes against spot, annualised, with the term structure and the yield of cash and carry.
 
-    Example: pointline spreads BTC --reference binance:BTC-USDT --start 2024-12-01 --end 2024-12-31 --chart spreads.html
+    Example: pointline spreads BTC --reference binance:BTC-USDT --start 2024-12-01 --through 2024-12-31 --chart spreads.html
     """
     from pointline.costs import CostModel
     from pointline.report.files import check_output, write_blocks
@@ -418,6 +421,7 @@ def spreads(
         reference=_listed(reference),
         start=start,
         end=end,
+        through=through,
         contracts=None if contracts is None else _listed(contracts),
         duration=duration,
         max_trade_age=max_trade_age,
@@ -429,7 +433,7 @@ def spreads(
     if chart is not None:
         study.chart(chart)
     if json_output:
-        show_json(study.as_json(costs))
+        show_json({**study.figures(costs), "table": study.table.to_dicts()})
         return
     show(study.view(costs))
     for path in (output, chart):

@@ -16,9 +16,9 @@ from pointline.errors import ConfigError
 from pointline.lake.manifest import QUARANTINE_SCHEMA
 from pointline.lake.store import PartitionFile
 from pointline.lake.window_coverage import WindowCoverage, uneven_days, window_coverage
-from pointline.report.summary import advice
 from pointline.report.tables import summary_view
 from pointline.research.spines import TradeBarConfig
+from pointline.studies.figures import advice
 
 if TYPE_CHECKING:
     from pathlib import Path

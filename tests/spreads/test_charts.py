@@ -33,7 +33,7 @@ def spreads(tmp_path_factory: pytest.TempPathFactory) -> Spreads:
         (USDM, "BTCUSDT_240927"): closes(0.02),
     }
     lake = add_candles(tmp_path_factory.mktemp("charts"), markets)
-    return pointline.spreads("BTC", reference="binance:BTC-USDT", start=START, end="2024-07-03", lake=lake)
+    return pointline.spreads("BTC", reference="binance:BTC-USDT", start=START, through="2024-07-03", lake=lake)
 
 
 def names(figure: object) -> list[tuple[str, str]]:
@@ -41,7 +41,7 @@ def names(figure: object) -> list[tuple[str, str]]:
 
 
 def test_a_line_for_each_contract(spreads: Spreads) -> None:
-    figure = spreads.figure("spread")
+    figure = spreads.chart(kind="spread")
     contracts = ("BTC-USDT", "BTC-USDT-2024-06-28", "BTC-USDT-2024-09-27")
     assert names(figure) == [("scatter", f"binance-usdm-future:{market}") for market in contracts]
     perp = spreads.table.filter(pl.col("market") == "BTC-USDT")
@@ -51,7 +51,7 @@ def test_a_line_for_each_contract(spreads: Spreads) -> None:
 
 
 def test_curves_of_some_instants_by_days_to_delivery(spreads: Spreads) -> None:
-    figure = spreads.figure("curve")
+    figure = spreads.chart(kind="curve")
     assert len(figure.data) == spread_charts.MAX_CURVES
     first, last = figure.data[0], figure.data[-1]
     assert (first.name, last.name) == ("2024-06-21 00:00", "2024-07-04 00:00")
@@ -61,7 +61,7 @@ def test_curves_of_some_instants_by_days_to_delivery(spreads: Spreads) -> None:
 
 
 def test_a_heat_map_of_dated_contracts_in_order_of_delivery(spreads: Spreads) -> None:
-    (heat,) = spreads.figure("heatmap").data
+    (heat,) = spreads.chart(kind="heatmap").data
     assert list(heat.y) == ["binance-usdm-future:BTC-USDT-2024-06-28", "binance-usdm-future:BTC-USDT-2024-09-27"]
     later = spreads.table.filter(pl.col("market") == "BTC-USDT-2024-09-27")
     assert list(heat.z[1]) == later["annualised_simple_pct"].to_list()
@@ -70,22 +70,23 @@ def test_a_heat_map_of_dated_contracts_in_order_of_delivery(spreads: Spreads) ->
 
 
 def test_the_overview_has_all_three(spreads: Spreads) -> None:
-    kinds = [trace.type for trace in spreads.figure().data]
+    kinds = [trace.type for trace in spreads.chart().data]
     assert kinds == ["scatter"] * (3 + spread_charts.MAX_CURVES) + ["heatmap"]
 
 
 def test_without_dated_contracts_the_overview_has_the_lines(tmp_path: Path) -> None:
     one: dict[int, float | str] = {day(START): 1.0}
     lake = add_candles(tmp_path, {(SPOT, "BTCUSDT"): one, (USDM, "BTCUSDT"): one})
-    perp = pointline.spreads("BTC", reference="binance:BTC-USDT", start=START, end=START, lake=lake)
-    assert names(perp.figure()) == [("scatter", "binance-usdm-future:BTC-USDT")]
+    perp = pointline.spreads("BTC", reference="binance:BTC-USDT", start=START, through=START, lake=lake)
+    assert names(perp.chart()) == [("scatter", "binance-usdm-future:BTC-USDT")]
     for kind in ("curve", "heatmap"):
         with pytest.raises(NoDataError, match=f"nothing for a {kind}"):
-            perp.figure(kind)
+            perp.chart(kind=kind)
 
 
 def test_a_page_needs_no_network(spreads: Spreads, tmp_path: Path) -> None:
-    path = spreads.chart(tmp_path / "page.html")
+    path = tmp_path / "page.html"
+    spreads.chart(path)
     text = path.read_text(encoding="utf-8")
     assert "BTC: contracts against binance:BTC-USDT" in text
     assert 'src="http' not in text
@@ -97,11 +98,12 @@ def test_a_picture(spreads: Spreads, tmp_path: Path) -> None:
         spread_charts._browser()
     except MissingExtraError:
         pytest.skip("no Chromium or Chrome is installed")
-    path = spreads.chart(str(tmp_path / "picture.png"), "curve")
+    path = tmp_path / "picture.png"
+    spreads.chart(str(path), kind="curve")
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = struct.unpack(">II", data[16:24])
-    assert (width, height) == (2 * 1_200, 2 * int(spreads.figure("curve").layout.height))
+    assert (width, height) == (2 * 1_200, 2 * int(spreads.chart(kind="curve").layout.height))
     assert len(data) > 20_000  # an empty page of this size compresses to less
 
 
@@ -123,4 +125,4 @@ def test_places_where_no_chart_goes(spreads: Spreads, tmp_path: Path, name: str)
 
 def test_an_unknown_chart(spreads: Spreads) -> None:
     with pytest.raises(ConfigError, match="no such chart"):
-        spreads.figure("pie")  # type: ignore[arg-type]
+        spreads.chart(kind="pie")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 DAY = day("2024-05-01")
 
 
-def found(lake: Lake, duration: str = "1d", *, start: str = "2024-05-01", end: str = "2024-05-03", exchange: str = SPOT) -> pl.DataFrame:
+def found(lake: Lake, duration: str = "1d", *, start: str = "2024-05-01", end: str = "2024-05-04", exchange: str = SPOT) -> pl.DataFrame:
     return closes(lake, exchange, "BTCUSDT", candle_grid(start, end, duration))
 
 
@@ -38,17 +39,17 @@ def rows(lake: Lake, duration: str = "1d", **window: str) -> list[tuple[Any, ...
 @pytest.mark.parametrize(
     ("start", "end", "duration", "first", "last", "count"),
     [
-        ("2024-12-01", "2024-12-31", "1d", "2024-12-01", "2025-01-01", 31),
-        ("2024-12-01", "2024-12-31", "1h", "2024-12-01", "2025-01-01", 31 * 24),
+        ("2024-12-01", "2024-12-31", "1d", "2024-12-01", "2024-12-31", 30),
+        ("2024-12-01", "2025-01-01", "1h", "2024-12-01", "2025-01-01", 31 * 24),
         ("2024-12-01", "2025-01-01 00:00", "1d", "2024-12-01", "2025-01-01", 31),
-        ("2024-12-31", "2024-12-31", "1d", "2024-12-31", "2025-01-01", 1),
+        ("2024-12-31", "2025-01-01", "1d", "2024-12-31", "2025-01-01", 1),
         ("2024-12-01 06:00", "2024-12-03 18:00", "1d", "2024-12-02", "2024-12-03", 1),
         ("2024-12-01 00:10", "2024-12-01 03:50", "1h", "2024-12-01 01:00", "2024-12-01 03:00", 2),
-        ("2024-12-01", "2024-12-31", "1w", "2024-12-05", "2024-12-26", 3),  # weeks begin on Thursdays
-        ("2024-12-01", "20241231", "1d", "2024-12-01", "2025-01-01", 31),
+        ("2024-12-01", "2025-01-01", "1w", "2024-12-05", "2024-12-26", 3),  # weeks begin on Thursdays
+        ("2024-12-01", "20250101", "1d", "2024-12-01", "2025-01-01", 31),
     ],
 )
-def test_the_grid_holds_whole_candles_and_a_bare_date_its_day(
+def test_the_grid_holds_whole_candles_and_its_end_is_exclusive(
     start: str, end: str, duration: str, first: str, last: str, count: int
 ) -> None:
     grid = candle_grid(start, end, duration)
@@ -74,6 +75,27 @@ def test_a_grid_that_cannot_be(start: str, end: str, duration: str, words: str) 
         candle_grid(start, end, duration)
 
 
+def test_through_names_the_last_day() -> None:
+    grid = candle_grid("2024-12-01", through="2024-12-31")
+    assert (grid.start_us, grid.end_us, grid.count) == (day("2024-12-01"), day("2025-01-01"), 31)
+    assert candle_grid("2024-12-31", through=dt.date(2024, 12, 31)).count == 1
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ({}, "one end"),
+        ({"end": "2025-01-01", "through": "2024-12-31"}, "one end"),
+        ({"through": "2024-12-31 06:00"}, "names a day"),
+        ({"through": "2024-11-30"}, "empty"),
+        ({"through": "soon"}, "through cannot be read"),
+    ],
+)
+def test_a_window_has_one_end(window: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        candle_grid("2024-12-01", **window)
+
+
 # --- which table ------------------------------------------------------------------------------------------------------------------
 
 
@@ -89,7 +111,7 @@ def test_the_exact_table_goes_first_then_shorter_candles_then_trades(tmp_path: P
         trades_archive(tmp_path / "archives", *spot, DAY + n * DAY_US, [(DAY + n * DAY_US + late, "50.5", "1", False)]) for n in range(4)
     ]
     lake = lake_from(tmp_path, prints)
-    assert rows(lake, end="2024-05-04") == [
+    assert rows(lake, end="2024-05-05") == [
         (DAY, 1.0, DAY + DAY_US, "candles_1d"),
         (DAY + DAY_US, 3.0, DAY + 2 * DAY_US, "candles_1h"),
         (DAY + 2 * DAY_US, 12.0, DAY + 3 * DAY_US, "candles_1m"),
@@ -105,10 +127,10 @@ def test_longer_candles_tell_nothing_about_shorter_ones(tmp_path: Path) -> None:
 def test_candles_that_lie_across_the_grid_tell_nothing(tmp_path: Path) -> None:
     """Weeks from Monday to Monday end inside the grid's weeks; four-hour candles end at no end of a six-hour one but every third."""
     weeks = add_candles(tmp_path / "weeks", {(SPOT, "BTCUSDT"): {day("2024-04-29"): 1.0}}, interval="1w")
-    assert rows(weeks, "1w", start="2024-04-20", end="2024-05-20") == []
+    assert rows(weeks, "1w", start="2024-04-20", end="2024-05-21") == []
     hours = add_candles(tmp_path / "hours", {(SPOT, "BTCUSDT"): {DAY + n * 4 * HOUR_US: float(n + 1) for n in range(6)}}, interval="4h")
-    assert [close for _, close, *_ in rows(hours, "12h", end="2024-05-01")] == [3.0, 6.0]
-    assert rows(hours, "6h", end="2024-05-01") == []
+    assert [close for _, close, *_ in rows(hours, "12h", end="2024-05-02")] == [3.0, 6.0]
+    assert rows(hours, "6h", end="2024-05-02") == []
 
 
 def test_a_day_that_breaks_off_has_no_close(tmp_path: Path) -> None:
@@ -136,7 +158,7 @@ def test_the_last_trade_before_the_end_and_not_the_one_at_it(tmp_path: Path) -> 
         (end, "70000", "1", False),
     ]
     lake = lake_of(tmp_path, {(USDM, "BTCUSDT"): [(us // 1000 * 1000, price, qty, seller) for us, price, qty, seller in prints]})
-    (row,) = rows(lake, exchange=USDM, end="2024-05-01")
+    (row,) = rows(lake, exchange=USDM, end="2024-05-02")
     assert row == (DAY, 60000.3, end, "trades")
 
 
@@ -146,7 +168,7 @@ def test_a_trade_that_is_too_old_at_the_end_is_no_close(tmp_path: Path) -> None:
         tmp_path, {(USDM, "BTCUSDT"): [(end - 61 * SECOND_US, "1", "1", False), (end + DAY_US - 60 * SECOND_US, "2", "1", False)]}
     )
     assert [(start, close) for start, close, *_ in rows(lake, exchange=USDM)] == [(end, 2.0)]
-    grid = candle_grid("2024-05-01", "2024-05-02")
+    grid = candle_grid("2024-05-01", "2024-05-03")
     older = closes(lake, USDM, "BTCUSDT", grid, max_trade_age_us=61 * SECOND_US)
     assert older["close"].to_list() == [1.0, 2.0]
 
@@ -176,7 +198,7 @@ def test_a_candle_across_midnight_takes_the_later_day_s_trade(tmp_path: Path) ->
 def test_inverse_contracts_trade_at_prices_too(tmp_path: Path) -> None:
     """Their quantities are contracts; their price is quote per coin like any other."""
     lake = lake_of(tmp_path, {("binance-delivery", "BTCUSD_PERP"): [(DAY + DAY_US - SECOND_US, "61668.6", "5", False)]})
-    told = closes(lake, "binance-delivery", "BTCUSD_PERP", candle_grid("2024-05-01", "2024-05-01"))
+    told = closes(lake, "binance-delivery", "BTCUSD_PERP", candle_grid("2024-05-01", "2024-05-02"))
     assert told["close"].to_list() == [61668.6]
 
 

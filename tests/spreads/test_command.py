@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START = "2024-12-01"
-REQUEST = {"--reference": "binance:BTC-USDT", "--start": START, "--end": "2024-12-31"}
+REQUEST = {"--reference": "binance:BTC-USDT", "--start": START, "--end": "2025-01-01"}
 
 
 class Result(NamedTuple):
@@ -84,7 +84,7 @@ def test_files_are_written_and_json_is_printed(lake: Path, tmp_path: Path) -> No
     assert (len(found["table"]), found["cost_bps"], found["references"]) == (62, 40.0, ["binance:BTC-USDT"])
     assert found["table"][0]["known_at"] == "2024-12-02 00:00:00+00:00"
     assert [row["market"] for row in found["carry"]] == ["BTC-USDT-2025-03-28"]
-    expected = pointline.spreads("BTC", reference="binance:BTC-USDT", start=START, end="2024-12-31", lake=lake).table
+    expected = pointline.spreads("BTC", reference="binance:BTC-USDT", start=START, through="2024-12-31", lake=lake).table
     assert_frame_equal(pl.read_parquet(table), expected)
     assert chart.stat().st_size > 1_000_000
 
@@ -114,6 +114,7 @@ def test_several_references_and_contracts(lake: Path) -> None:
         ({"--start": "last month"}, "start cannot be read as a time"),
         ({"--start": "2025-01-01"}, "the window is empty"),
         ({"--end": "2024-13-01"}, "end cannot be read as a time"),
+        ({"--through": "2024-12-31"}, "a window has one end"),
         ({"--contracts": "BTCUSDT_250328"}, "exchange and market"),
         ({"--contracts": ""}, "no contract is named"),
         ({"--duration": "daily"}, "duration cannot be read as a duration"),

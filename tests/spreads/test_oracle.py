@@ -186,7 +186,7 @@ def made(closes: Market, days: int, folder: str) -> Spreads:
         reference=list(REFERENCES),
         contracts=names,
         start="2024-06-20",
-        end=dt.date(2024, 6, 20) + dt.timedelta(days=days - 1),
+        end=dt.date(2024, 6, 20) + dt.timedelta(days=days),
         lake=lake,
     )
 
@@ -268,7 +268,7 @@ def check_smoothing(found: Spreads, rows: list[dict[str, Any]], window: int) -> 
 
 
 def check_summary(found: Spreads, rows: list[dict[str, Any]]) -> None:
-    for row in found.summary.to_dicts():
+    for row in found.statistics.to_dicts():
         own = [
             one for one in rows if (one["exchange"], one["market"], one["reference"]) == (row["exchange"], row["market"], row["reference"])
         ]

@@ -47,7 +47,7 @@ def december(tmp_path_factory: pytest.TempPathFactory) -> Spreads:
     for date, contract, close, *_ in PRINTED:
         markets.setdefault(SYMBOLS[contract], {})[day(date)] = close
     lake = add_candles(tmp_path_factory.mktemp("december"), markets)
-    return pointline.spreads("BTC", reference="binance:BTC-USDT", start="2024-12-01", end="2024-12-31", contracts=CONTRACTS, lake=lake)
+    return pointline.spreads("BTC", reference="binance:BTC-USDT", start="2024-12-01", through="2024-12-31", contracts=CONTRACTS, lake=lake)
 
 
 def row_of(spreads: Spreads, date: str, contract: tuple[str, str]) -> dict[str, object]:
@@ -75,7 +75,7 @@ def test_each_printed_row(
 
 def test_printed_extremes_that_the_printed_rows_decide(december: Spreads) -> None:
     """The month's maxima of the COIN-M perp (12-04) and of the quarterly's percent (12-01) lie on printed days."""
-    maxima = {(row["exchange"], row["market"]): row for row in december.summary.iter_rows(named=True)}
+    maxima = {(row["exchange"], row["market"]): row for row in december.statistics.iter_rows(named=True)}
     assert f"{maxima[COIN_PERP]['max_spread']:+.2f}" == "+186.58"
     assert f"{maxima[COIN_PERP]['max_spread_pct']:+.3f}" == "+0.189"
     assert f"{maxima[QUARTERLY]['max_spread_pct']:+.3f}" == "+5.233"
@@ -84,7 +84,7 @@ def test_printed_extremes_that_the_printed_rows_decide(december: Spreads) -> Non
 def test_days_without_closes_are_kept_and_counted(december: Spreads) -> None:
     missing = {
         (row["exchange"], row["market"]): (row["candles"], row["missing"], row["missing_close"], row["missing_spot"])
-        for row in december.summary.iter_rows(named=True)
+        for row in december.statistics.iter_rows(named=True)
     }
     assert missing == {COIN_PERP: (31, 28, 28, 28), PERP: (31, 29, 29, 28), QUARTERLY: (31, 29, 29, 28)}
     lone = row_of(december, "2024-12-04", PERP)
@@ -122,10 +122,10 @@ def test_july_2024_of_real_closes(shared_data: Path, tmp_path: Path) -> None:
         assert report.outcome == "landed"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        july = pointline.spreads("BTC", reference="binance:BTC-USDT", start="2024-07-01", end="2024-07-31", lake=lake)
+        july = pointline.spreads("BTC", reference="binance:BTC-USDT", start="2024-07-01", through="2024-07-31", lake=lake)
     rows = [
         (row["market"], row["candles"], row["missing"], *(f"{row[name]:.2f}" for name in ("mean_spread", "min_spread", "max_spread")))
-        for row in july.summary.iter_rows(named=True)
+        for row in july.statistics.iter_rows(named=True)
     ]
     assert rows == [
         ("BTC-USD-PERP", 31, 0, "-24.85", "-100.87", "18.76"),
@@ -139,7 +139,7 @@ def test_closes_of_recorded_trades_are_the_day_s_closes(shared_data: Path, tmp_p
     for file in sorted((shared_data / "ticks_btc_20240808").glob("*.gz")):
         (report,) = ingest(lake, [file], sources=all_sources("recorded"), hints=Hints(clock="event"))
         assert report.outcome == "landed"
-    found = pointline.spreads("BTC", reference="binance:BTC-USDT", start="2024-08-08", end="2024-08-08", lake=lake)
+    found = pointline.spreads("BTC", reference="binance:BTC-USDT", start="2024-08-08", through="2024-08-08", lake=lake)
     assert found.table.select("market", "close", "spot_close", "close_source", "spot_source").rows() == [
         ("BTC-USD-PERP", 61668.6, 61685.99, "trades", "trades"),
         ("BTC-USDT", 61659.8, 61685.99, "trades", "trades"),

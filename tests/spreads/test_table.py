@@ -49,7 +49,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 def week(lake: Lake, **options: object) -> pointline.Spreads:
-    given = {"reference": REFERENCE, "start": START, "end": "2024-06-30", "lake": lake} | options
+    given = {"reference": REFERENCE, "start": START, "end": "2024-07-01", "lake": lake} | options
     return pointline.spreads(str(given.pop("base_asset", "BTC")), **given)  # type: ignore[arg-type]
 
 
@@ -115,7 +115,7 @@ def test_the_day_of_delivery_has_no_close_of_its_own_end(lake: Lake) -> None:
 def test_an_hourly_candle_may_end_at_the_delivery(tmp_path: Path) -> None:
     hours = {day(DELIVERY) + n * HOUR_US: 100.0 + n for n in range(12)}
     lake = add_candles(tmp_path, {(SPOT, "BTCUSDT"): hours, (USDM, "BTCUSDT_240628"): hours}, interval="1h")
-    table = pointline.spreads("BTC", reference=REFERENCE, start=DELIVERY, end=DELIVERY, duration="1h", lake=lake).table
+    table = pointline.spreads("BTC", reference=REFERENCE, start=DELIVERY, through=DELIVERY, duration="1h", lake=lake).table
     assert table["days_to_expiry"].to_list() == pytest.approx([(8 - n) / 24 for n in range(1, 9)])
     assert table["annualised_simple_pct"].null_count() == 8
 
@@ -134,10 +134,10 @@ def test_missing_days_of_either_side(tmp_path: Path) -> None:
     perp, spot = daily(101.0, 102.0, 103.0, 104.0), daily(100.0, 100.0, 100.0, 100.0)
     del perp[day(START, 1)], spot[day(START, 1)], spot[day(START, 2)]
     lake = add_candles(tmp_path, {(SPOT, "BTCUSDT"): spot, (USDM, "BTCUSDT"): perp})
-    found = pointline.spreads("BTC", reference=REFERENCE, start=START, end="2024-06-27", lake=lake)
+    found = pointline.spreads("BTC", reference=REFERENCE, start=START, through="2024-06-27", lake=lake)
     assert found.table["spread"].to_list() == [1.0, None, None, 4.0]
     assert found.table["close"].to_list() == [101.0, None, 103.0, 104.0]
-    (row,) = found.summary.to_dicts()
+    (row,) = found.statistics.to_dicts()
     assert (row["candles"], row["missing"], row["missing_close"], row["missing_spot"]) == (4, 2, 1, 2)
     assert (row["mean_spread"], row["min_spread"], row["max_spread"]) == (2.5, 1.0, 4.0)
     assert (row["first"].day, row["last"].day) == (24, 27)
@@ -147,7 +147,7 @@ def test_missing_days_of_either_side(tmp_path: Path) -> None:
 def test_days_before_the_first_close_are_missing_not_absent(tmp_path: Path) -> None:
     """Without exchange information nobody knows when a contract was listed."""
     lake = add_candles(tmp_path, {(SPOT, "BTCUSDT"): daily(1.0, 1.0, 1.0), (USDM, "BTCUSDT_240927"): {day(START, 2): 1.1}})
-    (row,) = pointline.spreads("BTC", reference=REFERENCE, start=START, end="2024-06-26", lake=lake).summary.to_dicts()
+    (row,) = pointline.spreads("BTC", reference=REFERENCE, start=START, through="2024-06-26", lake=lake).statistics.to_dicts()
     assert (row["candles"], row["missing"]) == (3, 2)
 
 
@@ -156,7 +156,7 @@ def test_a_contract_without_a_close_in_the_window_is_left_out_and_named(tmp_path
         tmp_path,
         {(SPOT, "BTCUSDT"): daily(1.0, 1.0, 1.0), (USDM, "BTCUSDT"): daily(1.1, 1.1, 1.1), (USDM, "BTCUSDT_240927"): {day(START, 4): 1.1}},
     )
-    found = pointline.spreads("BTC", reference=REFERENCE, start=START, end="2024-06-26", lake=lake)
+    found = pointline.spreads("BTC", reference=REFERENCE, start=START, through="2024-06-26", lake=lake)
     assert found.contracts == ("binance-usdm-future:BTC-USDT",)
     assert any("left out" in note and "BTC-USDT-2024-09-27" in note for note in found.notes)
 
@@ -199,7 +199,7 @@ def test_the_same_rate_serves_the_other_way_round(lake: Lake) -> None:
 
 def test_without_a_rate_the_spread_says_so(tmp_path: Path) -> None:
     lake = add_candles(tmp_path, {(SPOT, "BTCUSDT"): daily(100.0), (COINM, "BTCUSD_240927"): daily(102.0)})
-    found = pointline.spreads("BTC", reference=REFERENCE, start=START, end=START, lake=lake)
+    found = pointline.spreads("BTC", reference=REFERENCE, start=START, through=START, lake=lake)
     row = found.table.row(0, named=True)
     assert (row["cross_quote"], row["basis_kind"], row["converted_spread"], row["rate_market"]) == (True, "cross_quote", None, None)
     assert row["annualised_simple_pct"] == pytest.approx(2 * 365 / row["days_to_expiry"])
@@ -211,7 +211,7 @@ def test_the_reference_s_own_exchange_has_the_first_word_on_the_rate(tmp_path: P
     rate: dict[int, float | str] = {day(START): 0.9}
     usdt = {(SPOT, "USDTUSD"): rate, (COINBASE, "USDT-USD"): daily(0.8, 0.8)}
     lake = add_candles(tmp_path, {(SPOT, "BTCUSDT"): daily(100.0, 100.0), (COINM, "BTCUSD_PERP"): daily(90.0, 80.0), **usdt})
-    table = pointline.spreads("BTC", reference=REFERENCE, start=START, end="2024-06-25", lake=lake).table
+    table = pointline.spreads("BTC", reference=REFERENCE, start=START, through="2024-06-25", lake=lake).table
     assert table["rate_market"].to_list() == ["binance:USDT-USD", "coinbase:USDT-USD"]
     assert table["converted_close"].to_list() == pytest.approx([100.0, 100.0])
 
@@ -219,7 +219,7 @@ def test_the_reference_s_own_exchange_has_the_first_word_on_the_rate(tmp_path: P
 def test_annualised_rates_are_made_of_the_converted_spread(tmp_path: Path) -> None:
     usdt = {(COINBASE, "USDT-USD"): daily(0.5)}
     lake = add_candles(tmp_path, {(SPOT, "BTCUSDT"): daily(100.0), (COINM, "BTCUSD_240927"): daily(51.0), **usdt})
-    row = pointline.spreads("BTC", reference=REFERENCE, start=START, end=START, lake=lake).table.row(0, named=True)
+    row = pointline.spreads("BTC", reference=REFERENCE, start=START, through=START, lake=lake).table.row(0, named=True)
     assert (row["spread_pct"], row["converted_spread_pct"]) == pytest.approx((-49.0, 2.0))
     assert row["annualised_simple_pct"] == pytest.approx(2 * 365 / (94 + 8 / 24))
 
@@ -279,10 +279,10 @@ def test_wrong_requests(lake: Lake, options: dict[str, object], error: type[Poin
 
 def test_a_lake_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LakeError, match="no lake here"):
-        pointline.spreads("BTC", reference=REFERENCE, start=START, end=START, lake=tmp_path / "nowhere")
+        pointline.spreads("BTC", reference=REFERENCE, start=START, through=START, lake=tmp_path / "nowhere")
 
 
 def test_a_reference_without_closes_in_the_window(tmp_path: Path) -> None:
     lake = add_candles(tmp_path, {(SPOT, "BTCUSDT"): {day(START) + 40 * DAY_US: 1.0}, (USDM, "BTCUSDT"): daily(1.0)})
     with pytest.raises(NoDataError, match="no closes of 1d candles of binance-spot:BTCUSDT"):
-        pointline.spreads("BTC", reference=REFERENCE, start=START, end=START, lake=lake)
+        pointline.spreads("BTC", reference=REFERENCE, start=START, through=START, lake=lake)

@@ -91,7 +91,7 @@ def settled(folder: Path) -> Lake:
 
 
 def test_a_settled_contract_has_no_spread(tmp_path: Path) -> None:
-    study = pointline.spreads("FTM", reference="binance:FTM-USDT", start="2024-05-01", end="2024-05-31", lake=settled(tmp_path))
+    study = pointline.spreads("FTM", reference="binance:FTM-USDT", start="2024-05-01", through="2024-05-31", lake=settled(tmp_path))
     assert study.table["spread"].is_null().to_list() == [False] * 5 + [True] * 26
     assert study.table["close_age_us"].to_list() == [0] * 5 + [None] * 26
     assert study.table["spot_age_us"].to_list() == [0] * 31

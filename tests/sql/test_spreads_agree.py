@@ -18,7 +18,9 @@ CONTRACTS = ("binance-usdm-future:BTC-USDT", "binance-usdm-future:BTC-USDT-2025-
 
 def test_the_specification_on_both_ways(december: Lake, specification: str) -> None:
     asked = sql.query(specification, lake=december)
-    study = pointline.spreads("BTC", reference="binance:BTC-USDT", start="2024-12-01", end="2024-12-31", contracts=CONTRACTS, lake=december)
+    study = pointline.spreads(
+        "BTC", reference="binance:BTC-USDT", start="2024-12-01", through="2024-12-31", contracts=CONTRACTS, lake=december
+    )
     ours = study.table.select(asked.columns).sort("day", "exchange", "market")
     assert ours.height == asked.height == 93
     for name in asked.columns:

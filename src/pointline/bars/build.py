@@ -108,7 +108,7 @@ def _in_window(request: BarRequest, perp: Venue, spot: Venue) -> Iterator[pl.Dat
         seen.note(block, request)
         known = closes.carried(block)
         before = pl.concat([before, known.filter(pl.col("bucket_start") < request.start_us)], how="diagonal").tail(request.warm_up_bars)
-        inside = whole_bars(known, request.start_us, request.end_us)
+        inside = request.rule.kept(whole_bars(known, request.start_us, request.end_us))
         if inside.height:
             yield pl.concat([before, inside], how="diagonal") if before.height else inside
             before = before.clear()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pointline.bars.rules import BarRule, TimeBarConfig
 from pointline.clock import time_text
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.kernels.slots import CLOSER_STATE
 
 if TYPE_CHECKING:
     from pointline.bars.amounts import Amounts, Ints, TradeRows
+    from pointline.bars.rules import BarRule
 
 _SLOT = {name: i for i, name in enumerate(CLOSER_STATE)}
 
@@ -39,7 +39,7 @@ class Closer:
 
     def feed(self, rows: TradeRows) -> tuple[Ints, Ints]:
         """The ``bucket_end`` and ``bar_id`` of every bar that these rows close."""
-        if isinstance(self._rule, TimeBarConfig) or not len(rows.ts):
+        if self._rule.unit == "time" or not len(rows.ts):
             return _nothing()
         from pointline import kernels
 
@@ -62,7 +62,7 @@ class Closer:
         """No later row can share the last timestamp: a bar that waits only for its ties closes now."""
         last = int(self._state[_SLOT["last_us"]])
         pending = bool(self._state[_SLOT["pending"]])
-        if isinstance(self._rule, TimeBarConfig) or not pending:
+        if self._rule.unit == "time" or not pending:
             return _nothing()
         acc, bar = int(self._state[_SLOT["accumulated"]]), int(self._state[_SLOT["bar_id"]])
         if abs(acc) < self._threshold:
@@ -72,11 +72,10 @@ class Closer:
         return np.array([last + 1], dtype=np.int64), np.array([bar], dtype=np.int64)
 
     def time_closes(self) -> tuple[Ints, Ints]:
-        """All closes of a time spine inside its window."""
-        if not isinstance(self._rule, TimeBarConfig):
+        """All closes of a spine whose bars close by the clock."""
+        if self._rule.unit != "time":
             return _nothing()
-        step = self._rule.interval_us
-        ends = np.arange(self._start_us + step, self._end_us + 1, step, dtype=np.int64)
+        ends = np.asarray(self._rule.closes(self._start_us, self._end_us), dtype=np.int64)
         return ends, np.arange(len(ends), dtype=np.int64)
 
     @property

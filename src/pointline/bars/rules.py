@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pointline.clock import DAY_US, DurationLike, check_count, to_duration_us
 from pointline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
 
 Boundary = Literal["carry", "reset"]
 Anchor = Literal["day", "start"]
@@ -49,6 +54,7 @@ class BarRule:
         threshold_field: the field that holds the threshold.
         unit: what the threshold is counted in: units of the base or quote asset, trades, or time.
         mergeable: whether bars of a multiple of the threshold are unions of these bars (under the carry rule).
+        cacheable: whether the bars' sums can be kept and found again by the rule's fields.
         daily_share: the automatic threshold as a share of what a day trades; None: `automatic` chooses without the market.
         boundary: ``"carry"``: a timestamp belongs to bar floor(amount before it / threshold), the excess counts for the next
             bar and ids may skip; ``"reset"``: the count restarts at zero after each close.
@@ -60,6 +66,7 @@ class BarRule:
     threshold_field: ClassVar[str]
     unit: ClassVar[Unit]
     mergeable: ClassVar[bool] = False
+    cacheable: ClassVar[bool] = True
     daily_share: ClassVar[Decimal | None] = None
 
     boundary: Boundary = "carry"
@@ -89,6 +96,20 @@ class BarRule:
     def signed(self) -> bool:
         """Whether buys count up and sells down; that needs the side of every trade."""
         return False
+
+    @property
+    def text(self) -> str:
+        """The rule in words: its class and its fields, the threshold first."""
+        named = sorted(fields(self), key=lambda one: bool(one.kw_only))
+        return f"{type(self).__name__}({', '.join(f'{one.name}={getattr(self, one.name)}' for one in named)})"
+
+    def closes(self, start_us: int, end_us: int) -> Sequence[int]:
+        """Where bars close between two times, end included; of kinds that close by the clock."""
+        raise NotImplementedError
+
+    def kept(self, bars: pl.DataFrame) -> pl.DataFrame:
+        """The bars of the stretches counted that are the rule's: all of them, of every kind that counts."""
+        return bars
 
     def decimals(self) -> tuple[int, int]:
         """Price and quantity decimals that the threshold needs beyond those of the data, so that it is a whole number of units."""
@@ -205,6 +226,10 @@ class TimeBarConfig(BarRule):
     def interval_us(self) -> int:
         """The interval in microseconds."""
         return to_duration_us(self.interval, name="interval")
+
+    def closes(self, start_us: int, end_us: int) -> Sequence[int]:
+        """Every multiple of the interval after the start."""
+        return range(start_us + self.interval_us, end_us + 1, self.interval_us)
 
 
 @dataclass(frozen=True)

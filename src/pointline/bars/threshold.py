@@ -5,6 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from pointline.bars.given import GivenBars
 from pointline.bars.rules import BAR_KINDS, BarRule
 from pointline.bars.stretches import venue_of
 from pointline.clock import DAY_US, date_text, day_start
@@ -20,11 +23,12 @@ if TYPE_CHECKING:
 _DAYS_BEFORE = 30
 
 
-def resolve_rule(bars: BarRule | str, lake: Lake, perp: Instrument, start_us: int, end_us: int) -> tuple[BarRule, str]:
+def resolve_rule(bars: BarRule | str | pl.DataFrame, lake: Lake, perp: Instrument, start_us: int, end_us: int) -> tuple[BarRule, str]:
     """The bar rule, and how it was chosen where the user left it open.
 
     Args:
-        bars: a rule, ``"auto"`` (volume bars), or ``"auto:KIND"`` with a kind of `pointline.bars.rules.BAR_KINDS`.
+        bars: a rule, a spine (see `pointline.bars.given.GivenBars`), ``"auto"`` (volume bars), or ``"auto:KIND"`` with a kind of
+            `pointline.bars.rules.BAR_KINDS`.
         lake, perp, start_us, end_us: whose daily amounts the choice is made from. The newest day before the window that is covered
             whole decides, of the last 30, so that the choice knows nothing of the window; else the first whole day of the window does,
             and the note says so.
@@ -35,11 +39,13 @@ def resolve_rule(bars: BarRule | str, lake: Lake, perp: Instrument, start_us: in
     """
     if isinstance(bars, BarRule):
         return bars, ""
+    if isinstance(bars, pl.DataFrame):
+        return GivenBars(bars), ""
     auto, _, name = str(bars).partition(":")
     kind = BAR_KINDS.get(name or "volume")
     if auto != "auto" or kind is None:
         raise ConfigError(
-            "bars must be a rule or the word auto",
+            "bars must be a rule, a spine or the word auto",
             value=bars,
             expected=f"a config such as VolumeBarConfig(100.0), 'auto', or 'auto:' and one of {', '.join(BAR_KINDS)}",
             hint="from pointline.research.spines import VolumeBarConfig",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 
 import polars as pl
@@ -36,30 +35,34 @@ class CandleGrid:
         return pl.int_range(self.start_us, self.end_us, self.duration_us, dtype=pl.Int64, eager=True).alias("start_us")
 
 
-def candle_grid(start: TimeLike, end: TimeLike, duration: DurationLike = "1d") -> CandleGrid:
+def candle_grid(
+    start: TimeLike, end: TimeLike | None = None, duration: DurationLike = "1d", *, through: TimeLike | None = None
+) -> CandleGrid:
     """The whole candles between two times.
 
     Args:
         start: first moment; a bare date is its midnight UTC.
-        end: a bare date names a whole day that is still in the window, as in ``BETWEEN '2024-12-01' AND '2024-12-31'``; a time of
-            day is the first moment that is not. ``"2024-12-31"`` and ``"2025-01-01 00:00"`` are the same end.
+        end: first moment that is not in the window any more; a bare date is its midnight UTC.
         duration: length of a candle in whole minutes. Weeks begin on Thursdays, as 1970-01-01 was one.
+        through: in place of `end`, the last day of the window, as in ``BETWEEN '2024-12-01' AND '2024-12-31'``.
 
     Raises:
-        ConfigError: a time or duration cannot be read, the window is empty, no whole candle fits into it, or more than
-            `pointline.clock.MOST_BARS` do.
+        ConfigError: a time or duration cannot be read, not one of `end` and `through` is given, `through` is no date, the window is
+            empty, no whole candle fits into it, or more than `pointline.clock.MOST_BARS` do.
+
+    >>> candle_grid("2024-12-01", through="2024-12-31") == candle_grid("2024-12-01", "2025-01-01")
+    True
     """
-    start_us, end_us = to_us(start, name="start"), to_us(end, name="end")
-    if _is_bare_date(end):
-        end_us += DAY_US
+    start_us = to_us(start, name="start")
+    end_us = _end_us(end, through)
     length_us = to_duration_us(duration, least_us=0)
     if not length_us or length_us % MINUTE_US:
         raise ConfigError("a candle lasts whole minutes", value=duration, expected="for example 1m, 15m, 1h, 4h or 1d")
     if end_us <= start_us:
         raise ConfigError(
             "the window is empty: the end must come after the start",
-            value=f"{start} to {end}",
-            hint="a bare date as end is that whole day; a time of day is exclusive",
+            value=f"{time_text(start_us)} to {time_text(end_us)} UTC",
+            hint="the end is exclusive: through names the last day of a window",
         )
     first, last = start_us + -start_us % length_us, end_us - end_us % length_us
     if last <= first:
@@ -73,11 +76,13 @@ def candle_grid(start: TimeLike, end: TimeLike, duration: DurationLike = "1d") -
     return CandleGrid(start_us=first, end_us=last, duration_us=length_us)
 
 
-def _is_bare_date(value: TimeLike) -> bool:
-    if isinstance(value, str):
-        try:
-            dt.date.fromisoformat(value.strip())
-        except ValueError:
-            return False
-        return True
-    return isinstance(value, dt.date) and not isinstance(value, dt.datetime)
+def _end_us(end: TimeLike | None, through: TimeLike | None) -> int:
+    if (end is None) == (through is None):
+        given = None if end is None else f"end={end}, through={through}"
+        raise ConfigError("a window has one end", value=given, expected="end (exclusive), or through (the last day)")
+    if through is None:
+        return to_us(end, name="end")  # type: ignore[arg-type] # one of the two is given
+    last_us = to_us(through, name="through")
+    if last_us % DAY_US:
+        raise ConfigError("through names a day", value=through, expected="a date such as 2024-12-31", hint="use end for a time of day")
+    return last_us + DAY_US

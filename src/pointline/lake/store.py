@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import DamageError, LakeError, LakeVersionError, NoLakeError, RegistryError
+from pointline.errors import ConfigError, DamageError, LakeError, LakeVersionError, NoLakeError, RegistryError
 from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
 from pointline.lake.paths import partition_folder, path_of
@@ -118,6 +118,9 @@ class Lake:
 
     def __repr__(self) -> str:
         return f"Lake({str(self.root)!r})"
+
+    def __reduce__(self) -> tuple[type[Lake], tuple[Path]]:
+        return Lake, (self.root,)
 
     def table_path(self, kind: str) -> Path:
         """Folder of one Delta table."""
@@ -403,8 +406,11 @@ def as_lake(lake: LakeLike | None) -> Lake:
     """An opened lake as it is; a path, or None for the default place, opened.
 
     Raises:
+        ConfigError: it is of another type.
         LakeError: there is no lake at that place.
     """
+    if lake is not None and not isinstance(lake, Lake | str | Path):
+        raise ConfigError("lake is of another type", value=lake, expected="a lake, the path of its folder, or None for the default place")
     return lake if isinstance(lake, Lake) else open_lake(lake)
 
 

@@ -1,9 +1,9 @@
-"""Saved studies: feature tables under the lake's ``studies`` folder, one Parquet file each, written whole or not at all."""
+"""Saved studies: their tables under the lake's ``studies`` folder, one Parquet file each, written whole or not at all."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pointline.errors import ConfigError
 from pointline.lake.durable import write_atomically
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
 STUDIES = "studies"
+StudyKind = Literal["features", "spreads"]
+_FOLDERS: dict[StudyKind, str] = {"features": STUDIES, "spreads": f"{STUDIES}/spreads"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def save_study(lake: Lake, name: str, table: pl.DataFrame) -> Path:
+def save_study(lake: Lake, name: str, table: pl.DataFrame, *, kind: StudyKind = "features") -> Path:
     """Stores a table under a name, in the place of the one that had it; returns the file.
 
     Raises:
@@ -33,7 +35,7 @@ def save_study(lake: Lake, name: str, table: pl.DataFrame) -> Path:
             value=name,
             expected="up to 100 letters, digits, dots, dashes and underscores, the first no sign",
         )
-    path = lake.root / STUDIES / f"{name}.parquet"
+    path = lake.root / _FOLDERS[kind] / f"{name}.parquet"
     write_atomically(path, table.write_parquet)
     return path
 
@@ -43,7 +45,7 @@ def study_schema(path: Path) -> pl.Schema:
     return scan_rows(path).collect_schema()
 
 
-def saved_studies(lake: Lake) -> dict[str, Path]:
-    """Name and file of every saved study, in name order."""
-    folder = lake.root / STUDIES
+def saved_studies(lake: Lake, kind: StudyKind = "features") -> dict[str, Path]:
+    """Name and file of every saved study of a kind, in name order."""
+    folder = lake.root / _FOLDERS[kind]
     return {path.stem: path for path in sorted(folder.glob("*.parquet")) if not path.name.startswith(".")}

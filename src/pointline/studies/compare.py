@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from pointline import clock
-from pointline.bars.build import BarRequest, Bars, build_bars, spine_of
+from pointline.bars.build import BarRequest, build_bars, spine_of
 from pointline.bars.cache import cache_of
-from pointline.bars.rules import check_bars
+from pointline.bars.rules import BarRule, check_bars
 from pointline.bars.stretches import keep_stretches, stretches, venue_of
 from pointline.bars.threshold import resolve_rule
 from pointline.costs import CostModel
@@ -27,33 +27,36 @@ from pointline.lake.store import as_lake
 from pointline.lake.studies import save_study
 from pointline.lake.window_coverage import window_coverage
 from pointline.report.files import WrittenTable, check_output, write_blocks
-from pointline.report.summary import BarTotals, summarise
 from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
+from pointline.studies.figures import BarTotals, summarise
 from pointline.venues.rules import funding_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pointline.bars.rules import BarRule
+    from pointline.bars.run import Venue
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
+    from pointline.studies.summary import Summary
     from pointline.venues.rules import FundingRule, Venues
 
 Join = Literal["asof", "inner"]
 
 
 _SHOWN_DAYS = 5
+_SHOWN_BARS = 5
+_SHOWN_COLUMNS = ("bar_id", "bucket_start", "bucket_end", "perp_close", "spot_close", "basis_bps", "cross_quote_basis_bps", "funding_8h")
 
 
 class CoverageWarning(UserWarning):
     """Days of the window are missing on one side."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
-    """The result of `compare`.
+    """The result of `compare`. It can be pickled, with its summary; a lake of that path is then needed for `save` only.
 
     Attributes:
         pair: the two instruments and why they belong together.
@@ -78,8 +81,17 @@ class Study:
     _table: pl.DataFrame | WrittenTable = field(repr=False)
     _bars: pl.DataFrame | None = field(repr=False)
     _totals: BarTotals = field(repr=False)
-    _built: Bars = field(repr=False, compare=False)
-    _lake: Lake = field(repr=False, compare=False)
+    _sides: dict[str, Venue] = field(repr=False)
+    _covered: dict[str, WindowCoverage] = field(repr=False)
+    _lake: Lake = field(repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "summary": self.summary}
+
+    @property
+    def title(self) -> str:
+        """The two instruments and why they belong together."""
+        return f"{self.pair.perp.name} against {self.pair.spot.name} ({self.pair.reason})"
 
     @cached_property
     def features(self) -> pl.DataFrame:
@@ -108,9 +120,7 @@ class Study:
     @property
     def rule_text(self) -> str:
         """When bars close, in words."""
-        values = ", ".join(f"{f.name}={getattr(self.rule, f.name)}" for f in sorted(fields(self.rule), key=lambda f: bool(f.kw_only)))
-        text = f"{type(self.rule).__name__}({values})"
-        return f"{text}, {self.rule_note}" if self.rule_note else text
+        return f"{self.rule.text}, {self.rule_note}" if self.rule_note else self.rule.text
 
     def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
@@ -127,27 +137,38 @@ class Study:
             The Parquet file.
 
         Raises:
-            ConfigError: the name cannot be a file's, or there is no lake to save in.
+            ConfigError: the name cannot be a file's.
         """
         opened = self._lake if lake is None else as_lake(lake)
-        if opened is None:
-            raise ConfigError("this study was not made by compare()", expected="lake=, the lake to save it in")
         sides = {"perp": self.pair.perp, "spot": self.pair.spot}
         names = {f"{side}_exchange": sql_exchange(one.exchange) for side, one in sides.items()}
         names |= {f"{side}_market": one.market for side, one in sides.items()}
         return save_study(opened, name, self.features.with_columns(pl.lit(value).alias(column) for column, value in names.items()))
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """What the command line prints: counts, volume ratio with advice, stale share, quantiles, null shares, speed."""
         return summarise(
             features=self._rows,
             totals=self._totals,
-            built=self._built,
-            covered=_window_coverage(self._lake, self._built, self.start_us, self.end_us),
+            sides=self._sides,
+            covered=self._covered,
             window=(self.start_us, self.end_us),
             elapsed_s=self.elapsed_s,
             price_factor=self.params.price_factor,
+        )
+
+    def _repr_html_(self) -> str:
+        from pointline.report.html import study_html
+
+        start, end = (clock.time_text(us) for us in (self.start_us, self.end_us))
+        shown = [name for name in _SHOWN_COLUMNS if name in self.columns]
+        last = self._rows.select(shown).tail(_SHOWN_BARS).collect()
+        return study_html(
+            title=self.title,
+            lines=[f"{start} to {end} UTC, end exclusive. Bars: {self.rule_text}"],
+            tables=[("Summary", self.summary.frame()), (f"The last {last.height} bars", last)],
+            notes=self.notes,
         )
 
 
@@ -157,7 +178,7 @@ def compare(
     *,
     start: clock.TimeLike,
     end: clock.TimeLike,
-    bars: BarRule | str = "auto",
+    bars: BarRule | str | pl.DataFrame = "auto",
     spot_bars: BarRule | None = None,
     base_bars: BarRule | None = None,
     join: Join = "asof",
@@ -176,7 +197,8 @@ def compare(
         perp: ``"exchange:symbol"`` of the derivative, e.g. ``"binance-futures:BTCUSDT"``.
         spot: ``"exchange:symbol"`` of its spot market.
         start, end: the window ``[start, end)``; any form that `pointline.clock.to_us` reads.
-        bars: when a bar closes; ``"auto"`` takes volume bars of 0.1 to 0.5 % of the daily perp volume.
+        bars: when a bar closes; ``"auto"`` takes volume bars of 0.1 to 0.5 % of the daily perp volume. A frame is a spine of your own:
+            its windows are the bars (see `pointline.bars.given.GivenBars`).
         spot_bars: gives the spot a spine of its own, whose newest known bar is joined to each perp bar (dual spine).
         base_bars: finer bars of the same kind (carry rule) from which `bars`, a whole multiple of them, are derived; the result does
             not depend on it. With the cache, one pass over the trades then serves a sweep over thresholds.
@@ -205,7 +227,8 @@ def compare(
         CoverageWarning: days are missing on one side.
     """
     began = time.perf_counter()
-    _check_choices(join, output)
+    rules = {"spot_bars": spot_bars, "base_bars": base_bars}
+    _check_choices(join, output, costs=costs, params=params, state=state, rules=rules)
     (start_us, end_us), opened = clock.window_us(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
@@ -220,11 +243,13 @@ def compare(
             max_hole_us=chosen.max_hole_us,
             warm_up_bars=max(f.bars_needed(settled) for f in FEATURES.values()),
             threads=threads,
-            cache=cache_of(opened) if cache else None,
+            cache=cache_of(opened) if cache and rule.cacheable else None,
             include_off_book=include_off_book,
         )
     )
-    notes += _coverage_notes(_window_coverage(opened, built, start_us, end_us))
+    sides = {"perp": built.perp_venue, "spot": built.spot_venue}
+    covered = {side: window_coverage(opened, one.instrument, one.files, start_us, end_us) for side, one in sides.items()}
+    notes += _coverage_notes(covered)
     attach = StateReader(opened, pair.perp, state or StateParams()).attach
     tables = _Tables(attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us))
     table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
@@ -241,7 +266,8 @@ def compare(
         _table=table,
         _bars=whole,
         _totals=tables.totals,
-        _built=built,
+        _sides=sides,
+        _covered=covered,
         _lake=opened,
     )
 
@@ -274,8 +300,10 @@ def sweep(
         A `Study` per rule, in the order of the rules.
 
     Raises:
+        ConfigError: `bars` is no list of rules.
         PointlineError: as `compare`; those of a rule when its turn comes.
     """
+    _check_rules(bars)
     start_us, end_us = clock.window_us(start, end)
     opened = as_lake(lake)
     pair, _ = _pair(opened.registry(), perp, spot, start_us, end_us)
@@ -302,7 +330,16 @@ def sweep(
         )
 
 
-def _rule_of(bars: BarRule | str, lake: Lake, perp: Instrument, window_us: tuple[int, int], *, in_memory: bool) -> tuple[BarRule, str]:
+def _check_rules(bars: Sequence[BarRule]) -> None:
+    if not (isinstance(bars, list | tuple) and bars) or not all(isinstance(rule, BarRule) and rule.cacheable for rule in bars):
+        raise ConfigError(
+            "sweep takes a list of rules", value=bars, expected="for example [VolumeBarConfig(50), VolumeBarConfig(100)]", where="bars"
+        )
+
+
+def _rule_of(
+    bars: BarRule | str | pl.DataFrame, lake: Lake, perp: Instrument, window_us: tuple[int, int], *, in_memory: bool
+) -> tuple[BarRule, str]:
     """The rule and how it was chosen; refused where its bars are more than memory should hold."""
     rule, note = resolve_rule(bars, lake, perp, *window_us)
     if in_memory:
@@ -310,9 +347,23 @@ def _rule_of(bars: BarRule | str, lake: Lake, perp: Instrument, window_us: tuple
     return rule, note
 
 
-def _check_choices(join: str, output: str | Path | None) -> None:
+def _check_choices(
+    join: str,
+    output: str | Path | None,
+    *,
+    costs: CostModel | None,
+    params: FeatureParams | None,
+    state: StateParams | None,
+    rules: Mapping[str, object],
+) -> None:
     if join not in ("asof", "inner"):
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
+    for name, value, kind in (("costs", costs, CostModel), ("params", params, FeatureParams), ("state", state, StateParams)):
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(f"{name} is of another type", value=value, expected=f"{kind.__name__}(...) or None")
+    for name, rule in rules.items():
+        if rule is not None and not (isinstance(rule, BarRule) and rule.cacheable):
+            raise ConfigError(f"{name} is no rule that counts", value=rule, expected="a config such as VolumeBarConfig(100.0), or None")
     if output is not None:
         check_output(output)
 
@@ -373,8 +424,8 @@ def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) 
     return pair, notes
 
 
-def _find(registry: Registry, name: str, at_us: int) -> Instrument:
-    exchange, colon, symbol = name.partition(":")
+def _find(registry: Registry, name: object, at_us: int) -> Instrument:
+    exchange, colon, symbol = name.partition(":") if isinstance(name, str) else ("", "", "")
     if not colon or not exchange or not symbol:
         raise ConfigError(
             "an instrument is named by exchange and symbol", value=name, expected="exchange:symbol, e.g. binance-futures:BTCUSDT"
@@ -405,11 +456,6 @@ def _coverage_notes(covered: dict[str, WindowCoverage]) -> list[str]:
 def _first_of(texts: list[str], comma: str = ", ") -> str:
     more = len(texts) - _SHOWN_DAYS
     return comma.join(texts[:_SHOWN_DAYS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _window_coverage(lake: Lake, built: Bars, start_us: int, end_us: int) -> dict[str, WindowCoverage]:
-    sides = {"perp": built.perp_venue, "spot": built.spot_venue}
-    return {side: window_coverage(lake, venue.instrument, venue.files, start_us, end_us) for side, venue in sides.items()}
 
 
 def _interval_notes(bars: pl.DataFrame) -> list[str]:

@@ -29,7 +29,9 @@ from pointline.curves.grid import CandleGrid, candle_grid
 from pointline.curves.quotes import CROSS_QUOTE
 from pointline.errors import NoDataError
 from pointline.lake.store import as_lake
+from pointline.lake.studies import save_study
 from pointline.lake.window_coverage import no_data
+from pointline.studies.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +45,9 @@ if TYPE_CHECKING:
 _MAX_AGE_CANDLES = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Spreads:
-    """The result of `spreads`.
+    """The result of `spreads`. It can be pickled; a lake of that path is then needed for `save` only.
 
     Attributes:
         base_asset: the asset.
@@ -64,11 +66,54 @@ class Spreads:
     table: pl.DataFrame = field(repr=False)
     notes: tuple[str, ...] = ()
     elapsed_s: float = 0.0
+    _lake: Lake = field(repr=False)
 
     @cached_property
-    def summary(self) -> pl.DataFrame:
+    def statistics(self) -> pl.DataFrame:
         """Mean, lowest and highest spread per contract and reference, and missing candles (see `pointline.curves.summarise`)."""
         return summarise(self.table)
+
+    @property
+    def title(self) -> str:
+        """How many contracts against which references."""
+        count = len(self.contracts)
+        return f"{self.base_asset}: {count} contract{'' if count == 1 else 's'} against {', '.join(self.references)}"
+
+    @property
+    def window_text(self) -> str:
+        """First and last moment, and the candles."""
+        start, end = (clock.time_text(us) for us in (self.grid.start_us, self.grid.end_us))
+        return f"{start} to {end} UTC, end exclusive: {self.grid.count:,} candles of {_duration_text(self.grid)}"
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What the command line prints as JSON, without the long table, at the guide's costs."""
+        return self.figures()
+
+    def figures(self, costs: CostModel | None = None) -> Summary:
+        """The window, the statistics of each contract, and the term structure and carry at the end of the window.
+
+        Args:
+            costs: fees and slippage of the carry; the guide's figures for two exchanges if None.
+        """
+        model = costs or CostModel()
+        curve = self._curve(self.grid.end_us)
+        return Summary(
+            {
+                "base_asset": self.base_asset,
+                "references": list(self.references),
+                "contracts": list(self.contracts),
+                "window_us": [self.grid.start_us, self.grid.end_us],
+                "duration_us": self.grid.duration_us,
+                "cost_bps": model.total_bps,
+                "summary": self.statistics.to_dicts(),
+                "term_structure": curve.to_dicts(),
+                "carry": carry_yield(curve, model).to_dicts(),
+                "constant_maturity": self.constant_maturity().to_dicts(),
+                "roll_calendar": self.roll_calendar().to_dicts(),
+                "notes": list(self.notes),
+            }
+        )
 
     def term_structure(self, at: clock.TimeLike | None = None, *, max_age: clock.DurationLike | None = None) -> pl.DataFrame:
         """Every contract's basis by maturity as it was known at an instant (see `pointline.curves.curve_at`).
@@ -132,65 +177,61 @@ class Spreads:
 
         model = costs or CostModel()
         curve = self._curve(self.grid.end_us)
-        start, end = (clock.time_text(us) for us in (self.grid.start_us, self.grid.end_us))
-        length, count = _duration_text(self.grid), len(self.contracts)
         return spreads_view(
-            title=f"{self.base_asset}: {count} contract{'' if count == 1 else 's'} against {', '.join(self.references)}",
-            window=f"{start} to {end} UTC, end exclusive: {self.grid.count:,} candles of {length}",
+            title=self.title,
+            window=self.window_text,
             table=self.table,
-            summary=self.summary,
+            summary=self.statistics,
             curve=curve,
             carry=carry_yield(curve, model),
             costs=f"costs {model.total_bps:g} bps",
             notes=self.notes,
         )
 
-    def as_json(self, costs: CostModel | None = None) -> dict[str, Any]:
-        """The table and what follows from it, for machines: every frame as a list of rows."""
-        model = costs or CostModel()
-        curve = self._curve(self.grid.end_us)
-        return {
-            "base_asset": self.base_asset,
-            "references": self.references,
-            "contracts": self.contracts,
-            "window_us": (self.grid.start_us, self.grid.end_us),
-            "duration_us": self.grid.duration_us,
-            "cost_bps": model.total_bps,
-            "summary": self.summary.to_dicts(),
-            "term_structure": curve.to_dicts(),
-            "carry": carry_yield(curve, model).to_dicts(),
-            "constant_maturity": self.constant_maturity().to_dicts(),
-            "roll_calendar": self.roll_calendar().to_dicts(),
-            "notes": self.notes,
-            "table": self.table.to_dicts(),
-        }
-
-    def figure(self, kind: ChartKind = "overview") -> Any:  # noqa: ANN401 - a plotly figure
+    def chart(self, path: str | Path | None = None, *, kind: ChartKind = "overview") -> Any:  # noqa: ANN401 - a plotly figure
         """A plotly figure: ``"spread"`` through time, ``"curve"`` by maturity, ``"heatmap"`` of the annualised basis, or all of them.
 
-        Raises:
-            MissingExtraError: plotly is not installed.
-            NoDataError: the chart is of dated contracts and there are none.
-        """
-        from pointline.report.spread_charts import spread_figure
-
-        return spread_figure(self.table, kind, title=f"{self.base_asset}: contracts against {', '.join(self.references)}")
-
-    def chart(self, path: str | Path, kind: ChartKind = "overview") -> Path:
-        """Writes a figure as a page that needs no network (``.html``) or as a picture (``.png``, by an installed Chromium or Chrome).
-
-        Returns:
-            The file.
+        Args:
+            path: also writes it, as a page that needs no network (``.html``) or as a picture (``.png``, by an installed Chromium or
+                Chrome).
+            kind: what is drawn.
 
         Raises:
             ConfigError: the path ends otherwise or its folder does not exist.
             MissingExtraError: plotly, or for a picture a browser, is not installed.
+            NoDataError: the chart is of dated contracts and there are none.
         """
-        from pointline.report.spread_charts import check_chart_path, write_chart
+        from pointline.report.spread_charts import check_chart_path, spread_figure, write_chart
 
-        target = check_chart_path(Path(path))
-        write_chart(self.figure(kind), target)
-        return target
+        target = None if path is None else check_chart_path(Path(path))
+        figure = spread_figure(self.table, kind, title=f"{self.base_asset}: contracts against {', '.join(self.references)}")
+        if target is not None:
+            write_chart(figure, target)
+        return figure
+
+    def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
+        """Stores the long table in the lake, where SQL finds it as ``study = name`` in ``api.spreads``.
+
+        Args:
+            name: letters, digits, dots, dashes and underscores; a study of the same name is replaced.
+            lake: another lake than the one that was measured.
+
+        Returns:
+            The Parquet file.
+
+        Raises:
+            ConfigError: the name cannot be a file's.
+        """
+        return save_study(self._lake if lake is None else as_lake(lake), name, self.table, kind="spreads")
+
+    def _repr_html_(self) -> str:
+        from pointline.report.html import study_html
+
+        tables = [("Statistics", self.statistics)]
+        curve = self._curve(self.grid.end_us)
+        if not curve.is_empty():
+            tables.append(("Term structure at the end of the window", curve))
+        return study_html(title=self.title, lines=[self.window_text], tables=tables, notes=self.notes)
 
 
 def spreads(
@@ -198,7 +239,8 @@ def spreads(
     *,
     reference: str | Sequence[str],
     start: clock.TimeLike,
-    end: clock.TimeLike,
+    end: clock.TimeLike | None = None,
+    through: clock.TimeLike | None = None,
     contracts: str | Sequence[str] | None = None,
     duration: clock.DurationLike = "1d",
     max_trade_age: clock.DurationLike = MAX_TRADE_AGE_US,
@@ -210,8 +252,9 @@ def spreads(
         base_asset: the asset, e.g. ``"BTC"``.
         reference: the spot market as ``exchange:market``, or several. The exchange goes by its id, alias or SQL name, the market by its
             universal name or the exchange's own symbol.
-        start: first moment.
-        end: a bare date is a whole day that is still in the window; a time of day is exclusive.
+        start: first moment; a bare date is its midnight UTC.
+        end: first moment that is not in the window any more.
+        through: in place of `end`, the last day of the window, as in ``BETWEEN '2024-12-01' AND '2024-12-31'``.
         contracts: ``exchange:market`` of one or several contracts; all that the lake has of the asset if None.
         duration: length of a candle in whole minutes, e.g. ``"1d"`` or ``"1h"``.
         max_trade_age: a last trade that is older at a candle's end tells no close (see `pointline.curves.closes.closes`).
@@ -221,13 +264,13 @@ def spreads(
         A `Spreads`.
 
     Raises:
-        ConfigError: an empty window, a name that is no reference or no contract of the asset.
+        ConfigError: an empty window, not one of `end` and `through`, a name that is no reference or no contract of the asset.
         RegistryError: an unknown instrument; the error has the nearest names.
         NoDataError: the lake has nothing of the asset, of a reference or of a named contract in the window.
     """
     began = time.perf_counter()
     asset = base_asset.strip().upper()
-    grid = candle_grid(start, end, duration)
+    grid = candle_grid(start, end, duration, through=through)
     age_us = clock.to_duration_us(max_trade_age, name="max_trade_age")
     opened = as_lake(lake)
     named = contract_listings(opened, _names(contracts), asset, grid)
@@ -244,6 +287,7 @@ def spreads(
         table=table,
         notes=(*_notes(table, named, grid), *(_left_out_notes(opened, named, asset, grid) if contracts is None else ())),
         elapsed_s=time.perf_counter() - began,
+        _lake=opened,
     )
 
 

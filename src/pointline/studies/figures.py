@@ -1,4 +1,4 @@
-"""The page-long summary of a comparison: counts, ratios with advice, staleness, quantiles, null shares, speed."""
+"""The figures of a comparison that its summary holds: counts, ratios with advice, staleness, quantiles, null shares, speed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from pointline.clock import date_text
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES
 from pointline.lake.rows import decode_one
 from pointline.lake.window_coverage import uneven_days
+from pointline.studies.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pointline.bars.build import Bars
+    from pointline.bars.run import Venue
     from pointline.lake.window_coverage import WindowCoverage
 
 QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
@@ -70,58 +71,60 @@ def summarise(
     *,
     features: pl.LazyFrame,
     totals: BarTotals,
-    built: Bars,
-    covered: dict[str, WindowCoverage],
+    sides: Mapping[str, Venue],
+    covered: Mapping[str, WindowCoverage],
     window: tuple[int, int],
     elapsed_s: float,
     price_factor: float = 1.0,
-) -> dict[str, Any]:
-    """Figures of a comparison, JSON-ready.
+) -> Summary:
+    """Figures of a comparison.
 
     Args:
         features: the table of the comparison; a few columns are in memory at a time.
         totals: sums over all bars of the window, before a join may have dropped some.
-        built: the venues' partitions.
+        sides: the partitions of each side, under ``"perp"`` and ``"spot"``.
         covered: what of the window each side's trades cover, under ``"perp"`` and ``"spot"``.
         window: start and end in microseconds.
         elapsed_s: how long the comparison took.
         price_factor: how many spot units one perp unit holds (1000 for 1000SHIB).
     """
     columns = features.collect_schema().names()
-    spot_trades, spot_volume = _spot_amounts(totals, built, dual="spot_bucket_end" in columns)
+    spot_trades, spot_volume = _spot_amounts(totals, sides["spot"], dual="spot_bucket_end" in columns)
     ratio = totals.perp_volume * price_factor / spot_volume if spot_volume else None
-    rows = sum(f.rows for venue in (built.perp_venue, built.spot_venue) for f in venue.files.values())
+    rows = sum(f.rows for venue in sides.values() for f in venue.files.values())
     basis = "basis_bps" if "basis_bps" in columns else f"{CROSS_QUOTE_PREFIX}basis_bps"
     shares, counts = _null_shares(features, columns), _counts(features)
-    return {
-        "window_us": list(window),
-        "perp_trades": totals.perp_trades,
-        "spot_trades": spot_trades,
-        "perp_volume_base": totals.perp_volume,
-        "spot_volume_base": spot_volume,
-        "volume_ratio": ratio,
-        "advice": advice(ratio, uneven_days(covered["perp"], covered["spot"])),
-        "coverage": {side: _told(own) for side, own in covered.items()},
-        "bars": counts["bars"],
-        "bars_dropped": totals.bars - counts["bars"],
-        "incomplete_bars": counts["incomplete"],
-        "share_bars_without_spot": totals.without_spot / max(totals.bars, 1),
-        "share_bars_stale_spot": totals.stale_spot / max(totals.bars, 1),
-        "median_bar_seconds": None if counts["median_us"] is None else counts["median_us"] / 1e6,
-        "quantiles": {name: _quantiles(features, name) for name in (basis, "funding_8h", "spot_volume")},
-        "funding_source": sorted(source for source in counts["sources"] if source is not None),
-        "null_share": shares,
-        "rows_in_partitions": rows,
-        "elapsed_s": elapsed_s,
-        "rows_per_s": rows / elapsed_s if elapsed_s else None,
-    }
+    return Summary(
+        {
+            "window_us": list(window),
+            "perp_trades": totals.perp_trades,
+            "spot_trades": spot_trades,
+            "perp_volume_base": totals.perp_volume,
+            "spot_volume_base": spot_volume,
+            "volume_ratio": ratio,
+            "advice": advice(ratio, uneven_days(covered["perp"], covered["spot"])),
+            "coverage": {side: _told(own) for side, own in covered.items()},
+            "bars": counts["bars"],
+            "bars_dropped": totals.bars - counts["bars"],
+            "incomplete_bars": counts["incomplete"],
+            "share_bars_without_spot": totals.without_spot / max(totals.bars, 1),
+            "share_bars_stale_spot": totals.stale_spot / max(totals.bars, 1),
+            "median_bar_seconds": None if counts["median_us"] is None else counts["median_us"] / 1e6,
+            "quantiles": {name: _quantiles(features, name) for name in (basis, "funding_8h", "spot_volume")},
+            "funding_source": sorted(source for source in counts["sources"] if source is not None),
+            "null_share": shares,
+            "rows_in_partitions": rows,
+            "elapsed_s": elapsed_s,
+            "rows_per_s": rows / elapsed_s if elapsed_s else None,
+        }
+    )
 
 
-def _spot_amounts(totals: BarTotals, built: Bars, *, dual: bool) -> tuple[int, float]:
+def _spot_amounts(totals: BarTotals, venue: Venue, *, dual: bool) -> tuple[int, float]:
     """Spot trades and base volume; a dual spine repeats some spot bars and passes over others, so there the trades are counted."""
     if not dual:
         return totals.spot_trades, totals.spot_volume
-    venue, columns = built.spot_venue, ["ts_local_us", "qty_int", "qty_decimals"]
+    columns = ["ts_local_us", "qty_int", "qty_decimals"]
     rows = pl.concat(on_book(file, columns, include_off_book=venue.include_off_book) for file in venue.files.values())
     known = pl.col("ts_local_us").is_between(totals.start_us, totals.end_us, closed="left")
     sums = rows.filter(known).group_by("qty_decimals").agg(pl.len(), pl.col("qty_int").sum()).collect().rows()
