@@ -33,8 +33,9 @@ from pointline.studies.figures import BarTotals, summarise
 from pointline.venues.rules import funding_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from pointline.bars.build import Bars
     from pointline.bars.run import Venue
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
@@ -227,8 +228,7 @@ def compare(
         CoverageWarning: days are missing on one side.
     """
     began = time.perf_counter()
-    rules = {"spot_bars": spot_bars, "base_bars": base_bars}
-    _check_choices(join, output, costs=costs, params=params, state=state, rules=rules)
+    _check_choices(join, output, (spot_bars, base_bars), costs=costs, params=params, state=state)
     (start_us, end_us), opened = clock.window_us(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
@@ -236,10 +236,7 @@ def compare(
     settled = _pair_params(chosen, costs, pair, (start_us, end_us), notes, opened.venues)
     built = build_bars(
         BarRequest(
-            *(opened, pair.perp, pair.spot, start_us, end_us),
-            rule=rule,
-            spot_rule=spot_bars,
-            base_rule=base_bars,
+            *(opened, pair.perp, pair.spot, start_us, end_us, rule, spot_bars, base_bars),
             max_hole_us=chosen.max_hole_us,
             warm_up_bars=max(f.bars_needed(settled) for f in FEATURES.values()),
             threads=threads,
@@ -247,11 +244,10 @@ def compare(
             include_off_book=include_off_book,
         )
     )
-    sides = {"perp": built.perp_venue, "spot": built.spot_venue}
-    covered = {side: window_coverage(opened, one.instrument, one.files, start_us, end_us) for side, one in sides.items()}
+    sides, covered = _sides_of(opened, built, start_us, end_us)
     notes += _coverage_notes(covered)
-    attach = StateReader(opened, pair.perp, state or StateParams()).attach
-    tables = _Tables(attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us))
+    known = StateReader(opened, pair.perp, state or StateParams())
+    tables = _Tables(known.attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us))
     table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
     return Study(
         pair=pair,
@@ -350,22 +346,28 @@ def _rule_of(
 def _check_choices(
     join: str,
     output: str | Path | None,
+    other_rules: tuple[object, object],
     *,
     costs: CostModel | None,
     params: FeatureParams | None,
     state: StateParams | None,
-    rules: Mapping[str, object],
 ) -> None:
     if join not in ("asof", "inner"):
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
     for name, value, kind in (("costs", costs, CostModel), ("params", params, FeatureParams), ("state", state, StateParams)):
         if value is not None and not isinstance(value, kind):
             raise ConfigError(f"{name} is of another type", value=value, expected=f"{kind.__name__}(...) or None")
-    for name, rule in rules.items():
+    for name, rule in zip(("spot_bars", "base_bars"), other_rules, strict=True):
         if rule is not None and not (isinstance(rule, BarRule) and rule.cacheable):
             raise ConfigError(f"{name} is no rule that counts", value=rule, expected="a config such as VolumeBarConfig(100.0), or None")
     if output is not None:
         check_output(output)
+
+
+def _sides_of(lake: Lake, built: Bars, start_us: int, end_us: int) -> tuple[dict[str, Venue], dict[str, WindowCoverage]]:
+    """The partitions of each side, and what of the window they cover."""
+    sides = {"perp": built.perp_venue, "spot": built.spot_venue}
+    return sides, {side: window_coverage(lake, one.instrument, one.files, start_us, end_us) for side, one in sides.items()}
 
 
 @dataclass
