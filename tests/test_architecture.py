@@ -23,8 +23,10 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "schema", "venue_rules", "instruments", "kernels", "simulate"}),
     frozenset({"sources"}),
     frozenset({"lake"}),
-    # sql and scale stand beside research: the same lake through another door, the same work over more processes
+    # sql and scale stand beside research: the same lake asked in SQL, the same work over more processes
     frozenset({"research", "sql", "scale"}),
+    # the HTTP face over sql, of which sql knows nothing
+    frozenset({"server"}),
     frozenset({"features"}),
     frozenset({"evaluation", "trading", "curves"}),
     frozenset({"report"}),

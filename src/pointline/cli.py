@@ -469,7 +469,7 @@ def serve(
 
     Example: pointline serve --lake lake --port 8123
     """
-    from pointline.sql.server import command
+    from pointline.server import command
 
     if hash_password or new_token:
         kind = "password" if hash_password else "token"

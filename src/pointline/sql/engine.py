@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 from pointline.errors import ConfigError
 from pointline.sql.coarse import Coarse
+from pointline.sql.guard.codes import RefusedError
+from pointline.sql.guard.settings import MEANING, checked
+from pointline.sql.guard.statements import Statements
 from pointline.sql.messages import query_error
-from pointline.sql.server.codes import RefusedError
-from pointline.sql.server.settings import MEANING, checked
-from pointline.sql.server.statements import Statements
 from pointline.sql.sessions import address, close_last, open_first, session_class
 
 if TYPE_CHECKING:
