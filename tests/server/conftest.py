@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.server.running import Desk, running_server
+from tests.server.running import DirectWorker, running_server
 from tests.sql.conftest import empty, simulated, specification
 
+from pointline.server.catalogues import Catalogues
 from pointline.server.config import ServerConfig
 from pointline.server.sandbox import missing_layers
-from pointline.server.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake
 
-__all__ = ["confining", "desk", "empty", "server", "simulated", "site", "specification"]
+__all__ = ["catalogues", "confining", "empty", "server", "simulated", "specification", "worker"]
 
 
 @pytest.fixture(scope="session")
@@ -31,18 +31,18 @@ def confining() -> None:
 
 
 @pytest.fixture(scope="session")
-def site(simulated: Lake, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def catalogues(simulated: Lake, tmp_path_factory: pytest.TempPathFactory) -> Catalogues:
     """A catalogue of the simulated lake."""
-    found = Site(simulated, tmp_path_factory.mktemp("site"), ServerConfig(), confined=not missing_layers())
+    found = Catalogues(simulated, tmp_path_factory.mktemp("catalogues"), ServerConfig(), confined=not missing_layers())
     asyncio.run(found.build())
     return found
 
 
 @pytest.fixture(scope="session")
-def desk(site: Site) -> Iterator[Desk]:
+def worker(catalogues: Catalogues) -> Iterator[DirectWorker]:
     """A worker on the simulated lake."""
-    post, _ = asyncio.run(site.place())
-    found = Desk(post)
+    setup, _ = asyncio.run(catalogues.new_setup())
+    found = DirectWorker(setup)
     yield found
     found.close()
 

@@ -21,13 +21,13 @@ from pointline.server import channel
 from pointline.server.channel import Answer, Job
 from pointline.server.pool import clean_environment
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.limits import Limits
+from pointline.sql.guard.limits import QueryLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pointline.lake.store import Lake
-    from pointline.server.worker import Post
+    from pointline.server.worker import WorkerSetup
 
 
 def _new_client() -> httpx.Client:
@@ -162,17 +162,17 @@ def _listen(process: subprocess.Popen[str], said: list[str], ready: threading.Ev
     ready.set()
 
 
-class Desk:
+class DirectWorker:
     """A worker that is given jobs by hand.
 
     Args:
-        post: where it works.
+        setup: where it works.
         program: what Python runs, where it is not the worker itself.
         environment: variables beside those of every worker.
     """
 
-    def __init__(self, post: Post, program: Sequence[str] = ("-m", "pointline.server.worker"), **environment: str) -> None:
-        self.post = post
+    def __init__(self, setup: WorkerSetup, program: Sequence[str] = ("-m", "pointline.server.worker"), **environment: str) -> None:
+        self.setup = setup
         self.process = subprocess.Popen(
             [sys.executable, *program],
             stdin=subprocess.PIPE,
@@ -184,7 +184,7 @@ class Desk:
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self._in, self._out = self.process.stdin.fileno(), self.process.stdout.fileno()
-        channel.send(self._in, b"J", post.encoded())
+        channel.send(self._in, b"J", setup.encoded())
         frame = channel.receive(self._out)
         if frame is None or frame[0] != channel.READY:
             self.process.kill()
@@ -192,7 +192,7 @@ class Desk:
 
     def run(self, text: str, **given: Any) -> tuple[Answer, bytes]:  # noqa: ANN401 -- fields of a job
         """Answer and bytes of a query; raises what the worker refuses."""
-        limits = given.pop("limits", Limits())
+        limits = given.pop("limits", QueryLimits())
         channel.send(self._in, b"J", Job(text, limits=asdict(limits), **given).encoded())
         frame = channel.receive(self._out)
         assert frame is not None, "the worker ended"

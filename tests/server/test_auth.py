@@ -8,26 +8,26 @@ import base64
 import pytest
 
 from pointline.server import auth
-from pointline.server.auth import Credentials, Doorkeeper, credentials_of
+from pointline.server.auth import Authenticator, Credentials, credentials_of
 from pointline.server.config import ServerConfig, User
 from pointline.server.hashes import hash_password, hash_token, is_password_hash, matches, new_token
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.limits import Limits
+from pointline.sql.guard.limits import QueryLimits
 
 TOKEN, TOKEN_HASH = new_token()
-ANN = User("ann", password=hash_password("correct horse"), limits=Limits(queries=3))
+ANN = User("ann", password=hash_password("correct horse"), limits=QueryLimits(queries=3))
 ROBOT = User("robot", tokens=(hash_token("another"), TOKEN_HASH))
 
 
 def admit(config: ServerConfig, *credentials: Credentials) -> list[str]:
-    """Who each is, asked of one doorkeeper; a refusal as its name."""
+    """Who each is, asked of one authenticator; a refusal as its name."""
 
     async def ask() -> list[str]:
-        door = Doorkeeper(config)
+        authenticator = Authenticator(config)
         found = []
         for one in credentials:
             try:
-                found.append((await door.admit(one)).name)
+                found.append((await authenticator.authenticate(one)).name)
             except RefusedError as refusal:
                 found.append(refusal.name)
         return found

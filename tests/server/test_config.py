@@ -10,7 +10,7 @@ from pointline.errors import ConfigError
 from pointline.server.command import configured
 from pointline.server.config import ServerConfig, read_config
 from pointline.server.hashes import hash_password, hash_token
-from pointline.sql.guard.limits import Limits
+from pointline.sql.guard.limits import QueryLimits
 
 HASHED = 'password = "scrypt:16384:8:1:AAAAAAAAAAAAAAAAAAAAAA==:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="'
 
@@ -49,8 +49,8 @@ def test_a_whole_file(tmp_path: Path) -> None:
     ).checked()
     assert (found.host, found.port, found.workers, found.wait_s, found.allowed_hosts) == ("10.0.0.5", 9000, 3, 2.0, ("quotes.example",))
     assert found.audit_log == tmp_path / "log/audit.jsonl"
-    assert found.limits == Limits(time_s=5.0, rows_read=1000)
-    assert found.users["ann"].limits == Limits(time_s=60.5, rows_read=1000, queries=1)
+    assert found.limits == QueryLimits(time_s=5.0, rows_read=1000)
+    assert found.users["ann"].limits == QueryLimits(time_s=60.5, rows_read=1000, queries=1)
     assert found.users["robot"].limits == found.limits
     assert found.users["robot"].tokens == (token,)
 

@@ -16,9 +16,9 @@ from tests.server.running import RunningServer, running_server
 from pointline.server.channel import Answer, Job
 from pointline.server.config import ServerConfig
 from pointline.server.hashes import new_token
-from pointline.server.pool import Party, Pool
+from pointline.server.pool import Pool, Requester
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.limits import Limits
+from pointline.sql.guard.limits import QueryLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -185,12 +185,12 @@ class IdleWorker:
         pass
 
 
-async def order_of(pool: Pool, queries: list[tuple[Party, str]], limits: Limits) -> list[str]:
+async def order_of(pool: Pool, queries: list[tuple[Requester, str]], limits: QueryLimits) -> list[str]:
     """The texts in the order in which workers got them, when the longest running query ends first."""
     got: list[str] = []
 
-    async def ask(party: Party, text: str) -> None:
-        async with pool.run(party, Job(text), limits):
+    async def ask(requester: Requester, text: str) -> None:
+        async with pool.run(requester, Job(text), limits):
             pass
 
     for worker in list(pool._idle):
@@ -203,8 +203,8 @@ async def order_of(pool: Pool, queries: list[tuple[Party, str]], limits: Limits)
         worker.ask = note  # type: ignore[method-assign]
     workers = dict.fromkeys(pool._idle)
     asking = []
-    for party, text in queries:
-        asking.append(asyncio.ensure_future(ask(party, text)))
+    for requester, text in queries:
+        asking.append(asyncio.ensure_future(ask(requester, text)))
         await asyncio.sleep(0)
     while not all(one.done() for one in asking):
         for worker in workers:
@@ -215,12 +215,12 @@ async def order_of(pool: Pool, queries: list[tuple[Party, str]], limits: Limits)
     return got
 
 
-def served(workers: int, *queries: tuple[Party, str], limits: Limits | None = None) -> list[str]:
+def served(workers: int, *queries: tuple[Requester, str], limits: QueryLimits | None = None) -> list[str]:
     async def run() -> list[str]:
         pool = Pool(ServerConfig(workers=workers), _nowhere, lambda _: None)
         pool._start = _idle_worker  # type: ignore[method-assign,assignment]
         await pool.open()
-        return await order_of(pool, list(queries), limits or Limits())
+        return await order_of(pool, list(queries), limits or QueryLimits())
 
     return asyncio.run(run())
 
@@ -233,7 +233,7 @@ async def _nowhere() -> Any:  # noqa: ANN401 - never asked
     raise AssertionError
 
 
-A, B, C = Party("a"), Party("b"), Party("c")
+A, B, C = Requester("a"), Requester("b"), Requester("c")
 
 
 def test_who_waits_is_served_in_turn() -> None:
@@ -249,11 +249,11 @@ def test_a_share_is_all_workers_but_one() -> None:
     for workers in (1, 2, 4):
         order = served(workers, *((A, f"a{n}") for n in range(8)), (B, "b"))
         assert order.index("b") == max(1, workers - 1)
-    alone = Party("127.0.0.1", may_hold_all=True)
+    alone = Requester("127.0.0.1", may_hold_all=True)
     assert served(4, *((alone, f"a{n}") for n in range(8)), (B, "b"))[:4] == ["a0", "a1", "a2", "a3"]
 
 
 def test_limits_of_queries_at_a_time() -> None:
     with pytest.raises(RefusedError) as caught:
-        served(2, *((A, str(n)) for n in range(3)), limits=Limits(queries=2))
+        served(2, *((A, str(n)) for n in range(3)), limits=QueryLimits(queries=2))
     assert caught.value.status == 429

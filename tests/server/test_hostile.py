@@ -34,7 +34,7 @@ rows_returned = 100_000
 megabytes_returned = 20
 threads = 1
 """
-SECRET, INSIDE = "canary-outside-5f1d0e27", "canary-inside-9a3c7b64"
+SECRET, INSIDE = "secret-outside-5f1d0e27", "secret-inside-9a3c7b64"
 HONEST = "SELECT count(), sum(volume), max(close) FROM api.ohlcv(candle_duration_in_minutes = 60)"
 BOUND_S = 20.0  # no statement may take longer than its time, a worker's grace and a worker's start
 
@@ -47,7 +47,7 @@ def config() -> str:
 
 
 @dataclass
-class Place:
+class AttackedServer:
     """A server with things beside it that nobody may see.
 
     Attributes:
@@ -109,12 +109,12 @@ def contents(folder: Path, without: str = "\0") -> dict[str, tuple[int, str]]:
 
 
 @pytest.fixture(scope="module")
-def place(
+def attacked(
     confining: None,  # noqa: ARG001 - it may skip
     simulated: Lake,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Place]:
-    """A server with small limits on a lake of its own, beside canaries."""
+) -> Iterator[AttackedServer]:
+    """A server with small limits on a lake of its own, beside files with secrets."""
     folder = tmp_path_factory.mktemp("hostile")
     shutil.copytree(simulated.root, folder / "lake")
     for name in ("outside", "scratch", "config"):
@@ -125,27 +125,31 @@ def place(
         listener.setblocking(False)
         patch.setenv("TMPDIR", str(folder / "scratch"))
         with running_server(open_lake(folder / "lake"), folder / "config", config=config()) as server:
-            found = Place(server, folder / "outside/secret.csv", folder / "lake/notes.txt", listener, folder / "scratch", {}, "")
+            found = AttackedServer(server, folder / "outside/secret.csv", folder / "lake/notes.txt", listener, folder / "scratch", {}, "")
             found.honest, found.before = found.ask_honestly(HONEST), found.now()
             yield found
 
 
-def leaks(text: str, said: str, place: Place) -> list[str]:
+def leaks(text: str, said: str, attacked: AttackedServer) -> list[str]:
     """What an answer tells that its question did not."""
     forms: dict[str, str] = {}
-    for canary in (SECRET, INSIDE):
-        data = canary.encode()
-        forms |= dict.fromkeys((canary, data.hex(), base64.b64encode(data[:18]).decode(), canary[::-1]), f"content of {canary}")
-    forms |= {str(place.inside.parent): "the lake's folder", str(place.scratch): "the server's folder", socket.gethostname() + "\n": "host"}
+    for secret in (SECRET, INSIDE):
+        data = secret.encode()
+        forms |= dict.fromkeys((secret, data.hex(), base64.b64encode(data[:18]).decode(), secret[::-1]), f"content of {secret}")
+    forms |= {
+        str(attacked.inside.parent): "the lake's folder",
+        str(attacked.scratch): "the server's folder",
+        socket.gethostname() + "\n": "host",
+    }
     forms |= {"root:x:0:0": "system file", "LANG=C.UTF-8": "environment", "4C414E473D": "environment", "lake_owner": "an internal user"}
     return [what for form, what in forms.items() if form.lower() in said.lower() and form.lower() not in text.lower()]
 
 
-def wrong_with(attack: Attack, place: Place) -> str | None:
+def wrong_with(attack: Attack, attacked: AttackedServer) -> str | None:
     """What is wrong with the server's answer to an attack, or None."""
-    text = place.filled(attack.text)
-    response = place.ask(text, attack.parameters)
-    if found := leaks(text + place.filled("".join(attack.parameters.values())), response.text, place):
+    text = attacked.filled(attack.text)
+    response = attacked.ask(text, attack.parameters)
+    if found := leaks(text + attacked.filled("".join(attack.parameters.values())), response.text, attacked):
         return f"tells {found}: {response.text[:300]}"
     if response.status_code < 400 or response.status_code > 503:
         return f"was not refused: {response.status_code} {response.text[:300]}"
@@ -157,32 +161,32 @@ def wrong_with(attack: Attack, place: Place) -> str | None:
 
 
 @contextmanager
-def nothing_happens(place: Place) -> Iterator[None]:
+def no_side_effects(attacked: AttackedServer) -> Iterator[None]:
     """Checks around something that no file changed, nobody was called and the server answers as before."""
     yield
-    assert place.ask_honestly(HONEST) == place.honest
-    assert place.server.client.get(place.server.url + "ping", timeout=limit(BOUND_S)).text == "Ok.\n"
-    assert place.now() == place.before
-    assert not (place.secret.parent / "made").exists()
+    assert attacked.ask_honestly(HONEST) == attacked.honest
+    assert attacked.server.client.get(attacked.server.url + "ping", timeout=limit(BOUND_S)).text == "Ok.\n"
+    assert attacked.now() == attacked.before
+    assert not (attacked.secret.parent / "made").exists()
     with pytest.raises(BlockingIOError):
-        place.listener.accept()
-    assert place.server.process.poll() is None
+        attacked.listener.accept()
+    assert attacked.server.process.poll() is None
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_hostile_statements_are_refused(place: Place, group: str) -> None:
+def test_hostile_statements_are_refused(attacked: AttackedServer, group: str) -> None:
     wrong = {}
-    with nothing_happens(place):
+    with no_side_effects(attacked):
         for attack in GROUPS[group]:
-            if said := wrong_with(attack, place):
+            if said := wrong_with(attack, attacked):
                 wrong[attack.text[:200]] = said
-            assert place.ask_honestly("SELECT 7") == "7\n", f"after {attack.text[:200]}"
+            assert attacked.ask_honestly("SELECT 7") == "7\n", f"after {attack.text[:200]}"
     assert not wrong, "\n".join(f"{text}\n    {said}" for text, said in wrong.items())
 
 
-def test_what_only_looks_hostile_runs(place: Place) -> None:
-    with nothing_happens(place):
-        given = {text: place.ask_honestly(text) for text in HARMLESS}
+def test_what_only_looks_hostile_runs(attacked: AttackedServer) -> None:
+    with no_side_effects(attacked):
+        given = {text: attacked.ask_honestly(text) for text in HARMLESS}
     assert given == {text: f"{expected}\n" for text, expected in HARMLESS.items()}
 
 
@@ -192,21 +196,21 @@ def test_there_are_enough_of_them() -> None:
     assert len(texts) == len(set(texts))
 
 
-def test_the_canaries_would_be_seen(place: Place) -> None:
+def test_the_canaries_would_be_seen(attacked: AttackedServer) -> None:
     """Else the tests above would show nothing."""
-    assert INSIDE in place.inside.read_text(encoding="utf-8")
-    for told in (SECRET, INSIDE.encode().hex().upper(), f"Cannot parse '{INSIDE}'", str(place.scratch), "root:x:0:0:root"):
-        assert leaks("SELECT 1", told, place)
-        assert leaks(told, told, place) == []
-    made = place.inside.parent / "made"
+    assert INSIDE in attacked.inside.read_text(encoding="utf-8")
+    for told in (SECRET, INSIDE.encode().hex().upper(), f"Cannot parse '{INSIDE}'", str(attacked.scratch), "root:x:0:0:root"):
+        assert leaks("SELECT 1", told, attacked)
+        assert leaks(told, told, attacked) == []
+    made = attacked.inside.parent / "made"
     made.write_text("x", encoding="utf-8")
     try:
-        assert place.now() != place.before
+        assert attacked.now() != attacked.before
     finally:
         made.unlink()
 
 
-def test_tables_that_are_answered_tell_no_secret(place: Place) -> None:
+def test_tables_that_are_answered_tell_no_secret(attacked: AttackedServer) -> None:
     """The stand-ins for tables of `system`, plans and errors from inside a view."""
     texts = [
         *(
@@ -229,7 +233,7 @@ def test_tables_that_are_answered_tell_no_secret(place: Place) -> None:
         "SELECT * FROM api.nosuch",
         "SELECT dumpColumnStructure(market), currentUser(), displayName(), queryID() FROM api.market_spot",
     ]
-    with nothing_happens(place):
-        answers = {text: ask(place.server, "honest", text) for text in texts}
+    with no_side_effects(attacked):
+        answers = {text: ask(attacked.server, "honest", text) for text in texts}
     assert [text for text, answer in answers.items() if answer.status_code == 408] == []
-    assert {text: found for text, answer in answers.items() if (found := leaks(text, answer.text, place))} == {}
+    assert {text: found for text, answer in answers.items() if (found := leaks(text, answer.text, attacked))} == {}

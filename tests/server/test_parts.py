@@ -1,4 +1,4 @@
-"""The small parts: errors of the engine, settings, encodings, the audit log, the gate, the Native format for newer clients."""
+"""The small parts: errors of the engine, settings, encodings, the audit log, the check, the Native format for newer clients."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from starlette.responses import PlainTextResponse
 
 from pointline.errors import ConfigError
 from pointline.server.app import make_app
-from pointline.server.audit import AuditLog, Entry
+from pointline.server.audit import AuditEntry, AuditLog
 from pointline.server.channel import Answer, Job
+from pointline.server.compressed_blocks import checksum
 from pointline.server.config import ServerConfig, User
 from pointline.server.encoding import OWN_BLOCKS, PREFERRED, chosen_encoding, compressed, decompressed, native_blocks
-from pointline.server.framing import checksum
-from pointline.server.gate import Gate, Peers
 from pointline.server.hashes import new_token
-from pointline.server.pool import Party, Reply
+from pointline.server.origins import ClientAddresses, OriginCheck
+from pointline.server.pool import Reply, Requester
 from pointline.sql.guard.codes import DECIMAL_MARK, NUMBERS, RefusedError, from_engine
 from pointline.sql.guard.formats import FORMATS
-from pointline.sql.guard.limits import Limits
+from pointline.sql.guard.limits import QueryLimits
 from pointline.sql.guard.settings import for_engine
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def test_numbers_are_unlike() -> None:
 
 # ---- settings
 
-LIMITS = Limits(time_s=10.0, memory_mb=100, rows_read=1_000, rows_returned=50, megabytes_returned=2, threads=2)
+LIMITS = QueryLimits(time_s=10.0, memory_mb=100, rows_read=1_000, rows_returned=50, megabytes_returned=2, threads=2)
 
 
 def test_limits_are_always_there() -> None:
@@ -319,7 +319,7 @@ def test_native_blocks_get_their_info_and_a_byte_for_each_column() -> None:
 
 def test_an_entry_is_a_line_of_json() -> None:
     now = dt.datetime(2024, 12, 1, 12, 30, 0, 123_456, tzinfo=dt.timezone(dt.timedelta(hours=1)))
-    entry = Entry(user="ann", text="SELECT 'ä\n'" + " " * 20_000, elapsed_ms=1.23456, relations=("trade",))
+    entry = AuditEntry(user="ann", text="SELECT 'ä\n'" + " " * 20_000, elapsed_ms=1.23456, relations=("trade",))
     line = entry.line(now)
     assert line.endswith("\n")
     assert line.count("\n") == 1
@@ -334,7 +334,7 @@ def test_the_log_is_put_aside_when_it_is_full(tmp_path: Path) -> None:
     path = tmp_path / "log" / "audit.jsonl"
     log = AuditLog(path, 1_000)
     for n in range(60):
-        log.add(Entry(query_id=str(n)))
+        log.add(AuditEntry(query_id=str(n)))
     log.close()
     files = sorted(tmp_path.rglob("audit*"))
     assert [file.name for file in files] == ["audit.jsonl", *(f"audit.jsonl.{n}" for n in range(1, 6))]
@@ -347,7 +347,7 @@ def test_the_log_is_put_aside_when_it_is_full(tmp_path: Path) -> None:
 def test_a_log_goes_on_after_a_restart(tmp_path: Path) -> None:
     for n in range(2):
         log = AuditLog(tmp_path / "a", 10**6)
-        log.add(Entry(query_id=str(n)))
+        log.add(AuditEntry(query_id=str(n)))
         log.close()
     assert len((tmp_path / "a").read_text().splitlines()) == 2
 
@@ -356,7 +356,7 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="audit log"):
         AuditLog(tmp_path / "file" / "audit", 10)
-    AuditLog(None, 10).add(Entry())
+    AuditLog(None, 10).add(AuditEntry())
 
 
 # ---- what goes to the worker, and what comes back
@@ -369,12 +369,12 @@ class OnePool:
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
-        self.asked: list[tuple[Party, Job]] = []
+        self.asked: list[tuple[Requester, Job]] = []
 
     @asynccontextmanager
-    async def run(self, party: Party, job: Job, limits: Limits) -> AsyncIterator[Reply]:
+    async def run(self, requester: Requester, job: Job, limits: QueryLimits) -> AsyncIterator[Reply]:
         assert limits.queries == 32
-        self.asked.append((party, job))
+        self.asked.append((requester, job))
 
         async def chunks() -> AsyncIterator[bytes]:
             yield b"1\n"
@@ -397,9 +397,9 @@ def test_the_worker_is_told_who_asks(tmp_path: Path) -> None:
     pool = OnePool(Answer("TabSeparated", 1, 1, 1, 0.0, []))
     assert asked_of(pool, ServerConfig(users=users), tmp_path, headers={"Authorization": f"Bearer {token}"}).text == "1\n"
     assert asked_of(pool, ServerConfig(), tmp_path).text == "1\n"
-    assert [(party, job.user) for party, job in pool.asked] == [
-        (Party("ann"), "ann"),
-        (Party("127.0.0.1", may_hold_all=True), "default"),
+    assert [(requester, job.user) for requester, job in pool.asked] == [
+        (Requester("ann"), "ann"),
+        (Requester("127.0.0.1", may_hold_all=True), "default"),
     ]
 
 
@@ -408,7 +408,7 @@ def test_without_users_clients_of_a_proxy_share_by_address(tmp_path: Path) -> No
     config = ServerConfig(trusted_proxies=("127.0.0.1",))
     for client in ("1.2.3.4", "5.6.7.8"):
         asked_of(pool, config, tmp_path, headers={"X-Forwarded-For": f"9.9.9.9, {client}"})
-    assert [party for party, _ in pool.asked] == [Party("1.2.3.4"), Party("5.6.7.8")]
+    assert [requester for requester, _ in pool.asked] == [Requester("1.2.3.4"), Requester("5.6.7.8")]
 
 
 def test_notes_stand_in_a_header(tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_notes_stand_in_a_header(tmp_path: Path) -> None:
     assert json.loads(many.headers["x-pointline-notes"]) == [*["n" * 999] * 3, "..."]
 
 
-# ---- the gate
+# ---- the check
 
 
 FORWARDED = [
@@ -443,15 +443,15 @@ FORWARDED = [
 def test_where_a_forwarded_request_comes_from(peer: str, forwarded: list[str], expected: tuple[str, str]) -> None:
     headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
     request = Request({"type": "http", "client": (peer, 1), "headers": headers})
-    assert Peers(("127.0.0.1", "10.0.0.0/24", "10.9.9.9")).origin(request) == expected
-    assert Peers(()).origin(request) == (peer, "")
+    assert ClientAddresses(("127.0.0.1", "10.0.0.0/24", "10.9.9.9")).origin(request) == expected
+    assert ClientAddresses(()).origin(request) == (peer, "")
 
 
 def test_a_refused_name_is_in_the_log(tmp_path: Path) -> None:
-    gate = Gate(PlainTextResponse("in"), ServerConfig(trusted_proxies=("127.0.0.1",)), AuditLog(tmp_path / "log", 10**6))
+    check = OriginCheck(PlainTextResponse("in"), ServerConfig(trusted_proxies=("127.0.0.1",)), AuditLog(tmp_path / "log", 10**6))
 
     async def ask() -> None:
-        transport = httpx.ASGITransport(gate)
+        transport = httpx.ASGITransport(check)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             given = {"Host": "rebound.example", "X-Forwarded-For": "1.2.3.4"}
             assert (await client.get("/?query=SELECT+1&password=hush", headers=given)).status_code == 403
@@ -464,8 +464,8 @@ def test_a_refused_name_is_in_the_log(tmp_path: Path) -> None:
     assert "hush" not in str(entry)
 
 
-def status_at_gate(headers: dict[str, str], path: str = "/?query=1", **given: object) -> int:
-    transport = httpx.ASGITransport(Gate(PlainTextResponse("in"), ServerConfig(**given), AuditLog(None, 1)))  # type: ignore[arg-type]
+def status_of(headers: dict[str, str], path: str = "/?query=1", **given: object) -> int:
+    transport = httpx.ASGITransport(OriginCheck(PlainTextResponse("in"), ServerConfig(**given), AuditLog(None, 1)))  # type: ignore[arg-type]
 
     async def ask() -> int:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8123") as client:
@@ -493,18 +493,18 @@ def status_at_gate(headers: dict[str, str], path: str = "/?query=1", **given: ob
     ],
 )
 def test_pages_of_elsewhere_cannot_use_a_browser_of_this_machine(headers: dict[str, str], status: int) -> None:
-    assert status_at_gate(headers) == status
+    assert status_of(headers) == status
 
 
 def test_a_link_from_elsewhere_may_lead_to_the_page() -> None:
-    assert status_at_gate({"Sec-Fetch-Site": "cross-site"}, path="/") == 200
-    assert status_at_gate({"Host": "rebound.example"}, path="/") == 403
+    assert status_of({"Sec-Fetch-Site": "cross-site"}, path="/") == 200
+    assert status_of({"Host": "rebound.example"}, path="/") == 403
 
 
 def test_names_and_origins_of_a_server_with_users() -> None:
     own = {"Host": "quotes.example", "Origin": "https://quotes.example"}
     users = {"ann": User("ann")}
-    assert status_at_gate(own, allowed_hosts=("quotes.example",)) == 200
-    assert status_at_gate(own, users=users) == 200
-    assert status_at_gate({**own, "Origin": "https://elsewhere.example"}, users=users) == 403
-    assert status_at_gate({**own, "Origin": "https://elsewhere.example"}, allowed_hosts=("*",)) == 200
+    assert status_of(own, allowed_hosts=("quotes.example",)) == 200
+    assert status_of(own, users=users) == 200
+    assert status_of({**own, "Origin": "https://elsewhere.example"}, users=users) == 403
+    assert status_of({**own, "Origin": "https://elsewhere.example"}, allowed_hosts=("*",)) == 200

@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 from tests.server.running import running_server
 
-from pointline.server import kept
+from pointline.server import stored_results
 from pointline.server.channel import Answer
-from pointline.server.kept import ByteRange, Shelf, range_of
 from pointline.server.pool import Reply
+from pointline.server.stored_results import ByteRange, ResultStore, range_of
 from pointline.sql.guard.codes import RefusedError
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def test_what_duckdb_asks_for(server: RunningServer) -> None:
     assert pl.read_parquet(io.BytesIO(b"".join(parts))).height == 200_000
 
 
-# ---- what is kept, and for how long
+# ---- what is stored_results, and for how long
 
 
 @pytest.mark.parametrize(
@@ -260,18 +260,18 @@ class Runs:
 
 def on_shelf(folder: Path, ask: Any, *, most: int = 1_000) -> None:  # noqa: ANN401 - a coroutine function
     async def run() -> None:
-        shelf = Shelf(folder / "kept", most)
-        await ask(shelf)
-        shelf.clear()
+        store = ResultStore(folder / "kept", most)
+        await ask(store)
+        store.clear()
 
     asyncio.run(run())
     assert list(folder.iterdir()) == []
 
 
 def test_a_query_runs_once_for_all_who_ask_at_once(tmp_path: Path) -> None:
-    async def ask(shelf: Shelf) -> None:
+    async def ask(store: ResultStore) -> None:
         runs = Runs()
-        found = await asyncio.gather(*(shelf.result("a", begins=True, generation=1, run=runs) for _ in range(5)))
+        found = await asyncio.gather(*(store.result("a", begins=True, generation=1, run=runs) for _ in range(5)))
         assert runs.count == 1
         assert len({id(one) for one, _ in found}) == 1
         assert [reply is not None for _, reply in found].count(True) == 1
@@ -280,27 +280,27 @@ def test_a_query_runs_once_for_all_who_ask_at_once(tmp_path: Path) -> None:
 
 
 def test_old_results_make_room_and_too_large_ones_are_refused(tmp_path: Path) -> None:
-    async def ask(shelf: Shelf) -> None:
+    async def ask(store: ResultStore) -> None:
         runs = Runs(400)
         for key in ("a", "b", "a", "c"):
-            await shelf.result(key, begins=True, generation=1, run=runs)
+            await store.result(key, begins=True, generation=1, run=runs)
         assert runs.count == 3
-        await shelf.result("a", begins=True, generation=1, run=runs)
+        await store.result("a", begins=True, generation=1, run=runs)
         assert runs.count == 3  # b was asked for longest ago and had to go
-        await shelf.result("b", begins=True, generation=1, run=runs)
+        await store.result("b", begins=True, generation=1, run=runs)
         assert runs.count == 4
         with pytest.raises(RefusedError, match="kept_mb"):
-            await shelf.result("d", begins=True, generation=1, run=Runs(2_000))
-        assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) == shelf._bytes <= 1_000
+            await store.result("d", begins=True, generation=1, run=Runs(2_000))
+        assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) == store._bytes <= 1_000
 
     on_shelf(tmp_path, ask)
 
 
 def test_when_a_kept_result_is_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
-    monkeypatch.setattr(kept.time, "monotonic", lambda: now)
+    monkeypatch.setattr(stored_results.time, "monotonic", lambda: now)
 
-    async def ask(shelf: Shelf) -> None:
+    async def ask(store: ResultStore) -> None:
         nonlocal now
         runs = Runs()
 
@@ -308,7 +308,7 @@ def test_when_a_kept_result_is_exchanged(tmp_path: Path, monkeypatch: pytest.Mon
             nonlocal now
             now += after_s
             runs.generation = generation
-            await shelf.result("a", begins=begins, generation=generation, run=runs)
+            await store.result("a", begins=begins, generation=generation, run=runs)
             return runs.count
 
         assert await count(0, begins=True) == 1
@@ -332,10 +332,10 @@ def test_a_query_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
         yield Reply(Answer("CSV", 1, 1, 1, 0.0, []), chunks(), 0.0)
 
-    async def ask(shelf: Shelf) -> None:
+    async def ask(store: ResultStore) -> None:
         with pytest.raises(RefusedError, match="late"):
-            await shelf.result("a", begins=True, generation=1, run=fails)
-        assert shelf._bytes == 0
+            await store.result("a", begins=True, generation=1, run=fails)
+        assert store._bytes == 0
         assert list((tmp_path / "kept").iterdir()) == []
 
     on_shelf(tmp_path, ask)

@@ -1,4 +1,4 @@
-"""The walls: what a confined process cannot do, each beside the same deed without walls."""
+"""The sandbox: what a confined process cannot do, each beside the same deed without sandbox."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ import pytest
 
 import pointline
 from pointline.server import sandbox
-from pointline.server.site import served_folders
+from pointline.server.catalogues import served_folders
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pointline.server.site import Site
+    from pointline.server.catalogues import Catalogues
 
 pytestmark = pytest.mark.usefixtures("confining")
 
-# Does each deed and says which the system refused. Arguments: "walls" or "none", a readable file, a writable folder, a folder outside,
+# Does each deed and says which the system refused. Arguments: "confined" or "none", a readable file, a writable folder, a folder outside,
 # a port that listens.
 DEEDS = """
 import ctypes, json, os, signal, socket, subprocess, sys, threading
 from pathlib import Path
 from pointline.server import sandbox
-from pointline.server.site import served_folders
+from pointline.server.catalogues import served_folders
 
 mode, inside, own, outside = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
 receiver, port = socket.socket(), int(sys.argv[5])
 receiver.settimeout(5)
 parent = os.getppid()
-if mode == "walls":
-    sandbox.confine(sandbox.Walls(read=(inside,), write=(own,)))
+if mode == "confined":
+    sandbox.confine(sandbox.Permissions(read=(inside,), write=(own,)))
 
 def link():
     (own / "link").symlink_to(outside / "secret.txt")
@@ -97,10 +97,10 @@ INSIDE = {"read inside", "write own", "remove own", "start a thread"}
 
 @pytest.fixture(scope="module")
 def deeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """What happened to each deed with walls and without."""
+    """What happened to each deed with sandbox and without."""
     found = {}
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        for mode in ("none", "walls"):
+        for mode in ("none", "confined"):
             folder = tmp_path_factory.mktemp(mode)
             for name in ("own", "outside"):
                 (folder / name).mkdir()
@@ -114,16 +114,16 @@ def deeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]
     return found
 
 
-def test_within_the_walls_work_goes_on(deeds: dict[str, dict[str, str]]) -> None:
-    assert {name: deeds["walls"][name] for name in INSIDE} == dict.fromkeys(INSIDE, "done")
+def test_within_the_sandbox_work_goes_on(deeds: dict[str, dict[str, str]]) -> None:
+    assert {name: deeds["confined"][name] for name in INSIDE} == dict.fromkeys(INSIDE, "done")
 
 
-def test_beyond_the_walls_everything_is_refused(deeds: dict[str, dict[str, str]]) -> None:
-    beyond = {name: said for name, said in deeds["walls"].items() if name not in INSIDE}
+def test_beyond_the_sandbox_everything_is_refused(deeds: dict[str, dict[str, str]]) -> None:
+    beyond = {name: said for name, said in deeds["confined"].items() if name not in INSIDE}
     assert beyond == dict.fromkeys(beyond, "refused")
 
 
-def test_without_walls_all_of_it_works(deeds: dict[str, dict[str, str]]) -> None:
+def test_without_sandbox_all_of_it_works(deeds: dict[str, dict[str, str]]) -> None:
     """Else the test above would show nothing."""
     become = "become a program"
     assert {name for name, said in deeds["none"].items() if said != "done"} == {become}
@@ -185,10 +185,10 @@ def test_the_filter_refuses_what_it_lists_and_allows_the_rest(machine: str) -> N
     assert verdict(0x40000000 | read) == kill  # x32 calls
 
 
-# The same through the engine, past the guard: its own functions meet the walls.
+# The same through the engine, past the guard: its own functions meet the sandbox.
 
 
-def test_the_engine_itself_cannot_reach_out(site: Site, tmp_path: Path) -> None:
+def test_the_engine_itself_cannot_reach_out(catalogues: Catalogues, tmp_path: Path) -> None:
     """The guard is left out here: what it would refuse is run in a confined engine."""
     secret = tmp_path / "secret.csv"
     secret.write_text("1\n", encoding="utf-8")
@@ -196,20 +196,20 @@ def test_the_engine_itself_cannot_reach_out(site: Site, tmp_path: Path) -> None:
         "import json, sys\n"
         "from pathlib import Path\n"
         "from pointline.server import worker\n"
-        "post = worker.Post(**json.loads(sys.argv[1]))\n"
-        "bench = worker._take_post(post)\n"
+        "setup = worker.WorkerSetup(**json.loads(sys.argv[1]))\n"
+        "runner = worker._prepared(setup)\n"
         "for text in json.loads(sys.argv[2]):\n"
-        "    session = bench._open(bench._place)\n"
+        "    session = runner._open(runner._address)\n"
         "    try: said = 'done ' + str(session.query(text, 'TSV').data())[:80]\n"
         "    except RuntimeError as error: said = str(error)\n"
         "    session.close()\n"
         "    print(json.dumps(said))\n"
-        "print(json.dumps([p.stat().st_size for p in Path(post.catalogue).rglob('*.out')]))\n"
+        "print(json.dumps([p.stat().st_size for p in Path(setup.catalogue).rglob('*.out')]))\n"
     )
-    post, _ = asyncio.run(site.place())
-    lake = site._lake.root
+    setup, _ = asyncio.run(catalogues.new_setup())
+    lake = catalogues._lake.root
     system = ("/proc/self/environ", "/proc/meminfo", "/etc/localtime")
-    closed = (*system, f"{lake}/pointline.json", sys.executable, pointline.__file__, f"{post.folder}/catalogue.json")
+    closed = (*system, f"{lake}/pointline.json", sys.executable, pointline.__file__, f"{setup.folder}/catalogue.json")
     texts = {
         **{f"SELECT file('{path}')": "denied" for path in closed},
         f"SELECT file('{secret}')": "Permission denied",
@@ -226,8 +226,8 @@ def test_the_engine_itself_cannot_reach_out(site: Site, tmp_path: Path) -> None:
         "SYSTEM SHUTDOWN": "ACCESS_DENIED",
         "SELECT count() FROM api.market_spot": "done",
     }
-    texts[f"SELECT 1 INTO OUTFILE '{post.catalogue}/made.out'"] = ""
-    arguments = (json.dumps(asdict(post)), json.dumps(list(texts)))
+    texts[f"SELECT 1 INTO OUTFILE '{setup.catalogue}/made.out'"] = ""
+    arguments = (json.dumps(asdict(setup)), json.dumps(list(texts)))
     run = subprocess.run([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True, check=True)
     *said, sizes = map(json.loads, run.stdout.splitlines())
     for (text, expected), answer in zip(texts.items(), said, strict=True):

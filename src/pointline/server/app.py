@@ -1,4 +1,4 @@
-"""The application: what is answered at which address."""
+"""The HTTP application: its addresses, and the answer to a query."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from pointline.server.audit import AuditLog, Entry
-from pointline.server.auth import Doorkeeper, credentials_of
+from pointline.server.audit import AuditEntry, AuditLog
+from pointline.server.auth import Authenticator, credentials_of
 from pointline.server.channel import Job
-from pointline.server.gate import Gate, Peers
-from pointline.server.kept import Shelf, part_of, pieces, range_of
-from pointline.server.pool import Party, WorkerLostError, job_limits
-from pointline.server.protocol import address_of, answer_head, common_head, headers_of, query_id_of, read_ask, refusal_head
+from pointline.server.origins import ClientAddresses, OriginCheck
+from pointline.server.pool import Requester, WorkerLostError, job_limits
+from pointline.server.protocol import address_of, answer_head, common_head, headers_of, query_id_of, read_request, refusal_head
+from pointline.server.stored_results import ResultStore, part_of, pieces, range_of
 from pointline.sql.guard.codes import RefusedError
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from pointline.server.channel import Answer
     from pointline.server.config import ServerConfig, User
-    from pointline.server.kept import ByteRange
     from pointline.server.pool import Pool, Reply
-    from pointline.server.protocol import Ask
+    from pointline.server.protocol import QueryRequest
+    from pointline.server.stored_results import ByteRange
 
 _log = logging.getLogger("pointline.serve")
 
@@ -53,7 +53,7 @@ _PAGE_HEAD = {
 _REFUSED = frozenset({400, 401, 403, 404, 413, 415, 429, 501, 503})
 
 ABORT = "pointline.abort"
-"""Key of the scope under which the connection's owner puts a function that drops it at once."""
+"""Key in the ASGI scope of a function that drops the connection at once."""
 
 
 class _StalledError(Exception):
@@ -76,7 +76,7 @@ def make_app(
         lifespan: what runs around the application's life.
     """
     audit = AuditLog(config.audit_log, config.audit_log_mb * 1_000_000)
-    queries = QueryEndpoint(config, pool, audit, folder / "kept")
+    queries = QueryEndpoint(config, pool, audit, folder / "results")
     routes = [
         Route("/ping", _ok, methods=["GET"]),
         Route("/replicas_status", _ok, methods=["GET"]),
@@ -87,7 +87,7 @@ def make_app(
     ]
     application = Starlette(routes=routes, lifespan=lifespan)
     application.state.pool = pool
-    return Gate(application, config, audit)
+    return OriginCheck(application, config, audit)
 
 
 async def _ok(_: Request) -> Response:
@@ -113,35 +113,35 @@ class QueryEndpoint:
     def __init__(self, config: ServerConfig, pool: Pool, audit: AuditLog, folder: Path) -> None:
         self._config = config
         self._pool = pool
-        self._doorkeeper = Doorkeeper(config)
-        self._peers = Peers(config.trusted_proxies)
+        self._authenticator = Authenticator(config)
+        self._addresses = ClientAddresses(config.trusted_proxies)
         self._audit = audit
-        self._shelf = Shelf(folder, config.kept_mb * 1_000_000) if config.kept_mb else None
+        self._results = ResultStore(folder, config.kept_mb * 1_000_000) if config.kept_mb else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - an ASGI application
         request = Request(scope, receive, send)
         if request.method not in {"GET", "POST", "HEAD"}:
             await PlainTextResponse("GET, POST and HEAD are served\n", 405, headers={"Allow": "GET, POST, HEAD"})(scope, receive, send)
         elif request.method != "POST" and not request.query_params.get("query"):
-            await _front(request)(scope, receive, send)
+            await _page_or_ok(request)(scope, receive, send)
         else:
             await self._query(request, send)
 
     async def _query(self, request: Request, send: Send) -> None:
         query_id = query_id_of(request.query_params, request.headers)
-        address, proxy = self._peers.origin(request)
-        entry = Entry(query_id=query_id, address=address, proxy=proxy)
+        address, proxy = self._addresses.origin(request)
+        entry = AuditEntry(query_id=query_id, address=address, proxy=proxy)
         began = time.perf_counter()
         try:
             credentials = credentials_of(headers_of(request), address_of(request))
             entry.claimed_user = credentials.name or ""
-            user = await self._doorkeeper.admit(credentials)
+            user = await self._authenticator.authenticate(credentials)
             entry.user = user.name
             limit_bytes = self._config.max_query_kb * 1024
-            ask = await read_ask(request, query_id, limit_bytes=limit_bytes, body_s=self._config.body_s)
-            entry.text, entry.parameters = ask.text, ask.parameters
-            question = _Question(request, send, ask, user, self._party(user, address), entry)
-            await self._while_connected(request, self._answer(question), entry)
+            query = await read_request(request, query_id, limit_bytes=limit_bytes, body_s=self._config.body_s)
+            entry.text, entry.parameters = query.text, query.parameters
+            running = _RunningQuery(request, send, query, user, self._requester(user, address), entry)
+            await self._while_connected(request, self._answer(running), entry)
         except RefusedError as refusal:
             entry.outcome, entry.error = ("refused" if refusal.status in _REFUSED else "failed"), refusal.name
             await _refuse(request, send, refusal, query_id, self._pool.version)
@@ -152,80 +152,80 @@ class QueryEndpoint:
             entry.elapsed_ms = (time.perf_counter() - began) * 1e3
             self._audit.add(entry)
 
-    def _party(self, user: User, address: str) -> Party:
-        """Who shares the workers: a user, or without users whoever asks from an address; this machine's programs need to leave none."""
+    def _requester(self, user: User, address: str) -> Requester:
+        """Who shares the workers: a user, or without users an address. Programs of this machine may use all workers."""
         if self._config.users:
-            return Party(user.name)
-        return Party(address, may_hold_all=_is_loopback(address))
+            return Requester(user.name)
+        return Requester(address, may_hold_all=_is_loopback(address))
 
-    async def _while_connected(self, request: Request, work: Coroutine[None, None, None], entry: Entry) -> None:
-        """Does the work unless the client leaves, which stops it."""
+    async def _while_connected(self, request: Request, work: Coroutine[None, None, None], entry: AuditEntry) -> None:
+        """Does the work; a client that disconnects stops it."""
         working = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(_left(request.receive))
+        disconnecting = asyncio.ensure_future(_disconnected(request.receive))
         try:
-            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 working.result()
             else:
                 entry.outcome = "gone"
         finally:
-            for task in (working, leaving):
+            for task in (working, disconnecting):
                 task.cancel()
-            await asyncio.gather(working, leaving, return_exceptions=True)
+            await asyncio.gather(working, disconnecting, return_exceptions=True)
 
-    async def _answer(self, question: _Question) -> None:
-        request = question.request
+    async def _answer(self, running: _RunningQuery) -> None:
+        request = running.request
         wanted = range_of(request.headers.get("range", "")) if request.method == "GET" else None
-        if self._shelf is not None and (request.method == "HEAD" or wanted is not None):
-            await self._answer_from(self._shelf, question, wanted)
+        if self._results is not None and (request.method == "HEAD" or wanted is not None):
+            await self._answer_from(self._results, running, wanted)
         else:
-            await self._answer_at_once(question)
+            await self._answer_at_once(running)
 
-    def _run(self, question: _Question) -> AbstractAsyncContextManager[Reply]:
-        ask, user = question.ask, question.user
+    def _run(self, running: _RunningQuery) -> AbstractAsyncContextManager[Reply]:
+        query, user = running.query, running.user
         job = Job(
-            ask.text,
-            parameters=ask.parameters,
-            default_format=ask.default_format,
-            settings=ask.settings,
+            query.text,
+            parameters=query.parameters,
+            default_format=query.default_format,
+            settings=query.settings,
             limits=job_limits(user.limits),
-            compression=ask.compression,
-            revision=ask.revision,
+            compression=query.compression,
+            revision=query.revision,
             user=user.name,
         )
-        return self._pool.run(question.party, job, user.limits)
+        return self._pool.run(running.requester, job, user.limits)
 
-    async def _answer_at_once(self, question: _Question) -> None:
+    async def _answer_at_once(self, running: _RunningQuery) -> None:
         """Sends the result as the worker gives it."""
-        async with self._run(question) as reply:
-            question.entry.waited_ms = reply.waited_s * 1e3
+        async with self._run(running) as reply:
+            running.entry.waited_ms = reply.waited_s * 1e3
             head = {} if reply.size is None else {"Content-Length": str(reply.size)}
-            if question.request.method == "GET" and self._shelf is not None:
+            if running.request.method == "GET" and self._results is not None:
                 head["Accept-Ranges"] = "bytes"
-            await question.begin(200, reply.answer, head)
-            if question.request.method != "HEAD":
-                await self._send_all(question, reply.chunks)
-            await question.send({"type": "http.response.body", "body": b"", "more_body": False})
+            await running.begin(200, reply.answer, head)
+            if running.request.method != "HEAD":
+                await self._send_all(running, reply.chunks)
+            await running.send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _answer_from(self, shelf: Shelf, question: _Question, wanted: ByteRange | None) -> None:
-        """Sends the head of a kept result, or a part of it."""
+    async def _answer_from(self, results: ResultStore, running: _RunningQuery, wanted: ByteRange | None) -> None:
+        """Sends the head of a stored result, or a part of it."""
         begins = wanted is None or wanted.is_from_the_end
-        kept, reply = await shelf.result(question.key(), begins=begins, generation=self._pool.generation, run=lambda: self._run(question))
-        question.entry.waited_ms = reply.waited_s * 1e3 if reply is not None else 0.0
-        part = part_of(question.request.headers, kept, wanted)
-        question.entry.outcome, question.entry.error = ("refused" if part.error else "ok"), part.error
-        with kept.path.open("rb") as file:
-            await question.begin(part.status, kept.answer, part.head)
-            if question.request.method != "HEAD":
-                await self._send_all(question, pieces(file, part.start, part.end))
-        await question.send({"type": "http.response.body", "body": b"", "more_body": False})
+        stored, reply = await results.result(running.key(), begins=begins, generation=self._pool.generation, run=lambda: self._run(running))
+        running.entry.waited_ms = reply.waited_s * 1e3 if reply is not None else 0.0
+        part = part_of(running.request.headers, stored, wanted)
+        running.entry.outcome, running.entry.error = ("refused" if part.error else "ok"), part.error
+        with stored.path.open("rb") as file:
+            await running.begin(part.status, stored.answer, part.head)
+            if running.request.method != "HEAD":
+                await self._send_all(running, pieces(file, part.start, part.end))
+        await running.send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_all(self, question: _Question, chunks: AsyncIterator[bytes]) -> None:
+    async def _send_all(self, running: _RunningQuery, chunks: AsyncIterator[bytes]) -> None:
         try:
             async for chunk in chunks:
                 async with asyncio.timeout(self._config.stall_s):
-                    await question.send({"type": "http.response.body", "body": chunk, "more_body": True})
-                question.entry.bytes_sent += len(chunk)
+                    await running.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                running.entry.bytes_sent += len(chunk)
         except TimeoutError:
             raise _StalledError from None
         except RefusedError as refusal:
@@ -233,28 +233,28 @@ class QueryEndpoint:
 
 
 @dataclass
-class _Question:
-    """A query on its way: who asks, what, and how to answer."""
+class _RunningQuery:
+    """A query that is being answered: its request, its user, and where the answer goes."""
 
     request: Request
     send: Send
-    ask: Ask
+    query: QueryRequest
     user: User
-    party: Party
-    entry: Entry
+    requester: Requester
+    entry: AuditEntry
     began: float = field(default_factory=time.perf_counter)
 
     def key(self) -> str:
-        """What its result depends on, and whose it is."""
-        ask = self.ask
-        parts = [self.party.name, ask.text, sorted(ask.parameters.items()), sorted(ask.settings.items())]
-        return hashlib.sha256(json.dumps([*parts, ask.default_format, ask.compression, ask.revision]).encode()).hexdigest()
+        """Digest of everything that the result depends on, and of its requester."""
+        query = self.query
+        parts = [self.requester.name, query.text, sorted(query.parameters.items()), sorted(query.settings.items())]
+        return hashlib.sha256(json.dumps([*parts, query.default_format, query.compression, query.revision]).encode()).hexdigest()
 
     async def begin(self, status: int, answer: Answer, more: dict[str, str]) -> None:
         """Sends the head of the answer."""
         self.entry.output_format, self.entry.rows, self.entry.rows_read = answer.output_format, answer.rows, answer.rows_read
         self.entry.relations = tuple(answer.relations)
-        head = answer_head(self.ask, answer, time.perf_counter() - self.began) | more
+        head = answer_head(self.query, answer, time.perf_counter() - self.began) | more
         await self.send({"type": "http.response.start", "status": status, "headers": _raw(head)})
 
 
@@ -265,16 +265,16 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-async def _left(receive: Receive) -> None:
-    """Waits until the client is gone."""
+async def _disconnected(receive: Receive) -> None:
+    """Waits until the client disconnects."""
     while True:
         message: Message = await receive()
         if message["type"] == "http.disconnect":
             return
 
 
-def _front(request: Request) -> Response:
-    """What a request without a query gets: the page in a browser, a sign of life elsewhere."""
+def _page_or_ok(request: Request) -> Response:
+    """The answer to a request without a query: the page in a browser, ``Ok.`` elsewhere."""
     page = PAGE / "index.html"
     if "text/html" in request.headers.get("accept", "") and page.is_file():
         return FileResponse(page, headers=_PAGE_HEAD)

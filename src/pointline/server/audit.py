@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"[\w-]{43}", re.ASCII)  # what `pointline serve --new-token
 
 
 @dataclass
-class Entry:
+class AuditEntry:
     """What is known of a query.
 
     Attributes:
@@ -101,7 +101,7 @@ class AuditLog:
         if path is not None:
             self._open(path)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: AuditEntry) -> None:
         """Writes an entry in one piece."""
         if self._path is None or self._descriptor < 0:
             return

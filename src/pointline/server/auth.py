@@ -1,4 +1,4 @@
-"""Who asks: users with passwords and tokens, kept as hashes and compared in constant time."""
+"""Users and their passwords and tokens, which are kept as hashes and compared in constant time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOKEN_NAMES = frozenset({"", "token", OPEN_USER})
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a request says of who sends it: a name with a password, or a token."""
+    """What a request gives to identify its user: a name with a password, or a token."""
 
     name: str | None = None
     password: str = ""
@@ -71,8 +71,8 @@ def _from_authorization(value: str) -> Credentials:
     raise RefusedError("AUTHENTICATION_FAILED", "the Authorization header is neither 'Basic ...' nor 'Bearer ...'")
 
 
-class Doorkeeper:
-    """Tells who a request is from.
+class Authenticator:
+    """Finds the user of a request.
 
     A token may also stand where a password is asked for, with its user's name or with one of `TOKEN_NAMES`.
 
@@ -86,9 +86,9 @@ class Doorkeeper:
         self._key = os.urandom(32)
         self._right: dict[bytes, str] = {}
         self._turn = asyncio.Semaphore(1)
-        self._decoy = hash_password(secrets.token_hex())
+        self._unused_hash = hash_password(secrets.token_hex())
 
-    async def admit(self, credentials: Credentials) -> User:
+    async def authenticate(self, credentials: Credentials) -> User:
         """The user with these credentials.
 
         Raises:
@@ -131,7 +131,7 @@ class Doorkeeper:
         user = self._users.get(name)
         stored = user.password if user is not None else None
         async with self._turn:
-            right = await asyncio.to_thread(matches, password, stored or self._decoy)
+            right = await asyncio.to_thread(matches, password, stored or self._unused_hash)
         if user is None or stored is None or not right:
             raise _wrong()
         if len(self._right) >= _REMEMBERED:

@@ -1,4 +1,4 @@
-"""What the server and its workers say to each other over pipes: frames of a kind, a length and bytes."""
+"""Messages between the server and its workers over pipes: frames of a kind, a length and bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Job:
         limits: the user's, as in `pointline.sql.guard.limits.Limits`.
         compression: an encoding of `pointline.server.encoding`, or None.
         revision: of the Native format that the client reads.
-        user: name of who asks.
+        user: name of the user.
     """
 
     text: str
@@ -47,7 +47,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker says before the bytes of a result.
+    """What a worker sends before the bytes of a result.
 
     Attributes:
         output_format: of the bytes.

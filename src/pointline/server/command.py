@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def configured(path: Path | None, *, host: str | None, port: int | None, workers: int | None) -> ServerConfig:
-    """The server's configuration: the file's, and over it what the command line says.
+    """The server's configuration: the file's, overridden by the command line.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -24,7 +24,7 @@ def configured(path: Path | None, *, host: str | None, port: int | None, workers
 
 
 def start(lake: str | None, config: ServerConfig, *, say: Callable[[str], None], unsafe_no_sandbox: bool) -> int:
-    """Serves a lake until the process is told to stop; returns what it exits with, as `serve` does.
+    """Serves a lake until a signal stops the process; returns the exit code, as `serve` does.
 
     Raises:
         PointlineError: there is no lake, or the configuration or the machine do not allow it.
@@ -37,11 +37,11 @@ def start(lake: str | None, config: ServerConfig, *, say: Callable[[str], None],
 
 
 def new_secret(kind: str, ask: Callable[[], str]) -> str:
-    """Lines for the configuration file: of a password that is asked for, or of a new token.
+    """Lines for the configuration file: of a password, or of a new token.
 
     Args:
         kind: ``"password"`` or ``"token"``.
-        ask: gives the password.
+        ask: gives the password, e.g. a prompt.
     """
     from pointline.server.hashes import hash_password, new_token
 

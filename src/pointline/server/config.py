@@ -1,4 +1,4 @@
-"""What a server is told: where it listens, who may ask, and how much."""
+"""The configuration of a server: where it listens, its users and its limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointline.errors import ConfigError
 from pointline.server.hashes import is_password_hash, is_token_hash
-from pointline.sql.guard.limits import Limits
+from pointline.sql.guard.limits import QueryLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ MAX_WORKERS = 64
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who may ask.
+    """A user of the server.
 
     Attributes:
         name: also in the audit log.
@@ -33,7 +33,7 @@ class User:
     name: str
     password: str | None = None
     tokens: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: QueryLimits = field(default_factory=QueryLimits)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ServerConfig:
     audit_log_mb: int = 64
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: QueryLimits = field(default_factory=QueryLimits)
     users: Mapping[str, User] = field(default_factory=dict)
 
     @property
@@ -148,7 +148,7 @@ def read_config(path: Path) -> ServerConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError("the server's configuration cannot be read", where=str(path), value=str(error)) from error
     _only(content, {"server", "limits", "users"}, str(path))
-    limits = _filled(Limits(), _table(content, "limits", str(path)), f"{path}, [limits]")
+    limits = _filled(QueryLimits(), _table(content, "limits", str(path)), f"{path}, [limits]")
     users = {name: _user(name, table, limits, path) for name, table in _table(content, "users", str(path)).items()}
     server = _filled(ServerConfig(), _table(content, "server", str(path)), f"{path}, [server]", without=("limits", "users"))
     near = {name: _beside(path, getattr(server, name)) for name in ("audit_log", "tls_certificate", "tls_key")}
@@ -162,7 +162,7 @@ def _beside(path: Path, name: Path | None) -> Path | None:
     return None if name is None else path.parent / name
 
 
-def _user(name: str, table: Any, limits: Limits, path: Path) -> User:  # noqa: ANN401 - any TOML
+def _user(name: str, table: Any, limits: QueryLimits, path: Path) -> User:  # noqa: ANN401 - any TOML
     where = f"{path}, [users.{name}]"
     if not isinstance(table, dict):
         raise ConfigError("a user is a table", where=where, value=table, expected=f"[users.{name}] with password or tokens")
@@ -190,7 +190,7 @@ def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
             raise ConfigError("there is no such key", where=where, value=name, expected=", ".join(sorted(known)))
 
 
-def _filled(start: Any, table: Mapping[str, Any], where: str, without: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - Limits or ServerConfig
+def _filled(start: Any, table: Mapping[str, Any], where: str, without: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - QueryLimits or ServerConfig
     """The dataclass with the table's values in it, each of the type that the field has."""
     types = {f.name: str(f.type) for f in fields(start) if f.name not in without}
     _only(table, set(types), where)

@@ -1,6 +1,6 @@
-"""HTTP connections with a patience of their own: a request's head must arrive within a time, also the second one of a connection.
+"""HTTP connections with time limits: the head of every request must arrive within a time.
 
-When there are too many, those that do nothing are ended first.
+Where there are too many connections, idle ones are closed first.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 
-class State(Enum):
-    """What goes on on a connection."""
+class ConnectionState(Enum):
+    """State of a connection."""
 
     IDLE = auto()
-    """Nothing, or a request's head has not arrived in full."""
+    """No request, or one whose head is incomplete."""
     SENDING = auto()
     """The client sends its request; nothing runs for it yet."""
     UNREAD = auto()
@@ -34,10 +34,10 @@ class State(Enum):
     """The request is being answered."""
 
 
-class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, which by itself waits for ever for the rest of a request's head.
+class TimedProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 with a time limit for a request's head.
 
-    It also tells the application how to drop the connection when a client does not read its answer.
+    It also gives the application a function that drops the connection, for clients that do not read their answer.
     """
 
     header_s: float = 10.0
@@ -46,23 +46,23 @@ class PatientProtocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's
         super().__init__(*args, **kwargs)
         self.app: Any = _with_abort(self.app, self._abort)
-        self._impatience: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
         self.idle_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait for the first request, in the place of an idle connection where there are too many.
+        """Starts the timer of the first request. Where there are too many connections, one that answers no request is dropped.
 
-        Where none is idle the client is told to come back, and a connection whose request is being answered stays.
+        Where all answer requests, the new client gets status 503.
         """
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
         if len(self.connections) > self.most and not self._drop_another():
             self.limit_concurrency = 0  # uvicorn answers its request with 503
 
     def _drop_another(self) -> bool:
-        others = [one for one in self.connections if one is not self and isinstance(one, PatientProtocol)]
+        others = [one for one in self.connections if one is not self and isinstance(one, TimedProtocol)]
         held = Counter(_address(one) for one in others)
-        for state in (State.IDLE, State.SENDING, State.UNREAD):
+        for state in (ConnectionState.IDLE, ConnectionState.SENDING, ConnectionState.UNREAD):
             found = [one for one in others if one.state() is state]
             if found:
                 # Of the address that has most connections; of those the one that has done nothing for longest.
@@ -70,33 +70,33 @@ class PatientProtocol(H11Protocol):
                 return True
         return False
 
-    def state(self) -> State:
-        """What goes on on this connection."""
+    def state(self) -> ConnectionState:
+        """The connection's state."""
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete:
-            return State.UNREAD if self.transport.get_write_buffer_size() else State.IDLE
-        return State.SENDING if cycle.more_body and not cycle.response_started else State.BUSY
+            return ConnectionState.UNREAD if self.transport.get_write_buffer_size() else ConnectionState.IDLE
+        return ConnectionState.SENDING if cycle.more_body and not cycle.response_started else ConnectionState.BUSY
 
     def timeout_keep_alive_handler(self) -> None:
-        """Ends a connection that was idle for long, also one whose last answer was never read to its end."""
-        if self.state() is State.UNREAD:
+        """Ends a connection that was idle for long, also one whose last answer was not read to its end."""
+        if self.state() is ConnectionState.UNREAD:
             self._abort()
         else:
             super().timeout_keep_alive_handler()
 
     def drop(self) -> None:
-        """Ends the connection, which is forgotten at once."""
+        """Ends the connection; it does not count from now on."""
         self.connections.discard(self)
         self._abort()
 
     def handle_events(self) -> None:
-        """Answers what has arrived, and waits where a head has begun and is not complete."""
+        """Answers what has arrived, and starts the timer where a head is incomplete."""
         super().handle_events()
         incomplete = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
         if not incomplete:
-            self._stop_waiting()
-        elif self._impatience is None:
-            self._wait()
+            self._stop_timer()
+        elif self._head_timer is None:
+            self._start_timer()
 
     def on_response_complete(self) -> None:
         """Ends a connection whose request was answered before all of it had arrived, instead of waiting for the rest."""
@@ -106,17 +106,17 @@ class PatientProtocol(H11Protocol):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the waiting with the connection."""
-        self._stop_waiting()
+        """Stops the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        self._impatience = self.loop.call_later(self.header_s, self._abort)
+    def _start_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.header_s, self._abort)
 
-    def _stop_waiting(self) -> None:
-        if self._impatience is not None:
-            self._impatience.cancel()
-            self._impatience = None
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def _abort(self) -> None:
         self.transport.abort()
@@ -131,10 +131,10 @@ async def _call(app: ASGI3Application, abort: Any, scope: Scope, receive: ASGIRe
     await app(known, receive, send)
 
 
-def _address(connection: PatientProtocol) -> str:
+def _address(connection: TimedProtocol) -> str:
     return connection.client[0] if connection.client else ""
 
 
-def patient(header_s: float, connections: int) -> type[PatientProtocol]:
-    """The protocol with that patience, for so many connections at a time."""
-    return type("PatientProtocol", (PatientProtocol,), {"header_s": header_s, "most": connections})
+def timed_protocol(header_s: float, connections: int) -> type[TimedProtocol]:
+    """The protocol with that time limit, for at most so many connections."""
+    return type("TimedProtocol", (TimedProtocol,), {"header_s": header_s, "most": connections})

@@ -1,4 +1,4 @@
-"""Bytes of a result on their way out: compression as HTTP names it, and the Native format as newer clients read it."""
+"""Encodings of a result: compression as HTTP names it, and the Native format as newer clients read it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pointline.errors import MissingExtraError
-from pointline.server.framing import framed
+from pointline.server.compressed_blocks import framed
 from pointline.sql.guard.codes import RefusedError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Bytes = bytes | memoryview
 
 OWN_BLOCKS = "blocks"
-"""ClickHouse's own compressed blocks, which no header names: a client that asks for them expects them."""
+"""ClickHouse's own compressed blocks, which no header names: a client gets them where it asks for them."""
 
 PREFERRED = ("zstd", "lz4", "gzip", "deflate")
 """Encodings that the server can send, best first."""

@@ -74,7 +74,7 @@ def _write_once() -> None:
 
 
 def end_imports() -> None:
-    """Has every further import fail as one of a module that is not installed: libraries do without what they can do without."""
+    """Makes every further import fail like that of a missing module; libraries go on without their optional parts."""
     sys.meta_path[:] = [BuiltinImporter, FrozenImporter]
 
 
@@ -90,7 +90,7 @@ def _import_without_starting() -> None:
         raise MissingExtraError("SQL needs chDB", hint="pip install 'pointline[sql]'")
     core = _core(folders)
     connect = core.connect
-    core.connect = _Unconnected
+    core.connect = _NoConnection
     try:
         importlib.import_module("chdb")
     finally:
@@ -113,10 +113,10 @@ def _core(folders: list[str]) -> Any:  # noqa: ANN401 - chdb has no types
         del sys.modules["chdb"]
 
 
-class _Unconnected:
-    """What ``import chdb`` gets for a connection: it asks one query, whose answer nobody here uses."""
+class _NoConnection:
+    """Stands for a connection while chdb is imported: the import sends one query, whose answer is not used here."""
 
-    def query(self, *_: object) -> _Unconnected:
+    def query(self, *_: object) -> _NoConnection:
         return self
 
     def bytes(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The processes that run queries: started before they are needed, watched from outside, replaced when they end or grow."""
+"""The processes that run queries: started ahead of use, and replaced when they end or grow."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from typing import TYPE_CHECKING, Any
 from pointline.errors import PointlineError
 from pointline.server import channel
 from pointline.server.channel import Answer, Job
-from pointline.server.worker import MEMORY_BESIDE_QUERIES_MB, Post
+from pointline.server.worker import MEMORY_BESIDE_QUERIES_MB, WorkerSetup
 from pointline.sql.guard.codes import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from pointline.server.config import ServerConfig
-    from pointline.sql.guard.limits import Limits
+    from pointline.sql.guard.limits import QueryLimits
 
 _log = logging.getLogger("pointline.serve")
 
 _START_S = 60.0
-_GRACE_S = 3.0  # that a query may take beyond its time, because the engine looks at the clock between blocks only
+_GRACE_S = 3.0  # that a query may take beyond its time: the engine checks the clock between blocks only
 _PIPE_BYTES = 1 << 20
-_LOOK_S = 0.05  # between attempts to read what somebody else waits for
-_REMEMBERED_TURNS = 1_000
-_SPOOL_BYTES = 8 << 20  # results up to this are taken off the worker at once, however slow the client is
+_LOOK_S = 0.05  # between attempts to read while another task reads
+_MOST_REMEMBERED = 1_000
+_BUFFER_BYTES = 8 << 20  # results up to this are read from the worker at once, however slow the client is
 
 
 class WorkerLostError(PointlineError, RuntimeError):
@@ -44,7 +44,7 @@ class WorkerLostError(PointlineError, RuntimeError):
 
 
 class WorkerProcess:
-    """One worker as seen from outside."""
+    """The server's side of one worker process."""
 
     def __init__(self, process: asyncio.subprocess.Process, generation: int) -> None:
         self._process = process
@@ -52,14 +52,14 @@ class WorkerProcess:
         self.version = ""
         self.queries = 0
         self._first_mb = (0.0, 0.0)
-        self._echo = asyncio.create_task(self._log_errors())
+        self._error_log = asyncio.create_task(self._log_errors())
 
     @classmethod
-    async def start(cls, post: Post, generation: int) -> WorkerProcess:
-        """Starts a worker and waits until it takes jobs.
+    async def start(cls, setup: WorkerSetup, generation: int) -> WorkerProcess:
+        """Starts a worker and waits until it is ready for jobs.
 
         Raises:
-            WorkerLostError: it did not come up, with what it said.
+            WorkerLostError: it did not start; the value is its message.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -68,14 +68,14 @@ class WorkerProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            cwd=post.folder,
+            cwd=setup.folder,
             env=clean_environment(),
             limit=_PIPE_BYTES,
         )
         worker = cls(process, generation)
         try:
             async with asyncio.timeout(_START_S):
-                worker._write(post.encoded())
+                worker._write(setup.encoded())
                 kind, payload = await worker._frame()
         except TimeoutError as error:
             worker.kill()
@@ -104,8 +104,8 @@ class WorkerProcess:
 
     def grown_mb(self) -> tuple[float, float]:
         """By how many megabytes the process's address space and its memory have grown since it took its first job."""
-        (space, held), (first_space, first_held) = self._memory_mb(), self._first_mb
-        return space - first_space, held - first_held
+        (space, lease), (first_space, first_held) = self._memory_mb(), self._first_mb
+        return space - first_space, lease - first_held
 
     def _memory_mb(self) -> tuple[float, float]:
         """Address space and memory in megabytes; zeros where the system does not say."""
@@ -113,11 +113,11 @@ class WorkerProcess:
             pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[:2]
         except OSError:
             return 0.0, 0.0
-        space, held = (int(count) * resource.getpagesize() / 1e6 for count in pages)
-        return space, held
+        space, lease = (int(count) * resource.getpagesize() / 1e6 for count in pages)
+        return space, lease
 
     async def ask(self, job: Job) -> Answer:
-        """Gives the worker a job and waits for what it says before the result's bytes.
+        """Sends the worker a job and waits for its answer, which precedes the result's bytes.
 
         Raises:
             RefusedError: the query may not run or failed.
@@ -144,24 +144,24 @@ class WorkerProcess:
                 raise RefusedError(said["name"], said["message"], code=said["code"], status=said["status"])
 
     def kill(self) -> None:
-        """Ends the process, whatever it does."""
+        """Kills the process."""
         if self.is_alive:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
     async def gone(self) -> None:
-        """Waits until the process is gone; what it had written and nobody took is dropped."""
+        """Waits until the process has ended; unread output is dropped."""
         assert self._process.stdout is not None  # noqa: S101 - it was asked for
-        ending = asyncio.ensure_future(self._process.wait())  # ends after the pipes have, and a full pipe is not looked at
+        ending = asyncio.ensure_future(self._process.wait())  # it ends after the pipes do, and asyncio does not drain a full pipe
         while not ending.done():
             try:
                 if not await self._process.stdout.read(_PIPE_BYTES):
                     break
-            except RuntimeError:  # somebody waits for it already
+            except RuntimeError:  # another task reads already
                 await asyncio.sleep(_LOOK_S)
         await ending
         with contextlib.suppress(asyncio.CancelledError):
-            await self._echo
+            await self._error_log
 
     def _write(self, payload: bytes) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
@@ -201,12 +201,12 @@ def clean_environment() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Party:
-    """Who shares the workers with others.
+class Requester:
+    """Whose queries share the workers with those of others: a user or an address.
 
     Attributes:
         name: of a user, or an address where there are no users.
-        may_hold_all: whether all workers may be held at a time.
+        may_hold_all: whether all workers may be lease at a time.
     """
 
     name: str
@@ -218,7 +218,7 @@ class Reply:
     """An answer whose bytes come later.
 
     Attributes:
-        answer: what the worker said first.
+        answer: the worker's answer.
         chunks: the bytes; ends with an exception where the query failed after all.
         waited_s: seconds until a worker was free.
         size: number of the bytes, or None where it is not known yet because the result is large.
@@ -237,22 +237,24 @@ class Pool:
 
     Args:
         config: how many of each.
-        place: makes a folder for a worker of the newest catalogue and says where it works; told the folder's number.
-        leave: removes such a folder.
+        new_setup: makes the folder of a new worker; gives the worker's setup and the number of its catalogue.
+        remove_setup: removes that folder.
     """
 
-    def __init__(self, config: ServerConfig, place: Callable[[], Awaitable[tuple[Post, int]]], leave: Callable[[Post], None]) -> None:
+    def __init__(
+        self, config: ServerConfig, new_setup: Callable[[], Awaitable[tuple[WorkerSetup, int]]], remove_setup: Callable[[WorkerSetup], None]
+    ) -> None:
         self._config = config
-        self._place = place
-        self._leave = leave
+        self._new_setup = new_setup
+        self._remove_setup = remove_setup
         self._idle: deque[WorkerProcess] = deque()
-        self._all: dict[WorkerProcess, Post] = {}
+        self._all: dict[WorkerProcess, WorkerSetup] = {}
         self._leaving: set[WorkerProcess] = set()
-        self._queue: list[tuple[Party, asyncio.Future[WorkerProcess]]] = []
+        self._queue: list[tuple[Requester, asyncio.Future[WorkerProcess]]] = []
         self._running: Counter[str] = Counter()
         self._asked: Counter[str] = Counter()
-        self._turns: dict[str, int] = {}  # of those who had a worker last: when, oldest first
-        self._turn_numbers = count(1)
+        self._last_served: dict[str, int] = {}  # requester -> number of its last assignment, oldest first
+        self._assignments = count(1)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._starting = 0
@@ -263,17 +265,17 @@ class Pool:
         """Starts all workers.
 
         Raises:
-            WorkerLostError: one did not come up.
+            WorkerLostError: one did not start.
         """
         for worker in await asyncio.gather(*(self._start() for _ in range(self._config.workers))):
             self._put(worker)
 
-    def share_of(self, party: Party) -> int:
-        """Workers that a party may hold at a time: all but one, so that one is left for others, and at least one."""
-        return self._config.workers if party.may_hold_all else max(1, self._config.workers - 1)
+    def share_of(self, requester: Requester) -> int:
+        """Workers that a requester may hold at a time: all but one, which is left for others, and at least one."""
+        return self._config.workers if requester.may_hold_all else max(1, self._config.workers - 1)
 
     async def close(self) -> None:
-        """Ends all workers; queries that wait are told so."""
+        """Ends all workers; waiting queries are refused."""
         if self._closing:
             return
         self._closing = True
@@ -290,10 +292,10 @@ class Pool:
             self._forget(worker)
 
     async def renew(self) -> None:
-        """Puts workers of the newest catalogue in the place of the others, one by one: each leaves when another can work, a busy one later.
+        """Replaces the workers of older catalogues one by one: each ends when its successor has started, a busy one when its query is done.
 
         Raises:
-            WorkerLostError: one did not come up; the others stay, and another call goes on.
+            WorkerLostError: one did not start; the others stay, and another call continues.
         """
         while self._outdated() and not self._closing:
             self._put(await self._start())
@@ -306,132 +308,136 @@ class Pool:
 
     def _retire(self, worker: WorkerProcess) -> None:
         self._leaving.add(worker)
-        if worker in self._idle:  # a busy one leaves when it is taken back
+        if worker in self._idle:  # a busy one is replaced when it is taken back
             self._idle.remove(worker)
             self._replace(worker)
 
     @contextlib.asynccontextmanager
-    async def run(self, party: Party, job: Job, limits: Limits) -> AsyncIterator[Reply]:
-        """Runs a job on the next worker that is free for its party. Leaving the context before all bytes were taken stops the query.
+    async def run(self, requester: Requester, job: Job, limits: QueryLimits) -> AsyncIterator[Reply]:
+        """Runs a job on the next worker that is free for its requester. Leaving the context before all bytes were taken stops the query.
 
         Raises:
-            RefusedError: the queue is full, the party has too many queries, the query may not run, failed or took too long.
+            RefusedError: the queue is full, the requester has too many queries, the query may not run, failed or took too long.
         """
-        if self._asked[party.name] >= limits.queries:
+        if self._asked[requester.name] >= limits.queries:
             raise RefusedError(
-                "TOO_MANY_SIMULTANEOUS_QUERIES", f"{party.name} has {limits.queries} queries already, which is the limit", status=429
+                "TOO_MANY_SIMULTANEOUS_QUERIES", f"{requester.name} has {limits.queries} queries already, which is the limit", status=429
             )
-        self._asked[party.name] += 1
+        self._asked[requester.name] += 1
         try:
             began = time.perf_counter()
-            worker = await self._next(party)
-            held = _Hold(self, worker, party)
+            worker = await self._next(requester)
+            lease = _WorkerLease(self, worker, requester)
             waited_s = time.perf_counter() - began
             try:
-                answer = await self._answer(held, job, limits.time_s)
-                spool = _Spool(worker, held.release)
+                answer = await self._answer(lease, job, limits.time_s)
+                buffer = _ResultBuffer(worker, lease.release)
                 try:
-                    size = await spool.size()
-                    yield Reply(answer, spool.chunks(), waited_s, size=size, generation=worker.generation)
+                    size = await buffer.size()
+                    yield Reply(answer, buffer.chunks(), waited_s, size=size, generation=worker.generation)
                 finally:
-                    await spool.stop()
+                    await buffer.stop()
             finally:
-                held.release(usable=False)
+                lease.release(usable=False)
         finally:
-            self._asked[party.name] -= 1
-            if not self._asked[party.name]:
-                del self._asked[party.name]
+            self._asked[requester.name] -= 1
+            if not self._asked[requester.name]:
+                del self._asked[requester.name]
 
-    async def _answer(self, held: _Hold, job: Job, time_s: float) -> Answer:
+    async def _answer(self, lease: _WorkerLease, job: Job, time_s: float) -> Answer:
         try:
             async with asyncio.timeout(time_s + _GRACE_S):
-                return await held.worker.ask(job)
+                return await lease.worker.ask(job)
         except TimeoutError:
             raise RefusedError("TIMEOUT_EXCEEDED", f"the query took longer than {time_s:g} s and was stopped") from None
         except RefusedError:
-            held.release(usable=True)
+            lease.release(usable=True)
             raise
         except WorkerLostError:
             raise _lost() from None
 
-    async def _next(self, party: Party) -> WorkerProcess:
-        """A worker for the party, which is charged with it until `take_back`."""
+    async def _next(self, requester: Requester) -> WorkerProcess:
+        """A worker for the requester; it counts as the requester's until `take_back`."""
         turn: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
-        self._queue.append((party, turn))
-        self._hand_out()
+        self._queue.append((requester, turn))
+        self._assign_workers()
         if not turn.done() and len(self._queue) > self._config.waiting:
-            self._queue.remove((party, turn))
+            self._queue.remove((requester, turn))
             raise RefusedError("TOO_MANY_SIMULTANEOUS_QUERIES", "all workers are busy and the queue is full: try again in a moment")
         try:
             async with asyncio.timeout(self._config.wait_s):
                 return await turn
         except BaseException as error:
-            if (party, turn) in self._queue:
-                self._queue.remove((party, turn))
+            if (requester, turn) in self._queue:
+                self._queue.remove((requester, turn))
             elif turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._discharge(party)
-                self._put(turn.result())  # it came in the moment in which the asker gave up
+                self._count_down(requester)
+                self._put(turn.result())  # it was assigned in the moment in which the query gave up
             if isinstance(error, TimeoutError):
                 said = f"no worker was free within {self._config.wait_s:g} s: try again in a moment"
                 raise RefusedError("TOO_MANY_SIMULTANEOUS_QUERIES", said) from None
             raise
 
-    def take_back(self, worker: WorkerProcess, party: Party, *, usable: bool) -> None:
-        """Makes a worker free again, or puts a fresh one in its place where it cannot be used any more.
+    def take_back(self, worker: WorkerProcess, requester: Requester, *, usable: bool) -> None:
+        """Makes a worker free again, or replaces it where it cannot be used any more.
 
-        A party whose query was a worker's last one is charged with it until the fresh one is there.
+        A replaced worker counts as its last requester's until its successor has started.
         """
         space_mb, held_mb = worker.grown_mb()
         # What the next query may use must still be there, below the limit that `worker` has set for its address space.
         room_mb = self._all[worker].memory_mb + MEMORY_BESIDE_QUERIES_MB / 2 if worker in self._all else 0.0
-        worn = worker.queries >= self._config.worker_queries or held_mb > self._config.worker_growth_mb or space_mb > room_mb
-        if usable and worker.is_alive and worker not in self._leaving and not worn and not self._closing:
-            self._discharge(party)
+        is_used_up = worker.queries >= self._config.worker_queries or held_mb > self._config.worker_growth_mb or space_mb > room_mb
+        if usable and worker.is_alive and worker not in self._leaving and not is_used_up and not self._closing:
+            self._count_down(requester)
             self._put(worker)
             return
-        if worn:
+        if is_used_up:
             _log.info("worker %d is replaced after %d queries, %.0f MB larger", worker.pid, worker.queries, held_mb)
-        self._replace(worker, party)
+        self._replace(worker, requester)
 
-    def _discharge(self, party: Party) -> None:
-        self._running[party.name] -= 1
+    def _count_down(self, requester: Requester) -> None:
+        self._running[requester.name] -= 1
         self._running += Counter()  # drops zeros
 
     def _put(self, worker: WorkerProcess) -> None:
         self._idle.append(worker)
-        self._hand_out()
+        self._assign_workers()
 
-    def _hand_out(self) -> None:
-        """Gives free workers to those who wait: first to who runs fewest queries, of equals to whose last turn is longest ago."""
+    def _assign_workers(self) -> None:
+        """Assigns free workers to waiting queries: first the requester with the fewest running queries, then the one served longest ago."""
         while self._idle and not self._closing:
-            waiting = [(party, turn) for party, turn in self._queue if not turn.done() and self._running[party.name] < self.share_of(party)]
+            waiting = [
+                (requester, turn)
+                for requester, turn in self._queue
+                if not turn.done() and self._running[requester.name] < self.share_of(requester)
+            ]
             if not waiting:
                 return
             worker = self._idle.popleft()
             if not worker.is_alive:
                 self._replace(worker)
                 continue
-            party, turn = min(waiting, key=lambda one: (self._running[one[0].name], self._turns.get(one[0].name, 0)))
-            self._queue.remove((party, turn))
-            self._running[party.name] += 1
-            self._turns.pop(party.name, None)
-            self._turns[party.name] = next(self._turn_numbers)
-            if len(self._turns) > _REMEMBERED_TURNS:
-                del self._turns[next(iter(self._turns))]
+            requester, turn = min(waiting, key=lambda one: (self._running[one[0].name], self._last_served.get(one[0].name, 0)))
+            self._queue.remove((requester, turn))
+            self._running[requester.name] += 1
+            self._last_served.pop(requester.name, None)
+            self._last_served[requester.name] = next(self._assignments)
+            if len(self._last_served) > _MOST_REMEMBERED:
+                del self._last_served[next(iter(self._last_served))]
             turn.set_result(worker)
 
-    def _replace(self, worker: WorkerProcess, charged: Party | None = None) -> None:
+    def _replace(self, worker: WorkerProcess, counted_for: Requester | None = None) -> None:
         self._leaving.add(worker)
         worker.kill()
         task = asyncio.create_task(self._replaced(worker))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if charged is not None:
-            task.add_done_callback(partial(self._replaced_for, charged))
+        if counted_for is not None:
+            task.add_done_callback(partial(self._replaced_for, counted_for))
 
-    def _replaced_for(self, party: Party, _: asyncio.Task[None]) -> None:
-        self._discharge(party)
-        self._hand_out()
+    def _replaced_for(self, requester: Requester, _: asyncio.Task[None]) -> None:
+        self._count_down(requester)
+        self._assign_workers()
 
     async def _replaced(self, worker: WorkerProcess) -> None:
         await worker.gone()
@@ -450,42 +456,42 @@ class Pool:
     async def _start(self) -> WorkerProcess:
         self._starting += 1
         try:
-            post, generation = await self._place()
+            setup, generation = await self._new_setup()
             try:
-                worker = await WorkerProcess.start(post, generation)
+                worker = await WorkerProcess.start(setup, generation)
             except BaseException:
-                self._leave(post)
+                self._remove_setup(setup)
                 raise
         finally:
             self._starting -= 1
-        self._all[worker] = post
+        self._all[worker] = setup
         self.version = worker.version
         return worker
 
     def _forget(self, worker: WorkerProcess) -> None:
         self._leaving.discard(worker)
-        post = self._all.pop(worker, None)
-        if post is not None:
-            self._leave(post)
+        setup = self._all.pop(worker, None)
+        if setup is not None:
+            self._remove_setup(setup)
 
 
-class _Hold:
-    """A worker that belongs to one query, until it is given back once."""
+class _WorkerLease:
+    """A worker that one query uses until it releases it, once."""
 
-    def __init__(self, pool: Pool, worker: WorkerProcess, party: Party) -> None:
+    def __init__(self, pool: Pool, worker: WorkerProcess, requester: Requester) -> None:
         self.worker = worker
-        self._party = party
+        self._party = requester
         self._pool: Pool | None = pool
 
     def release(self, *, usable: bool) -> None:
-        """Gives it back; later calls change nothing."""
+        """Gives the worker back; later calls change nothing."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.take_back(self.worker, self._party, usable=usable)
 
 
-class _Spool:
-    """Takes a result off its worker, up to `_SPOOL_BYTES` ahead of the client, and frees the worker as soon as it has all."""
+class _ResultBuffer:
+    """Reads a result from its worker, up to `_BUFFER_BYTES` ahead of the client, and frees the worker after the last byte."""
 
     def __init__(self, worker: WorkerProcess, release: Callable[..., None]) -> None:
         self._worker = worker
@@ -495,13 +501,13 @@ class _Spool:
         self._changed = asyncio.Condition()
         self._error: Exception | None = None
         self._ended = False
-        self._pump = asyncio.create_task(self._fill())
+        self._reading = asyncio.create_task(self._fill())
 
     async def _fill(self) -> None:
         try:
             async for part in self._worker.data():
                 async with self._changed:
-                    await self._changed.wait_for(lambda: self._held < _SPOOL_BYTES)
+                    await self._changed.wait_for(lambda: self._held < _BUFFER_BYTES)
                     self._parts.append(part)
                     self._held += len(part)
                     self._changed.notify_all()
@@ -513,13 +519,13 @@ class _Spool:
             self._changed.notify_all()
 
     async def size(self) -> int | None:
-        """Number of all bytes, or None for a result that is larger than what is taken ahead.
+        """Number of all bytes, or None for a result that is larger than the buffer.
 
         Raises:
-            RefusedError: the result ended before its end.
+            RefusedError: the result is incomplete.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: self._ended or self._held >= _SPOOL_BYTES)
+            await self._changed.wait_for(lambda: self._ended or self._held >= _BUFFER_BYTES)
         if isinstance(self._error, WorkerLostError):
             raise _lost()
         if self._error is not None:
@@ -530,7 +536,7 @@ class _Spool:
         """The parts in order.
 
         Raises:
-            RefusedError, WorkerLostError: the result ended before its end.
+            RefusedError, WorkerLostError: the result is incomplete.
         """
         while True:
             async with self._changed:
@@ -545,10 +551,10 @@ class _Spool:
             raise self._error
 
     async def stop(self) -> None:
-        """Stops taking."""
-        self._pump.cancel()
+        """Stops reading."""
+        self._reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._pump
+            await self._reading
 
 
 def _lost() -> RefusedError:
@@ -556,6 +562,6 @@ def _lost() -> RefusedError:
     return RefusedError("ABORTED", said)
 
 
-def job_limits(limits: Limits) -> dict[str, Any]:
+def job_limits(limits: QueryLimits) -> dict[str, Any]:
     """Limits as a job carries them."""
     return asdict(limits)

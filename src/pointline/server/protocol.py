@@ -1,4 +1,4 @@
-"""ClickHouse's HTTP interface as clients use it: what a request asks for, and what an answer's head says.
+"""ClickHouse's HTTP interface: reads requests, writes the heads of answers.
 
 See https://clickhouse.com/docs/interfaces/http. A request's text is its ``query`` parameter, a line feed and its body; parameters of the
 statement are ``param_NAME`` in the address or in a multipart form; every other name in the address is a setting.
@@ -38,8 +38,8 @@ _ON = frozenset({"1", "true", "yes", "on"})
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What a request asks for.
+class QueryRequest:
+    """The query of a request.
 
     Attributes:
         text: the statement.
@@ -108,7 +108,7 @@ def _check_charset(content_type: str) -> None:
         raise RefusedError("UNSUPPORTED_MEDIA_TYPE", f"the request's text is in {found[1]!r}; what can be read is UTF-8")
 
 
-async def read_ask(request: Request, query_id: str, *, limit_bytes: int, body_s: float) -> Ask:
+async def read_request(request: Request, query_id: str, *, limit_bytes: int, body_s: float) -> QueryRequest:
     """Reads a request to its end.
 
     Raises:
@@ -131,7 +131,7 @@ async def read_ask(request: Request, query_id: str, *, limit_bytes: int, body_s:
     if len(parameters) > _PARAMETERS:
         raise RefusedError("BAD_QUERY_PARAMETER", f"a statement takes at most {_PARAMETERS} parameters")
     revision = values.get("client_protocol_version", "0")
-    return Ask(
+    return QueryRequest(
         text=text,
         query_id=query_id,
         parameters=parameters,
@@ -200,7 +200,7 @@ async def _form(headers: Headers, body: bytes) -> dict[str, str]:
                 "NOT_IMPLEMENTED", "tables sent with a query (external data) are not served; join with VALUES or a subquery instead"
             )
         found[name] = value
-    _text(body)  # the parser took what is not UTF-8 for Latin 1
+    _text(body)  # the parser reads what is not UTF-8 as Latin 1
     return found
 
 
@@ -211,7 +211,7 @@ def _text(body: bytes) -> str:
         raise RefusedError("BAD_ARGUMENTS", f"the request is not UTF-8 text (byte {error.start})") from None
 
 
-def answer_head(ask: Ask, answer: Answer, elapsed_s: float) -> dict[str, str]:
+def answer_head(ask: QueryRequest, answer: Answer, elapsed_s: float) -> dict[str, str]:
     """Head of an answer with a result."""
     summary = {
         "read_rows": str(answer.rows_read),
@@ -245,7 +245,7 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def refusal_head(refusal: RefusedError, query_id: str) -> dict[str, str]:
-    """Head of an answer that says why there is no result."""
+    """Head of an answer with an error."""
     head = {"X-ClickHouse-Exception-Code": str(refusal.code), **common_head(query_id)}
     if refusal.status == 401:  # noqa: PLR2004 - unauthorised
         head["WWW-Authenticate"] = f'Basic realm="{SERVER_NAME}", charset="UTF-8"'
@@ -255,7 +255,7 @@ def refusal_head(refusal: RefusedError, query_id: str) -> dict[str, str]:
 
 
 def common_head(query_id: str) -> dict[str, str]:
-    """What every answer of the interface says."""
+    """Headers of every answer of the interface."""
     return {
         "X-ClickHouse-Query-Id": query_id,
         "X-ClickHouse-Timezone": "UTC",

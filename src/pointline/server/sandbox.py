@@ -1,8 +1,8 @@
-"""The walls around a worker process, put up by the process itself before it starts the engine; nothing can take them down again.
+"""Restrictions that a worker process sets on itself before it starts the engine; they cannot be lifted.
 
-Three layers of the Linux kernel, reached with ctypes. **Landlock** leaves the folders of the served tables readable and one folder
-writable, and closes TCP and signals to other processes where the kernel knows how. **seccomp** refuses system calls that a query never
-needs: sockets, new programs, new processes, looking into other processes. **Resource limits** bound file size, open files and memory.
+Three mechanisms of the Linux kernel, called with ctypes. **Landlock** leaves the folders of the served tables readable and one folder
+writable, and refuses TCP and signals to other processes where the kernel supports that. **seccomp** refuses system calls that a query never
+needs: sockets, new programs, new processes, access to other processes. **Resource limits** bound file size, open files and memory.
 A thread that is started later has the same restrictions; threads that ran before do not. So the process is confined before the engine
 starts its threads, and after everything is imported: the interpreter's own files, ``/proc`` and ``/etc`` are closed.
 
@@ -39,8 +39,8 @@ _FILES_ONLY = 1 << 1 | 1 << 2 | _TRUNCATE | _IOCTL_DEV  # rights that a rule on 
 
 
 @dataclass(frozen=True)
-class Walls:
-    """What a worker may still do.
+class Permissions:
+    """What a confined worker may access.
 
     Attributes:
         read: files and folders that stay readable, with everything below them.
@@ -71,7 +71,7 @@ def architecture() -> str | None:
 
 
 def missing_layers() -> list[str]:
-    """What this machine lacks of what confining a worker takes; empty where all is there."""
+    """The mechanisms for confining a worker that this machine lacks; empty where it has all."""
     missing = []
     if landlock_abi() < 1:
         missing.append("Landlock (Linux 5.13 or newer, with landlock among its security modules)")
@@ -80,11 +80,11 @@ def missing_layers() -> list[str]:
     return missing
 
 
-def confine(walls: Walls) -> None:
-    """Puts up all walls around the calling process. To be called while it has one thread.
+def confine(permissions: Permissions) -> None:
+    """Confines the calling process, which must have one thread.
 
     Raises:
-        SandboxError: a layer is not there or was refused; the process must not run queries then.
+        SandboxError: a mechanism is missing or failed; the process must not run queries then.
     """
     missing = missing_layers()
     if missing:
@@ -93,13 +93,13 @@ def confine(walls: Walls) -> None:
     _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl no_new_privs")
     _checked(libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl dumpable")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (walls.open_files, walls.open_files))
-    _landlock(walls)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (permissions.open_files, permissions.open_files))
+    _landlock(permissions)
     _seccomp(libc)
 
 
 def open_statm() -> TextIO:
-    """The file that tells the size of the process; opened before the process is confined, which closes ``/proc``."""
+    """The file with the size of the process; opened before the process is confined, which closes ``/proc``."""
     return Path("/proc/self/statm").open(encoding="ascii")
 
 
@@ -124,11 +124,11 @@ def _syscall(number: int, *arguments: object) -> int:
 def _checked(result: int, what: str) -> int:
     if result < 0:
         code = ctypes.get_errno()
-        raise SandboxError("the kernel refused a wall of the sandbox", where=what, value=os.strerror(code))
+        raise SandboxError("the kernel refused a restriction of the sandbox", where=what, value=os.strerror(code))
     return result
 
 
-def _landlock(walls: Walls) -> None:
+def _landlock(permissions: Permissions) -> None:
     abi = landlock_abi()
     handled = _ALL_OF_ABI_1
     for since, right in ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEV)):
@@ -138,7 +138,7 @@ def _landlock(walls: Walls) -> None:
     ruleset = _checked(_syscall(_LANDLOCK_CREATE, struct.pack("QQQ", *fields), size, 0), "landlock ruleset")
     try:
         writable = (_WRITE | _TRUNCATE) & handled
-        for paths, right in ((walls.read, _READ), (walls.write, writable)):
+        for paths, right in ((permissions.read, _READ), (permissions.write, writable)):
             for path in paths:
                 _allow(ruleset, path, right)
         _checked(_syscall(_LANDLOCK_RESTRICT, ruleset, 0), "landlock restrict")

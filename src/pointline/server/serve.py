@@ -1,4 +1,4 @@
-"""Starting and stopping a server: its sockets, its workers and the watch over the lake."""
+"""Starting and stopping a server: its sockets, its workers and the check for changes of the lake."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from pointline.lake.store import Lake
+    from pointline.server.catalogues import Catalogues
     from pointline.server.config import ServerConfig
     from pointline.server.pool import Pool
-    from pointline.server.site import Site
 
 _log = logging.getLogger("pointline.serve")
 _NEEDED = ("chdb", "starlette", "uvicorn", "h11", "lz4", "zstandard", "python_multipart")
@@ -34,10 +34,10 @@ _KEEP_ALIVE_S = 60
 
 
 def check_extra() -> None:
-    """Refuses to go on where a library of the extra is missing.
+    """Checks that the libraries of the extra are installed.
 
     Raises:
-        MissingExtraError: with the command that installs it.
+        MissingExtraError: one is missing; with the command that installs it.
     """
     from importlib.util import find_spec
 
@@ -52,8 +52,8 @@ def check_sandbox(config: ServerConfig, *, unsafe_no_sandbox: bool) -> str:
     """What confines the workers, as a sentence for the log.
 
     Raises:
-        SandboxError: nothing can on this machine, and nobody said that this is all right.
-        ConfigError: it is said to be all right for a server that others can reach.
+        SandboxError: this machine cannot confine them, and `unsafe_no_sandbox` is not set.
+        ConfigError: `unsafe_no_sandbox` is set for a server that others can reach.
     """
     missing = sandbox.missing_layers()
     if not unsafe_no_sandbox:
@@ -93,12 +93,12 @@ def listening_socket(config: ServerConfig) -> socket.socket:
 
 
 def serve(lake: Lake, config: ServerConfig, *, say: Callable[[str], None], unsafe_no_sandbox: bool = False) -> int:
-    """Serves a lake until the process is told to stop, by Ctrl-C or SIGTERM.
+    """Serves a lake until Ctrl-C or SIGTERM.
 
     Args:
         lake: what queries read.
         config: where, for whom and how much.
-        say: told what happens, once with the server's address when it takes queries.
+        say: gets each message, the server's address among them when it takes queries.
         unsafe_no_sandbox: go on where the workers cannot be confined.
 
     Returns:
@@ -120,38 +120,38 @@ def serve(lake: Lake, config: ServerConfig, *, say: Callable[[str], None], unsaf
 
 
 class _Stop:
-    """What is to happen at the first signal; while the server tidies up further ones change nothing."""
+    """The action at the first signal; later signals change nothing, while the server shuts down."""
 
     def __init__(self) -> None:
         self.number = 0
         self._act: Callable[[], object] = _nothing
 
-    def ask(self, number: int) -> None:
-        """A signal came."""
+    def handle(self, number: int) -> None:
+        """Handles a signal."""
         if not self.number:
             self.number = number
             self._act()
 
-    def then(self, act: Callable[[], object]) -> None:
-        """From now on this happens; at once where the signal came already."""
+    def set_action(self, act: Callable[[], object]) -> None:
+        """Sets the action; it happens at once where the signal came already."""
         self._act = act
         if self.number:
             act()
 
 
 def _nothing() -> None:
-    """Before there is anything to stop."""
+    """The action before there is anything to stop."""
 
 
 async def _until_stopped(lake: Lake, config: ServerConfig, sock: socket.socket, *, say: Callable[[str], None], confined: bool) -> int:
     """Serves until a signal comes, and returns its number."""
     loop, stop = asyncio.get_running_loop(), _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.ask, number)
+        loop.add_signal_handler(number, stop.handle, number)
     own = await asyncio.to_thread(Scratch, "serve")
     try:
         serving = asyncio.create_task(_serve(lake, config, sock, own.path, stop, say=say, confined=confined))
-        stop.then(serving.cancel)
+        stop.set_action(serving.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await serving
     finally:
@@ -167,35 +167,35 @@ async def _serve(
     import uvicorn
 
     from pointline.server.app import make_app
-    from pointline.server.connection import patient
+    from pointline.server.catalogues import Catalogues
+    from pointline.server.connection import timed_protocol
     from pointline.server.pool import Pool
-    from pointline.server.site import Site
 
-    site = Site(lake, folder, config, confined=confined)
-    pool = Pool(config, site.place, site.leave)
+    catalogues = Catalogues(lake, folder, config, confined=confined)
+    pool = Pool(config, catalogues.new_setup, catalogues.remove_setup)
 
     @contextlib.asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
-        """Ends the workers while signals are still held back."""
-        watch = asyncio.create_task(_watch(site, pool, config))
+        """Ends the workers within the life of the application, in which later signals change nothing."""
+        watching = asyncio.create_task(_follow_lake(catalogues, pool, config))
         say(f"serving {lake.root} at {_address(config, sock)} with {config.workers} workers (ClickHouse {pool.version}); Ctrl-C stops it")
         try:
             yield
         finally:
-            watch.cancel()
+            watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await watch
+                await watching
             await pool.close()
 
     try:
-        await site.build()
+        await catalogues.build()
         await pool.open()
         application = make_app(config, pool, folder, lifespan=life)
         tls = {"ssl_certfile": str(config.tls_certificate), "ssl_keyfile": str(config.tls_key)} if config.tls_certificate else {}
         server = uvicorn.Server(
             uvicorn.Config(
                 application,
-                http=patient(config.header_s, config.connections),
+                http=timed_protocol(config.header_s, config.connections),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -208,7 +208,7 @@ async def _serve(
             )
         )
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        stop.then(partial(_end, server))
+        stop.set_action(partial(_end, server))
         await server.serve(sockets=[sock])
     finally:
         await pool.close()
@@ -218,13 +218,13 @@ def _end(server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-async def _watch(site: Site, pool: Pool, config: ServerConfig) -> None:
-    """Makes a new catalogue when the lake has changed, and has the workers replaced one by one."""
+async def _follow_lake(catalogues: Catalogues, pool: Pool, config: ServerConfig) -> None:
+    """Builds a new catalogue when the lake has changed, and replaces the workers one by one."""
     while True:
         await asyncio.sleep(config.refresh_s)
         try:
-            if await site.is_outdated():
-                pool.generation = await site.build()
+            if await catalogues.is_outdated():
+                pool.generation = await catalogues.build()
                 _log.info("the lake has changed: workers of catalogue %d replace the others", pool.generation)
             await pool.renew()  # also what an earlier attempt left
         except Exception:  # noqa: BLE001 - the server goes on with what it has
@@ -237,7 +237,7 @@ def _address(config: ServerConfig, sock: socket.socket) -> str:
 
 
 def log_to_stderr() -> None:
-    """Sends what the server says, and uvicorn's errors, to standard error."""
+    """Writes the server's messages, and uvicorn's errors, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
     for name, level in (("pointline.serve", logging.INFO), ("uvicorn", logging.ERROR)):

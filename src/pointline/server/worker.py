@@ -1,8 +1,8 @@
-"""A process that runs queries, one after another, behind the walls of `pointline.server.sandbox`.
+"""A process that runs queries, one after another, confined by `pointline.server.sandbox`.
 
-It is started as ``python -m pointline.server.worker`` and reads a `Post` off standard input, then jobs; what it says goes to standard
-output. The order is what makes it safe: imports first, then the walls, then the engine's threads, then no more writing, and only then the
-first query.
+It is started as ``python -m pointline.server.worker``, reads a `WorkerSetup` and then jobs from standard input, and writes frames to
+standard output. The order makes it safe: imports first, then the sandbox, then the engine's threads, then no more writing, and only then
+the first query.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from pointline.server.channel import Answer, Job
 from pointline.server.encoding import REVISION_WITH_SERIALIZATION, compressed, native_blocks
 from pointline.server.loading import end_imports, load_engine
 from pointline.sql import arrow_output
-from pointline.sql.coarse import Coarse
+from pointline.sql.coarse_candles import CoarseCandles
 from pointline.sql.files import check_files, files_behind
+from pointline.sql.guard.checker import StatementChecker
 from pointline.sql.guard.codes import RefusedError, from_engine
 from pointline.sql.guard.formats import FORMATS
-from pointline.sql.guard.guard import DATABASE
-from pointline.sql.guard.limits import Limits
+from pointline.sql.guard.limits import QueryLimits
 from pointline.sql.guard.settings import MEANING, for_engine
-from pointline.sql.guard.statements import Statements
+from pointline.sql.guard.tree_check import DATABASE
 from pointline.sql.messages import hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_OF_THE_GUARD = frozenset({"ACCESS_DENIED", "READONLY"})  # whose refusals say themselves what is allowed
+_GUARD_REFUSALS = frozenset({"ACCESS_DENIED", "READONLY"})  # their texts name what is allowed
 MEMORY_BESIDE_QUERIES_MB = 1_000
 
 
 @dataclass(frozen=True)
-class Post:
-    """Where a worker works.
+class WorkerSetup:
+    """What a worker is started with.
 
     Attributes:
         catalogue: the worker's own copy of the engine's catalogue.
@@ -53,7 +53,7 @@ class Post:
         folder: working directory, and the worker's own.
         read: files and folders that the engine reads, and nothing else: data files of the served tables, links to them, its configuration.
         memory_mb: what a query may use at most.
-        confined: whether the walls go up.
+        confined: whether the process confines itself.
         time_columns: relation -> columns of time, of those that are not read whole.
     """
 
@@ -70,18 +70,18 @@ class Post:
         return json.dumps(asdict(self)).encode()
 
 
-class Bench:
-    """The engine in this process, and what it takes to look at a statement and to run it."""
+class QueryRunner:
+    """The engine in this process, which checks statements and runs them."""
 
-    def __init__(self, post: Post, session: Any, files: Sequence[str], coarse: Coarse) -> None:  # noqa: ANN401 - chdb has no types
+    def __init__(self, setup: WorkerSetup, session: Any, files: Sequence[str], coarse: CoarseCandles) -> None:  # noqa: ANN401 - chdb has no types
         self._open = session
-        self._place = f"{post.catalogue}?config-file={quote(post.config, safe='/')}&database={DATABASE}"
-        self._kept = self._open(self._place)  # the engine lives as long as one session does
-        self._statements = Statements(session, self._place, post.time_columns, coarse)
+        self._address = f"{setup.catalogue}?config-file={quote(setup.config, safe='/')}&database={DATABASE}"
+        self._first = self._open(self._address)  # the engine lives as long as one session does
+        self._statements = StatementChecker(session, self._address, setup.time_columns, coarse)
         self._files = files
 
     def _check_files(self) -> None:
-        """A link that leads nowhere would be passed over.
+        """The engine would skip a link without a target and say nothing.
 
         Raises:
             RefusedError: a data file of the lake is gone.
@@ -98,21 +98,21 @@ class Bench:
         return self._statements.version
 
     def run(self, job: Job) -> tuple[Answer, Iterator[bytes | memoryview]]:
-        """Runs a job and gives what it found, compressed as the job says.
+        """Runs a job and gives its answer and its bytes, compressed as the job says.
 
         Raises:
-            RefusedError: the statement may not run, or the engine stopped it; says what to write instead where that is known.
+            RefusedError: the statement may not run, or the engine stopped it; with what to write instead where that is known.
         """
         try:
             return self._run(job)
         except RefusedError as refusal:
-            advice = None if refusal.name in _OF_THE_GUARD else hint(refusal.name, refusal.what, job.text)
+            advice = None if refusal.name in _GUARD_REFUSALS else hint(refusal.name, refusal.what, job.text)
             if advice is None:
                 raise
             raise RefusedError(refusal.name, f"{refusal.what.rstrip('.')}: {advice}", code=refusal.code, status=refusal.status) from None
 
     def _run(self, job: Job) -> tuple[Answer, Iterator[bytes | memoryview]]:
-        limits = Limits(**job.limits)
+        limits = QueryLimits(**job.limits)
         meaning = {name: value for name, value in job.settings.items() if name in MEANING}
         statement = self._statements.check(job.text, job.parameters, settings=for_engine(meaning, limits), user=job.user or "default")
         self._check_files()
@@ -125,7 +125,7 @@ class Bench:
         given = "".join(f"&{name}={quote(value, safe='')}" for name, value in settings.items())
         as_blocks = output_format == "Native" and job.revision >= REVISION_WITH_SERIALIZATION
         try:
-            session = self._open(self._place + given)
+            session = self._open(self._address + given)
             try:
                 result = session.query(statement.text, "Buffers" if as_blocks else output_format, params=job.parameters)
                 columns = self._columns(session, statement.text, job) if as_blocks else []
@@ -170,14 +170,14 @@ def _sliced(view: memoryview) -> Iterator[memoryview]:
         yield view[start : start + channel.CHUNK_BYTES]
 
 
-def serve_jobs(bench: Bench, source: int, sink: int) -> None:
+def serve_jobs(runner: QueryRunner, source: int, sink: int) -> None:
     """Answers jobs until the pipe they come from ends."""
     while (frame := channel.receive(source)) is not None:
         _show("busy")
         job = Job(**json.loads(frame[1]))
         began = time.perf_counter()
         try:
-            answer, chunks = bench.run(job)
+            answer, chunks = runner.run(job)
             channel.send_json(sink, channel.ANSWER, asdict(answer))
             for chunk in chunks:
                 for part in _sliced(memoryview(chunk)):
@@ -190,7 +190,7 @@ def serve_jobs(bench: Bench, source: int, sink: int) -> None:
 
 
 def _show(state: str) -> None:
-    """Names the process after what it does, for `ps`, `top` and whoever watches it."""
+    """Sets the process's name, for `ps` and `top`."""
     if sys.platform == "linux":
         _libc().prctl(_PR_SET_NAME, f"sql {state}".encode(), 0, 0, 0)
 
@@ -203,40 +203,40 @@ def _libc() -> ctypes.CDLL:
 def main() -> None:
     """The process from start to end."""
     sink = os.dup(1)
-    os.dup2(2, 1)  # what a library prints must not get between the frames
+    os.dup2(2, 1)  # what a library prints must not mix with the frames
     if sys.platform == "linux":
         _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its workers
     frame = channel.receive(0)
     if frame is None:
         return
-    post = Post(**json.loads(frame[1]))
+    setup = WorkerSetup(**json.loads(frame[1]))
     try:
-        bench = _take_post(post)
+        runner = _prepared(setup)
     except PointlineError as error:
         channel.send_json(sink, channel.REFUSED, {"message": str(error)})
         sys.exit(2)
     _show("idle")
-    channel.send_json(sink, channel.READY, {"version": bench.version, "pid": os.getpid()})
-    serve_jobs(bench, 0, sink)
+    channel.send_json(sink, channel.READY, {"version": runner.version, "pid": os.getpid()})
+    serve_jobs(runner, 0, sink)
 
 
-def _take_post(post: Post) -> Bench:
-    scratch = Path(post.catalogue) / "tmp"
+def _prepared(setup: WorkerSetup) -> QueryRunner:
+    scratch = Path(setup.catalogue) / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(scratch)
     session = load_engine()
-    os.chdir(post.folder)
-    files, coarse = files_behind(Path(post.catalogue).parent), Coarse.load(Path(post.catalogue).parent)
-    if not post.confined:
-        return Bench(post, session, files, coarse)
+    os.chdir(setup.folder)
+    files, coarse = files_behind(Path(setup.catalogue).parent), CoarseCandles.load(Path(setup.catalogue).parent)
+    if not setup.confined:
+        return QueryRunner(setup, session, files, coarse)
     with sandbox.open_statm() as statm:
         end_imports()
-        sandbox.confine(sandbox.Walls(read=tuple(map(Path, post.read)), write=(Path(post.catalogue),)))
-        bench = Bench(post, session, files, coarse)
+        sandbox.confine(sandbox.Permissions(read=tuple(map(Path, setup.read)), write=(Path(setup.catalogue),)))
+        runner = QueryRunner(setup, session, files, coarse)
         sandbox.forbid_writing()
-        sandbox.limit_memory((2 * post.memory_mb + MEMORY_BESIDE_QUERIES_MB) * 1_000_000, statm)
-    return bench
+        sandbox.limit_memory((2 * setup.memory_mb + MEMORY_BESIDE_QUERIES_MB) * 1_000_000, statm)
+    return runner
 
 
 if __name__ == "__main__":

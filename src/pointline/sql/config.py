@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-OWNER = "lake_owner"  # in whose name the views read; nobody can log in as it
+OWNER = "lake_owner"  # the views read with its rights; no one can log in as it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class QueryLimits:
     """What one query may use; 0 sets no limit.
 
     Attributes:
@@ -37,14 +37,14 @@ _READER = "<readonly>1</readonly>"
 _MAKER = "<readonly>0</readonly>"
 _READER_RIGHTS = "<grants><query>GRANT SELECT ON api.*</query></grants>"
 _MAKER_RIGHTS = "<access_management>1</access_management>"
-# Values keep their type on the way into a frame, and text is text.
+# Values keep their types in a frame, and text stays text.
 _FORMATS = (
     "<output_format_parquet_compression_method>none</output_format_parquet_compression_method>"
     "<output_format_arrow_string_as_string>1</output_format_arrow_string_as_string>"
 )
 
 
-def write_config(folder: Path, *, limits: Limits, building: bool = False) -> Path:
+def write_config(folder: Path, *, limits: QueryLimits, building: bool = False) -> Path:
     """Writes ``serve.xml`` (or ``build.xml``) with its users file into a folder; returns its path.
 
     Args:
@@ -77,8 +77,8 @@ def _user(profile: str) -> str:
     return f"<password></password><networks><ip>::/0</ip></networks><profile>{profile}</profile><quota>default</quota>"
 
 
-def read_limits(config: Path) -> Limits:
+def read_limits(config: Path) -> QueryLimits:
     """The limits that a configuration was written with."""
     text = config.with_name(f"{config.stem}-users.xml").read_text(encoding="utf-8")
-    found = {f.name: re.search(f"<{f.name}>(\\d+)</{f.name}>", text) for f in fields(Limits)}
-    return Limits(**{name: int(match[1]) for name, match in found.items() if match is not None})
+    found = {f.name: re.search(f"<{f.name}>(\\d+)</{f.name}>", text) for f in fields(QueryLimits)}
+    return QueryLimits(**{name: int(match[1]) for name, match in found.items() if match is not None})

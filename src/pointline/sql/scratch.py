@@ -46,9 +46,9 @@ class Scratch:
         self.path.mkdir(mode=0o700)
         growing = self.path / f".{_LOCK}"
         self._lock = os.open(growing, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with contextlib.suppress(OSError):  # a file system without locks; then nobody ever removes it for this process
+        with contextlib.suppress(OSError):  # a file system without locks: no other process removes the folder then
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            growing.rename(self.path / _LOCK)  # nobody sees it without its lock
+            growing.rename(self.path / _LOCK)  # no process sees it without its lock
 
     @property
     def is_own(self) -> bool:
@@ -56,7 +56,7 @@ class Scratch:
         return self._process == os.getpid()
 
     def remove(self) -> None:
-        """Removes the folder; what it does not find or is not its own it leaves alone."""
+        """Removes the folder where it is there and is this process's own."""
         if self.is_own and self._lock >= 0:
             remove_folder(self.path)
             os.close(self._lock)
@@ -70,7 +70,7 @@ def made() -> list[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder, also one that somebody who is about to end still writes to."""
+    """Removes a folder, also one that an ending process still writes to."""
     for _ in range(_ATTEMPTS):
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
@@ -79,10 +79,10 @@ def remove_folder(path: Path) -> None:
 
 
 def sweep(place: Path) -> None:
-    """Removes folders of this user's that processes left which live no more."""
+    """Removes this user's folders of processes that have ended."""
     for folder in place.glob("pointline-*"):
         if _NAME.fullmatch(folder.name):
-            with contextlib.suppress(OSError):  # no lock in it, or the lock is held, or it is somebody else's
+            with contextlib.suppress(OSError):  # no lock in it, or the lock is held, or it is another user's
                 _remove_abandoned(folder)
 
 

@@ -1,4 +1,4 @@
-"""Tries all doors of a simulated lake and prints how many statements of each kind came to which end."""
+"""Tries all attempts of a simulated lake and prints how many statements of each kind came to which end."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.server.attacks.catalogue import all_kinds
+from tests.server.attacks.attacked_lake import GUARDED, UNGUARDED, AttackedLake, Tally
 from tests.server.attacks.engine import read_lists
-from tests.server.attacks.place import GUARDED, UNGUARDED, Place, Tally
+from tests.server.attacks.kinds_of_attack import all_kinds
 
 from pointline.lake.ingest import ingest
 from pointline.lake.store import open_lake
@@ -33,27 +33,27 @@ def main() -> int:
         paths = write_archives(MarketConfig(days=2, perp_trades_per_day=2_000), folder, datasets=("trades", "klines", "fundingRate"))
         lake = open_lake(folder / "made", create=True)
         ingest(lake, paths, sources=all_sources(), hints=Hints())
-        place = Place(lake, folder / "place")
+        attacked = AttackedLake(lake, folder / "attacked")
         sums = {mode: Tally() for mode in (GUARDED, UNGUARDED)}
         _say(
-            f"{'':26}{'':>7}   {'behind the guard':^35}   {'the walls alone':^35}\n{'kind':26}{'number':>7}"
+            f"{'':26}{'':>7}   {'behind the guard':^35}   {'the sandbox alone':^35}\n{'kind':26}{'number':>7}"
             + 2 * ("   " + "".join(f"{end:>7}" for end in _ENDS))
         )
         try:
             for kind in [kind for kind in all_kinds(read_lists()) if not only or kind.name in only]:
                 began = time.monotonic()
-                tallies = {mode: place.try_kind(kind, mode) for mode in (GUARDED, UNGUARDED)}
-                _say(_line(kind.name, len(kind.doors), tallies) + f"   {time.monotonic() - began:.1f} s")
+                tallies = {mode: attacked.try_kind(kind, mode) for mode in (GUARDED, UNGUARDED)}
+                _say(_line(kind.name, len(kind.attempts), tallies) + f"   {time.monotonic() - began:.1f} s")
                 for mode, tally in tallies.items():
                     for end, count in tally.counts.items():
                         sums[mode].counts[end] = sums[mode].counts.get(end, 0) + count
                     for text, what in tally.wrong.items():
                         _say(f"  WRONG {mode}: {text}\n    {what}")
                         wrong = 1
-            with place.nothing_happens():
+            with attacked.no_side_effects():
                 _say(_line("all", sum(sums[GUARDED].counts.values()), sums))
         finally:
-            place.close()
+            attacked.close()
     return wrong
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import cycle, product
 from typing import TYPE_CHECKING
 
-from tests.server.attacks.kinds import Door, Kind, plain, quoted, spelt
+from tests.server.attacks.attempts import Attempt, Kind, plain, quoted, spelt
 
 if TYPE_CHECKING:
     from tests.server.attacks.engine import Engine
@@ -132,14 +132,14 @@ def kinds(engine: Engine) -> list[Kind]:
     ]
 
 
-def _called(engine: Engine) -> list[Door]:
+def _called(engine: Engine) -> list[Attempt]:
     calls = [f"SELECT {name}({arguments})" for name, arguments in zip(spelt(engine.refused), cycle(_ARGUMENTS), strict=False)]
     calls += [f"SELECT {name.swapcase()}('<closed>')" for name in ("file", "FQDN", "hostname", "HMAC", "connection_id", "globalVariable")]
     calls += [f"SELECT {name}('<closed>', 1)" for name in engine.refused]
     return plain(calls)
 
 
-def _in_clauses() -> list[Door]:
+def _in_clauses() -> list[Attempt]:
     clauses = [line for line in _CLAUSES.splitlines() if line]
     return plain(clause.replace("{}", read) for clause, read in zip(clauses * 2, cycle(_READS[:1] + _READS), strict=False))
 
@@ -149,7 +149,7 @@ def _array(function: str) -> str:
     return "map('<closed>', '<closed>')" if function.startswith("map") else "['<closed>']"
 
 
-def _as_names(engine: Engine) -> list[Door]:
+def _as_names(engine: Engine) -> list[Attempt]:
     shapes, higher = cycle(line for line in _NAMED.splitlines() if line), cycle(engine.higher_order)
     texts = []
     for name, times in product(spelt(engine.refused), range(2)):
@@ -160,17 +160,17 @@ def _as_names(engine: Engine) -> list[Door]:
     return plain(texts)
 
 
-def _as_parameters(engine: Engine) -> list[Door]:
+def _as_parameters(engine: Engine) -> list[Attempt]:
     found = [
-        Door(shape.format(h=of, a=_array(of)), {"f": name})
+        Attempt(shape.format(h=of, a=_array(of)), {"f": name})
         for name, of, shape in zip(engine.refused, cycle(engine.higher_order), cycle(_PARAMETER), strict=False)
     ]
     texts = ("{f:Identifier}", "{f:String}", "identity({f:Identifier})", "arrayMap({f:Identifier}, ['<closed>'])")
     values = ("file", "`file`", '"file"', "file('<closed>')", "lake.trades", "a.file", "FILE", "file ", "f ile", "file\\0", "ﬁle")
-    return found + [Door(f"SELECT arraySort({text}, ['<closed>'])", {"f": value}) for text, value in product(texts, values)]
+    return found + [Attempt(f"SELECT arraySort({text}, ['<closed>'])", {"f": value}) for text, value in product(texts, values)]
 
 
-def _on_paths(engine: Engine) -> list[Door]:
+def _on_paths(engine: Engine) -> list[Attempt]:
     shapes = cycle(
         (
             "'<closed>'",
@@ -184,7 +184,7 @@ def _on_paths(engine: Engine) -> list[Door]:
     return plain(f"SELECT `{name}`({arguments})" for name, arguments in zip(engine.own, shapes, strict=False))
 
 
-def _by_text(engine: Engine) -> list[Door]:
+def _by_text(engine: Engine) -> list[Attempt]:
     takers = (
         "SELECT arrayReduce({}, ['a', 'b'])",
         "SELECT arrayReduceInRanges({}, [(1, 2)], ['a', 'b'])",
@@ -203,4 +203,4 @@ def _by_text(engine: Engine) -> list[Door]:
     texts = [taker.format(quoted(read)) for read, taker in zip(reads * 2, cycle(takers), strict=False)]
     texts += [taker.format(f"concat({quoted(read[:5])}, {quoted(read[5:])})") for read, taker in zip(reads, cycle(takers), strict=False)]
     found = plain(texts)
-    return found + [Door("SELECT arrayReduce({f:String}, ['a', 'b'])", {"f": read}) for read in reads[:10]]
+    return found + [Attempt("SELECT arrayReduce({f:String}, ['a', 'b'])", {"f": read}) for read in reads[:10]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.server.attacks.kinds import Kind, plain
+from tests.server.attacks.attempts import Kind, plain
 
 _ENGINE = """
 SELECT length(repeat('x', 4000000000))

@@ -1,4 +1,4 @@
-"""A worker for the tests of its doors, started as a program.
+"""A worker for the tests of its attempts, started as a program.
 
 With ``guarded`` it works as always, and names the guard in what the guard refused. With ``unguarded`` every statement and every setting
 goes to the engine as it came, so that the walls behind the guard stand alone.
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from pointline.server import worker
 from pointline.sql.guard import statements
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.guard import Statement, check
 from pointline.sql.guard.settings import for_engine
+from pointline.sql.guard.tree_check import Statement, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pointline.sql.guard.limits import Limits
+    from pointline.sql.guard.limits import QueryLimits
 
 GUARD = "[guard] "
 
@@ -40,7 +40,7 @@ def check_nothing(text: str, *_: Any, **__: Any) -> Statement:  # noqa: ANN401 -
     return Statement(text, None, {}, ())
 
 
-def every_setting(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
+def every_setting(asked: Mapping[str, str], limits: QueryLimits) -> dict[str, str]:
     """The limits, and then what was asked for."""
     return for_engine({}, limits) | dict(asked)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from tests.server.attacks.kinds import Door, Kind, plain, spelt
+from tests.server.attacks.attempts import Attempt, Kind, plain, spelt
 
-from pointline.sql.guard.names import STAND_INS, TABLE_FUNCTIONS
+from pointline.sql.guard.allow_lists import STAND_INS, TABLE_FUNCTIONS
 
 if TYPE_CHECKING:
     from tests.server.attacks.engine import Engine
@@ -96,13 +96,13 @@ def kinds(engine: Engine) -> list[Kind]:
     ]
 
 
-def _table_functions(engine: Engine) -> list[Door]:
+def _table_functions(engine: Engine) -> list[Attempt]:
     refused = [name for name in engine.table_functions if name not in TABLE_FUNCTIONS]
     ways, around = cycle(_ARGUMENTS), cycle(_AROUND)
     return plain(next(around).format(f"{name}({next(ways)})") for name in [*spelt(refused)] * 4)
 
 
-def _like_table_functions(engine: Engine) -> list[Door]:
+def _like_table_functions(engine: Engine) -> list[Attempt]:
     texts = []
     for name in engine.table_functions:
         texts += [f"SELECT * FROM {place}.{name}('<closed>')" for place in ("api", "system", "lake")]
@@ -111,7 +111,7 @@ def _like_table_functions(engine: Engine) -> list[Door]:
     return plain(texts)
 
 
-def _tables(engine: Engine) -> list[Door]:
+def _tables(engine: Engine) -> list[Attempt]:
     served = {("system", name) for name in STAND_INS}
     hidden = [table for table in engine.tables if table not in served]
     hidden += [("lake", name) for name in ("trades", "candles_1m", "funding", "instruments", "coverage", "nosuch")] + [("default", "x")]
@@ -127,17 +127,17 @@ def _tables(engine: Engine) -> list[Door]:
     return plain(texts)
 
 
-def _by_parameter(engine: Engine) -> list[Door]:
+def _by_parameter(engine: Engine) -> list[Attempt]:
     texts = (
         "SELECT * FROM {d:Identifier}.{t:Identifier}",
         "SELECT 1 IN {d:Identifier}.{t:Identifier}",
         "DESCRIBE {d:Identifier}.{t:Identifier}",
     )
     hidden = [(d, t) for d, t in engine.tables if d != "system" or t not in STAND_INS] + [("lake", "trades"), ("lake", "funding")]
-    return [Door(text, {"d": database, "t": name}) for (database, name), text in zip(hidden, cycle(texts), strict=False)]
+    return [Attempt(text, {"d": database, "t": name}) for (database, name), text in zip(hidden, cycle(texts), strict=False)]
 
 
-def _virtual() -> list[Door]:
+def _virtual() -> list[Attempt]:
     when = "WHERE timestamp >= '2024-05-01' AND timestamp < '2024-05-02' LIMIT 3"
     texts = [f"SELECT {name} FROM api.trade {when}" for name in _COLUMNS]
     texts += [
@@ -149,7 +149,7 @@ def _virtual() -> list[Door]:
     return plain(texts)
 
 
-def _engines(engine: Engine) -> list[Door]:
+def _engines(engine: Engine) -> list[Attempt]:
     texts = []
     for name in engine.table_engines:
         texts += [f"CREATE TABLE api.x (a String) ENGINE = {name}('<closed>')", f"CREATE TEMPORARY TABLE x (a String) ENGINE = {name}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import cycle, product
 from typing import TYPE_CHECKING
 
-from tests.server.attacks.kinds import MADE, Door, Kind, plain
+from tests.server.attacks.attempts import MADE, Attempt, Kind, plain
 
 if TYPE_CHECKING:
     from tests.server.attacks.engine import Engine
@@ -250,7 +250,7 @@ def _value(kind: str) -> str:
     return "<closed>" if kind.startswith("String") else "1"
 
 
-def _in_clauses(engine: Engine) -> list[Door]:
+def _in_clauses(engine: Engine) -> list[Attempt]:
     found = plain(
         clause.format(f"{name} = '{_value(kind)}'") for (name, kind), clause in zip(engine.settings[::2], cycle(_CLAUSES), strict=False)
     )
@@ -259,7 +259,7 @@ def _in_clauses(engine: Engine) -> list[Door]:
     return found + plain(f"SELECT 1 SETTINGS {name} = '{path}'" for name, path in zip(names, cycle(paths), strict=False))
 
 
-def _of_address(engine: Engine) -> list[Door]:
+def _of_address(engine: Engine) -> list[Attempt]:
     texts = cycle(
         (
             "SELECT 1",
@@ -269,7 +269,7 @@ def _of_address(engine: Engine) -> list[Door]:
             "SELECT 1 FORMAT Template",
         )
     )
-    found = [Door(text, settings={name: _value(kind)}) for (name, kind), text in zip(engine.settings, texts, strict=False)]
+    found = [Attempt(text, settings={name: _value(kind)}) for (name, kind), text in zip(engine.settings, texts, strict=False)]
     others = (
         "config-file",
         "path",
@@ -285,10 +285,10 @@ def _of_address(engine: Engine) -> list[Door]:
         "profile",
         "role",
     )
-    return found + [Door("SELECT 1", settings={name: "<closed>"}) for name in others]
+    return found + [Attempt("SELECT 1", settings={name: "<closed>"}) for name in others]
 
 
-def _formats(engine: Engine) -> list[Door]:
+def _formats(engine: Engine) -> list[Attempt]:
     return plain(
         text.format(name)
         for name, text in product(
@@ -297,16 +297,16 @@ def _formats(engine: Engine) -> list[Door]:
     )
 
 
-def _formats_of_address(engine: Engine) -> list[Door]:
+def _formats_of_address(engine: Engine) -> list[Attempt]:
     names = [*engine.formats, "<closed>", "CSV INTO OUTFILE '/tmp/x'", "csv", "", "CSV\\0", "file('<closed>')"]
-    return [Door("SELECT 'x' AS a, toDateTime(0) AS b", output_format=name) for name in names]
+    return [Attempt("SELECT 'x' AS a, toDateTime(0) AS b", output_format=name) for name in names]
 
 
-def _parameters(engine: Engine) -> list[Door]:
+def _parameters(engine: Engine) -> list[Attempt]:
     values = cycle(
         ("<closed>", _READ, "1); SELECT file('<closed>'); --", "\\N", "'", "\\'||file(\\'<closed>\\')||\\'", "[1,2", "{a:1}", "\\0")
     )
-    found = [Door(f"SELECT {{x:{kind}}}", {"x": value}) for kind, value in zip(engine.types * 2, values, strict=False)]
+    found = [Attempt(f"SELECT {{x:{kind}}}", {"x": value}) for kind, value in zip(engine.types * 2, values, strict=False)]
     places = (
         "SELECT * FROM {x:Identifier}",
         "SELECT {x:Identifier}",
@@ -320,24 +320,24 @@ def _parameters(engine: Engine) -> list[Door]:
         "SELECT 1 AS {x:Identifier}",
     )
     return found + [
-        Door(place, {"x": value})
+        Attempt(place, {"x": value})
         for place, value in product(
             places, (_READ, "lake.trades", "system.users", "1 UNION ALL SELECT file('<closed>')", "AggregateFunction(sum, Int8)")
         )
     ]
 
 
-def _statements() -> list[Door]:
+def _statements() -> list[Attempt]:
     texts = [line for line in _STATEMENTS.splitlines() if line] + [f"SYSTEM {line.strip()}" for line in _SYSTEM.split(";") if line.strip()]
-    return [Door(text, {"d": "lake"}) if "{d" in text else Door(text) for text in dict.fromkeys(texts)]
+    return [Attempt(text, {"d": "lake"}) if "{d" in text else Attempt(text) for text in dict.fromkeys(texts)]
 
 
-def _keywords(engine: Engine) -> list[Door]:
+def _keywords(engine: Engine) -> list[Attempt]:
     tails = cycle(("TABLE lake.trades", "'<closed>'", "SELECT file('<closed>')", "lake.trades"))
     return plain(f"{word} {tail}" for word, tail in zip(engine.keywords, tails, strict=False))
 
 
-def _explains() -> list[Door]:
+def _explains() -> list[Attempt]:
     texts = [f"EXPLAIN {kind} {option} SELECT 1" for kind in _EXPLAINS for option in ("", *_OPTIONS)]
     texts += [f"EXPLAIN {kind} SELECT {_READ}" for kind in _EXPLAINS] + [f"EXPLAIN {kind} SELECT * FROM lake.trades" for kind in _EXPLAINS]
     texts += [
@@ -351,13 +351,13 @@ def _explains() -> list[Door]:
     return plain(texts)
 
 
-def _outfiles() -> list[Door]:
+def _outfiles() -> list[Attempt]:
     places = cycle(("<closed>", *MADE, "made.csv", "../made.csv", "/proc/self/mem"))
     texts = [before.format(clause.format(next(places))) for before, clause in product(_BEFORE_OUTFILE, _OUTFILES)]
-    return [Door(text, {"f": MADE[0]}) for text in texts]
+    return [Attempt(text, {"f": MADE[0]}) for text in texts]
 
 
-def _several() -> list[Door]:
+def _several() -> list[Attempt]:
     ends = (
         "; SELECT 2",
         ";; SELECT 2",
@@ -380,7 +380,7 @@ def _several() -> list[Door]:
     return plain(start + end for start, end in product(starts, ends))
 
 
-def _spellings() -> list[Door]:
+def _spellings() -> list[Attempt]:
     ways = (
         "SELECT/**/file/**/('<closed>')",
         "SELECT file -- x\n('<closed>')",

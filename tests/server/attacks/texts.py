@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import cycle, product
 from typing import TYPE_CHECKING
 
-from tests.server.attacks.kinds import Door, Kind, plain, quoted
+from tests.server.attacks.attempts import Attempt, Kind, plain, quoted
 
 if TYPE_CHECKING:
     from tests.server.attacks.engine import Engine
@@ -176,7 +176,7 @@ def kinds(engine: Engine) -> list[Kind]:
     ]
 
 
-def _structures() -> list[Door]:
+def _structures() -> list[Attempt]:
     filled = [quoted(structure.format(scalar)) for structure, scalar in product(_STRUCTURES, _SCALARS)]
     texts = [taker.format(text) for text, taker in zip(filled * 2, cycle(_TAKERS), strict=False)]
     texts += [taker.format(quoted(_STRUCTURES[1].format(scalar))) for taker, scalar in product(_TAKERS, _SCALARS[:2])]
@@ -184,25 +184,25 @@ def _structures() -> list[Door]:
     texts += [taker.format(f"'{_STRUCTURES[0].format('hostName()').replace('D', chr(92) + 'x44')}'") for taker in _TAKERS]
     texts += [taker.format(f"concat('a String DEF', {quoted('AULT ' + _SCALARS[0])})") for taker in _TAKERS]
     found = plain(texts)
-    return found + [Door("SELECT * FROM values({s:String}, ('x'))", {"s": structure.format(_SCALARS[1])}) for structure in _STRUCTURES]
+    return found + [Attempt("SELECT * FROM values({s:String}, ('x'))", {"s": structure.format(_SCALARS[1])}) for structure in _STRUCTURES]
 
 
-def _types() -> list[Door]:
+def _types() -> list[Attempt]:
     filled = [quoted(kind.format(scalar)) for kind, scalar in product(_TYPES, _SCALARS[:2])]
     texts = [taker.format(text) for text, taker in product(filled, _TYPE_TAKERS) if not taker.startswith("SELECT dynamic") or "(g" in text]
     found = plain(texts)
-    return found + [Door(f"SELECT {{x:{kind.format(scalar)}}}", {"x": "a"}) for kind, scalar in product(_TYPES, _SCALARS[:2])]
+    return found + [Attempt(f"SELECT {{x:{kind.format(scalar)}}}", {"x": "a"}) for kind, scalar in product(_TYPES, _SCALARS[:2])]
 
 
-def _type_names(engine: Engine) -> list[Door]:
+def _type_names(engine: Engine) -> list[Attempt]:
     found = []
     for kind in engine.types:
         found += plain((f"SELECT CAST('<closed>' AS {kind})", f"SELECT * FROM values('a {kind}', '<closed>')"))
-        found.append(Door(f"SELECT {{x:{kind}}}", {"x": "<closed>"}))
+        found.append(Attempt(f"SELECT {{x:{kind}}}", {"x": "<closed>"}))
     return found
 
 
-def _zones() -> list[Door]:
+def _zones() -> list[Attempt]:
     texts = [taker.format(quoted(zone)) for zone, taker in product(_ZONES, _ZONE_TAKERS)]
     texts += [f"SELECT CAST(0 AS DateTime({quoted(zone)}))" for zone in _ZONES]
     texts += [f"SELECT * FROM values('a DateTime(''{zone}'')', 0)" for zone in _ZONES]

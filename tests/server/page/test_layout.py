@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from tests.server.running import RunningServer
 
-DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
-SCREENS = {390: PHONE, 1280: DESK}
+SCREEN: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
+SCREENS = {390: PHONE, 1280: SCREEN}
 VIEWS = ("Query", "Spreads", "Term structure")
 
 # Texts whose contrast against what lies behind them is too small, with the ratio of WCAG 2; of the query box the coloured text counts.

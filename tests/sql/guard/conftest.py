@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.server.conftest import desk, site
+from tests.server.conftest import catalogues, worker
 
-__all__ = ["desk", "site"]
+__all__ = ["catalogues", "worker"]

@@ -14,7 +14,7 @@ from tests.server.attacks.engine import read_lists
 from pointline.sql.guard.codes import RefusedError
 
 if TYPE_CHECKING:
-    from tests.server.running import Desk
+    from tests.server.running import DirectWorker
 
 LARGE = "(SELECT number, CAST('9e25' AS Decimal(38, 12)) AS p FROM numbers(3))"
 MIXED = "(SELECT CAST('1.2' AS Decimal(9, 1)) AS q, CAST('1.123456789' AS Decimal(38, 12)) AS p)"
@@ -57,8 +57,8 @@ EXACT = {
 
 
 @pytest.mark.parametrize("text", EXACT)
-def test_it_is_exact(desk: Desk, text: str) -> None:
-    _, data = desk.run(text)
+def test_it_is_exact(worker: DirectWorker, text: str) -> None:
+    _, data = worker.run(text)
     assert tuple(data.decode().strip().split("\t")) == EXACT[text]
 
 
@@ -75,22 +75,22 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_it_is_refused(desk: Desk, text: str) -> None:
-    assert desk.refused(text).name == REFUSED[text]
+def test_it_is_refused(worker: DirectWorker, text: str) -> None:
+    assert worker.refused(text).name == REFUSED[text]
 
 
-def test_settings_of_the_address_count_too(desk: Desk) -> None:
+def test_settings_of_the_address_count_too(worker: DirectWorker) -> None:
     text = "SELECT 1.5 AS p, p * p * p FROM (SELECT toDecimal256('1000000000000000000', 20) AS p)"
-    assert desk.rows(text) == [[1.5, 3.375]]
-    assert desk.refused(text, settings={"prefer_column_name_to_alias": "1"}).name == "DECIMAL_OVERFLOW"
-    assert desk.rows(text, settings={"limit": "1"}) == [[1.5, 3.375]]
+    assert worker.rows(text) == [[1.5, 3.375]]
+    assert worker.refused(text, settings={"prefer_column_name_to_alias": "1"}).name == "DECIMAL_OVERFLOW"
+    assert worker.rows(text, settings={"limit": "1"}) == [[1.5, 3.375]]
 
 
-def test_a_parameter_is_compared_with_the_bounds(desk: Desk) -> None:
+def test_a_parameter_is_compared_with_the_bounds(worker: DirectWorker) -> None:
     text = "SELECT sum({x:Decimal(76, 0)}) AS s FROM numbers(20)"
-    assert desk.run(text, parameters={"x": "5"})[1] == b"100\n"
-    assert desk.refused(text, parameters={"x": "5" + "0" * 75}).name == "DECIMAL_OVERFLOW"
-    answer = desk.run("SELECT {x:Decimal(9, 2)}, toTypeName({x:Decimal(9, 2)})", parameters={"x": "1.25"})
+    assert worker.run(text, parameters={"x": "5"})[1] == b"100\n"
+    assert worker.refused(text, parameters={"x": "5" + "0" * 75}).name == "DECIMAL_OVERFLOW"
+    answer = worker.run("SELECT {x:Decimal(9, 2)}, toTypeName({x:Decimal(9, 2)})", parameters={"x": "1.25"})
     assert answer[1] == b"1.25\tDecimal(9, 2)\n"
 
 
@@ -121,9 +121,9 @@ _NOT_NUMBERS = re.compile(
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|nan|inf")
 
 
-def _numbers(desk: Desk, text: str) -> list[float] | None:
+def _numbers(worker: DirectWorker, text: str) -> list[float] | None:
     try:
-        return [float(found) for found in _NUMBER.findall(desk.run(text)[1].decode("utf-8", "replace"))]
+        return [float(found) for found in _NUMBER.findall(worker.run(text)[1].decode("utf-8", "replace"))]
     except RefusedError:
         return None
 
@@ -136,9 +136,9 @@ def _agree(some: list[float], others: list[float]) -> bool:
 
 
 @pytest.mark.slow
-def test_no_function_wraps(desk: Desk) -> None:
+def test_no_function_wraps(worker: DirectWorker) -> None:
     engine = read_lists()
-    rows = desk.rows(
+    rows = worker.rows(
         "SELECT name, is_aggregate FROM system.functions WHERE categories IN {c:Array(String)}",
         parameters={"c": str(["Aggregate Functions", *_CATEGORIES])},
     )
@@ -149,21 +149,21 @@ def test_no_function_wraps(desk: Desk) -> None:
     for name, aggregate in names:
         for shape in _AGGREGATE if aggregate else _SCALAR:
             call = shape.format(f=f"`{name}`")
-            exact = _numbers(desk, f"SELECT {call} FROM {LARGE}")
-            if exact is not None and (about := _numbers(desk, f"SELECT {call} FROM {floats}")) is not None and not _agree(exact, about):
+            exact = _numbers(worker, f"SELECT {call} FROM {LARGE}")
+            if exact is not None and (about := _numbers(worker, f"SELECT {call} FROM {floats}")) is not None and not _agree(exact, about):
                 wrong[call] = (exact[:3], about[:3])
     assert wrong == {}
 
 
 @pytest.mark.parametrize(("left", "sign", "right"), [*product(("7.75", "-7.75", "3"), "+-*%", ("2.5", "0.125", "-4"))])
-def test_it_agrees_with_python(desk: Desk, left: str, sign: str, right: str) -> None:
+def test_it_agrees_with_python(worker: DirectWorker, left: str, sign: str, right: str) -> None:
     """Between decimals of any number of places, and whole numbers."""
     computed = {"+": Decimal.__add__, "-": Decimal.__sub__, "*": Decimal.__mul__, "%": Decimal.__mod__}[sign](Decimal(left), Decimal(right))
     kinds = [f"CAST('{{}}' AS Decimal({digits}, {places}))" for digits, places in ((9, 3), (18, 9), (38, 12), (76, 20))]
     texts = [f"({a.format(left)}) {sign} ({b.format(right)})" for a, b in product(kinds, kinds)]
     for text in texts:
         try:
-            _, data = desk.run(f"SELECT {text}")
+            _, data = worker.run(f"SELECT {text}")
         except RefusedError as refusal:
             # a remainder whose divisor has more places, and constants that pass 64 bits before they are widened
             assert "scale" in refusal.what or refusal.name == "DECIMAL_OVERFLOW", text  # noqa: PT017

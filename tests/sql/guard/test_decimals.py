@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.query_tree import marked_uses
+from pointline.sql.guard.function_types import marked_uses
 
 if TYPE_CHECKING:
-    from tests.server.running import Desk
+    from tests.server.running import DirectWorker
 
 PRICES = st.decimals(min_value=Decimal("1e-12"), max_value=Decimal("1e9"), places=12, allow_nan=False, allow_infinity=False)
 AMOUNTS = st.decimals(min_value=Decimal("1e-8"), max_value=Decimal("1e14"), places=8, allow_nan=False, allow_infinity=False)
@@ -62,10 +62,10 @@ def table(rows: list[tuple[Decimal, Decimal]]) -> str:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
-def test_idioms_equal_those_of_python(desk: Desk, rows: list[tuple[Decimal, Decimal]]) -> None:
+def test_idioms_equal_those_of_python(worker: DirectWorker, rows: list[tuple[Decimal, Decimal]]) -> None:
     found = {}
     for idioms in (EXACT, CLOSE):
-        _, data = desk.run(f"SELECT {', '.join(idioms)} FROM {table(rows)}")
+        _, data = worker.run(f"SELECT {', '.join(idioms)} FROM {table(rows)}")
         found |= dict(zip(idioms, data.decode().rstrip("\n").split("\t"), strict=True))
     with localcontext() as context:
         context.prec = 100
@@ -77,9 +77,9 @@ def test_idioms_equal_those_of_python(desk: Desk, rows: list[tuple[Decimal, Deci
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
-def test_windows_and_ratios_equal_those_of_python(desk: Desk, rows: list[tuple[Decimal, Decimal]]) -> None:
+def test_windows_and_ratios_equal_those_of_python(worker: DirectWorker, rows: list[tuple[Decimal, Decimal]]) -> None:
     running = "sum(p * q) OVER (ORDER BY n)"
-    _, data = desk.run(f"SELECT {running}, {running} / sum(q) OVER (ORDER BY n), p / q, p / 7 FROM {table(rows)} ORDER BY n")
+    _, data = worker.run(f"SELECT {running}, {running} / sum(q) OVER (ORDER BY n), p / q, p / 7 FROM {table(rows)} ORDER BY n")
     money = amount = Decimal(0)
     with localcontext() as context:
         context.prec = 100
@@ -92,10 +92,10 @@ def test_windows_and_ratios_equal_those_of_python(desk: Desk, rows: list[tuple[D
             assert abs(part - p / 7) < Decimal("1e-20")
 
 
-def test_a_volume_weighted_price_of_real_size(desk: Desk) -> None:
+def test_a_volume_weighted_price_of_real_size(worker: DirectWorker) -> None:
     """The page of `api.trade` was wrong by its sign here: 61680.98 came out as -0.017."""
     rows = [(Decimal("61680.98"), Decimal(10 + n % 7)) for n in range(50)]
-    _, data = desk.run(f"SELECT sum(p * q) / sum(q), sum(p * q) FROM {table(rows)} AS t, numbers(100000) AS m")
+    _, data = worker.run(f"SELECT sum(p * q) / sum(q), sum(p * q) FROM {table(rows)} AS t, numbers(100000) AS m")
     mean, money = map(float, data.split())
     assert mean == pytest.approx(61680.98, rel=1e-12)
     assert money == float(sum(p * q for p, q in rows) * 100_000)
@@ -126,13 +126,13 @@ OTHERWISE_MADE = {
 
 
 @pytest.mark.parametrize("expression", OTHERWISE_MADE)
-def test_decimals_of_text_are_bounded_where_they_are_added(desk: Desk, expression: str) -> None:
-    assert desk.refused(f"SELECT {expression} FROM {OTHERWISE_MADE[expression]}").name == "DECIMAL_OVERFLOW"
+def test_decimals_of_text_are_bounded_where_they_are_added(worker: DirectWorker, expression: str) -> None:
+    assert worker.refused(f"SELECT {expression} FROM {OTHERWISE_MADE[expression]}").name == "DECIMAL_OVERFLOW"
 
 
 @pytest.mark.parametrize("expression", REFUSED)
-def test_what_would_wrap_is_refused(desk: Desk, expression: str) -> None:
-    refusal = desk.refused(f"SELECT {expression} FROM numbers(1000)")
+def test_what_would_wrap_is_refused(worker: DirectWorker, expression: str) -> None:
+    refusal = worker.refused(f"SELECT {expression} FROM numbers(1000)")
     assert refusal.name == REFUSED[expression]
     assert "toFloat64" in refusal.what
 
@@ -150,13 +150,13 @@ NARROW = {
 
 
 @pytest.mark.parametrize("expression", NARROW)
-def test_narrow_decimals_are_widened(desk: Desk, expression: str) -> None:
+def test_narrow_decimals_are_widened(worker: DirectWorker, expression: str) -> None:
     source, expected = NARROW[expression]
-    _, data = desk.run(f"SELECT {expression} FROM {source} LIMIT 1")
+    _, data = worker.run(f"SELECT {expression} FROM {source} LIMIT 1")
     assert data.decode().strip() == expected
 
 
-def test_names_of_columns_stay(desk: Desk) -> None:
+def test_names_of_columns_stay(worker: DirectWorker) -> None:
     source = "(SELECT toDecimal256(2, 20) AS p, toDecimal256(3, 20) AS q)"
     texts = {
         f"SELECT sum(p * q) FROM {source}": ["sum(multiply(p, q))"],
@@ -167,36 +167,36 @@ def test_names_of_columns_stay(desk: Desk) -> None:
         f"SELECT p * q FROM {source} UNION ALL SELECT p FROM {source}": ["multiply(p, q)"],
     }
     for text, names in texts.items():
-        _, data = desk.run(text, default_format="TSVWithNames")
+        _, data = worker.run(text, default_format="TSVWithNames")
         assert data.decode().splitlines()[0].split("\t") == names, text
 
 
-def test_notes_say_what_is_computed_in_floats(desk: Desk) -> None:
+def test_notes_say_what_is_computed_in_floats(worker: DirectWorker) -> None:
     source = "(SELECT toDecimal256(2, 20) AS p, toDecimal256(3, 20) AS q)"
-    answer, _ = desk.run(f"SELECT sum(p * q) / sum(q), p * p * p FROM {source} GROUP BY p")
+    answer, _ = worker.run(f"SELECT sum(p * q) / sum(q), p * p * p FROM {source} GROUP BY p")
     assert answer.notes == [
         "sum(p * q) / sum(q) is computed in Float64 (about 16 digits): an exact decimal would need 60 places",
         "(p * p) * p is computed in Float64 (about 16 digits): an exact decimal would need 60 places",
     ]
-    answer, _ = desk.run(f"SELECT sum(p * q), p / q, toFloat64(p) * toFloat64(q) FROM {source} GROUP BY p, q")
+    answer, _ = worker.run(f"SELECT sum(p * q), p / q, toFloat64(p) * toFloat64(q) FROM {source} GROUP BY p, q")
     assert answer.notes == []
     many = ", ".join(f"p * p * p * {n}" for n in range(2, 9))
-    answer, _ = desk.run(f"SELECT {many} FROM {source}")
+    answer, _ = worker.run(f"SELECT {many} FROM {source}")
     assert len(answer.notes) == 4
     assert answer.notes[-1].startswith("and ")
 
 
-def test_a_scalar_subquery_is_not_computed_twice(desk: Desk) -> None:
+def test_a_scalar_subquery_is_not_computed_twice(worker: DirectWorker) -> None:
     """Types are told without it: the statement reads as many rows as it needs."""
-    answer, _ = desk.run("SELECT toDecimal256(2, 20) * (SELECT max(toDecimal256(number, 20)) FROM numbers(100000)) AS x")
+    answer, _ = worker.run("SELECT toDecimal256(2, 20) * (SELECT max(toDecimal256(number, 20)) FROM numbers(100000)) AS x")
     assert answer.rows == 1
     limited = "SELECT toDecimal256(2, 20) * (SELECT count() FROM numbers(100000000)) FROM numbers(number) "
     with pytest.raises(RefusedError):
-        desk.run(limited)
+        worker.run(limited)
 
 
-def test_errors_are_those_of_the_statement_as_it_was_written(desk: Desk) -> None:
-    refusal = desk.refused("SELECT nosuch * 2 AS x FROM numbers(3)")
+def test_errors_are_those_of_the_statement_as_it_was_written(worker: DirectWorker) -> None:
+    refusal = worker.refused("SELECT nosuch * 2 AS x FROM numbers(3)")
     assert refusal.name == "UNKNOWN_IDENTIFIER"
     assert "tupleElement" not in refusal.what
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pointline.sql.guard.allow_lists import named
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.limits import Limits
-from pointline.sql.guard.names import named
+from pointline.sql.guard.limits import QueryLimits
 
 if TYPE_CHECKING:
-    from tests.server.running import Desk
+    from tests.server.running import DirectWorker
 
 DAY = "timestamp >= '2024-05-01' AND timestamp < '2024-05-02'"
 
@@ -86,8 +86,8 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("text", ALLOWED)
-def test_what_only_reads_runs(desk: Desk, text: str) -> None:
-    _, data = desk.run(text)
+def test_what_only_reads_runs(worker: DirectWorker, text: str) -> None:
+    _, data = worker.run(text)
     expected = ALLOWED[text]
     assert data != b"" if expected is None else data.decode() == (expected and expected + "\n")
 
@@ -232,50 +232,50 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:60])
-def test_everything_else_is_refused(desk: Desk, text: str) -> None:
-    refusal = desk.refused(text)
+def test_everything_else_is_refused(worker: DirectWorker, text: str) -> None:
+    refusal = worker.refused(text)
     expected = REFUSED[text]
     assert expected is None or refusal.name == expected, refusal
     assert refusal.status in {400, 403, 404}
 
 
-def test_a_refusal_of_trades_says_what_to_write(desk: Desk) -> None:
-    advice = desk.refused("SELECT sum(price) FROM api.trade").what
+def test_a_refusal_of_trades_says_what_to_write(worker: DirectWorker) -> None:
+    advice = worker.refused("SELECT sum(price) FROM api.trade").what
     condition = re.search(r"WHERE (.*?) \(", advice)
     assert condition is not None
-    assert desk.rows(f"SELECT count(price) FROM api.trade WHERE {condition[1]}") == [[0]]
+    assert worker.rows(f"SELECT count(price) FROM api.trade WHERE {condition[1]}") == [[0]]
 
 
-def test_system_tables_tell_no_path(desk: Desk) -> None:
+def test_system_tables_tell_no_path(worker: DirectWorker) -> None:
     for name in ("tables", "databases", "columns"):
-        _, data = desk.run(f"SELECT * FROM system.{name} FORMAT JSONCompactEachRow")
-        for place in (desk.post.folder.rpartition("/")[0], "metadata/", "store/", "lake_owner"):
+        _, data = worker.run(f"SELECT * FROM system.{name} FORMAT JSONCompactEachRow")
+        for place in (worker.setup.folder.rpartition("/")[0], "metadata/", "store/", "lake_owner"):
             assert place.encode() not in data.replace(b"\\/", b"/"), name
 
 
-def test_identifier_parameters_are_looked_at_as_if_written(desk: Desk) -> None:
+def test_identifier_parameters_are_looked_at_as_if_written(worker: DirectWorker) -> None:
     both = "SELECT count(*), any(1) FROM {d:Identifier}.{t:Identifier}"
-    assert desk.rows(both, parameters={"d": "api", "t": "market_spot"})
-    assert desk.refused(both, parameters={"d": "lake", "t": "trades"}).name == "ACCESS_DENIED"
-    assert desk.refused(both, parameters={"d": "system", "t": "processes"}).name == "ACCESS_DENIED"
-    assert desk.refused(both, parameters={"d": "api", "t": "trade"}).name == "TOO_MANY_ROWS"
+    assert worker.rows(both, parameters={"d": "api", "t": "market_spot"})
+    assert worker.refused(both, parameters={"d": "lake", "t": "trades"}).name == "ACCESS_DENIED"
+    assert worker.refused(both, parameters={"d": "system", "t": "processes"}).name == "ACCESS_DENIED"
+    assert worker.refused(both, parameters={"d": "api", "t": "trade"}).name == "TOO_MANY_ROWS"
     one = "SELECT count() FROM {t:Identifier}"
     for value in ("lake.trades", "`lake`.trades", "trades FROM", "", "a b"):
-        assert desk.refused(one, parameters={"t": value}).name == "BAD_QUERY_PARAMETER"
-    assert desk.refused(one).name == "BAD_QUERY_PARAMETER"
-    assert desk.refused("SELECT 1 IN {t:Identifier}", parameters={"t": "trade"}).name == "TOO_MANY_ROWS"
-    assert desk.rows("SELECT {c:Identifier} FROM (SELECT 7 AS x)", parameters={"c": "x"}) == [[7]]
+        assert worker.refused(one, parameters={"t": value}).name == "BAD_QUERY_PARAMETER"
+    assert worker.refused(one).name == "BAD_QUERY_PARAMETER"
+    assert worker.refused("SELECT 1 IN {t:Identifier}", parameters={"t": "trade"}).name == "TOO_MANY_ROWS"
+    assert worker.rows("SELECT {c:Identifier} FROM (SELECT 7 AS x)", parameters={"c": "x"}) == [[7]]
 
 
-def test_a_format_and_settings_of_the_statement_win(desk: Desk) -> None:
-    answer, data = desk.run("SELECT toInt64(1) AS a FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers = 1")
+def test_a_format_and_settings_of_the_statement_win(worker: DirectWorker) -> None:
+    answer, data = worker.run("SELECT toInt64(1) AS a FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers = 1")
     assert (answer.output_format, data) == ("JSONEachRow", b'{"a":"1"}\n')
-    answer, data = desk.run("SELECT 1 AS a UNION ALL SELECT 1 FORMAT CSVWithNames")
+    answer, data = worker.run("SELECT 1 AS a UNION ALL SELECT 1 FORMAT CSVWithNames")
     assert (answer.output_format, data) == ("CSVWithNames", b'"a"\n1\n1\n')
 
 
-def test_relations_are_told(desk: Desk) -> None:
-    answer, _ = desk.run(f"SELECT 1 FROM api.trade, market_spot, numbers(1) AS n WHERE {DAY} LIMIT 0")
+def test_relations_are_told(worker: DirectWorker) -> None:
+    answer, _ = worker.run(f"SELECT 1 FROM api.trade, market_spot, numbers(1) AS n WHERE {DAY} LIMIT 0")
     assert answer.relations == ["trade", "market_spot"]
 
 
@@ -292,7 +292,7 @@ def quoted(text: str) -> str:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(literals=st.lists(LITERALS, min_size=1, max_size=4))
-def test_a_statement_means_the_same_after_the_guard(desk: Desk, literals: list[tuple[str, object]]) -> None:
+def test_a_statement_means_the_same_after_the_guard(worker: DirectWorker, literals: list[tuple[str, object]]) -> None:
     """The text that runs was written anew from the tree; its values must be those that were sent."""
     listed = ", ".join(f"{text} AS c{n}" for n, (text, _) in enumerate(literals))
     names = ", ".join(f"c{n}, toTypeName(c{n})" for n in range(len(literals)))
@@ -300,7 +300,7 @@ def test_a_statement_means_the_same_after_the_guard(desk: Desk, literals: list[t
         f"WITH t AS (SELECT {listed}) SELECT {names} FROM t",
         f"WITH t AS (SELECT {listed}) SELECT {names} FROM {{t:Identifier}}",
     ):
-        (found,) = desk.rows(query, parameters={"t": "t"})
+        (found,) = worker.rows(query, parameters={"t": "t"})
         for (_, sent), value, kind in zip(literals, found[::2], found[1::2], strict=True):
             assert (float(value) if kind == "Float64" else value) == sent
             assert isinstance(sent, {"Float64": float, "String": str}.get(kind, int))
@@ -308,9 +308,9 @@ def test_a_statement_means_the_same_after_the_guard(desk: Desk, literals: list[t
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40))
-def test_a_parameter_arrives_as_it_was_sent(desk: Desk, value: str) -> None:
+def test_a_parameter_arrives_as_it_was_sent(worker: DirectWorker, value: str) -> None:
     sent = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
-    assert desk.rows("SELECT {v:String}", parameters={"v": sent}) == [[value]]
+    assert worker.rows("SELECT {v:String}", parameters={"v": sent}) == [[value]]
 
 
 WORDS = st.sampled_from(
@@ -325,10 +325,10 @@ WORDS = st.sampled_from(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(WORDS, max_size=14))
-def test_no_heap_of_words_gets_past(desk: Desk, words: list[str]) -> None:
+def test_no_heap_of_words_gets_past(worker: DirectWorker, words: list[str]) -> None:
     """Whatever happens is an answer or a refusal, and no answer holds a line of a system file."""
     try:
-        answer, data = desk.run("\n".join(words))
+        answer, data = worker.run("\n".join(words))
     except RefusedError as refusal:
         assert refusal.code > 0  # noqa: PT017 -- a refusal is as good as an answer
     else:
@@ -336,13 +336,13 @@ def test_no_heap_of_words_gets_past(desk: Desk, words: list[str]) -> None:
         assert set(answer.relations) <= {"market_spot", "x", "1"}
 
 
-def test_times_are_written_as_orc(desk: Desk) -> None:
+def test_times_are_written_as_orc(worker: DirectWorker) -> None:
     """The writer opens the file of a time zone, the only file of the system that a worker reads."""
-    assert desk.run("SELECT toDateTime(0) AS t", default_format="ORC")[1].startswith(b"ORC")
+    assert worker.run("SELECT toDateTime(0) AS t", default_format="ORC")[1].startswith(b"ORC")
 
 
 @pytest.mark.parametrize("text", ["SELECT max(timestamp) FROM api.trade", "SELECT market, min(known_at) FROM api.trade GROUP BY market"])
-def test_what_needs_no_condition_on_time_keeps_the_limit_on_rows(desk: Desk, text: str) -> None:
-    assert desk.rows(text)
-    assert desk.refused(text, limits=Limits(rows_read=1_000)).name == "TOO_MANY_ROWS"
-    assert desk.refused(text, settings={"max_rows_to_read": "1000"}).name == "TOO_MANY_ROWS"
+def test_what_needs_no_condition_on_time_keeps_the_limit_on_rows(worker: DirectWorker, text: str) -> None:
+    assert worker.rows(text)
+    assert worker.refused(text, limits=QueryLimits(rows_read=1_000)).name == "TOO_MANY_ROWS"
+    assert worker.refused(text, settings={"max_rows_to_read": "1000"}).name == "TOO_MANY_ROWS"

@@ -1,5 +1,6 @@
-"""What a statement may do: it is checked before it runs, and written anew from what was checked.
+"""The guard: checks a statement before it runs, and rewrites it from its checked tree.
 
-`statements` checks for one engine and remembers; `guard` walks the tree that the engine's `parser` gives, by the lists in `names` and the
-`rules` read from the engine; `decimals` makes products, ratios and sums safe; `settings` and `limits` say what goes with a statement.
+`checker` checks statements for one engine and caches the results. `tree_check` walks the tree that the engine's `parser` gives; it allows
+what is on the `allow_lists` and in the `rules` of the engine. `decimals` makes products, ratios and sums safe. `settings` and `limits` are
+checked with the statement. A refusal is a `codes.RefusedError`.
 """

@@ -64,7 +64,7 @@ _STATUS = {
 
 
 class RefusedError(PointlineError):
-    """A query that was not run, or failed, as a client is told.
+    """A query that was not run, or failed, as the client gets it.
 
     Args:
         name: ClickHouse's name of the error.
@@ -80,12 +80,12 @@ class RefusedError(PointlineError):
         self.status = _STATUS.get(self.code, 500) if status is None else status
 
     def body(self, version: str) -> str:
-        """The text of the answer, in the form that clients take apart."""
+        """The text of the answer, in the form that clients parse."""
         return f"Code: {self.code}. DB::Exception: {self.what} ({self.name}) (version {version} (pointline))\n"
 
 
 DECIMAL_MARK = "[decimal] "
-"""What the error of a statement begins with that has met the bound of a decimal."""
+"""Begins the error of a statement that exceeds the bound of a decimal."""
 
 _OUR_BOUND = re.compile(r"(.*?): (?:while executing|[Ii]n scope)", re.DOTALL)
 _HEAD = re.compile(r"^(?:[\w ]*: )?Code: (\d+)\. (?:DB::|Poco::)?\w*(?:Exception)?: ?", re.DOTALL)
@@ -111,9 +111,9 @@ def without_paths(text: str) -> str:
 
 
 def from_engine(text: str) -> RefusedError:
-    """The engine's message taken apart, without paths; what has another shape becomes a plain engine error.
+    """The engine's message as an error, without paths; a message of another form becomes a plain engine error.
 
-    What the engine says of files is replaced as a whole: its messages tell a file that may not be read from one that is not there.
+    Messages about files are replaced as a whole: they would show which files exist that may not be read.
     """
     message, _, _ = text.partition(", Stack trace (when copying")
     code, name = None, "UNKNOWN_EXCEPTION"

@@ -52,7 +52,7 @@ CONSTANT_PARTS = frozenset({"limit_length", "limit_offset", "limit_by_length", "
 
 
 class Stems:
-    """Names of functions as this module knows them: without the combinators of aggregate functions, in one spelling."""
+    """Names of functions as in the sets of this module: without the combinators of aggregate functions, in one spelling."""
 
     def __init__(self, combinators: Sequence[str], spellings: Mapping[str, str]) -> None:
         self._combinators = combinators
@@ -60,7 +60,7 @@ class Stems:
         self._known = {spellings.get(name, name): name for name in (*BY_NAME, *SUMS, *FLOATS_ONLY)}
 
     def __call__(self, name: str) -> str:
-        """The name of a function, or what it begins with, where that is known here; else the name itself."""
+        """The name of a function, or its beginning, where that is in a set of this module; else the name itself."""
         stem = name
         while (found := self._spelt(stem)) is None:
             suffix = next((suffix for suffix in self._combinators if stem.endswith(suffix) and len(stem) > len(suffix)), None)

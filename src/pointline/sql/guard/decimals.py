@@ -1,7 +1,7 @@
 """Decimals that cannot wrap: products, ratios and sums of a statement are made safe before it runs.
 
-The engine computes with decimals of 256 bits and says nothing where a number passes them: a product of three prices wraps, so does the
-numerator that a division scales up, and every sum. `protect` asks the engine for the types of a statement's parts and changes those that
+The engine computes with decimals of 256 bits and gives no error where a number exceeds them: a product of three prices wraps, so does the
+numerator that a division scales up, and every sum. `protect` reads the types of a statement's parts from the engine and changes those that
 could wrap:
 
 - A product or ratio that needs more than 40 decimal places is computed in Float64, and a note says so.
@@ -22,8 +22,9 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from pointline.sql.guard.allow_lists import TYPE_ARGUMENTS
 from pointline.sql.guard.codes import DECIMAL_MARK, RefusedError
 from pointline.sql.guard.decimal_functions import (
     BY_NAME,
@@ -40,15 +41,15 @@ from pointline.sql.guard.decimal_functions import (
     VECTORS,
     Stems,
 )
-from pointline.sql.guard.names import TYPE_ARGUMENTS
-from pointline.sql.guard.query_tree import marked_uses
+from pointline.sql.guard.function_types import marked_uses
 from pointline.sql.guard.result_names import keep_names
-from pointline.sql.guard.trees import Tree, arguments_of, call, empty_scalars, identifier, number, select_only, text
+from pointline.sql.guard.trees import Tree, arguments_of, call, empty_scalars, identifier, number, select_only, text, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from pointline.sql.guard.query_tree import Use
+    from pointline.sql.guard.function_types import FunctionUse
+    from pointline.sql.guard.parser import Analysis
 
 MOST_PLACES = 40
 _FACTOR = 10**18  # of a product with more than 20 places
@@ -74,25 +75,9 @@ _WIDE_INTEGER = re.compile(r"(?:Nullable\()?U?Int(?:128|256)\)?")
 _INTEGER = re.compile(r"(?:Nullable\()?U?Int\d+\)?")
 
 
-class Analyser(Protocol):
-    """The engine, asked about a statement that it does not run."""
-
-    def under(self, settings: Mapping[str, str]) -> Analyser:
-        """The same for a statement that has these settings too."""
-
-    def explain(self, statement: str) -> str:
-        """What ``EXPLAIN QUERY TREE`` prints after the first pass."""
-
-    def column_names(self, statement: str) -> list[str]:
-        """Names of the result's columns."""
-
-    def write(self, *trees: str) -> list[str]:
-        """Canonical texts of trees."""
-
-
 @dataclass(frozen=True)
-class _Change:
-    """What becomes of one function.
+class _DecimalChange:
+    """The change of one function.
 
     Attributes:
         casts: argument -> the type that it is cast to.
@@ -108,10 +93,10 @@ class _Change:
     places: int = 0
     nearest: dict[int, str] = field(default_factory=dict)
 
-    def and_also(self, other: _Change) -> _Change:
+    def and_also(self, other: _DecimalChange) -> _DecimalChange:
         """Both: one function of a WITH clause can be used in two places with arguments of two types."""
         floats = {place: kind for change in (self, other) if change.places for place, kind in change.casts.items()}
-        return _Change(
+        return _DecimalChange(
             {**self.casts, **other.casts, **floats},
             {**self.bounds, **other.bounds},
             max(self.result_bound, other.result_bound),
@@ -120,17 +105,17 @@ class _Change:
         )
 
 
-def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str], spellings: Mapping[str, str]) -> list[str]:
+def protect(tree: Tree, analyser: Analysis, combinators: Sequence[str], spellings: Mapping[str, str]) -> list[str]:
     """Changes a statement's tree so that no decimal of it can wrap unnoticed.
 
     Args:
         tree: of a query, checked; changed in place.
-        analyser: the engine.
+        analyser: asks the engine about the statement.
         combinators: suffixes of aggregate functions.
         spellings: other names of functions, and names in lower case where case does not matter -> the engine's own name.
 
     Returns:
-        Notes for whoever asked: what is computed in Float64.
+        Notes for the user: what is computed in Float64.
 
     Raises:
         RefusedError: the engine cannot analyse the statement, or it makes decimals of more than 40 places.
@@ -138,7 +123,7 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str], spelling
     stems = Stems(combinators, spellings)
     before = copy.deepcopy(tree)
     given = _write_out(tree, stems) | _give_floats(tree, stems)
-    if not any(_may_change(function, stems) for function in _walk(tree)):
+    if not any(_may_change(function, stems) for function in _functions(tree)):
         return []
     functions, keys, uses, forced = _analysed(tree, stems, analyser)
     given |= forced
@@ -150,7 +135,7 @@ def protect(tree: Tree, analyser: Analyser, combinators: Sequence[str], spelling
     }
     if not changes and not given:
         return []
-    every = list(_walk(tree))
+    every = _functions(tree)
     known = {id(function): key for function, key in zip(functions, keys, strict=True)}
     notes = _notes(functions, keys, changes, forced, analyser)
     keep_names(tree, before, analyser, changed={id(function) for function in every if known.get(id(function)) in changes} | given)
@@ -165,10 +150,10 @@ def _write_out(tree: Tree, stems: Stems) -> set[int]:
     """Writes parameters as casts and ``APPLY(sum)`` as ``APPLY(x -> sum(x))``; returns those casts.
 
     Raises:
-        RefusedError: a function is given by its name, as in ``arrayMap(multiply, …)``: nothing tells the types that it gets.
+        RefusedError: a function is given by its name, as in ``arrayMap(multiply, …)``: the types that it gets are unknown.
     """
     casts = set()
-    nodes = list(_nodes(tree))
+    nodes = list(walk(tree, omit=_is_constant))
     aliases = {node["alias"] for node in nodes if "alias" in node}
     for node in nodes:
         kind = node.get("type")
@@ -195,7 +180,7 @@ def _write_out(tree: Tree, stems: Stems) -> set[int]:
 def _give_floats(tree: Tree, stems: Stems) -> set[int]:
     """Casts what goes into functions that take no decimals; returns those functions."""
     given = set()
-    for function in list(_walk(tree)):
+    for function in _functions(tree):
         stem = stems(str(function["name"]))
         if stem in FLOATS_ONLY:
             arguments, most = arguments_of(function), FLOATS_ONLY[stem]
@@ -210,30 +195,14 @@ def _may_change(function: Tree, stems: Stems) -> bool:
     return stem in BY_NAME or stem in SUMS or CASTS.fullmatch(stem) is not None
 
 
-def _walk(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
+def _functions(tree: Tree) -> list[Tree]:
     """Functions in expressions, the inner ones first."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _walk(item)
-    elif isinstance(node, dict):
-        for name, value in node.items():
-            if name in CONSTANT_PARTS or (name == "table_function" and value.get("name") != "view"):
-                continue
-            yield from _walk(value)
-        if node.get("type") == "Function":
-            yield node
+    return [node for node in walk(tree, omit=_is_constant, inner_first=True) if node.get("type") == "Function"]
 
 
-def _nodes(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
-    """Nodes in expressions, the outer ones first."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _nodes(item)
-    elif isinstance(node, dict):
-        yield node
-        for name, value in list(node.items()):
-            if name not in CONSTANT_PARTS and (name != "table_function" or value.get("name") == "view"):
-                yield from _nodes(value)
+def _is_constant(name: str, node: Tree) -> bool:
+    """Whether a node must stay the constant that it is."""
+    return name in CONSTANT_PARTS or (name == "table_function" and node.get("name") != "view")
 
 
 def _places_in(tree: Tree) -> dict[int, str]:
@@ -265,8 +234,8 @@ def _key(function: Tree, place: str) -> str:
     return hashlib.sha256(f"{place} {json.dumps(plain, sort_keys=True)}".encode()).hexdigest()[:16]
 
 
-def _analysed(tree: Tree, stems: Stems, analyser: Analyser) -> tuple[list[Tree], list[str], dict[str, list[Use]], set[int]]:
-    """The functions that may need a change, their keys and uses, and those that had to be given floats before the engine knew any types.
+def _analysed(tree: Tree, stems: Stems, analyser: Analysis) -> tuple[list[Tree], list[str], dict[str, list[FunctionUse]], set[int]]:
+    """The functions that may need a change, their keys and uses, and those that had to get floats before the engine gave any types.
 
     The engine refuses a product or ratio of too many places as soon as it sees its types. Where it does, the products and ratios of others
     get floats, then all ratios, then all products.
@@ -274,12 +243,12 @@ def _analysed(tree: Tree, stems: Stems, analyser: Analyser) -> tuple[list[Tree],
     refusal: RefusedError | None = None
     forced: set[int] = set()
     for is_forced in (None, _is_nested, _is_quotient, _is_quotient_or_product):
-        for function in list(_walk(tree)) if is_forced is not None else ():
+        for function in _functions(tree) if is_forced is not None else ():
             if id(function) not in forced and is_forced(function):  # type: ignore[misc]
                 arguments = arguments_of(function)
                 arguments[:] = [call("toFloat64", argument) for argument in arguments]
                 forced.add(id(function))
-        functions = [function for function in _walk(tree) if _may_change(function, stems)]
+        functions = [function for function in _functions(tree) if _may_change(function, stems)]
         places = _places_in(tree)
         keys = [_key(function, places[id(function)]) for function in functions]
         try:
@@ -301,17 +270,17 @@ def _is_quotient_or_product(function: Tree) -> bool:
 
 
 def _is_nested(function: Tree) -> bool:
-    inner = (one for argument in arguments_of(function) for one in _walk(argument))
+    inner = (one for argument in arguments_of(function) for one in _functions(argument))
     return _is_quotient_or_product(function) and any(map(_is_quotient_or_product, inner))
 
 
-def _uses(tree: Tree, keys: Sequence[str], stems: Stems, analyser: Analyser) -> dict[str, list[Use]]:
+def _uses(tree: Tree, keys: Sequence[str], stems: Stems, analyser: Analysis) -> dict[str, list[FunctionUse]]:
     """Where the engine finds each function, and with which types."""
     numbers = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     mark = f"{hashlib.sha256(''.join(keys).encode()).hexdigest()[:12]}:"
     for scalars in (False, True):
         marked = copy.deepcopy(tree)
-        for function, key in zip([function for function in _walk(marked) if _may_change(function, stems)], keys, strict=True):
+        for function, key in zip([function for function in _functions(marked) if _may_change(function, stems)], keys, strict=True):
             inner = {name: value for name, value in function.items() if name != "alias"}
             _replace(function, call("tupleElement", call("tuple", inner, text(f"{mark}{numbers[key]}")), number(1)))
         if not scalars:
@@ -322,7 +291,7 @@ def _uses(tree: Tree, keys: Sequence[str], stems: Stems, analyser: Analyser) -> 
             continue
         found = marked_uses(explained, mark)
         return {key: found.get(place, []) for key, place in numbers.items()}
-    analyser.explain(analyser.write(json.dumps(tree))[0])  # fails in the statement's own words where it is wrong
+    analyser.explain(analyser.write(json.dumps(tree))[0])  # gives the error of the statement itself where it is wrong
     raise RefusedError("NOT_IMPLEMENTED", "the types of the statement cannot be told; please write it in another way")
 
 
@@ -337,7 +306,7 @@ def _replace(function: Tree, other: Tree) -> None:
 
 def _brings_decimals(tree: Tree) -> bool:
     """Whether the statement makes decimals of text or bytes, beside those of the views, whose size is known."""
-    for node in _nodes(tree):
+    for node in walk(tree, omit=_is_constant):
         kind, name = node.get("type"), str(node.get("name"))
         made = kind == "Function" and (name in TYPE_ARGUMENTS or name.startswith("reinterpret"))
         if made or kind == "QueryParameter" or node.get("table_function", {}).get("name") == "values":
@@ -345,7 +314,7 @@ def _brings_decimals(tree: Tree) -> bool:
     return False
 
 
-def _change_of(name: str, uses: Sequence[Use], *, is_open: bool) -> _Change | None:
+def _change_of(name: str, uses: Sequence[FunctionUse], *, is_open: bool) -> _DecimalChange | None:
     found = None
     changes = [_change(name, use, is_open=is_open) for use in uses]
     for change in changes:
@@ -368,7 +337,7 @@ def _change_of(name: str, uses: Sequence[Use], *, is_open: bool) -> _Change | No
     return found
 
 
-def _settled(change: _Change, uses: Sequence[Use]) -> _Change:
+def _settled(change: _DecimalChange, uses: Sequence[FunctionUse]) -> _DecimalChange:
     """Without the nearest float where the argument is no decimal in another use: there the engine's own cast has to do."""
     other = {place for place in change.nearest if any(_SCALAR.fullmatch(use.arguments[place]) is None for use in uses)}
     if not other:
@@ -379,12 +348,12 @@ def _settled(change: _Change, uses: Sequence[Use]) -> _Change:
     return replace(change, nearest=nearest, casts={**change.casts, **casts})
 
 
-def _change(name: str, use: Use, *, is_open: bool) -> _Change | None:
+def _change(name: str, use: FunctionUse, *, is_open: bool) -> _DecimalChange | None:
     """What a function of these types needs."""
     decimals = {place: kind for place, kind in enumerate(use.arguments) if _DECIMAL.search(kind) and "AggregateFunction" not in kind}
     found = None
     if name == "toFloat64" or (CASTS.fullmatch(name) and _FLOAT.fullmatch(use.result)):
-        found = _Change(nearest={0: use.arguments[0]}) if use.arguments and _SCALAR.fullmatch(use.arguments[0]) else None
+        found = _DecimalChange(nearest={0: use.arguments[0]}) if use.arguments and _SCALAR.fullmatch(use.arguments[0]) else None
     elif CASTS.fullmatch(name):
         found = _cast(use)
     elif name in VECTORS or (name == "multiply" and not all(map(_SCALAR.fullmatch, decimals.values()))):
@@ -398,41 +367,41 @@ def _change(name: str, use: Use, *, is_open: bool) -> _Change | None:
     elif name in SUMS or name in BY_TEXT:
         sized = {place: kind for place, kind in decimals.items() if is_open and name in SUMS and _SCALAR.fullmatch(kind)}
         places = _places(use)
-        found = _Change(_widened(decimals), {place: _PRODUCT if places[place] > _FEW_PLACES else _AMOUNT for place in sized})
-    return found if found is not None and found != _Change() else None
+        found = _DecimalChange(_widened(decimals), {place: _PRODUCT if places[place] > _FEW_PLACES else _AMOUNT for place in sized})
+    return found if found is not None and found != _DecimalChange() else None
 
 
-def _places(use: Use) -> list[int]:
+def _places(use: FunctionUse) -> list[int]:
     """Decimal places of each argument; 0 of what is no decimal."""
     return [int(found[2]) if (found := _DECIMAL.search(kind)) is not None else 0 for kind in use.arguments]
 
 
-def _remainder(use: Use) -> _Change:
-    """The engine takes the remainder of the digits, without a look at where each number has its point."""
+def _remainder(use: FunctionUse) -> _DecimalChange:
+    """The engine takes the remainder of the digits, whatever the decimal places of each number."""
     wide = f"Decimal({_DIGITS_256}, {max(_places(use))})"
     kinds = [f"Nullable({wide})" if kind.startswith("Nullable(") else wide for kind in use.arguments]
-    return _Change({place: kind for place, kind in enumerate(kinds) if kind != use.arguments[place]})
+    return _DecimalChange({place: kind for place, kind in enumerate(kinds) if kind != use.arguments[place]})
 
 
-def _quotient(use: Use, decimals: dict[int, str]) -> _Change:
+def _quotient(use: FunctionUse, decimals: dict[int, str]) -> _DecimalChange:
     """The engine multiplies the numerator by ten for each place of the denominator."""
     places = _places(use)
     if sum(places) > MOST_PLACES:
         return _to_float(decimals, places=sum(places))
-    return _Change(_widened(decimals), {0: _AMOUNT} if 0 in decimals and sum(places[1:]) > 0 else {})
+    return _DecimalChange(_widened(decimals), {0: _AMOUNT} if 0 in decimals and sum(places[1:]) > 0 else {})
 
 
-def _product(use: Use, decimals: dict[int, str], places: int) -> _Change:
+def _product(use: FunctionUse, decimals: dict[int, str], places: int) -> _DecimalChange:
     if places > MOST_PLACES:
         return _to_float(decimals, places=places)
     is_fine = places > _FEW_PLACES
     bounds = dict.fromkeys(decimals, _FACTOR if is_fine else _AMOUNT)
     integers = _INTEGER if is_fine else _WIDE_INTEGER
     bounds |= {place: _FACTOR for place, kind in enumerate(use.arguments) if integers.fullmatch(kind)}
-    return _Change(_widened(decimals), bounds, _PRODUCT if is_fine else _AMOUNT)
+    return _DecimalChange(_widened(decimals), bounds, _PRODUCT if is_fine else _AMOUNT)
 
 
-def _cast(use: Use) -> _Change | None:
+def _cast(use: FunctionUse) -> _DecimalChange | None:
     made = [(int(digits), int(places)) for digits, places in _DECIMAL.findall(use.result)]
     if any(places > MOST_PLACES for _, places in made):
         raise RefusedError(
@@ -445,7 +414,7 @@ def _cast(use: Use) -> _Change | None:
     most = _PRODUCT if places > _FEW_PLACES else _AMOUNT
     value = use.arguments[0] if use.arguments else ""
     bounds = {0: most} if _may_pass(value, most) or _WIDE_INTEGER.fullmatch(value) else {}
-    return _Change(bounds=bounds, result_bound=most if digits > _DIGITS_128 else 0)
+    return _DecimalChange(bounds=bounds, result_bound=most if digits > _DIGITS_128 else 0)
 
 
 def _may_pass(kind: str, bound: int) -> bool:
@@ -454,10 +423,10 @@ def _may_pass(kind: str, bound: int) -> bool:
     return found is not None and 10 ** (int(found[1]) - int(found[2])) > bound
 
 
-def _to_float(decimals: dict[int, str], places: int) -> _Change:
+def _to_float(decimals: dict[int, str], places: int) -> _DecimalChange:
     scalars = {place: kind for place, kind in decimals.items() if _SCALAR.fullmatch(kind)}
     others = {place: _DECIMAL.sub("Float64", kind) for place, kind in decimals.items() if place not in scalars}
-    return _Change(others, places=places, nearest=scalars)
+    return _DecimalChange(others, places=places, nearest=scalars)
 
 
 def _widened(decimals: dict[int, str]) -> dict[int, str]:
@@ -465,8 +434,8 @@ def _widened(decimals: dict[int, str]) -> dict[int, str]:
     return {place: kind for place, kind in wide.items() if kind != decimals[place]}
 
 
-def _apply(function: Tree, key: str, change: _Change | None, uses: Sequence[Use], floats: set[int]) -> None:
-    """Puts a change into the tree, and casts decimals that would meet a Float64 which was a decimal before."""
+def _apply(function: Tree, key: str, change: _DecimalChange | None, uses: Sequence[FunctionUse], floats: set[int]) -> None:
+    """Puts a change into the tree, and casts decimals that would be combined with a Float64 which was a decimal before."""
     arguments = arguments_of(function)
     if any(id(argument) in floats for argument in arguments) and function["name"] in PASSING:
         floats.add(id(function))
@@ -507,10 +476,10 @@ def _nearest(argument: Tree, name: str, kind: str) -> Tree:
     return call("multiIf", *copy.deepcopy(parts), call("toFloat64", call("toString", copy.deepcopy(value))))
 
 
-def _bound(function: Tree, key: str, change: _Change) -> None:
+def _bound(function: Tree, key: str, change: _DecimalChange) -> None:
     """Ends the statement where an argument or the result passes its bound."""
     arguments = arguments_of(function)
-    if not change.result_bound:  # of a sum each argument is looked at by itself: outside the function there are groups, not rows
+    if not change.result_bound:  # of a sum each argument is checked by itself: outside the function there are groups, not rows
         for place, bound in change.bounds.items():
             argument, value = _named(arguments[place], f"__{key}_{place}")
             arguments[place] = _checked(argument, _beyond(value, bound))
@@ -525,7 +494,7 @@ def _bound(function: Tree, key: str, change: _Change) -> None:
 
 
 def _checked(expression: Tree, outside: Sequence[Tree]) -> Tree:
-    """The expression, computed together with a look at whether it is too large."""
+    """The expression, computed together with a check of its size."""
     check = call("throwIf", call("ifNull", call("or", *outside), number(0)), text(f"{DECIMAL_MARK}{_TOO_LARGE}"))
     return call("tupleElement", call("tuple", expression, check), number(1))
 
@@ -550,7 +519,7 @@ def _beyond(value: Tree, bound: int) -> list[Tree]:
 
 
 def _notes(
-    functions: Sequence[Tree], keys: Sequence[str], changes: Mapping[str, _Change], forced: Collection[int], analyser: Analyser
+    functions: Sequence[Tree], keys: Sequence[str], changes: Mapping[str, _DecimalChange], forced: Collection[int], analyser: Analysis
 ) -> list[str]:
     found: dict[str, str] = {}
     seen = set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueryLimits:
     """What one query, and one user, may take.
 
     Attributes:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-# Limits are for clients' queries. A tree has some fifty times the bytes of its text, whose size the server limits itself.
+# The limits are for clients' queries. A tree has some fifty times the bytes of its text, whose size the server limits itself.
 _LARGE = "&max_query_size=100000000" + "".join(
     f"&{name}=0" for name in ("max_result_rows", "max_result_bytes", "max_rows_to_read", "max_execution_time", "max_memory_usage")
 )
 
 
 class Parser:
-    """Asks the engine about texts and trees of statements.
+    """The engine's parser: texts and trees of statements.
 
     Args:
         opening: opens a session at an address.
@@ -78,7 +78,7 @@ class Parser:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The engine asked about one client's statement.
+    """The engine's analysis of one client's statement, which does not run.
 
     Attributes:
         parser: asks.

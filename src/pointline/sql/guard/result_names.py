@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.trees import Tree, empty_scalars, selects_of
+from pointline.sql.guard.trees import Tree, empty_scalars, is_subquery, selects_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pointline.sql.guard.parser import Analysis
 
 _MATCHERS = frozenset({
     "Asterisk", "QualifiedAsterisk", "ColumnsRegexpMatcher", "ColumnsListMatcher", "QualifiedColumnsRegexpMatcher",
@@ -18,17 +18,7 @@ _MATCHERS = frozenset({
 })  # fmt: skip
 
 
-class Describer(Protocol):
-    """The engine, asked what a statement would give."""
-
-    def column_names(self, statement: str) -> list[str]:
-        """Names of the result's columns."""
-
-    def write(self, *trees: str) -> list[str]:
-        """Canonical texts of trees."""
-
-
-def keep_names(tree: Tree, before: Tree, engine: Describer, *, changed: set[int]) -> None:
+def keep_names(tree: Tree, before: Tree, engine: Analysis, *, changed: set[int]) -> None:
     """Gives an alias to each column whose expression will change and that has none.
 
     Args:
@@ -41,7 +31,9 @@ def keep_names(tree: Tree, before: Tree, engine: Describer, *, changed: set[int]
     for select in _selects(tree):
         items = select.get("select", {}).get("children", [])
         nameless = [
-            place for place, item in enumerate(items) if "alias" not in item and any(function in changed for function in _functions(item))
+            place
+            for place, item in enumerate(items)
+            if "alias" not in item and any(id(node) in changed for node in walk(item, omit=is_subquery))
         ]
         if not nameless:
             continue
@@ -53,7 +45,7 @@ def keep_names(tree: Tree, before: Tree, engine: Describer, *, changed: set[int]
                 items[place]["alias"] = name
 
 
-def _of_result(before: Tree, engine: Describer, items: list[Tree]) -> dict[int, str]:
+def _of_result(before: Tree, engine: Analysis, items: list[Tree]) -> dict[int, str]:
     """Item of the outer SELECT -> name of its column; those between two ``*`` are left out."""
     described = copy.deepcopy(before)
     empty_scalars(described)
@@ -90,28 +82,11 @@ def projection_name(node: Tree) -> str | None:
     return str(node["name"]) + "".join(parts)
 
 
-def _selects(node: Any) -> Iterator[Tree]:  # noqa: ANN401 - any JSON
-    if isinstance(node, list):
-        for item in node:
-            yield from _selects(item)
-    elif isinstance(node, dict):
-        if node.get("type") == "SelectQuery":
-            yield node
-        for value in node.values():
-            yield from _selects(value)
-
-
-def _functions(node: Any) -> Iterator[int]:  # noqa: ANN401 - any JSON
-    if isinstance(node, list):
-        for item in node:
-            yield from _functions(item)
-    elif isinstance(node, dict) and node.get("type") != "Subquery":
-        yield id(node)
-        for value in node.values():
-            yield from _functions(value)
+def _selects(tree: Tree) -> list[Tree]:
+    return [node for node in walk(tree) if node.get("type") == "SelectQuery"]
 
 
 def _same_place(tree: Tree, before: Tree, select: Tree) -> Tree:
     """The SELECT of the older tree that stands where the given one does."""
     places = [id(one) for one in _selects(tree)]
-    return list(_selects(before))[places.index(id(select))]
+    return _selects(before)[places.index(id(select))]

@@ -1,4 +1,4 @@
-"""What the engine has and the server allows: functions, system tables, views."""
+"""What the engine has and the guard allows: functions, system tables, views."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from pointline.sql.guard.allow_lists import CATEGORIES, FUNCTIONS, NEVER
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.names import CATEGORIES, FUNCTIONS, NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,16 +22,16 @@ def shown(text: str) -> str:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the engine has and the server allows.
+    """What the engine has and the guard allows.
 
     Attributes:
         functions: allowed names.
         folded: allowed names in lower case, of functions for which case does not matter.
-        known: names of all functions in lower case, to tell what is not allowed from what does not exist.
+        known: names of all functions in lower case; a name outside them does not exist, another one may be forbidden.
         combinators: suffixes of aggregate functions.
         aggregates: allowed aggregate functions, to which a suffix can be put.
         spellings: other names, and names in lower case where case does not matter -> the engine's own name of a function.
-        system_tables: stand-ins for tables of `system`, as the tree of a SELECT by the table's name.
+        system_tables: table of `system` -> tree of the SELECT that replaces it.
         views: names in `api`.
         time_columns: relation of `api` that is too large to be read whole -> its columns of time.
     """

@@ -1,4 +1,4 @@
-"""Settings that a client may send, in the address or in a SETTINGS clause, and what becomes of each.
+"""Settings that a client may send, in the address or in a SETTINGS clause.
 
 Every other setting is refused: the engine runs read only, and these are handed to it from outside for one query.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pointline.sql.guard.allow_lists import named
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.names import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pointline.sql.guard.limits import Limits
+    from pointline.sql.guard.limits import QueryLimits
 
 # Read by the server itself, or without meaning here: sessions keep nothing, results are sent when they are complete.
 TRANSPORT = named("""
@@ -87,7 +87,7 @@ def is_accepted(name: str) -> bool:
     return name in _RESULT or name in _LIMITS or name in _OUTPUT
 
 
-def for_engine(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
+def for_engine(asked: Mapping[str, str], limits: QueryLimits) -> dict[str, str]:
     """The engine's settings for one query.
 
     Args:
@@ -95,7 +95,7 @@ def for_engine(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
         limits: the user's.
 
     Returns:
-        Limits first, then what was asked for, in name order.
+        QueryLimits first, then what was asked for, in name order.
 
     Raises:
         RefusedError: a setting that is not accepted, or a value that cannot be one.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 Tree: TypeAlias = dict[str, Any]
 
@@ -54,6 +57,32 @@ def select_only(expression: Tree) -> Tree:
     }
 
 
+def walk(node: Any, *, omit: Callable[[str, Tree], bool] | None = None, inner_first: bool = False, name: str = "") -> Iterator[Tree]:  # noqa: ANN401 - any JSON
+    """Every node of a tree.
+
+    Args:
+        node: a tree, or a list of trees.
+        omit: whether to leave a node out with everything in it; gets the name of the field in which the node stands, and the node.
+        inner_first: the inner nodes come before the node that holds them, not after it.
+        name: of the field in which `node` stands.
+    """
+    if isinstance(node, list):
+        for item in node:
+            yield from walk(item, omit=omit, inner_first=inner_first, name=name)
+    elif isinstance(node, dict) and not (omit is not None and omit(name, node)):
+        if not inner_first:
+            yield node
+        for field, value in list(node.items()):
+            yield from walk(value, omit=omit, inner_first=inner_first, name=field)
+        if inner_first:
+            yield node
+
+
+def is_subquery(_: str, node: Tree) -> bool:
+    """Whether a node is a query inside an expression; to be left out by `walk`."""
+    return node.get("type") == "Subquery"
+
+
 _IN = re.compile(r"(global)?(not)?(null)?in(ignoreset)?", re.IGNORECASE)
 
 
@@ -63,7 +92,7 @@ def is_membership(name: str) -> bool:
 
 
 def empty_scalars(node: Any) -> None:  # noqa: ANN401 - any JSON
-    """Gives every subquery that stands for one value a LIMIT 0: its type stays, and nobody computes it."""
+    """Gives every subquery that stands for one value a LIMIT 0: its type stays, and it is not computed."""
     if isinstance(node, list):
         for item in node:
             empty_scalars(item)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from pointline.sql.guard.allow_lists import named
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.names import named
 
 TYPES = named("""
     Int8 Int16 Int32 Int64 Int128 Int256 UInt8 UInt16 UInt32 UInt64 UInt128 UInt256 Float32 Float64 BFloat16 Bool
@@ -36,7 +36,7 @@ def check_type(text: str) -> None:
     Raises:
         RefusedError: with the text.
     """
-    reader = _Reader(text)
+    reader = _TypeTokens(text)
     reader.type(0)
     reader.end()
 
@@ -47,7 +47,7 @@ def check_columns(text: str) -> None:
     Raises:
         RefusedError: with the text.
     """
-    reader = _Reader(text)
+    reader = _TypeTokens(text)
     while True:
         reader.name()
         reader.type(0)
@@ -56,7 +56,7 @@ def check_columns(text: str) -> None:
     reader.end()
 
 
-class _Reader:
+class _TypeTokens:
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens: list[tuple[str, str]] = []
@@ -81,20 +81,20 @@ class _Reader:
         return self._tokens[place] if place < len(self._tokens) else ("", "")
 
     def takes(self, sign: str) -> bool:
-        """Goes past a sign where it comes next."""
+        """Consumes a sign where it comes next."""
         if self._peek() == ("sign", sign):
             self._at += 1
             return True
         return False
 
     def name(self) -> None:
-        """Goes past a column's name."""
+        """Consumes a column's name."""
         if self._peek()[0] not in {"word", "quoted"}:
             raise self._refusal()
         self._at += 1
 
     def type(self, depth: int) -> None:
-        """Goes past a type."""
+        """Consumes a type."""
         kind, word = self._peek()
         if kind != "word" or depth > _DEEPEST or not (word in TYPES or word.lower() in _ALIASES):
             raise self._refusal()
@@ -117,6 +117,6 @@ class _Reader:
         self.type(depth)
 
     def end(self) -> None:
-        """Refuses what is left."""
+        """Refuses further tokens."""
         if self._at < len(self._tokens):
             raise self._refusal()

@@ -1,4 +1,4 @@
-"""Types of a statement's parts, as the engine's ``EXPLAIN QUERY TREE`` tells them."""
+"""Types of a statement's functions and their arguments, read from the engine's ``EXPLAIN QUERY TREE``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _VALUE = re.compile(r"constant_value: '(.*)', constant_value_type: String$")
 
 
 @dataclass(frozen=True)
-class Use:
+class FunctionUse:
     """One place in which the engine found a marked function.
 
     Attributes:
@@ -29,14 +29,14 @@ class _Node:
     children: list[_Node] = field(default_factory=list)
 
 
-def marked_uses(explained: str, mark: str) -> dict[int, list[Use]]:
+def marked_uses(explained: str, mark: str) -> dict[int, list[FunctionUse]]:
     """The functions that stand in ``tuple(function, 'markN')``, by N.
 
     Args:
         explained: what ``EXPLAIN QUERY TREE run_passes = 1, passes = 1`` prints.
         mark: what the marks begin with.
     """
-    found: dict[int, list[Use]] = {}
+    found: dict[int, list[FunctionUse]] = {}
     pending = [_tree(explained)]
     while pending:
         node = pending.pop()
@@ -47,7 +47,7 @@ def marked_uses(explained: str, mark: str) -> dict[int, list[Use]]:
             if value is not None and value[1].removeprefix(mark).isdecimal() and value[1].startswith(mark):
                 function = _behind_constant(arguments[0])
                 types = tuple(_type(argument) for argument in _arguments(function))
-                found.setdefault(int(value[1].removeprefix(mark)), []).append(Use(_type(arguments[0]), types))
+                found.setdefault(int(value[1].removeprefix(mark)), []).append(FunctionUse(_type(arguments[0]), types))
     return found
 
 

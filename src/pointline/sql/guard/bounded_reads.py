@@ -1,10 +1,10 @@
-"""How much of a large relation a statement reads, as far as its text tells; limits on rows hold for what is let through."""
+"""Whether a statement reads only a part of a large relation, as far as its text shows; limits on rows apply to every statement."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pointline.sql.guard.trees import Tree, arguments_of
+from pointline.sql.guard.trees import Tree, arguments_of, is_subquery, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,25 +74,15 @@ def _is_end(function: Tree, columns: frozenset[str]) -> bool:
     return function.get("name") in {"min", "max"} and len(arguments) == len(named) == 1 and str(named[0]).rpartition(".")[2] in columns
 
 
-def _compared(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    """Last parts of the names that a condition compares with something; what a query inside it does is its own affair."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _compared(item)
-    elif isinstance(node, dict) and node.get("type") != "Subquery":
+def _compared(condition: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Last parts of the names that a condition compares with something, outside the queries in it."""
+    for node in walk(condition, omit=is_subquery):
         if node.get("type") == "Function" and node.get("name") in _COMPARISONS:
             yield from _names(node)
-        else:
-            for value in node.values():
-                yield from _compared(value)
 
 
-def _names(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    if isinstance(node, list):
-        for item in node:
-            yield from _names(item)
-    elif isinstance(node, dict) and node.get("type") != "Subquery":
+def _names(expression: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Last parts of the names in an expression, outside the queries in it."""
+    for node in walk(expression, omit=is_subquery):
         if node.get("type") == "Identifier":
             yield str(node.get("name")).rpartition(".")[2]
-        for value in node.values():
-            yield from _names(value)

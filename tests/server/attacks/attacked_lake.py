@@ -1,4 +1,4 @@
-"""Where the doors are tried: a lake and things beside it that nobody may see, and workers with and without their guard."""
+"""Where the attempts are tried: a lake and things beside it that nobody may see, and workers with and without their guard."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import machine
-from tests.server.attacks.kinds import MADE
+from tests.server.attacks.attempts import MADE
 from tests.server.attacks.program import GUARD
-from tests.server.running import Desk
+from tests.server.running import DirectWorker
 
 import pointline
 from pointline.lake.store import open_lake
+from pointline.server.catalogues import Catalogues
 from pointline.server.config import ServerConfig
-from pointline.server.site import Site
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.limits import Limits
+from pointline.sql.guard.limits import QueryLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.server.attacks.kinds import Door, Kind
+    from tests.server.attacks.attempts import Attempt, Kind
 
     from pointline.lake.store import Lake
 
-LIMITS = Limits(time_s=2.0, memory_mb=200, rows_read=50_000_000, rows_returned=100_000, megabytes_returned=20, threads=1)
+LIMITS = QueryLimits(time_s=2.0, memory_mb=200, rows_read=50_000_000, rows_returned=100_000, megabytes_returned=20, threads=1)
 _PROGRAM = str(Path(__file__).with_name("program.py"))
-_CANARY = "canary-{}-7d41c09e"
+_PLANTED = "secret-{}-7d41c09e"
 _HANGS_S = 20.0
 # Errors that the engine finds before it could look for a file.
 _BEFORE_FILES = frozenset({"NUMBER_OF_ARGUMENTS_DOESNT_MATCH", "ILLEGAL_TYPE_OF_ARGUMENT", "UNKNOWN_FUNCTION", "SYNTAX_ERROR", "READONLY"})
@@ -66,8 +66,8 @@ class Tally:
     wrong: dict[str, str] = field(default_factory=dict)
 
 
-class Place:
-    """A lake with canaries in and around it.
+class AttackedLake:
+    """A lake with secrets in and around it.
 
     Args:
         lake: copied.
@@ -78,24 +78,24 @@ class Place:
         self.folder = folder
         self.lake = folder / "lake"
         shutil.copytree(lake.root, self.lake)
-        self.canaries: dict[str, str] = {}
-        self.closed = [*self._put_canaries(), "/etc/passwd", "/proc/self/environ", pointline.__file__, str(self.lake / "pointline.json")]
-        self._canary_of_environment = self._new_canary("environment")
+        self.secrets: dict[str, str] = {}
+        self.closed = [*self._put_secrets(), "/etc/passwd", "/proc/self/environ", pointline.__file__, str(self.lake / "pointline.json")]
+        self._secret_of_environment = self._new_secret("environment")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port = str(self._listener.getsockname()[1])
-        self._bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-        self._site = Site(open_lake(self.lake), folder / "site", ServerConfig(limits=LIMITS), confined=True)
-        asyncio.run(self._site.build())
-        self._desks = {mode: self._desk(mode) for mode in (GUARDED, UNGUARDED)}
+        self._other_process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        self._catalogues = Catalogues(open_lake(self.lake), folder / "server", ServerConfig(limits=LIMITS), confined=True)
+        asyncio.run(self._catalogues.build())
+        self._workers = {mode: self._new_worker(mode) for mode in (GUARDED, UNGUARDED)}
         self.started = 0
         self._before = self._now()
 
-    def _new_canary(self, where: str) -> str:
-        self.canaries[where] = _CANARY.format(where)
-        return self.canaries[where]
+    def _new_secret(self, where: str) -> str:
+        self.secrets[where] = _PLANTED.format(where)
+        return self.secrets[where]
 
-    def _put_canaries(self) -> list[str]:
+    def _put_secrets(self) -> list[str]:
         """Files with a known content: outside the lake, in its folder, in its folders that are not served, beside a table's log."""
         places = {
             "outside": self.folder / "outside" / "secret.csv",
@@ -108,31 +108,31 @@ class Place:
         }
         for where, path in places.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{self._new_canary(where)}\n", encoding="utf-8")
+            path.write_text(f"{self._new_secret(where)}\n", encoding="utf-8")
         return [str(path) for path in places.values()]
 
-    def _desk(self, mode: str) -> Desk:
-        post, _ = asyncio.run(self._site.place())
-        return Desk(post, (_PROGRAM, mode), POINTLINE_CANARY=self._canary_of_environment)
+    def _new_worker(self, mode: str) -> DirectWorker:
+        setup, _ = asyncio.run(self._catalogues.new_setup())
+        return DirectWorker(setup, (_PROGRAM, mode), POINTLINE_SECRET=self._secret_of_environment)
 
-    def ask(self, mode: str, door: Door, time_s: float) -> Outcome:
+    def ask(self, mode: str, attempt: Attempt, time_s: float) -> Outcome:
         """Gives a statement to a worker; one that ends is replaced."""
-        desk = self._desks[mode]
+        worker = self._workers[mode]
         limits = replace(LIMITS, time_s=time_s)
-        guard = threading.Timer(machine.limit(_HANGS_S), desk.process.kill)
+        guard = threading.Timer(machine.limit(_HANGS_S), worker.process.kill)
         guard.start()
         try:
-            _, data = desk.run(
-                door.text, parameters=door.parameters, settings=door.settings, default_format=door.output_format, limits=limits
+            _, data = worker.run(
+                attempt.text, parameters=attempt.parameters, settings=attempt.settings, default_format=attempt.output_format, limits=limits
             )
         except RefusedError as refusal:
             by_guard = refusal.what.startswith(GUARD)
             return Outcome("guard" if by_guard else "engine", f"{refusal.name}: {refusal.what.removeprefix(GUARD)}")
         except (AssertionError, OSError) as error:
-            desk.process.kill()
-            desk.close()
+            worker.process.kill()
+            worker.close()
             self.started += 1
-            self._desks[mode] = self._desk(mode)
+            self._workers[mode] = self._new_worker(mode)
             return Outcome("ended", str(error))
         finally:
             guard.cancel()
@@ -143,15 +143,15 @@ class Place:
         tally = Tally()
         if kind.only_guarded and mode == UNGUARDED:
             return tally
-        for door, closed in zip(kind.doors, cycle(self.closed)):
-            outcome, asked = self._try(door, closed, mode, kind.time_s)
+        for attempt, closed in zip(kind.attempts, cycle(self.closed)):
+            outcome, asked = self._try(attempt, closed, mode, kind.time_s)
             label = outcome.how if not outcome.said.startswith("SYNTAX_ERROR") else "syntax"
             tally.counts[label] = tally.counts.get(label, 0) + 1
             wrong = self._leak(outcome, asked)
             if mode == GUARDED and not kind.may_run and outcome.how in {"ran", "ended"}:
                 wrong = wrong or f"was not refused: {outcome.said[:200]}"
-            if outcome.how in {"ran", "engine"} and asked != door and outcome.said.partition(":")[0] not in _BEFORE_FILES:
-                missing, _ = self._try(door, f"{closed[:-1]}q", mode, kind.time_s)
+            if outcome.how in {"ran", "engine"} and asked != attempt and outcome.said.partition(":")[0] not in _BEFORE_FILES:
+                missing, _ = self._try(attempt, f"{closed[:-1]}q", mode, kind.time_s)
                 if missing.how != outcome.how or (
                     outcome.how == "engine" and _without(missing.said, f"{closed[:-1]}q") != _without(outcome.said, closed)
                 ):
@@ -160,17 +160,17 @@ class Place:
                 tally.wrong[asked.text[:300] + f" {asked.parameters or ''}{asked.settings or ''}"] = wrong
         return tally
 
-    def _try(self, door: Door, closed: str, mode: str, time_s: float) -> tuple[Outcome, Door]:
-        filled = door.filled(closed, self.port)
+    def _try(self, attempt: Attempt, closed: str, mode: str, time_s: float) -> tuple[Outcome, Attempt]:
+        filled = attempt.filled(closed, self.port)
         return self.ask(mode, filled, time_s), filled
 
-    def _leak(self, outcome: Outcome, asked: Door) -> str | None:
+    def _leak(self, outcome: Outcome, asked: Attempt) -> str | None:
         """What an answer tells that its question did not."""
         said, question = outcome.said.lower(), str(asked).lower()
         forms: dict[str, str] = {}
-        for where, canary in self.canaries.items():
-            data = canary.encode()
-            forms |= dict.fromkeys((canary, data.hex(), base64.b64encode(data[:18]).decode(), canary[::-1]), f"content of {where}")
+        for where, secret in self.secrets.items():
+            data = secret.encode()
+            forms |= dict.fromkeys((secret, data.hex(), base64.b64encode(data[:18]).decode(), secret[::-1]), f"content of {where}")
         forms |= {
             "root:x:0:0": "system file",
             "PointlineError": "file of the package",
@@ -195,7 +195,7 @@ class Place:
         return found
 
     @contextmanager
-    def nothing_happens(self) -> Iterator[None]:
+    def no_side_effects(self) -> Iterator[None]:
         """Checks around something that no file changed, nobody was called, no process was started or stopped."""
         yield
         after = self._now()
@@ -206,19 +206,19 @@ class Place:
         except BlockingIOError:
             called = None
         assert called is None
-        assert self._bystander.poll() is None
-        for desk in self._desks.values():
-            children = Path(f"/proc/{desk.process.pid}/task/{desk.process.pid}/children")
+        assert self._other_process.poll() is None
+        for worker in self._workers.values():
+            children = Path(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children")
             assert not children.exists() or not children.read_text(encoding="ascii").split()
-            own = [path for path in Path(desk.post.folder).rglob("*") if not path.is_relative_to(desk.post.catalogue)]
+            own = [path for path in Path(worker.setup.folder).rglob("*") if not path.is_relative_to(worker.setup.catalogue)]
             assert all(path.is_file() and path.suffix in {".xml", ".json"} for path in own), own
 
     def close(self) -> None:
         """Ends all processes."""
-        for desk in self._desks.values():
-            desk.close()
-        self._bystander.kill()
-        self._bystander.wait()
+        for worker in self._workers.values():
+            worker.close()
+        self._other_process.kill()
+        self._other_process.wait()
         self._listener.close()
 
 

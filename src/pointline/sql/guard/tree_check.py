@@ -1,10 +1,10 @@
-"""What may run: one statement that reads, made of parts that are known to be harmless.
+"""The check of a statement's tree: one statement that reads, made of parts that are known to be harmless.
 
-The engine parses the statement itself (`parseQueryToJSON`), and the guard walks that tree: a kind of node, a function that is called or
-named, a table function, a table, a type, a format or a setting that is not on a list of allowed ones is refused, and so is what the guard
-cannot resolve. Then decimals are made safe (`pointline.sql.guard.decimals`). What runs is the text that the engine writes from the tree
-that was walked, so nothing that the walk did not see can run. Behind the guard stand the engine's own rights (`SELECT ON api.*`, read only)
-and the restrictions of `pointline.server.sandbox`.
+The engine parses the statement itself (`parseQueryToJSON`), and `check` walks that tree. It refuses every kind of node, function (called or
+named), table function, table, type, format and setting that is not on a list of allowed ones, and what it cannot resolve. Then decimals
+are made safe (`pointline.sql.guard.decimals`). What runs is the text that the engine writes from the checked tree, so nothing outside it
+can run. Two further barriers do not depend on this check: the engine's own rights (`SELECT ON api.*`, read only) and, in the server, the
+sandbox of its workers.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ import copy
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from pointline.sql.guard.allow_lists import EXPLAIN_KINDS, NODES, TABLE_FUNCTIONS, TYPE_ARGUMENTS, USER_FUNCTIONS
+from pointline.sql.guard.bounded_reads import PREVIEW_ROWS, reads_little
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.decimals import Analyser, protect
+from pointline.sql.guard.decimals import protect
 from pointline.sql.guard.formats import FORMATS
-from pointline.sql.guard.names import EXPLAIN_KINDS, NODES, TABLE_FUNCTIONS, TYPE_ARGUMENTS, USER_FUNCTIONS
-from pointline.sql.guard.reach import PREVIEW_ROWS, reads_little
 from pointline.sql.guard.rules import Rules, shown
-from pointline.sql.guard.trees import Tree, arguments_of, is_membership, selects_of, text
+from pointline.sql.guard.trees import Tree, arguments_of, is_membership, selects_of, text, walk
 from pointline.sql.guard.type_text import check_columns, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pointline.sql.guard.parser import Analysis, Parser
+
 DATABASE = "api"
 
-_SPELT_OUT = frozenset({"arrayReduce", "arrayReduceInRanges", "initializeAggregation"})
+_AGGREGATE_BY_TEXT = frozenset({"arrayReduce", "arrayReduceInRanges", "initializeAggregation"})
 _AGGREGATE = re.compile(r"\s*(\w+)\s*(?:\([^()]*\)\s*)?", re.ASCII)  # without a bracket in the brackets nothing can be called
 _CANDLES = "ohlcv"
 _WITH_COLUMNS = frozenset({"values", "SQLStandardValues"})
@@ -37,30 +39,17 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 _FOREIGN_DATABASES = frozenset({"system", "information_schema", "default", "lake"})
 
 
-class Reader(Protocol):
-    """The engine's parser."""
-
-    def read(self, text: str) -> tuple[str, str]:
-        """A statement's canonical text and its tree as JSON."""
-
-    def canonical(self, text: str) -> str:
-        """A statement's canonical text; for those that the engine cannot give a tree of."""
-
-    def write(self, *trees: str) -> list[str]:
-        """Canonical texts of trees."""
-
-
 @dataclass(frozen=True)
 class Statement:
-    """What is to run.
+    """A checked statement.
 
     Attributes:
         text: canonical text without FORMAT and SETTINGS.
         output_format: of its FORMAT clause.
         settings: of its SETTINGS clause, checked.
         relations: names in `api` that it reads, in order of appearance.
-        notes: sentences for whoever asked, about what was changed.
-        candle_minutes: lengths of the candles that it asks for.
+        notes: sentences for the user, about what was changed.
+        candle_minutes: lengths of the candles that it reads.
         literals: its texts, those of parameters too.
     """
 
@@ -76,21 +65,21 @@ class Statement:
 def check(
     text: str,
     *,
-    reader: Reader,
+    parser: Parser,
     rules: Rules,
     parameters: Mapping[str, str],
-    analyser: Analyser | None = None,
+    analyser: Analysis | None = None,
     user: str = "default",
     whole: bool = False,
 ) -> Statement:
-    """Looks whether a statement may run and what of it.
+    """Checks whether a statement may run, and rewrites it.
 
     Args:
         text: as the client sent it.
-        reader: the engine's parser.
+        parser: the engine's.
         rules: what is allowed.
         parameters: values of the statement's `{name:Type}`; those of type Identifier are put in, so that they are looked at too.
-        analyser: the engine, which tells types so that decimals can be made safe; without one they stay as they are.
+        analyser: gives the types that are needed to make decimals safe; without one decimals stay as they are.
         user: what `currentUser()` gives.
         whole: large relations need no limit in time, because they are only described.
 
@@ -98,35 +87,35 @@ def check(
         RefusedError: it may not, with the reason and what to do instead.
     """
     try:
-        canonical, text_of_tree = reader.read(text)
+        canonical, text_of_tree = parser.read(text)
     except RefusedError as refusal:
         if _NO_TREE not in refusal.what.replace("\n", " "):
             raise
-        return _described(reader.canonical(text), reader=reader, rules=rules, parameters=parameters, analyser=analyser, user=user)
-    walk = _Walk(rules, parameters, whole=whole, user=user)
+        return _described(parser.canonical(text), parser=parser, rules=rules, parameters=parameters, analyser=analyser, user=user)
+    checks = _TreeCheck(rules, parameters, whole=whole, user=user)
     notes: list[str] = []
     try:
-        tree = _exact(json.loads(text_of_tree, parse_int=_number))
+        tree = json.loads(text_of_tree, parse_int=_number, object_hook=_exact)
         before = json.dumps(tree)
-        walk.statement(tree)
-        output_format, settings = walk.take_clauses(tree)
+        checks.statement(tree)
+        output_format, settings = checks.take_clauses(tree)
         query = tree.get("query", tree) if tree.get("type") == "ExplainQuery" else tree
         if analyser is not None and selects_of(query):
             notes = protect(query, analyser.under(settings), rules.combinators, rules.spellings)
         after = json.dumps(tree)
     except RecursionError:
         raise RefusedError("TOO_DEEP_AST", "the statement is nested too deeply") from None
-    again, written = reader.write(before, after) if after != before else reader.write(before) * 2
+    again, written = parser.write(before, after) if after != before else parser.write(before) * 2
     if _bare(again) != _bare(canonical):
         raise RefusedError("NOT_IMPLEMENTED", "the statement has a part that cannot be checked; please write it in another way")
     return Statement(
         written,
         output_format,
         settings,
-        tuple(dict.fromkeys(walk.relations)),
+        tuple(dict.fromkeys(checks.relations)),
         tuple(notes),
-        candle_minutes=tuple(dict.fromkeys(walk.candle_minutes)),
-        literals=(*dict.fromkeys(walk.literals), *parameters.values()),
+        candle_minutes=tuple(dict.fromkeys(checks.candle_minutes)),
+        literals=(*dict.fromkeys(checks.literals), *parameters.values()),
     )
 
 
@@ -134,7 +123,7 @@ _QUOTED_OR_BRACKET = re.compile(r"""('(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|"(?:
 
 
 def _bare(text: str) -> str:
-    """The text without brackets and spaces outside quotes: a tree forgets redundant ones, and what runs is written from the tree."""
+    """The text without brackets and spaces outside quotes: a tree has no redundant ones, and what runs is written from the tree."""
     return _QUOTED_OR_BRACKET.sub(lambda found: found[1] or "", text)
 
 
@@ -142,15 +131,10 @@ def _number(text: str) -> float:
     return -0.0 if text == "-0" else int(text)
 
 
-def _exact(node: Any) -> Any:  # noqa: ANN401 - any JSON
-    """The tree with its floating point literals as such: the engine writes 1e20 as an integer that it cannot read."""
-    if isinstance(node, list):
-        return [_exact(item) for item in node]
-    if isinstance(node, dict):
-        exact = {name: _exact(value) for name, value in node.items()}
-        if node.get("field_type") == "Float64" and isinstance(node.get("value"), int):
-            exact["value"] = float(node["value"])
-        return exact
+def _exact(node: Tree) -> Tree:
+    """A node with its floating point literal as such: the engine writes 1e20 as an integer that it cannot read."""
+    if node.get("field_type") == "Float64" and isinstance(node.get("value"), int):
+        node["value"] = float(node["value"])
     return node
 
 
@@ -162,15 +146,15 @@ _EXISTS = re.compile(
 _SELECT_ALL = "SELECT * FROM "
 
 
-def _described(canonical: str, *, reader: Reader, **given: Any) -> Statement:  # noqa: ANN401 - arguments of `check`
-    """DESCRIBE, which has no tree, is checked as the SELECT from what it describes; EXISTS as a question to the list of tables."""
+def _described(canonical: str, *, parser: Parser, **given: Any) -> Statement:  # noqa: ANN401 - arguments of `check`
+    """DESCRIBE, which has no tree, is checked as the SELECT from what it describes; EXISTS as a SELECT from the list of tables."""
     if (asked := _EXISTS.fullmatch(canonical)) is not None:
         listed = "databases" if asked["kind"] == "DATABASE" else "tables"
         name, clause = asked["name"].strip("`"), asked["format"] or ""
-        return check(f"SELECT toUInt8(count() > 0) AS result FROM system.{listed} WHERE name = '{name}'{clause}", reader=reader, **given)
+        return check(f"SELECT toUInt8(count() > 0) AS result FROM system.{listed} WHERE name = '{name}'{clause}", parser=parser, **given)
     if not canonical.startswith(_DESCRIBE):
         raise _not_a_reading("this statement")
-    inner = check(_SELECT_ALL + canonical.removeprefix(_DESCRIBE), reader=reader, whole=True, **given)
+    inner = check(_SELECT_ALL + canonical.removeprefix(_DESCRIBE), parser=parser, whole=True, **given)
     if not inner.text.startswith(_SELECT_ALL):
         raise _not_a_reading("this DESCRIBE")
     return replace(inner, text=_DESCRIBE + inner.text.removeprefix(_SELECT_ALL))
@@ -186,8 +170,8 @@ _SHOW_KEYS = frozenset({"type", "databases", "full", "like", "not_like", "case_i
 _CLAUSES = frozenset({"format_ast", "settings_ast", "is_outfile_append", "is_outfile_truncate", "is_into_outfile_with_stdout"})
 
 
-class _Walk:
-    """One look over a tree. It refuses, notes what is read, and puts stand-ins in place of system tables and identifier parameters."""
+class _TreeCheck:
+    """One walk over a tree: refuses, collects what is read, and replaces system tables and identifier parameters."""
 
     def __init__(self, rules: Rules, parameters: Mapping[str, str], *, whole: bool, user: str) -> None:
         self.relations: list[str] = []
@@ -202,8 +186,8 @@ class _Walk:
         self._named: frozenset[str] = frozenset()
 
     def statement(self, tree: Tree) -> None:
-        """The whole of it."""
-        self._named = frozenset(_with_names(tree))
+        """Checks the whole statement."""
+        self._named = frozenset(str(node.get("name")) for node in walk(tree) if node.get("type") == "WithElement")
         kind = tree.get("type")
         if "out_file" in tree:
             raise RefusedError("ACCESS_DENIED", "INTO OUTFILE is not allowed: the answer is the result")
@@ -217,7 +201,7 @@ class _Walk:
             raise _not_a_reading(_words(str(kind)))
 
     def take_clauses(self, tree: Tree) -> tuple[str | None, dict[str, str]]:
-        """Takes FORMAT and SETTINGS off the statement."""
+        """Removes FORMAT and SETTINGS from the statement."""
         settings: dict[str, str] = {}
         name = None
         inner = tree.get("query") if tree.get("type") == "ExplainQuery" else None
@@ -232,7 +216,7 @@ class _Walk:
         return name, settings
 
     def _top(self, tree: Tree) -> None:
-        """A query whose FORMAT and SETTINGS are taken off later, so that they are no reason to refuse it."""
+        """Checks a query without its FORMAT and SETTINGS, which are removed later."""
         ours = {name: value for name, value in tree.items() if name not in _CLAUSES}
         held = [(select, select.pop("settings")) for select in _only_select(tree) if "settings" in select]
         self._visit(ours)
@@ -304,8 +288,8 @@ class _Walk:
     def _visit_Function(self, node: Tree) -> None:  # noqa: N802
         name = str(node.get("name"))
         self._rules.check_function(name)
-        if name in _SPELT_OUT:
-            self._spelt_out(name, node)
+        if name in _AGGREGATE_BY_TEXT:
+            self._check_aggregate_text(name, node)
         if name in TYPE_ARGUMENTS:
             self._type_argument(name, arguments_of(node))
         if is_membership(name):
@@ -321,7 +305,7 @@ class _Walk:
     def _type_argument(self, name: str, arguments: list[Tree]) -> None:
         place = TYPE_ARGUMENTS[name]
         if not arguments or place >= len(arguments):
-            return  # the engine says what is missing
+            return  # the engine's own error names what is missing
         check_type(self._plain_text(arguments[place], f"{name} takes its type as plain text here, such as 'Decimal(38, 2)'"))
 
     def _plain_text(self, node: Tree, otherwise: str) -> str:
@@ -340,12 +324,12 @@ class _Walk:
         name = node.get("func_name")
         if name:
             self._rules.check_function(str(name))
-        if name in _SPELT_OUT:
+        if name in _AGGREGATE_BY_TEXT:
             raise RefusedError("ACCESS_DENIED", f"{name} cannot be applied to columns here")
         self._inside(node)
 
-    def _spelt_out(self, name: str, node: Tree) -> None:
-        """Looks at the aggregate function that a string names; the engine would run what is constant in its parameters."""
+    def _check_aggregate_text(self, name: str, node: Tree) -> None:
+        """Checks the aggregate function that a string names; the engine would run constant expressions in its parameters."""
         first: Tree = next(iter(node.get("arguments", {}).get("children", [])), {})
         spec = first.get("value", {}).get("value") if first.get("type") == "Literal" else None
         found = _AGGREGATE.fullmatch(spec) if isinstance(spec, str) else None
@@ -363,7 +347,7 @@ class _Walk:
             node["name"], node["name_parts"] = ".".join(called), called
 
     def _called(self, name: str) -> str:
-        """What the stand-in of a table of `system` is called where it is read: the table's alias, or its name."""
+        """The alias under which a table of `system` is read, or its name."""
         return next((aliases[name] for aliases in reversed(self._aliases) if name in aliases), name)
 
     def _visit_TableExpression(self, node: Tree) -> None:  # noqa: N802
@@ -378,10 +362,10 @@ class _Walk:
     def _table(self, expression: Tree, table: Tree) -> None:
         database, name = _split(table)
         if database == "system" and name in self._rules.system_tables:
-            stand_in = copy.deepcopy(self._rules.system_tables[name])
-            stand_in["alias"] = table.get("alias", name)
+            replacement = copy.deepcopy(self._rules.system_tables[name])
+            replacement["alias"] = table.get("alias", name)
             del expression["database_and_table_name"]
-            expression["subquery"] = stand_in
+            expression["subquery"] = replacement
             return
         if database not in {None, DATABASE}:
             raise _foreign(database, name, self._rules)
@@ -389,7 +373,7 @@ class _Walk:
             self._note(name)
 
     def _identifier_as_table(self, node: Tree) -> None:
-        """What stands to the right of IN and may be a table."""
+        """Checks an identifier to the right of IN, which may be a table."""
         self._fill_in(node)
         parts = node.get("name_parts", [node.get("name")])
         if len(parts) > 1 and str(parts[0]).lower() in _FOREIGN_DATABASES:
@@ -427,7 +411,7 @@ class _Walk:
                 yield int(given)
 
     def _structure(self, name: str, arguments: list[Tree]) -> None:
-        """Looks at the text that `values` may begin with, which names its columns; the engine would run expressions in it."""
+        """Checks the text that `values` may begin with, which names its columns; the engine would run expressions in it."""
         first = arguments[0] if arguments else {}
         if first.get("type") == "Function" and first.get("name") == "tuple":
             return
@@ -474,20 +458,8 @@ class _Walk:
         return value
 
 
-def _with_names(node: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    """Names that WITH gives to queries."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _with_names(item)
-    elif isinstance(node, dict):
-        if node.get("type") == "WithElement":
-            yield str(node.get("name"))
-        for value in node.values():
-            yield from _with_names(value)
-
-
 def _aliases_of_system(select: Tree) -> dict[str, str]:
-    """Tables of `system` that a SELECT reads -> what it calls them."""
+    """Tables of `system` that a SELECT reads -> their aliases."""
     tables = [
         element.get("table_expression", {}).get("database_and_table_name", {}) for element in select.get("tables", {}).get("children", [])
     ]

@@ -1,4 +1,4 @@
-"""All kinds of statements that try a door."""
+"""All kinds of statements that try a attempt."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tests.server.attacks import functions, loads, relations, surroundings, texts
 
 if TYPE_CHECKING:
+    from tests.server.attacks.attempts import Kind
     from tests.server.attacks.engine import Engine
-    from tests.server.attacks.kinds import Kind
 
 
 def all_kinds(engine: Engine) -> list[Kind]:

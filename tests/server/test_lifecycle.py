@@ -412,7 +412,7 @@ def test_without_walls_it_says_so_or_does_not_start(simulated: Lake, tmp_path: P
     with running_server(simulated, tmp_path, options=("--unsafe-no-sandbox",)) as server:
         assert any("WARNING" in line and "not confined" in line for line in server.said)
         assert server.rows("SELECT 1") == [[1]]
-        assert server.ask("SELECT file('/etc/passwd')").status_code == 403  # the guard stands without walls too
+        assert server.ask("SELECT file('/etc/passwd')").status_code == 403  # the guard stands without a sandbox too
 
 
 def test_it_does_not_start_where_the_kernel_cannot_confine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
-"""Which days of a market have candles that are longer than those a query asks for, and nothing else: `api.ohlcv` leaves them out.
+"""Days on which a market has only candles that are longer than a query's; `api.ohlcv` leaves these days out.
 
-`Coarse.of` is made with the catalogue and kept beside it; a query's notes come from it without another look at the lake::
+`CoarseCandles.of` is made with the catalogue and stored beside it, so that a query's notes need no further read of the lake::
 
-    coarse = Coarse.load(catalogue.folder)
+    coarse = CoarseCandles.load(catalogue.folder)
     coarse.sentences(1, ["binance", "ETH-USDT"])
     # ["binance ETH-USDT has only candles of 60 minutes from 2024-12-01 to 2024-12-31; candles of 1 minute leave these days out"]
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pointline.lake.catalog import Held
-    from pointline.sql.links import Names
+    from pointline.sql.links import SqlNames
 
 FILE = "coarse.json"
 MOST_SENTENCES = 3
@@ -35,7 +35,7 @@ _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ T]|$)")
 
 
 @dataclass(frozen=True)
-class _Market:
+class _CoarseMarket:
     """A market with candles of more than a minute: the days of each of its sources by the seconds of their candles, of trades 0."""
 
     exchange: str
@@ -44,8 +44,8 @@ class _Market:
 
 
 @dataclass(frozen=True)
-class Coarse:
-    """What is known of a lake's candles and days.
+class CoarseCandles:
+    """The days of a lake's candles.
 
     Attributes:
         exchanges, names: all exchanges and markets of the lake, so that the names in a statement are recognised.
@@ -54,11 +54,11 @@ class Coarse:
 
     exchanges: tuple[str, ...]
     names: tuple[str, ...]
-    markets: tuple[_Market, ...]
+    markets: tuple[_CoarseMarket, ...]
 
     @classmethod
-    def of(cls, holdings: Sequence[Held], names: Names) -> Coarse:
-        """From what `pointline.lake.catalog.held` tells of a lake."""
+    def of(cls, holdings: Sequence[Held], names: SqlNames) -> CoarseCandles:
+        """From the result of `pointline.lake.catalog.held`."""
         from pointline.sql.links import exchange_name  # with Polars, which those who only load need not have
 
         sources: dict[tuple[str, str], dict[int, set[int]]] = {}
@@ -69,7 +69,7 @@ class Coarse:
                 key = (exchange_name(exchange), names.market(exchange, symbol, one.row["last_date"]))
                 sources.setdefault(key, {}).setdefault(seconds, set()).update(_days(one))
         markets = [
-            _Market(*key, {seconds: _runs(days) for seconds, days in sorted(found.items())})
+            _CoarseMarket(*key, {seconds: _runs(days) for seconds, days in sorted(found.items())})
             for key, found in sorted(sources.items())
             if max(found) > _MINUTE_S
         ]
@@ -81,14 +81,14 @@ class Coarse:
         (folder / FILE).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Coarse:
-        """What `save` wrote into a folder; nothing is known where there is no such file."""
+    def load(cls, folder: Path) -> CoarseCandles:
+        """What `save` wrote into a folder; empty where there is no such file."""
         try:
             found = json.loads((folder / FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return cls((), (), ())
         markets = (
-            _Market(one["exchange"], one["market"], {int(s): tuple((a, b) for a, b in runs) for s, runs in one["days"].items()})
+            _CoarseMarket(one["exchange"], one["market"], {int(s): tuple((a, b) for a, b in runs) for s, runs in one["days"].items()})
             for one in found["markets"]
         )
         return cls(tuple(found["exchanges"]), tuple(found["names"]), tuple(markets))
@@ -138,7 +138,7 @@ def _window(given: list[str]) -> tuple[int, int] | None:
     return (min(dates), max(dates)) if len(dates) > 1 else None
 
 
-def _left_out(one: _Market, minutes: int, window: tuple[int, int] | None) -> list[tuple[int, Runs]]:
+def _left_out(one: _CoarseMarket, minutes: int, window: tuple[int, int] | None) -> list[tuple[int, Runs]]:
     """The days that only sources have that do not fit the length, by the finest of those."""
     served: set[int] = set()
     found = []
@@ -154,7 +154,7 @@ def _left_out(one: _Market, minutes: int, window: tuple[int, int] | None) -> lis
     return found
 
 
-def _sentence(one: _Market, minutes: int, seconds: int, runs: Runs) -> str:
+def _sentence(one: _CoarseMarket, minutes: int, seconds: int, runs: Runs) -> str:
     days, (first, last) = sum(b - a + 1 for a, b in runs), (date_text(day * DAY_US) for day in (runs[0][0], runs[-1][1]))
     if days == 1:
         when = f"on {first}"

@@ -1,6 +1,6 @@
-"""Where workers work: the catalogue of the lake as it is now, and a copy of it for every worker.
+"""The catalogues of a server: one of the lake as it is now, and a copy of it for every worker.
 
-A catalogue is built by a process of its own (``python -m pointline.server.site``), because the engine never runs in the server itself.
+A process of its own builds a catalogue (``python -m pointline.server.catalogues``), because the engine never runs in the server itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pointline.errors import LakeError, PointlineError
 from pointline.lake.store import Lake, open_lake
 from pointline.server.pool import clean_environment
 from pointline.server.protocol import SERVER_NAME
-from pointline.server.worker import Post
+from pointline.server.worker import WorkerSetup
 from pointline.sql.catalogue import Catalogue, build_catalogue, copy_catalogue, fingerprint_of, open_catalogue
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ TIME_COLUMNS = {name: ["known_at", "timestamp"] for name in ("trade", "trade_las
 _ZONE_OF_ORC = [str(zone) for zone in (Path("/usr/share/zoneinfo/GMT"),) if zone.is_file()]
 
 
-class Site:
+class Catalogues:
     """The catalogues of one server.
 
     Args:
         lake: what they show.
         folder: a folder of the server's own.
         config: limits decide how much a worker's memory may grow.
-        confined: whether workers get walls.
+        confined: whether workers are confined.
     """
 
     def __init__(self, lake: Lake, folder: Path, config: ServerConfig, *, confined: bool) -> None:
@@ -55,17 +55,17 @@ class Site:
         self._in_use: dict[Path, Path] = {}
 
     async def build(self) -> int:
-        """Builds a catalogue of the lake as it is now; returns its number, which rises.
+        """Builds a catalogue of the lake as it is now; returns its number, which is one more than the last.
 
         Raises:
-            LakeError: it could not be built, with what was said.
+            LakeError: it could not be built; the value is the last lines of the builder's output.
         """
         number = self._generation + 1
         (self._folder / "links").mkdir(parents=True, exist_ok=True)
         folder = self._folder / f"catalogue-{number}"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "pointline.server.site", str(self._lake.root), str(folder), str(self._folder / "links")),
+            *("-m", "pointline.server.catalogues", str(self._lake.root), str(folder), str(self._folder / "links")),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -82,7 +82,7 @@ class Site:
             raise LakeError("the SQL catalogue of the lake could not be built", where=str(self._lake.root), value=_last_lines(said))
         self._catalogue, self._generation = open_catalogue(folder), number
         self._served = await asyncio.to_thread(served_folders, self._catalogue.files)
-        self._sweep()
+        self._remove_unused()
         return number
 
     async def is_outdated(self) -> bool:
@@ -90,8 +90,8 @@ class Site:
         now = await asyncio.to_thread(fingerprint_of, self._lake)
         return self._catalogue is None or now != self._catalogue.fingerprint
 
-    async def place(self) -> tuple[Post, int]:
-        """A copy of the newest catalogue for a new worker."""
+    async def new_setup(self) -> tuple[WorkerSetup, int]:
+        """A copy of the newest catalogue for a new worker, and the catalogue's number."""
         catalogue = self._catalogue
         if catalogue is None:
             raise LakeError("no catalogue was built yet")
@@ -100,17 +100,17 @@ class Site:
         copy = await asyncio.to_thread(copy_catalogue, catalogue, folder)
         _name_server(copy.config_path)
         readable = [*self._served, *map(str, (catalogue.links, catalogue.folder / "tables", *copy.config_files)), *_ZONE_OF_ORC]
-        return Post(
+        return WorkerSetup(
             str(copy.path), str(copy.config_path), str(folder), readable, self._memory_mb, self._confined, TIME_COLUMNS
         ), self._generation
 
-    def leave(self, post: Post) -> None:
-        """Removes a worker's copy, and catalogues that nobody uses any more."""
-        self._in_use.pop(Path(post.folder), None)
-        shutil.rmtree(post.folder, ignore_errors=True)
-        self._sweep()
+    def remove_setup(self, setup: WorkerSetup) -> None:
+        """Removes a worker's copy, and catalogues that are not used any more."""
+        self._in_use.pop(Path(setup.folder), None)
+        shutil.rmtree(setup.folder, ignore_errors=True)
+        self._remove_unused()
 
-    def _sweep(self) -> None:
+    def _remove_unused(self) -> None:
         newest = self._catalogue.folder if self._catalogue is not None else None
         for folder in self._folder.glob("catalogue-*"):
             number = int(folder.name.rpartition("-")[2])
@@ -138,7 +138,7 @@ def _last_lines(said: bytes) -> str:
 
 
 def _name_server(config: Path) -> None:
-    """Keeps the machine's name out of what the engine tells clients."""
+    """Sets the name that the engine shows to clients, instead of the machine's."""
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("<clickhouse>", f"<clickhouse><display_name>{SERVER_NAME}</display_name>", 1), encoding="utf-8")
 

@@ -13,7 +13,7 @@ from pointline import sql
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
 from pointline.sql import process
 from pointline.sql.catalogue import build_catalogue, copy_catalogue
-from pointline.sql.coarse import Coarse, _Market
+from pointline.sql.coarse_candles import CoarseCandles, _CoarseMarket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def folder(lake: Lake, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_minute_is_not_made_of_hours(folder: Path) -> None:
-    coarse = Coarse.load(folder)
+    coarse = CoarseCandles.load(folder)
     assert coarse.sentences(1) == [
         "binance BTC-USDT has only candles of 60 minutes from 2024-12-03 to 2024-12-04; candles of 1 minute leave these days out",
         "binance BTC-USDT has only candles of 1440 minutes from 2024-12-05 to 2024-12-06; candles of 1 minute leave these days out",
@@ -90,7 +90,7 @@ def test_a_minute_is_not_made_of_hours(folder: Path) -> None:
     ],
 )
 def test_the_texts_of_a_statement_say_what_it_is_about(folder: Path, literals: list[str], markets: set[str]) -> None:
-    assert {sentence.split()[1] for sentence in Coarse.load(folder).sentences(1, literals)} == markets
+    assert {sentence.split()[1] for sentence in CoarseCandles.load(folder).sentences(1, literals)} == markets
 
 
 @pytest.mark.parametrize("minutes", LENGTHS)
@@ -105,7 +105,7 @@ def test_what_is_said_is_what_the_view_leaves_out(lake: Lake, minutes: int, tmp_
     }
     assert served <= held
     process.close()
-    coarse = Coarse.load(build_catalogue(lake, tmp_path / "catalogue").folder)
+    coarse = CoarseCandles.load(build_catalogue(lake, tmp_path / "catalogue").folder)
     said = set()
     for exchange, market in {row[:2] for row in held}:
         for date in dates:
@@ -117,18 +117,18 @@ def test_what_is_said_is_what_the_view_leaves_out(lake: Lake, minutes: int, tmp_
 
 def test_three_sentences_and_a_count() -> None:
     days = {3_600: ((20_000, 20_000),)}
-    one_day = Coarse(("a",), ("m0", "m1", "m2", "m3", "m4"), tuple(_Market("a", f"m{n}", days) for n in range(5)))
+    one_day = CoarseCandles(("a",), ("m0", "m1", "m2", "m3", "m4"), tuple(_CoarseMarket("a", f"m{n}", days) for n in range(5)))
     assert one_day.sentences(1)[2:] == [
         "a m2 has only candles of 60 minutes on 2024-10-04; candles of 1 minute leave this day out",
         "and 2 more such cases",
     ]
-    assert len(Coarse(("a",), ("m0",), one_day.markets[:3]).sentences(1)) == 3
-    assert Coarse((), (), one_day.markets[:4]).sentences(30)[3] == "and 1 more such case"
+    assert len(CoarseCandles(("a",), ("m0",), one_day.markets[:3]).sentences(1)) == 3
+    assert CoarseCandles((), (), one_day.markets[:4]).sentences(30)[3] == "and 1 more such case"
 
 
 def test_it_goes_with_a_copy_and_may_be_absent(folder: Path, tmp_path: Path) -> None:
     from pointline.sql.catalogue import open_catalogue
 
     copy = copy_catalogue(open_catalogue(folder), tmp_path / "copy")
-    assert Coarse.load(copy.folder) == Coarse.load(folder) != Coarse((), (), ())
-    assert Coarse.load(tmp_path) == Coarse((), (), ())
+    assert CoarseCandles.load(copy.folder) == CoarseCandles.load(folder) != CoarseCandles((), (), ())
+    assert CoarseCandles.load(tmp_path) == CoarseCandles((), (), ())

@@ -1,4 +1,4 @@
-"""A statement that tries a door, and kinds of them."""
+"""A statement that tries a attempt, and kinds of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MADE = ("/tmp/doors-made", "/dev/shm/doors-made")  # noqa: S108 -- what statements try to write, and must not
+MADE = ("/tmp/attempts-made", "/dev/shm/attempts-made")  # noqa: S108 -- what statements try to write, and must not
 """Files that must never come to be."""
 
 
 @dataclass(frozen=True)
-class Door:
+class Attempt:
     """One statement. In all its texts ``<closed>`` stands for a file that exists and is closed, ``<listener>`` for a port.
 
     Attributes:
@@ -29,14 +29,14 @@ class Door:
     settings: dict[str, str] = field(default_factory=dict)
     output_format: str = "TabSeparated"
 
-    def filled(self, closed: str, listener: str) -> Door:
+    def filled(self, closed: str, listener: str) -> Attempt:
         """With places put in."""
 
         def put(text: str) -> str:
             return text.replace("<closed>", closed).replace("<listener>", listener)
 
         given = ({name: put(value) for name, value in values.items()} for values in (self.parameters, self.settings))
-        return Door(put(self.text), *given, self.output_format)
+        return Attempt(put(self.text), *given, self.output_format)
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,22 @@ class Kind:
 
     Attributes:
         name: what they try.
-        doors: the statements.
+        attempts: the statements.
         may_run: why the guard may let some of them through; empty where it must refuse every one.
         time_s: what each may take.
         only_guarded: without the guard nothing but the same limits would hold.
     """
 
     name: str
-    doors: list[Door]
+    attempts: list[Attempt]
     may_run: str = ""
     time_s: float = 2.0
     only_guarded: bool = False
 
 
-def plain(texts: Iterable[str]) -> list[Door]:
+def plain(texts: Iterable[str]) -> list[Attempt]:
     """Statements without anything beside their texts, each once."""
-    return [Door(text) for text in dict.fromkeys(texts)]
+    return [Attempt(text) for text in dict.fromkeys(texts)]
 
 
 def quoted(text: str) -> str:

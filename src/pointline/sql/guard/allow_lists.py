@@ -30,7 +30,7 @@ CATEGORIES = frozenset(
         "String Splitting", "Time Window", "Tuple", "Type Conversion", "URL", "UUID",
     }
 )  # fmt: skip
-"""Categories of `system.functions` whose members only compute; what is new in the engine and fits none of them stays out."""
+"""Categories of `system.functions` whose members only compute; new functions of the engine outside them are not allowed."""
 
 FUNCTIONS = named("""
     bar blockNumber blockSize byteSize caseWithExpression countDigits currentDatabase currentSchemas currentUser
@@ -43,13 +43,13 @@ FUNCTIONS = named("""
     variantElement variantType version visibleWidth seriesDecomposeSTL seriesOutliersDetectTukey stochasticLinearRegression grouping
     lambda exists
 """)
-"""Functions of other categories, or of none, that only compute or tell what every client may know."""
+"""Functions of other categories, or of none, that only compute or return what every client may see."""
 
 NEVER = frozenset({"aggThrow", "flameGraph", "chdb", "formatRow", "formatRowNoNewline", "groupFormat"})
-"""Functions of those categories that are left out: they stop the process or look into it, or write in any format that a text names."""
+"""Functions of those categories that are left out: they stop the process or read its memory, or write in any format that a text names."""
 
 USER_FUNCTIONS = frozenset({"currentUser", "user", "current_user", "USER", "CURRENT_USER"})
-"""Functions that tell the client's name; the engine knows all clients by one."""
+"""Functions that return the client's name; the engine has one user for all clients."""
 
 TYPE_ARGUMENTS = {
     **dict.fromkeys(("CAST", "_CAST", "accurateCast", "accurateCastOrNull", "accurateCastOrDefault", "reinterpret"), 1),
@@ -60,8 +60,8 @@ TYPE_ARGUMENTS = {
 }
 """Functions that read a type from text, with the place of that argument."""
 
-# What clients ask of `system` when they connect or list tables, as a SELECT that shows no paths and nothing but the served database.
-STAND_INS = {
+# The tables of `system` that clients read when they connect or list tables, as a SELECT without paths and other databases.
+SYSTEM_TABLES = {
     "one": "SELECT * FROM system.one",
     "numbers": "SELECT * FROM system.numbers",
     "databases": "SELECT * REPLACE ('' AS data_path, '' AS metadata_path) FROM system.databases WHERE name = 'api'",

@@ -1,7 +1,7 @@
-"""Results that are kept for a short time, for clients which read an address piece by piece.
+"""Results that are stored for a short time, for clients which read an address piece by piece.
 
 Such a client sends HEAD or asks for the end of the content, and then for ranges of it, each with a request of its own. All of them must see
-the bytes of one result, so the query runs once and its result lies in a file of the server until nobody has asked for it for a while.
+the bytes of one result, so the query runs once and its result stays in a file of the server while it is in use.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from pointline.server.channel import Answer
     from pointline.server.pool import Reply
 
-KEPT_S = 60.0
+STORED_S = 60.0
 """Seconds without a request after which a result is dropped, and after which a client that begins anew gets a new one."""
 
-_IN_USE_S = 5.0  # a result that was asked for within these is being read: it is not exchanged because the lake has changed
+_IN_USE_S = 5.0  # a result requested within these is being read; it is not replaced when the lake changes
 _PIECE_BYTES = 1 << 18
 _MOST_RESULTS = 256
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -44,7 +44,7 @@ class ByteRange:
 
     @property
     def is_from_the_end(self) -> bool:
-        """Whether it counts from the end, as whoever has not read anything yet does."""
+        """Whether it counts from the end, as a client does that has read nothing yet."""
         return self.first is None
 
     def within(self, size: int) -> tuple[int, int] | None:
@@ -68,7 +68,7 @@ def range_of(header: str) -> ByteRange | None:
 
 
 @dataclass(eq=False)
-class Kept:
+class StoredResult:
     """A result in a file.
 
     Attributes:
@@ -90,8 +90,8 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a request gets of a kept result.
+class ResultPart:
+    """What a request gets of a stored result.
 
     Attributes:
         status: of HTTP.
@@ -107,19 +107,21 @@ class Part:
     error: str = ""
 
 
-def part_of(headers: Mapping[str, str], kept: Kept, wanted: ByteRange | None) -> Part:
+def part_of(headers: Mapping[str, str], stored: StoredResult, wanted: ByteRange | None) -> ResultPart:
     """What a request with these headers gets: the range, or all where there is none or where ``If-Range`` names other bytes."""
-    head = {"Accept-Ranges": "bytes", "ETag": kept.etag}
+    head = {"Accept-Ranges": "bytes", "ETag": stored.etag}
     must, expected = headers.get("if-match"), headers.get("if-range")
-    if must is not None and must.strip() != "*" and kept.etag not in {tag.strip() for tag in must.split(",")}:
-        return Part(412, 0, 0, head | {"Content-Length": "0"}, "PRECONDITION_FAILED")
-    if wanted is None or (expected is not None and expected.strip() != kept.etag):
-        return Part(200, 0, kept.size, head | {"Content-Length": str(kept.size)})
-    found = wanted.within(kept.size)
+    if must is not None and must.strip() != "*" and stored.etag not in {tag.strip() for tag in must.split(",")}:
+        return ResultPart(412, 0, 0, head | {"Content-Length": "0"}, "PRECONDITION_FAILED")
+    if wanted is None or (expected is not None and expected.strip() != stored.etag):
+        return ResultPart(200, 0, stored.size, head | {"Content-Length": str(stored.size)})
+    found = wanted.within(stored.size)
     if found is None:
-        return Part(416, 0, 0, head | {"Content-Length": "0", "Content-Range": f"bytes */{kept.size}"}, "RANGE_NOT_SATISFIABLE")
+        return ResultPart(416, 0, 0, head | {"Content-Length": "0", "Content-Range": f"bytes */{stored.size}"}, "RANGE_NOT_SATISFIABLE")
     start, end = found
-    return Part(206, start, end, head | {"Content-Length": str(end - start), "Content-Range": f"bytes {start}-{end - 1}/{kept.size}"})
+    return ResultPart(
+        206, start, end, head | {"Content-Length": str(end - start), "Content-Range": f"bytes {start}-{end - 1}/{stored.size}"}
+    )
 
 
 async def pieces(file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
@@ -131,8 +133,8 @@ async def pieces(file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
         yield piece
 
 
-class Shelf:
-    """Kept results, the ones that were asked for last, within a number of bytes.
+class ResultStore:
+    """Stored results, the most recently requested ones, within a number of bytes.
 
     Args:
         folder: for the files; made when it is needed.
@@ -142,50 +144,50 @@ class Shelf:
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
-        self._kept: dict[str, Kept] = {}
+        self._stored: dict[str, StoredResult] = {}
         self._bytes = 0  # of all results, also of those that are not complete
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._numbers = count(1)
         self._timer: asyncio.TimerHandle | None = None
 
     async def result(
         self, key: str, *, begins: bool, generation: int, run: Callable[[], AbstractAsyncContextManager[Reply]]
-    ) -> tuple[Kept, Reply | None]:
+    ) -> tuple[StoredResult, Reply | None]:
         """The result of a request, and what `run` gave where the query had to run.
 
         Args:
-            key: all that the result depends on, and whose it is.
-            begins: whether the client seems to begin reading; such a one gets a new result where the lake has changed.
+            key: of all that the result depends on, and of its requester.
+            begins: whether the client seems to begin reading; it gets a new result then if the lake has changed.
             generation: number of the newest catalogue.
             run: runs the query.
 
         Raises:
-            RefusedError: the query may not run or failed, or its result is too large to be kept.
+            RefusedError: the query may not run or failed, or its result is too large to be stored.
         """
-        turn = self._turns.setdefault(key, asyncio.Lock())
-        async with turn:
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
             now = time.monotonic()
-            found = self._kept.get(key)
+            found = self._stored.get(key)
             if found is not None and self._is_good(found, now, begins=begins, generation=generation):
                 found.used_s = now
                 return found, None
             async with run() as reply:
                 made = await self._make(reply)
             self._drop(key)
-            self._kept[key] = made
-            if len(self._kept) > _MOST_RESULTS:
+            self._stored[key] = made
+            if len(self._stored) > _MOST_RESULTS:
                 self._drop_oldest()
-            self._watch()
+            self._start_timer()
             return made, reply
 
     @staticmethod
-    def _is_good(kept: Kept, now: float, *, begins: bool, generation: int) -> bool:
+    def _is_good(stored: StoredResult, now: float, *, begins: bool, generation: int) -> bool:
         if not begins:
-            return now - kept.used_s < KEPT_S
-        is_current = kept.generation >= generation or now - kept.used_s < _IN_USE_S
-        return is_current and now - kept.made_s < KEPT_S
+            return now - stored.used_s < STORED_S
+        is_current = stored.generation >= generation or now - stored.used_s < _IN_USE_S
+        return is_current and now - stored.made_s < STORED_S
 
-    async def _make(self, reply: Reply) -> Kept:
+    async def _make(self, reply: Reply) -> StoredResult:
         self._folder.mkdir(exist_ok=True)
         path, size, digest = self._folder / str(next(self._numbers)), 0, hashlib.sha256()
         try:
@@ -200,46 +202,46 @@ class Shelf:
             self._bytes -= size
             path.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                text = f"the result could not be kept for reading it in parts: {error.strerror}; ask without Range and HEAD"
+                text = f"the result could not be stored for reading it in parts: {error.strerror}; ask without Range and HEAD"
                 raise RefusedError("ABORTED", text) from error
             raise
         now = time.monotonic()
-        return Kept(path, reply.answer, size, f'"{digest.hexdigest()[:32]}"', reply.generation, now, now)
+        return StoredResult(path, reply.answer, size, f'"{digest.hexdigest()[:32]}"', reply.generation, now, now)
 
     def _make_room(self) -> None:
         while self._bytes > self._most_bytes:
-            if not self._kept:
+            if not self._stored:
                 text = "the result is too large to be read in parts (HEAD or Range) here: ask without, or for less (kept_mb of the server)"
                 raise RefusedError("TOO_MANY_ROWS_OR_BYTES", text)
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self._drop(min(self._kept, key=lambda key: self._kept[key].used_s))
+        self._drop(min(self._stored, key=lambda key: self._stored[key].used_s))
 
     def _drop(self, key: str) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._bytes -= kept.size
-            kept.path.unlink(missing_ok=True)
+        stored = self._stored.pop(key, None)
+        if stored is not None:
+            self._bytes -= stored.size
+            stored.path.unlink(missing_ok=True)
 
-    def _watch(self) -> None:
+    def _start_timer(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(KEPT_S, self._expire)
+            self._timer = asyncio.get_running_loop().call_later(STORED_S, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
-        oldest = time.monotonic() - KEPT_S
-        for key in [key for key, kept in self._kept.items() if kept.used_s <= oldest]:
+        oldest = time.monotonic() - STORED_S
+        for key in [key for key, stored in self._stored.items() if stored.used_s <= oldest]:
             self._drop(key)
-        if self._kept:
-            self._watch()
+        if self._stored:
+            self._start_timer()
 
     def clear(self) -> None:
         """Drops everything."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for key in list(self._kept):
+        for key in list(self._stored):
             self._drop(key)
         with contextlib.suppress(OSError):
             self._folder.rmdir()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from pointline.server.audit import Entry
+from pointline.server.audit import AuditEntry
 from pointline.server.protocol import query_id_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ OWN_NAME_ONLY = "this server answers to its own name only; others can be added w
 NO_FOREIGN_PAGES = "queries are not taken from pages of another origin\n"
 
 
-class Peers:
-    """Tells a client's address from its connection, and from ``X-Forwarded-For`` where a trusted proxy is at the other end.
+class ClientAddresses:
+    """Finds a client's address: that of its connection, or behind a trusted proxy the one in ``X-Forwarded-For``.
 
     Args:
         trusted: addresses and networks of proxies.
@@ -42,7 +42,7 @@ class Peers:
         for hop in reversed(",".join(request.headers.getlist("x-forwarded-for")).split(",")):
             found = _address(hop.strip())
             if not found:
-                break  # nothing that stands left of it can be believed
+                break  # what stands left of it cannot be trusted
             address = found
             if not self._is_trusted(found):
                 break
@@ -65,18 +65,18 @@ def _address(text: str) -> str:
         return ""
 
 
-class Gate:
-    """Keeps web pages of elsewhere from using a browser's way to the server.
+class OriginCheck:
+    """Refuses requests of foreign web pages, which a browser on this machine could send.
 
-    Without users whoever reaches the server may ask it, which is meant for programs of this machine. A page that a browser of this machine
-    has open could reach it too, under a name of its own that leads here; so a server without users answers only when it is called by its
-    own name. And with or without users no query is taken from a page of another origin. What is turned away is in the audit log.
+    A server without users answers every program that reaches it. A foreign page in a local browser could reach it too, under a host name
+    of its own that resolves to this machine (DNS rebinding). So a server without users answers only to its own host name. With or without
+    users, no query is accepted from a page of another origin. Refused requests are written to the audit log.
     """
 
     def __init__(self, application: ASGIApp, config: ServerConfig, audit: AuditLog) -> None:
         self._application = application
         self._audit = audit
-        self._peers = Peers(config.trusted_proxies)
+        self._addresses = ClientAddresses(config.trusted_proxies)
         self._any_name = bool(config.users) or "*" in config.allowed_hosts
         self._any_origin = "*" in config.allowed_hosts
         self._names = {"localhost", "127.0.0.1", "::1", config.host.lower(), *(name.lower() for name in config.allowed_hosts)}
@@ -89,8 +89,8 @@ class Gate:
             await self._application(scope, receive, send)
 
     def _note(self, request: Request, said: str) -> None:
-        address, proxy = self._peers.origin(request)
-        entry = Entry(
+        address, proxy = self._addresses.origin(request)
+        entry = AuditEntry(
             query_id=query_id_of(request.query_params, request.headers),
             address=address,
             proxy=proxy,

@@ -1,4 +1,4 @@
-"""Checks statements for one engine, and remembers those that may run."""
+"""Checks of statements for one engine, with a cache of those that may run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pointline.sql.guard.allow_lists import READ_BY_THE_SERVER, SYSTEM_TABLES
 from pointline.sql.guard.codes import RefusedError
-from pointline.sql.guard.guard import DATABASE, Statement, check
-from pointline.sql.guard.names import READ_BY_THE_SERVER, STAND_INS
 from pointline.sql.guard.parser import Analysis, Parser
 from pointline.sql.guard.rules import Rules, rules_from
 from pointline.sql.guard.settings import ACCEPTED, MEANING
+from pointline.sql.guard.tree_check import DATABASE, Statement, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pointline.sql.coarse import Coarse
+    from pointline.sql.coarse_candles import CoarseCandles
 
 _KEPT_STATEMENTS = 512
 _KEPT_TEXT = 20_000
@@ -25,17 +25,19 @@ _DIGITS = 38
 _DECIMAL = re.compile(r"Decimal\((\d+),")
 
 
-class Statements:
-    """What may run on an engine.
+class StatementChecker:
+    """Checks statements of one engine.
 
     Args:
         opening: opens a session of the engine at an address.
         address: of its catalogue.
         time_columns: relation of `api` that is too large to be read whole -> its columns of time.
-        coarse: what is known of days with longer candles only.
+        coarse: the days with longer candles only.
     """
 
-    def __init__(self, opening: Callable[[str], Any], address: str, time_columns: Mapping[str, Sequence[str]], coarse: Coarse) -> None:
+    def __init__(
+        self, opening: Callable[[str], Any], address: str, time_columns: Mapping[str, Sequence[str]], coarse: CoarseCandles
+    ) -> None:
         self._coarse = coarse
         self._parser = Parser(opening, address)
         self._rules = _rules(self._parser, {name: frozenset(columns) for name, columns in time_columns.items()})
@@ -47,11 +49,11 @@ class Statements:
         return str(self._parser.rows("SELECT version()")[0][0])
 
     def close(self) -> None:
-        """Lets go of the engine."""
+        """Closes its session of the engine."""
         self._parser.close()
 
     def check(self, text: str, parameters: Mapping[str, str], *, settings: Mapping[str, str], user: str = "default") -> Statement:
-        """The statement as it may run; one that was checked before is remembered.
+        """The statement as it may run; one that was checked before comes from the cache.
 
         Args:
             text: as it was sent.
@@ -67,7 +69,7 @@ class Statements:
         found = self._checked.get(key)
         if found is None:
             analysis = Analysis(self._parser, parameters, settings)
-            found = check(text, reader=self._parser, rules=self._rules, parameters=parameters, analyser=analysis, user=user)
+            found = check(text, parser=self._parser, rules=self._rules, parameters=parameters, analyser=analysis, user=user)
             left_out = [note for minutes in found.candle_minutes for note in self._coarse.sentences(minutes, found.literals)]
             found = replace(found, notes=(*found.notes, *left_out))
             if len(self._checked) >= _KEPT_STATEMENTS:
@@ -77,7 +79,7 @@ class Statements:
         return found
 
     def check_orc(self, text: str, parameters: Mapping[str, str], *, settings: Mapping[str, str]) -> None:
-        """Refuses a checked statement for the format ORC, into which the engine writes wide decimals as bytes that nobody can read.
+        """Refuses a checked statement for the format ORC, into which the engine writes wide decimals as bytes that no reader decodes.
 
         Raises:
             RefusedError: a column of its result has more than 38 digits.
@@ -101,8 +103,8 @@ def _rules(parser: Parser, time_columns: Mapping[str, frozenset[str]]) -> Rules:
     combinators = [row[0] for row in parser.rows("SELECT name FROM system.aggregate_function_combinators WHERE NOT is_internal")]
     views = [row[0] for row in parser.rows("SELECT name FROM system.tables WHERE database = {d:String}", d=DATABASE)]
     accepted = ", ".join(f"'{name}'" for name in (*ACCEPTED, *READ_BY_THE_SERVER))
-    stand_ins = {name: _subquery(parser, text.replace("{accepted}", accepted)) for name, text in STAND_INS.items()}
-    return rules_from(functions, combinators, system_tables=stand_ins, views=views, time_columns=time_columns)
+    system_tables = {name: _subquery(parser, text.replace("{accepted}", accepted)) for name, text in SYSTEM_TABLES.items()}
+    return rules_from(functions, combinators, system_tables=system_tables, views=views, time_columns=time_columns)
 
 
 def _subquery(parser: Parser, text: str) -> dict[str, Any]:
