@@ -201,6 +201,19 @@ def test_functions_stay_short() -> None:
     assert {name: n for name, n in lengths.items() if n > LONGER_BY_AGREEMENT.get(name, MAX_FUNCTION_LINES)} == {}
 
 
+# Twice outside of sql and server; the last of them go with the rooms that are still to be moved.
+STAND_TWICE = frozenset({"Amounts", "Closes", "Feed", "Known", "Lines", "Market", "Part", "Venue", "Work"})
+
+
+def test_a_class_name_stands_once() -> None:
+    places: dict[str, list[str]] = {}
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1 and name not in STAND_TWICE} == {}
+
+
 def test_public_names_are_documented() -> None:
     public = {name: tree for name, tree in modules().items() if not any(part.startswith("_") for part in name.split("."))}
     assert [missing for name, tree in public.items() for missing in undocumented(tree, name)] == []

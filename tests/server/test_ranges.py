@@ -258,14 +258,16 @@ class Runs:
         yield Reply(Answer("CSV", 1, 1, 1, 0.0, []), chunks(), 0.0, generation=self.generation)
 
 
-def on_shelf(folder: Path, ask: Any, *, most: int = 1_000) -> None:  # noqa: ANN401 - a coroutine function
+def with_store(folder: Path, ask: Any, *, most: int = 1_000) -> None:  # noqa: ANN401 - a coroutine function
     async def run() -> None:
         store = ResultStore(folder / "kept", most)
         await ask(store)
-        store.clear()
+        for key in list(store._stored):
+            store._drop(key)
+        assert store._bytes == 0
 
     asyncio.run(run())
-    assert list(folder.iterdir()) == []
+    assert list((folder / "kept").iterdir()) == []
 
 
 def test_a_query_runs_once_for_all_who_ask_at_once(tmp_path: Path) -> None:
@@ -276,7 +278,7 @@ def test_a_query_runs_once_for_all_who_ask_at_once(tmp_path: Path) -> None:
         assert len({id(one) for one, _ in found}) == 1
         assert [reply is not None for _, reply in found].count(True) == 1
 
-    on_shelf(tmp_path, ask)
+    with_store(tmp_path, ask)
 
 
 def test_old_results_make_room_and_too_large_ones_are_refused(tmp_path: Path) -> None:
@@ -293,10 +295,10 @@ def test_old_results_make_room_and_too_large_ones_are_refused(tmp_path: Path) ->
             await store.result("d", begins=True, generation=1, run=Runs(2_000))
         assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) == store._bytes <= 1_000
 
-    on_shelf(tmp_path, ask)
+    with_store(tmp_path, ask)
 
 
-def test_when_a_kept_result_is_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_a_stored_result_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(stored_results.time, "monotonic", lambda: now)
 
@@ -313,14 +315,14 @@ def test_when_a_kept_result_is_exchanged(tmp_path: Path, monkeypatch: pytest.Mon
 
         assert await count(0, begins=True) == 1
         assert await count(10, begins=True) == 1
-        assert await count(1, begins=True, generation=2) == 1  # somebody is reading it
+        assert await count(1, begins=True, generation=2) == 1  # a client is reading it
         assert await count(10, begins=False, generation=2) == 1  # goes on reading
         assert await count(10, begins=True, generation=2) == 2  # the lake has changed
         assert [await count(50, begins=False, generation=3) for _ in range(4)] == [2] * 4
         assert await count(1, begins=True, generation=2) == 3  # too old to begin with
         assert await count(61, begins=False) == 4
 
-    on_shelf(tmp_path, ask)
+    with_store(tmp_path, ask)
 
 
 def test_a_query_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -338,4 +340,4 @@ def test_a_query_that_fails_leaves_nothing(tmp_path: Path) -> None:
         assert store._bytes == 0
         assert list((tmp_path / "kept").iterdir()) == []
 
-    on_shelf(tmp_path, ask)
+    with_store(tmp_path, ask)

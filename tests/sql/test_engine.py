@@ -25,7 +25,6 @@ from pointline.errors import ConfigError, DamageError, LakeError, MissingExtraEr
 from pointline.lake.store import open_lake
 from pointline.sql import process
 from pointline.sql.catalogue import Catalogue, build_catalogue, copy_catalogue, fingerprint_of, open_catalogue
-from pointline.sql.config import QueryLimits
 from pointline.sql.engine import Engine, query_error
 
 if TYPE_CHECKING:
@@ -213,24 +212,6 @@ def test_a_forked_process_is_told_to_spawn(minutes: Lake) -> None:
     os.waitpid(child, 0)
     with os.fdopen(reading) as stream:
         assert "spawn" in stream.read()
-
-
-@pytest.mark.usefixtures("alone")
-def test_limits_hold_and_a_copy_may_have_its_own(minutes: Lake, tmp_path: Path) -> None:
-    catalogue = build_catalogue(minutes, tmp_path / "catalogue", limits=QueryLimits(max_result_rows=10))
-    wider = copy_catalogue(catalogue, tmp_path / "wider", limits=QueryLimits(max_rows_to_read=100))
-    same = copy_catalogue(catalogue, tmp_path / "same")
-    for place, limit in ((catalogue, "TOO_MANY_ROWS_OR_BYTES"), (same, "TOO_MANY_ROWS_OR_BYTES"), (wider, None)):
-        with Engine(place) as engine:
-            if limit is None:
-                assert engine.run("SELECT number FROM numbers(50)", output_format="TSV").rows == 50
-                with pytest.raises(QueryError) as caught:
-                    engine.run("SELECT number FROM numbers(200)")
-                assert caught.value.name == "TOO_MANY_ROWS"
-            else:
-                with pytest.raises(QueryError) as caught:
-                    engine.run("SELECT number FROM numbers(50)")
-                assert caught.value.name == limit
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------------------

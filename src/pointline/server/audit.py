@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import io
 import json
+import logging
 import os
 import re
 from dataclasses import asdict, dataclass, field
+from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError
@@ -95,38 +98,43 @@ class AuditLog:
     """
 
     def __init__(self, path: Path | None, size_bytes: int) -> None:
-        self._path = path
-        self._size_bytes = size_bytes
-        self._descriptor = -1
-        if path is not None:
-            self._open(path)
-
-    def add(self, entry: AuditEntry) -> None:
-        """Writes an entry in one piece."""
-        if self._path is None or self._descriptor < 0:
+        self._handler: _PrivateFile | None = None
+        if path is None:
             return
-        os.write(self._descriptor, entry.line(dt.datetime.now(dt.UTC)).encode())
-        if os.fstat(self._descriptor).st_size >= self._size_bytes:
-            self._rotate(self._path)
-
-    def close(self) -> None:
-        """Closes the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._handler = _PrivateFile(path, maxBytes=size_bytes, backupCount=_KEPT_FILES, encoding="ascii")
         except OSError as error:
             raise ConfigError("the audit log cannot be written", where=str(path), value=error.strerror) from error
 
-    def _rotate(self, path: Path) -> None:
-        self.close()
-        for number in range(_KEPT_FILES - 1, 0, -1):
-            older = path.with_name(f"{path.name}.{number}")
-            if older.exists():
-                older.replace(path.with_name(f"{path.name}.{number + 1}"))
-        path.replace(path.with_name(f"{path.name}.1"))
-        self._open(path)
+    def add(self, entry: AuditEntry) -> None:
+        """Writes an entry in one piece.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._handler is not None:
+            self._handler.handle(logging.makeLogRecord({"msg": entry.line(dt.datetime.now(dt.UTC))}))
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._handler is not None:
+            self._handler.close()
+            self._handler = None
+
+
+class _PrivateFile(RotatingFileHandler):
+    """Files that only their owner can read; a record is one call of the system, so that no line is ever there in part."""
+
+    terminator = ""
+
+    def _open(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(io.FileIO(self.baseFilename, "a", opener=_private), encoding=self.encoding, write_through=True)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - the signature of the library
+        """Raises what writing raised, which the library would only print."""
+        raise  # noqa: PLE0704
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

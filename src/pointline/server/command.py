@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pointline.server.config import ServerConfig, read_config
@@ -16,11 +15,11 @@ def configured(path: Path | None, *, host: str | None, port: int | None, workers
     """The server's configuration: the file's, overridden by the command line.
 
     Raises:
-        ConfigError: the file cannot be used.
+        ConfigError: the file or a value cannot be used.
     """
     config = read_config(path) if path is not None else ServerConfig()
     given = {"host": host, "port": port, "workers": workers}
-    return replace(config, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    return config.changed(**{name: value for name, value in given.items() if value is not None})
 
 
 def start(lake: str | None, config: ServerConfig, *, say: Callable[[str], None], unsafe_no_sandbox: bool) -> int:

@@ -21,7 +21,7 @@ from pointline.server.sandbox import SandboxError
 _CORE = "chdb._chdb"
 # Imported by chdb, or by a query later, when no file can be read any more.
 _BEFORE = (
-    *("numpy", "pyarrow", "pyarrow.compute", "pyarrow.parquet", "zstandard", "lz4.frame", "lz4.block"),
+    *("numpy", "pyarrow", "pyarrow.compute", "pyarrow.parquet", "zstandard", "lz4.frame", "lz4.block", "clickhouse_cityhash.cityhash"),
     *("encodings.idna", "pointline.sql.arrow_output", "pointline.sql.narrow"),
 )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pointline.server.pool import Pool
 
 _log = logging.getLogger("pointline.serve")
-_NEEDED = ("chdb", "starlette", "uvicorn", "h11", "lz4", "zstandard", "python_multipart")
+_NEEDED = ("chdb", "clickhouse_cityhash", "starlette", "uvicorn", "h11", "lz4", "zstandard", "python_multipart")
 _STOP_S = 5
 _KEEP_ALIVE_S = 60
 

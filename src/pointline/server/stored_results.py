@@ -7,7 +7,6 @@ the bytes of one result, so the query runs once and its result stays in a file o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import re
 import time
@@ -235,13 +234,3 @@ class ResultStore:
             self._drop(key)
         if self._stored:
             self._start_timer()
-
-    def clear(self) -> None:
-        """Drops everything."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for key in list(self._stored):
-            self._drop(key)
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()

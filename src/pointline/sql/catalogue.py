@@ -23,7 +23,7 @@ from pointline.lake.catalog import held
 from pointline.lake.studies import saved_studies, study_schema
 from pointline.sql import coarse_candles, config, tables
 from pointline.sql.coarse_candles import CoarseCandles
-from pointline.sql.config import OWNER, QueryLimits
+from pointline.sql.config import OWNER
 from pointline.sql.files import CATALOGUE_FILE, check_files
 from pointline.sql.links import Link, SqlNames, by_month, check_folder, has_plain_path, in_month, link_folder, market_links, remove_unused
 from pointline.sql.ohlcv import STEPS, in_base_units, ohlcv_view, seconds_of
@@ -132,7 +132,7 @@ def fingerprint_of(lake: Lake) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def build_catalogue(lake: Lake, folder: Path, *, limits: QueryLimits | None = None, links: Path | None = None) -> Catalogue:
+def build_catalogue(lake: Lake, folder: Path, *, links: Path | None = None) -> Catalogue:
     """Makes a catalogue of the lake as it is now.
 
     The engine must not be open in this process, which is used for a moment to make the tables and views.
@@ -140,7 +140,6 @@ def build_catalogue(lake: Lake, folder: Path, *, limits: QueryLimits | None = No
     Args:
         lake: the lake.
         folder: a new or empty folder.
-        limits: of every query; without limits if None.
         links: where links to the lake's files are kept, so that later catalogues use them again; beside the lake if None, or in the
             catalogue where the lake cannot be written.
 
@@ -158,8 +157,8 @@ def build_catalogue(lake: Lake, folder: Path, *, limits: QueryLimits | None = No
     statements = _statements(lake, catalogue)
     catalogue.check_files()
     remove_unused(catalogue.links)
-    config.write_config(folder, limits=limits or QueryLimits())
-    building = config.write_config(folder, limits=QueryLimits(), building=True)
+    config.write_config(folder)
+    building = config.write_config(folder, building=True)
     try:
         run_statements(catalogue.path, building, statements)
     finally:
@@ -189,13 +188,12 @@ def _place_of_links(lake: Lake, folder: Path) -> Path:
     return beside if os.access(beside, os.W_OK) and has_plain_path(beside) else folder / "links"
 
 
-def copy_catalogue(catalogue: Catalogue, folder: Path, *, limits: QueryLimits | None = None) -> Catalogue:
+def copy_catalogue(catalogue: Catalogue, folder: Path) -> Catalogue:
     """A copy for another process: some small files; the links are shared.
 
     Args:
         catalogue: not opened by any process.
         folder: a new or empty folder.
-        limits: of every query through the copy; those of the original if None.
     """
     folder = folder.absolute()
     check_folder(folder)
@@ -203,7 +201,7 @@ def copy_catalogue(catalogue: Catalogue, folder: Path, *, limits: QueryLimits | 
     shutil.copytree(catalogue.path, folder / _STORE, symlinks=True, dirs_exist_ok=True)
     for file in (CATALOGUE_FILE, coarse_candles.FILE):
         shutil.copy(catalogue.folder / file, folder)
-    config.write_config(folder, limits=limits if limits is not None else config.read_limits(catalogue.config_path))
+    config.write_config(folder)
     return Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files)
 
 
