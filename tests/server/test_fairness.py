@@ -1,4 +1,4 @@
-"""Many queries and connections at once: nobody holds all workers, everybody within the limits is answered, new clients get in."""
+"""Many queries and connections at once: no user holds all workers, all within the limits are answered, new clients are accepted."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_an_answer_that_nobody_reads_does_not_hold_a_place(shared: RunningServer
 
 
 class IdleWorker:
-    """Stands for a worker: its queries last until somebody says that they are done."""
+    """Stands for a worker: its queries last until the test ends them."""
 
     version, generation, queries, pid = "", 1, 0, 0
     is_alive = True

@@ -48,7 +48,7 @@ def config() -> str:
 
 @dataclass
 class AttackedServer:
-    """A server with things beside it that nobody may see.
+    """A server with secrets beside it.
 
     Attributes:
         secret, inside: files with a known content, outside the lake and in its folder.
@@ -162,7 +162,7 @@ def wrong_with(attack: Attack, attacked: AttackedServer) -> str | None:
 
 @contextmanager
 def no_side_effects(attacked: AttackedServer) -> Iterator[None]:
-    """Checks around something that no file changed, nobody was called and the server answers as before."""
+    """Checks around a block that no file changed, no connection was made and the server answers as before."""
     yield
     assert attacked.ask_honestly(HONEST) == attacked.honest
     assert attacked.server.client.get(attacked.server.url + "ping", timeout=limit(BOUND_S)).text == "Ok.\n"

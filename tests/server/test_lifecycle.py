@@ -255,7 +255,7 @@ def test_a_head_that_trickles_is_dropped_too(strict: RunningServer) -> None:
 
 
 def test_a_body_that_nobody_waits_for_is_not_taken(strict: RunningServer) -> None:
-    """Answered at once, the connection must not stay open for as long as somebody drips bytes into it."""
+    """Answered at once, the connection must not stay open for as long as a client sends single bytes."""
     for path, said in (("/ping", b"HTTP/1.1 200"), ("/", b"HTTP/1.1 401")):
         with socket.create_connection((strict.host, strict.port)) as connection:
             connection.settimeout(limit(20))
@@ -286,7 +286,7 @@ def test_a_client_that_does_not_read_is_dropped(strict: RunningServer) -> None:
     assert entry["outcome"] == "stalled"
     assert 0 < entry["bytes_sent"] < 50_000_000
     assert ask(strict, "SELECT 1").text == "1\n"
-    settle(strict)  # another worker takes the place of the one whose result nobody took
+    settle(strict)  # another worker replaces the one whose result was not read
 
 
 def test_everything_is_in_the_audit_log(strict: RunningServer) -> None:

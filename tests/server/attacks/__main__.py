@@ -1,4 +1,4 @@
-"""Tries all attempts of a simulated lake and prints how many statements of each kind came to which end."""
+"""Attacks a simulated lake and prints the outcomes of each kind of statement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the attempts are tried: a lake and things beside it that nobody may see, and workers with and without their guard."""
+"""The lake that is attacked: secrets in and around it, and workers with and without their guard."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class AttackedLake:
 
     @contextmanager
     def no_side_effects(self) -> Iterator[None]:
-        """Checks around something that no file changed, nobody was called, no process was started or stopped."""
+        """Checks around a block that no file changed, no connection was made, and no process was started or stopped."""
         yield
         after = self._now()
         changed = {path for path in {*self._before, *after} if self._before.get(path) != after.get(path)}

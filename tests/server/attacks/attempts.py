@@ -1,4 +1,4 @@
-"""A statement that tries a attempt, and kinds of them."""
+"""A statement that attacks, and kinds of such statements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MADE = ("/tmp/attempts-made", "/dev/shm/attempts-made")  # noqa: S108 -- what statements try to write, and must not
-"""Files that must never come to be."""
+"""Files that must never exist."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""All kinds of statements that try a attempt."""
+"""All kinds of statements that attack."""
 
 from __future__ import annotations
 

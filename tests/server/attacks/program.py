@@ -1,7 +1,7 @@
-"""A worker for the tests of its attempts, started as a program.
+"""A worker for the attacks, started as a program.
 
 With ``guarded`` it works as always, and names the guard in what the guard refused. With ``unguarded`` every statement and every setting
-goes to the engine as it came, so that the walls behind the guard stand alone.
+goes to the engine as it came, so that the sandbox and the engine's rights alone must stop it.
 """
 
 from __future__ import annotations

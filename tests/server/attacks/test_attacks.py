@@ -1,4 +1,4 @@
-"""Statements made from the engine's own lists: refused or harmless behind the guard, and without reach where the sandbox stand alone."""
+"""Statements made from the engine's own lists: refused or harmless with the guard, and harmless in the sandbox alone."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_what_would_be_wrong_is_seen(attacked: AttackedLake) -> None:
     made.unlink()
 
 
-def test_the_sandbox_alone_let_the_views_be_read(attacked: AttackedLake) -> None:
-    """The unguarded worker works: what it is refused is refused by sandbox and rights, not because it is broken."""
+def test_the_sandbox_alone_lets_the_views_be_read(attacked: AttackedLake) -> None:
+    """The unguarded worker works: its refusals come from the sandbox and the engine's rights."""
     for mode in (GUARDED, UNGUARDED):
         assert attacked.ask(mode, Attempt("SELECT count() > 0 FROM api.coverage"), 10.0) == Outcome("ran", "1\n")
     attempt = Attempt("SELECT length(hostName()) > 0, formatQuery('SELECT 1')")

@@ -1,4 +1,4 @@
-"""The page on a phone and on a desk, in both themes: what comes first, what fits, what can be read."""
+"""The page on a phone and on a large screen, in both themes: what comes first, what fits, what can be read."""
 
 from __future__ import annotations
 
