@@ -15,7 +15,7 @@ from tests.machine import limit
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
-SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "serve_soak.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "serve_soak.py"
 ATTEMPTS = 3  # other work on the machine may disturb one
 MOST = 3.0  # times longer than alone, on an idle machine
 

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 OWNER = "lake_owner"  # the views read with its rights; no one can log in as it
 
 
-_READER = "<readonly>1</readonly>"
-_MAKER = "<readonly>0</readonly>"
-_READER_RIGHTS = "<grants><query>GRANT SELECT ON api.*</query></grants>"
-_MAKER_RIGHTS = "<access_management>1</access_management>"
+_READ_ONLY = "<readonly>1</readonly>"
+_WRITABLE = "<readonly>0</readonly>"
+_READ_RIGHTS = "<grants><query>GRANT SELECT ON api.*</query></grants>"
+_BUILD_RIGHTS = "<access_management>1</access_management>"
 # Values keep their types in a frame, and text stays text.
 _FORMATS = (
     "<output_format_parquet_compression_method>none</output_format_parquet_compression_method>"
@@ -32,9 +32,9 @@ def write_config(folder: Path, *, building: bool = False) -> Path:
     users = folder / f"{name}-users.xml"
     users.write_text(
         "<clickhouse>\n"
-        f"<profiles><default>{_MAKER if building else _READER}<session_timezone>UTC</session_timezone>{_FORMATS}</default>"
+        f"<profiles><default>{_WRITABLE if building else _READ_ONLY}<session_timezone>UTC</session_timezone>{_FORMATS}</default>"
         "<owner><readonly>1</readonly><session_timezone>UTC</session_timezone></owner></profiles>\n"
-        f"<users><default>{_user('default')}{_MAKER_RIGHTS if building else _READER_RIGHTS}</default>\n"
+        f"<users><default>{_user('default')}{_BUILD_RIGHTS if building else _READ_RIGHTS}</default>\n"
         f"<{OWNER}>{_user('owner')}<grants><query>GRANT SELECT ON lake.*</query></grants></{OWNER}></users>\n"
         "<quotas><default></default></quotas>\n"
         "</clickhouse>\n",

@@ -159,21 +159,21 @@ def link_folder(root: Path, name: str, links: Iterable[Link]) -> Path:
         if all(os.path.lexists(f"{folder}/{place}") for place, _ in wanted):
             return folder
         shutil.rmtree(folder)  # a link was removed
-    growing = root / f".{name}-{digest}.{os.getpid()}"
-    shutil.rmtree(growing, ignore_errors=True)
-    growing.mkdir(parents=True)
-    made = {str(growing)}
+    unfinished = root / f".{name}-{digest}.{os.getpid()}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    made = {str(unfinished)}
     for place, target in wanted:
-        path = f"{growing}/{place}"
+        path = f"{unfinished}/{place}"
         parent = path.rpartition("/")[0]
         if parent not in made:
             Path(parent).mkdir(parents=True)
             made.add(parent)
         os.symlink(target, path)  # noqa: PTH211 - a Path for each of some ten thousand links costs more than the links
     try:
-        growing.rename(folder)
+        unfinished.rename(folder)
     except OSError:  # another process was quicker
-        shutil.rmtree(growing, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _SharedEngine:
-    """Engine, lake and the temporary folder of their catalogues; queries in flight keep the engine open."""
+    """The engine and the temporary folder of its catalogues; the engine stays open while a query runs."""
 
     def __init__(self) -> None:
         self._state = threading.Condition()

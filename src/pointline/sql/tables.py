@@ -152,8 +152,8 @@ def day_sources(lake: Lake, names: SqlNames) -> tuple[list[CandleSource], pl.Dat
     if not sources:
         sources = [("candles_1m", 60)]
     held = pl.concat([lake.listing(kind).select("exchange", "symbol").unique().with_columns(kind=pl.lit(kind)) for kind, _ in sources])
-    contested = held.filter(pl.len().over("exchange", "symbol") > 1)
-    pairs = set(contested.select("exchange", "symbol").iter_rows())
+    overlapping = held.filter(pl.len().over("exchange", "symbol") > 1)
+    pairs = set(overlapping.select("exchange", "symbol").iter_rows())
     counted = [_candle_days(lake, names, kind, seconds, pairs) for kind, seconds in sources if kind != "trades"]
     days = pl.concat([pl.DataFrame(schema={**CANDLE_DAYS, "candles": pl.Int64}).drop("rank"), *counted])
     whole = pl.col("candles") * pl.col("seconds") >= _DAY_S
@@ -164,8 +164,8 @@ def day_sources(lake: Lake, names: SqlNames) -> tuple[list[CandleSource], pl.Dat
         .select(list(CANDLE_DAYS))
         .sort(list(CANDLE_DAYS))
     )
-    kinds = set(contested["kind"])
-    found = [CandleSource(kind, seconds, contested=kind in kinds) for kind, seconds in sources]
+    kinds = set(overlapping["kind"])
+    found = [CandleSource(kind, seconds, overlapping=kind in kinds) for kind, seconds in sources]
     return found, ranked, _covered_trades(lake, names, ranked, pairs)
 
 

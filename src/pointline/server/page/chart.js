@@ -31,7 +31,7 @@ export function showChart(result, wanted) {
   draw();
 }
 
-// Tells of every choice; redraws when the colours of the page change.
+// Reports every choice; redraws when the colours of the page change.
 export function listenToChart(changed) {
   for (const role of ['kind', 'x', 'y', 'series']) {
     byId(`chart-${role}`).onchange = () => {

@@ -6,8 +6,8 @@ import { isNumber, isText, isTime } from './result.js';
 const PAIRS = ['exchange / market', 'exchange / quote'];
 const MOST_BARS = 60;
 const OF_VIEWS = new Set(Object.values(VIEWS).flatMap(({ columns }) => Object.keys(columns)));
-const INTERNAL = /^(?:spot_close|reference_close|periods|basis)$/; // parts of what the statement is about
-const LOOKED_AT = 50_000; // rows
+const INTERNAL = /^(?:spot_close|reference_close|periods|basis)$/; // parts of what the statement computes
+const CHECKED_ROWS = 50_000;
 const CANDLE = ['open', 'high', 'low', 'close'];
 
 // What can be chosen for each role of a chart.
@@ -50,12 +50,12 @@ function guessedKind(rows, time, text) {
   return text !== undefined && rows <= MOST_BARS ? 'bar' : 'none';
 }
 
-// Exchange and market where there are both, else what tells rows of one x apart.
+// Exchange and market where there are both, else what distinguishes rows of one x.
 function guessedSeries({ columns, rows }, x, possible) {
   const named = [PAIRS[0], 'market', 'market_symbol'].find((name) => possible.includes(name));
   if (named) return named === x ? '' : named;
   const at = (name) => columns.findIndex((column) => column.name === name);
-  const some = rows.slice(0, LOOKED_AT);
+  const some = rows.slice(0, CHECKED_ROWS);
   const apart = (name) => new Set(some.map((row) => JSON.stringify([row[at(x)], ...partsOf(name).map((part) => row[at(part)])]))).size === some.length;
   return possible.filter((name) => name !== x).find(apart) ?? '';
 }

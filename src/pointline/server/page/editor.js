@@ -37,7 +37,7 @@ export function selectText(start, end) {
   box.setSelectionRange(start, end);
 }
 
-// Makes the box small until it is used again, so that what lies below it comes near.
+// Makes the box small until it is used again, so that what lies below it moves up.
 export function makeSmall() {
   frame.classList.add('small');
 }

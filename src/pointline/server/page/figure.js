@@ -1,4 +1,4 @@
-// The figure of a result: what plotly is given to draw.
+// The figure of a result, as plotly draws it.
 
 import { partsOf } from './choices.js';
 import { filled, millisOf, stepOf, withGaps } from './gaps.js';
@@ -14,7 +14,7 @@ const DAY_MS = 86_400_000;
 const MOST_DAYS = 10; // up to here an axis of days has a tick for each
 const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash']; // tell series of one colour apart
 const REPEATED = 'Where a series has several rows of one x there are points without a line; another series may tell them apart.';
-const TOLD = ['market', 'close_time', 'spot_close_time']; // what a point also tells, where its series does not
+const EXTRA = ['market', 'close_time', 'spot_close_time']; // also shown for a point, unless its series is named by it
 
 // What to draw: { data, layout, note }. Colours come from the page's style.
 export function figure(result, chart, colours) {
@@ -46,7 +46,7 @@ function reader(columns, { x, y, series }) {
   const at = (name) => columns.findIndex((column) => column.name === name);
   const [atX, atY] = [at(x), at(y)];
   const parts = partsOf(series).map(at);
-  const told = TOLD.filter((name) => at(name) >= 0 && name !== x && !partsOf(series).includes(name));
+  const told = EXTRA.filter((name) => at(name) >= 0 && name !== x && !partsOf(series).includes(name));
   const type = columns[atX].type;
   const numeric = isNumber(type);
   return {

@@ -122,7 +122,7 @@ export function pairedBases() {
   return bases.map((base) => [rank(base), base]).sort(([a], [b]) => (a < b ? 1 : a > b ? -1 : 0)).map(([, base]) => base);
 }
 
-// The last month in which a reference and contracts, of which there is one at least, meet: { from, to, duration, contracts }. Days are
+// The last month in which a reference and contracts, of which there is one at least, have data: { from, to, duration, contracts }. Days are
 // inclusive, contracts are those that have any of them, and the duration is an hour where there are few days, else a day.
 export function windowOf(reference, contracts) {
   const days = windowAt(reference, contracts, DAY_MINUTES);

@@ -1,4 +1,4 @@
-// The state of the page in its address, so that a query can be shared. What a link brings is shown and not run: that is the reader's to decide.
+// The state of the page in its address, so that a query can be shared. The statement of a link is shown and not run; the user runs it.
 
 const CHART = ['kind', 'x', 'y', 'series'];
 const PARAMETER = 'param_';

@@ -43,7 +43,7 @@ function openView(name) {
   showOutcome();
 }
 
-// What stands around the query box and depends on its text: the example that it is, and the fields of its parameters.
+// What is shown around the query box and depends on its text: the example that it is, and the fields of its parameters.
 function followStatement() {
   byId('examples').value = String(examples.findIndex(({ sql }) => sql === statementText()));
   showParameters(statementText(), views[current].parameters);
@@ -78,7 +78,7 @@ async function run() {
     running = null;
     showClock('');
   }
-  if (view.outcome !== pending) return; // something else has taken its place
+  if (view.outcome !== pending) return; // another outcome has replaced it
   view.outcome = outcome;
   if (current !== name) return;
   if (SMALL.matches) makeSmall();
@@ -138,7 +138,7 @@ async function readLake() {
   }
 }
 
-// Examples for which the lake has nothing are listed with the reason. The first of the others is where one begins.
+// Examples for which the lake has nothing are listed with the reason. The first of the others is shown at the start.
 function showExamples() {
   examples = examplesOf(heldLake());
   const options = examples.map(({ name, reason }, n) => [String(n), reason ? `${name} – not here: ${reason}` : name, Boolean(reason)]);
@@ -215,7 +215,7 @@ function listen() {
   listenToForm(({ sql, chart }) => {
     Object.assign(views[current], { chart, parameters: {} });
     setStatement(sql);
-    makeSmall(); // who uses the form looks for the result, not for the statement
+    makeSmall(); // the form is used for its result, not for its statement
     followStatement();
     run();
   });

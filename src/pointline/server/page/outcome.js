@@ -1,4 +1,4 @@
-// What a query came to, in words: the line of the status, the server's notes, the error.
+// The outcome of a query in words: the line of the status, the server's notes, the error.
 
 import { button, byId, make } from './dom.js';
 import { selectText, statementText } from './editor.js';

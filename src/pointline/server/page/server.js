@@ -1,4 +1,4 @@
-// Questions to the server that this page came from, over ClickHouse's HTTP interface.
+// Requests to the server of this page, over ClickHouse's HTTP interface.
 
 const LOGIN_CODES = new Set([194, 516]); // REQUIRED_PASSWORD, AUTHENTICATION_FAILED
 

@@ -35,7 +35,7 @@ function unitOf(result, name) {
   return AMOUNT.test(name) ? namesOf(result, 'base', 'base asset; contracts where inverse') : '';
 }
 
-// The assets of all rows, as far as the lake or a column of the result knows them.
+// The assets of all rows, as far as the lake or a column of the result gives them.
 function namesOf({ columns, rows }, role, unknown) {
   const at = (...names) => columns.findIndex((column) => names.includes(column.name));
   const own = role === 'quote' ? at('quote', 'quote_asset', 'denomination_asset') : -1;
