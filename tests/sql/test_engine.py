@@ -214,6 +214,17 @@ def test_a_forked_process_is_told_to_spawn(minutes: Lake) -> None:
         assert "spawn" in stream.read()
 
 
+@pytest.mark.usefixtures("alone")
+def test_limits_of_a_statement_hold(minutes: Lake, tmp_path: Path) -> None:
+    catalogue = build_catalogue(minutes, tmp_path / "catalogue")
+    with Engine(copy_catalogue(catalogue, tmp_path / "copy")) as engine:
+        for limit, name in (("max_result_rows", "TOO_MANY_ROWS_OR_BYTES"), ("max_rows_to_read", "TOO_MANY_ROWS")):
+            assert engine.run("SELECT number FROM numbers(50)", output_format="TSV", settings={limit: 50}).rows == 50
+            with pytest.raises(QueryError) as caught:
+                engine.run("SELECT number FROM numbers(200)", settings={limit: 50})
+            assert caught.value.name == name
+
+
 # --- the catalogue ----------------------------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ _log = logging.getLogger("pointline.serve")
 _START_S = 60.0
 _GRACE_S = 3.0  # that a query may take beyond its time: the engine checks the clock between blocks only
 _PIPE_BYTES = 1 << 20
-_LOOK_S = 0.05  # between attempts to read while another task reads
+_RETRY_S = 0.05  # between attempts to read while another task reads
 _MOST_REMEMBERED = 1_000
 _BUFFER_BYTES = 8 << 20  # results up to this are read from the worker at once, however slow the client is
 
@@ -158,7 +158,7 @@ class WorkerProcess:
                 if not await self._process.stdout.read(_PIPE_BYTES):
                     break
             except RuntimeError:  # another task reads already
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_RETRY_S)
         await ending
         with contextlib.suppress(asyncio.CancelledError):
             await self._error_log
