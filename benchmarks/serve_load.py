@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING
 
 from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
+from pointline.server.hashes import new_token
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
-from pointline.sql.server.hashes import new_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

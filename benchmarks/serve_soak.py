@@ -104,7 +104,7 @@ class Served:
 @contextlib.contextmanager
 def served(lake: Path, folder: Path, workers: int) -> Iterator[Served]:
     """Starts a server with two users and stops it at the end."""
-    from pointline.sql.server.hashes import new_token
+    from pointline.server.hashes import new_token
 
     made = {name: new_token() for name in ("honest", "hostile")}
     config = folder / "serve.toml"

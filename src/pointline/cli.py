@@ -320,13 +320,15 @@ def sql(
 
     Example: pointline sql "SELECT exchange, market, first_date, last_date FROM api.coverage"
     """
-    from pointline.sql.command import Ask, answer
+    from pointline.sql.command import SqlOptions, answer
     from pointline.sql.interrupts import ending_on_signals
     from pointline.sql.process import close
 
-    ask = Ask(text=text, file=file, output_format=output_format, output=output, parameters=tuple(param or ()), lake=lake, unsafe=unsafe)
+    options = SqlOptions(
+        text=text, file=file, output_format=output_format, output=output, parameters=tuple(param or ()), lake=lake, unsafe=unsafe
+    )
     with ending_on_signals():
-        shown = answer(ask, say=_say, to_terminal=sys.stdout.isatty())
+        shown = answer(options, say=_say, to_terminal=sys.stdout.isatty())
         if isinstance(shown, bytes):
             sys.stdout.buffer.write(shown)
             sys.stdout.buffer.flush()
@@ -464,7 +466,7 @@ def serve(
 
     Example: pointline serve --lake lake --port 8123
     """
-    from pointline.sql.server import command
+    from pointline.server import command
 
     if hash_password or new_token:
         kind = "password" if hash_password else "token"

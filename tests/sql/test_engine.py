@@ -25,7 +25,6 @@ from pointline.errors import ConfigError, DamageError, LakeError, MissingExtraEr
 from pointline.lake.store import open_lake
 from pointline.sql import process
 from pointline.sql.catalogue import Catalogue, build_catalogue, copy_catalogue, fingerprint_of, open_catalogue
-from pointline.sql.config import Limits
 from pointline.sql.engine import Engine, query_error
 
 if TYPE_CHECKING:
@@ -42,9 +41,9 @@ CANDLES = "SELECT count() AS n, sum(volume) AS volume FROM api.ohlcv(candle_dura
 @pytest.fixture
 def alone() -> Iterator[None]:
     """No engine is open in this process, before and after."""
-    process._HOLDER.close()
+    process._SHARED_ENGINE.close()
     yield
-    process._HOLDER.close()
+    process._SHARED_ENGINE.close()
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +137,7 @@ def running(engine: Engine) -> int:
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_the_query_and_nothing_else(minutes: Lake) -> None:
     sql.query("SELECT 1", lake=minutes)
-    engine = process._HOLDER._engine
+    engine = process._SHARED_ENGINE._engine
     assert engine is not None
 
     def interrupt() -> None:
@@ -157,7 +156,7 @@ def test_an_interrupt_stops_the_query_and_nothing_else(minutes: Lake) -> None:
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_a_query_that_has_not_begun(minutes: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     sql.query("SELECT 1", lake=minutes)
-    engine = process._HOLDER._engine
+    engine = process._SHARED_ENGINE._engine
     assert engine is not None
     run_as_it_is, interrupted = engine._run_as_it_is, threading.Event()
 
@@ -216,21 +215,14 @@ def test_a_forked_process_is_told_to_spawn(minutes: Lake) -> None:
 
 
 @pytest.mark.usefixtures("alone")
-def test_limits_hold_and_a_copy_may_have_its_own(minutes: Lake, tmp_path: Path) -> None:
-    catalogue = build_catalogue(minutes, tmp_path / "catalogue", limits=Limits(max_result_rows=10))
-    wider = copy_catalogue(catalogue, tmp_path / "wider", limits=Limits(max_rows_to_read=100))
-    same = copy_catalogue(catalogue, tmp_path / "same")
-    for place, limit in ((catalogue, "TOO_MANY_ROWS_OR_BYTES"), (same, "TOO_MANY_ROWS_OR_BYTES"), (wider, None)):
-        with Engine(place) as engine:
-            if limit is None:
-                assert engine.run("SELECT number FROM numbers(50)", output_format="TSV").rows == 50
-                with pytest.raises(QueryError) as caught:
-                    engine.run("SELECT number FROM numbers(200)")
-                assert caught.value.name == "TOO_MANY_ROWS"
-            else:
-                with pytest.raises(QueryError) as caught:
-                    engine.run("SELECT number FROM numbers(50)")
-                assert caught.value.name == limit
+def test_limits_of_a_statement_hold(minutes: Lake, tmp_path: Path) -> None:
+    catalogue = build_catalogue(minutes, tmp_path / "catalogue")
+    with Engine(copy_catalogue(catalogue, tmp_path / "copy")) as engine:
+        for limit, name in (("max_result_rows", "TOO_MANY_ROWS_OR_BYTES"), ("max_rows_to_read", "TOO_MANY_ROWS")):
+            assert engine.run("SELECT number FROM numbers(50)", output_format="TSV", settings={limit: 50}).rows == 50
+            with pytest.raises(QueryError) as caught:
+                engine.run("SELECT number FROM numbers(200)", settings={limit: 50})
+            assert caught.value.name == name
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------------------

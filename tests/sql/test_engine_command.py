@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pointline import cli
 from pointline.errors import ConfigError, PointlineError, QueryError
-from pointline.sql.command import Ask, answer, table_view
+from pointline.sql.command import SqlOptions, answer, table_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TWO_ROWS = "SELECT number AS n, toDecimal64(number, 4) / 4 AS d FROM numbers(2)"
 
 
-def ask(asked: Ask, *, to_terminal: bool = False) -> object:
+def ask(asked: SqlOptions, *, to_terminal: bool = False) -> object:
     return answer(asked, say=print, to_terminal=to_terminal)
 
 
@@ -86,28 +86,28 @@ def test_the_statement_from_a_file_from_standard_input_and_with_parameters(decem
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (Ask(), "one statement is wanted"),
-        (Ask(text="SELECT 1", parameters=("x",)), "--param x=VALUE"),
-        (Ask(text="SELECT 1", parameters=("1x=2",)), "--param x=VALUE"),
-        (Ask(text="SELECT 1", output_format="NoSuch"), "Unknown format NoSuch"),
-        (Ask(text="SELEC 1"), "Syntax error"),
+        (SqlOptions(), "one statement is wanted"),
+        (SqlOptions(text="SELECT 1", parameters=("x",)), "--param x=VALUE"),
+        (SqlOptions(text="SELECT 1", parameters=("1x=2",)), "--param x=VALUE"),
+        (SqlOptions(text="SELECT 1", output_format="NoSuch"), "Unknown format NoSuch"),
+        (SqlOptions(text="SELEC 1"), "Syntax error"),
     ],
 )
-def test_mistakes_are_told_in_one_line(december: Lake, asked: Ask, said: str) -> None:
+def test_mistakes_are_told_in_one_line(december: Lake, asked: SqlOptions, said: str) -> None:
     with pytest.raises((ConfigError, QueryError)) as caught:
-        ask(Ask(**{**vars(asked), "lake": str(december.root)}))
+        ask(SqlOptions(**{**vars(asked), "lake": str(december.root)}))
     assert said in str(caught.value)
 
 
 def test_places_that_cannot_be_written(december: Lake, tmp_path: Path) -> None:
     for output, said in ((tmp_path / "no" / "a.csv", "existing folder"), (tmp_path / "noname", "does not tell its format")):
         with pytest.raises(ConfigError, match=said):
-            ask(Ask(text="SELECT 1", output=output, lake=str(december.root)))
+            ask(SqlOptions(text="SELECT 1", output=output, lake=str(december.root)))
     with pytest.raises(PointlineError, match="for files, not for the screen"):
-        ask(Ask(text="SELECT 1", output_format="parquet", lake=str(december.root)), to_terminal=True)
+        ask(SqlOptions(text="SELECT 1", output_format="parquet", lake=str(december.root)), to_terminal=True)
     (tmp_path / "latin.sql").write_bytes(b"SELECT '\xe9'")
     with pytest.raises(ConfigError, match="no text"):
-        ask(Ask(file=tmp_path / "latin.sql", lake=str(december.root)))
+        ask(SqlOptions(file=tmp_path / "latin.sql", lake=str(december.root)))
     assert not list(tmp_path.glob("*.csv"))
 
 
@@ -140,5 +140,5 @@ def test_compare_keeps_a_study(simulated: Lake, tmp_path: Path) -> None:
         cli.app, ["compare", "binance-futures:BTCUSDT", "binance-spot:BTCUSDT", *window, "--save", "mine", "--lake", str(root)]
     )
     assert done.exit_code == 0, done.output
-    found = ask(Ask(text="SELECT study, count() > 0 FROM api.features GROUP BY study", output_format="TSV", lake=str(root)))
+    found = ask(SqlOptions(text="SELECT study, count() > 0 FROM api.features GROUP BY study", output_format="TSV", lake=str(root)))
     assert found == b"study\tgreater(count(), 0)\nmine\t1\n"

@@ -68,7 +68,7 @@ def counted(lake: Lake, text: str) -> tuple[tuple[object, ...], dict[str, int]]:
 
 
 def cold(lake: Lake, text: str) -> tuple[tuple[object, ...], dict[str, int]]:
-    process._HOLDER.close()  # what an engine remembers of files goes with it
+    process._SHARED_ENGINE.close()  # what an engine remembers of files goes with it
     return counted(lake, text)
 
 
@@ -119,13 +119,13 @@ def test_the_specification_reads_four_markets_in_one_month(tmp_path: Path, speci
     # the basket is read once for the contracts and once for the reference: spot alone
     assert events["EngineFileLikeReadFiles"] <= months * (3 + 1)
     assert events["ReadRowGroups"] == 2 * 4  # December's candles; its last one ends with the year, and the January file's first is it
-    process._HOLDER.close()
+    process._SHARED_ENGINE.close()
 
 
 def test_files_that_must_not_matter_do_not(tmp_path: Path) -> None:
     """Other markets' files are emptied; the data of the market's other months is overwritten, their footers are left."""
     lake = five_markets(tmp_path)
-    process._HOLDER.close()
+    process._SHARED_ENGINE.close()
     catalogue = build_catalogue(lake, tmp_path / "catalogue")
     text = ONE_MONTH.format(where=WHERE)
     with Engine(catalogue) as engine:

@@ -15,7 +15,7 @@ import pytest
 from tests.machine import limit, until
 
 from pointline.sql import scratch
-from pointline.sql.scratch import Scratch, sweep
+from pointline.sql.scratch import Scratch, remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +165,7 @@ def test_only_abandoned_folders_are_removed(place: Path, monkeypatch: pytest.Mon
     (target / "in").mkdir(parents=True)
     (target / "owner").write_text("")
     (place / "pointline-sql-aaaaaaaaaaaaaaaa").symlink_to(target)
-    sweep(place)
+    remove_abandoned(place)
     left = {path.name for path in place.iterdir()}
     assert left == {mine.path.name, names["no lock"], names["else"], "target", "pointline-sql-aaaaaaaaaaaaaaaa"}
     assert (target / "in").is_dir()

@@ -100,7 +100,7 @@ def test_the_price_of_a_trade_is_exact_to_the_last_decimal(tmp_path: Path) -> No
 
 
 def test_trades_equal_those_of_research(simulated: Lake) -> None:
-    """Every time, to the microsecond, and every amount, through the other door of the lake."""
+    """Every time, to the microsecond, and every amount, as the lake's own reader gives it."""
     text = (
         "SELECT toUnixTimestamp64Micro(timestamp) AS us, toUnixTimestamp64Micro(known_at) AS local_us, price, side "
         "FROM api.trade WHERE exchange = 'binance-usdm-future' AND market = 'BTC-USDT' ORDER BY timestamp, trade_number"

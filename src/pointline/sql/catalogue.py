@@ -21,11 +21,11 @@ from pointline import schema
 from pointline.errors import ConfigError, LakeError
 from pointline.lake.catalog import held
 from pointline.lake.studies import saved_studies, study_schema
-from pointline.sql import coarse, config, tables
-from pointline.sql.coarse import Coarse
-from pointline.sql.config import OWNER, Limits
+from pointline.sql import coarse_candles, config, tables
+from pointline.sql.coarse_candles import CoarseCandles
+from pointline.sql.config import OWNER
 from pointline.sql.files import CATALOGUE_FILE, check_files
-from pointline.sql.links import Link, Names, by_month, check_folder, has_plain_path, in_month, link_folder, market_links, remove_unused
+from pointline.sql.links import Link, SqlNames, by_month, check_folder, has_plain_path, in_month, link_folder, market_links, remove_unused
 from pointline.sql.ohlcv import STEPS, in_base_units, ohlcv_view, seconds_of
 from pointline.sql.sessions import run_statements
 
@@ -109,7 +109,7 @@ class Catalogue:
         return self.folder / "serve.xml"
 
     def check_files(self) -> None:
-        """Refuses to go on where a data file or the link to it is gone: the engine passes over both without a word.
+        """Checks that every data file and the link to it exist: the engine skips missing ones silently.
 
         Raises:
             DamageError: a file is missing.
@@ -123,7 +123,7 @@ class Catalogue:
 
 
 def fingerprint_of(lake: Lake) -> str:
-    """Changes when a table of the lake gets a commit, an instrument is learnt or a study is saved."""
+    """Changes when a table of the lake gets a commit, an instrument is added or a study is saved."""
     versions: dict[str, object] = {kind: lake.newest_version(kind) for kind in ("instruments", *lake.kinds())}
     for name, path in saved_studies(lake).items():
         status = path.stat()
@@ -132,7 +132,7 @@ def fingerprint_of(lake: Lake) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def build_catalogue(lake: Lake, folder: Path, *, limits: Limits | None = None, links: Path | None = None) -> Catalogue:
+def build_catalogue(lake: Lake, folder: Path, *, links: Path | None = None) -> Catalogue:
     """Makes a catalogue of the lake as it is now.
 
     The engine must not be open in this process, which is used for a moment to make the tables and views.
@@ -140,7 +140,6 @@ def build_catalogue(lake: Lake, folder: Path, *, limits: Limits | None = None, l
     Args:
         lake: the lake.
         folder: a new or empty folder.
-        limits: of every query; without limits if None.
         links: where links to the lake's files are kept, so that later catalogues use them again; beside the lake if None, or in the
             catalogue where the lake cannot be written.
 
@@ -158,12 +157,12 @@ def build_catalogue(lake: Lake, folder: Path, *, limits: Limits | None = None, l
     statements = _statements(lake, catalogue)
     catalogue.check_files()
     remove_unused(catalogue.links)
-    config.write_config(folder, limits=limits or Limits())
-    building = config.write_config(folder, limits=Limits(), building=True)
+    config.write_config(folder)
+    building = config.write_config(folder, building=True)
     try:
         run_statements(catalogue.path, building, statements)
     finally:
-        for file in folder.glob("build*.xml"):  # with their rights nothing else shall be opened
+        for file in folder.glob("build*.xml"):  # they give rights that no query may have
             file.unlink()
     (folder / CATALOGUE_FILE).write_text(
         json.dumps(
@@ -189,21 +188,20 @@ def _place_of_links(lake: Lake, folder: Path) -> Path:
     return beside if os.access(beside, os.W_OK) and has_plain_path(beside) else folder / "links"
 
 
-def copy_catalogue(catalogue: Catalogue, folder: Path, *, limits: Limits | None = None) -> Catalogue:
+def copy_catalogue(catalogue: Catalogue, folder: Path) -> Catalogue:
     """A copy for another process: some small files; the links are shared.
 
     Args:
         catalogue: not opened by any process.
         folder: a new or empty folder.
-        limits: of every query through the copy; those of the original if None.
     """
     folder = folder.absolute()
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(catalogue.path, folder / _STORE, symlinks=True, dirs_exist_ok=True)
-    for file in (CATALOGUE_FILE, coarse.FILE):
+    for file in (CATALOGUE_FILE, coarse_candles.FILE):
         shutil.copy(catalogue.folder / file, folder)
-    config.write_config(folder, limits=limits if limits is not None else config.read_limits(catalogue.config_path))
+    config.write_config(folder)
     return Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files)
 
 
@@ -222,10 +220,10 @@ def open_catalogue(folder: Path) -> Catalogue:
 
 def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     """What makes the databases, tables and views, in order."""
-    names = Names(lake)
+    names = SqlNames(lake)
     sources, candle_days, covered_trades = tables.day_sources(lake, names)
     holdings = held(lake)
-    Coarse.of(holdings, names).save(catalogue.folder)
+    CoarseCandles.of(holdings, names).save(catalogue.folder)
     made = ["CREATE DATABASE lake", "CREATE DATABASE api"]
     kinds = {source.kind for source in sources} | {kind for kind in lake.kinds() if seconds_of(kind) is not None}
     sized = names.counts_contracts(lake, kinds)
@@ -258,7 +256,7 @@ def _views(*, sized: bool) -> list[str]:
     return [statement for statement in (part.strip() for part in text.split(";\n")) if statement]
 
 
-def _named_table(catalogue: Catalogue, kind: str, columns: dict[str, str], links: list[Link], names: Names) -> list[str]:
+def _named_table(catalogue: Catalogue, kind: str, columns: dict[str, str], links: list[Link], names: SqlNames) -> list[str]:
     """The table over a kind's files; where codes stand in its paths for names, a view over it that puts the names back."""
     monthly = schema.table(kind).monthly
     codes = {code: name for code, name in names.codes.items() if any(f"={code}/" in place for place, _ in links)}

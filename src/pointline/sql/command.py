@@ -38,7 +38,7 @@ _BINARY = {"Parquet", "Arrow", "ArrowStream", "Native", "RowBinary", "RowBinaryW
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class SqlOptions:
     """The options of ``pointline sql``.
 
     Attributes:
@@ -59,13 +59,13 @@ class Ask:
     unsafe: bool = False
 
 
-def answer(ask: Ask, *, say: Callable[[str], None], to_terminal: bool = False) -> Table | bytes | None:
+def answer(options: SqlOptions, *, say: Callable[[str], None], to_terminal: bool = False) -> Table | bytes | None:
     """Runs the statement.
 
     Args:
-        ask: what the user wants.
-        say: told what a user should know of the result, a sentence each.
-        to_terminal: somebody would see the bytes; binary formats are refused then.
+        options: what the user wants.
+        say: gets each note on the result, one sentence.
+        to_terminal: the bytes go to a screen; binary formats are refused then.
 
     Returns:
         A table, the bytes of another format, or None where they went to a file.
@@ -74,27 +74,27 @@ def answer(ask: Ask, *, say: Callable[[str], None], to_terminal: bool = False) -
         ConfigError: no statement or two, an unknown parameter form, a place that cannot be written.
         QueryError: the statement is wrong.
     """
-    text, parameters = _statement(ask), _parameters(ask.parameters)
-    chosen = ask.output_format or ("table" if ask.output is None else ask.output.suffix.removeprefix("."))
-    if ask.output is None and chosen.lower() == "table":
+    text, parameters = _statement(options), _parameters(options.parameters)
+    chosen = options.output_format or ("table" if options.output is None else options.output.suffix.removeprefix("."))
+    if options.output is None and chosen.lower() == "table":
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", QueryNote)
-            found = in_thread(partial(frame, text, lake=ask.lake, parameters=parameters, guarded=not ask.unsafe))
+            found = in_thread(partial(frame, text, lake=options.lake, parameters=parameters, guarded=not options.unsafe))
         _say_all([str(one.message) for one in caught if issubclass(one.category, QueryNote)], say)
         return table_view(found)
     wanted = _FORMATS.get(chosen.lower(), chosen)
-    if ask.output is not None:
-        _check_place(ask.output, chosen)
+    if options.output is not None:
+        _check_place(options.output, chosen)
     elif to_terminal and wanted in _BINARY:
         raise ConfigError("this format is for files, not for the screen", value=chosen, hint="add -o FILE, or redirect the output")
     settings = {"output_format_json_array_of_rows": 1} if chosen.lower() == "json" else {}
-    how = {"output_format": wanted, "settings": settings, "guarded": not ask.unsafe}
-    result = in_thread(partial(run, text, lake=ask.lake, parameters=parameters, **how))  # type: ignore[arg-type]
+    how = {"output_format": wanted, "settings": settings, "guarded": not options.unsafe}
+    result = in_thread(partial(run, text, lake=options.lake, parameters=parameters, **how))  # type: ignore[arg-type]
     data, losses = arrow_output.readable(result.data, wanted, {}) if wanted in arrow_output.FORMATS else (result.data, [])
     _say_all([*result.notes, *losses], say)
-    if ask.output is None:
+    if options.output is None:
         return bytes(data)
-    write_atomically(ask.output.absolute(), lambda path: _write(path, data))
+    write_atomically(options.output.absolute(), lambda path: _write(path, data))
     return None
 
 
@@ -107,17 +107,17 @@ def _write(path: Path, data: bytes | memoryview) -> None:
     path.write_bytes(data)
 
 
-def _statement(ask: Ask) -> str:
-    if (ask.text is None) == (ask.file is None):
+def _statement(options: SqlOptions) -> str:
+    if (options.text is None) == (options.file is None):
         raise ConfigError("one statement is wanted", expected='pointline sql "SELECT …", or pointline sql -f FILE.sql')
-    if ask.text == "-":
+    if options.text == "-":
         return sys.stdin.read()
-    if ask.file is None:
-        return str(ask.text)
+    if options.file is None:
+        return str(options.text)
     try:
-        return ask.file.read_text(encoding="utf-8")
+        return options.file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError("the statement's file is no text", where=str(ask.file), value=str(error), expected="UTF-8") from error
+        raise ConfigError("the statement's file is no text", where=str(options.file), value=str(error), expected="UTF-8") from error
 
 
 def _parameters(given: tuple[str, ...]) -> dict[str, object]:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from pointline.errors import ConfigError
-from pointline.sql.coarse import Coarse
+from pointline.sql.coarse_candles import CoarseCandles
+from pointline.sql.guard.checker import StatementChecker
+from pointline.sql.guard.codes import RefusedError
+from pointline.sql.guard.settings import MEANING, checked
 from pointline.sql.messages import query_error
-from pointline.sql.server.codes import RefusedError
-from pointline.sql.server.settings import MEANING, checked
-from pointline.sql.server.statements import Statements
 from pointline.sql.sessions import address, close_last, open_first, session_class
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pointline.sql.catalogue import Catalogue
 
-_LISTEN_S = 0.2  # how often a waiting thread looks whether it was interrupted
+_CHECK_S = 0.2  # time between a waiting thread's checks for an interrupt
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _StatementRun:
     text: str
     values: dict[str, str]
     output_format: str
@@ -77,10 +77,10 @@ class Engine:
         self.catalogue = catalogue
         self._process = os.getpid()
         self._address = f"{address(catalogue.path, catalogue.config_path)}&database=api"
-        self._kept = open_first(catalogue.path, catalogue.config_path)  # the engine lives as long as one session does
+        self._first_session = open_first(catalogue.path, catalogue.config_path)  # the engine lives as long as one session does
         self._is_open = True
         self._checking = threading.Lock()
-        self._statements: Statements | None = None
+        self._statements: StatementChecker | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +94,7 @@ class Engine:
             self._is_open = False
             if self._statements is not None:
                 self._statements.close()
-            close_last(self._kept)
+            close_last(self._first_session)
 
     def run(
         self,
@@ -126,18 +126,18 @@ class Engine:
         self.catalogue.check_files()
         values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
         options = dict(settings or {})
-        work = _Work(text, values, output_format, options, guarded=guarded)
+        work = _StatementRun(text, values, output_format, options, guarded=guarded)
         if threading.current_thread() is threading.main_thread():
             return self._run_interruptibly(work)
         return self._run_here(work)
 
-    def _run_here(self, work: _Work) -> Result:
+    def _run_here(self, work: _StatementRun) -> Result:
         if not work.guarded:
             return self._run_as_it_is(work.text, work.values, work.output_format, work.settings)
         try:
             with self._checking:
                 if self._statements is None:
-                    self._statements = Statements(session_class(), self._address, {}, Coarse.load(self.catalogue.folder))
+                    self._statements = StatementChecker(session_class(), self._address, {}, CoarseCandles.load(self.catalogue.folder))
                 meaning = {name: setting_text(value) for name, value in work.settings.items() if name in MEANING}
                 statement = self._statements.check(work.text, work.values, settings=meaning)
                 settings = work.settings | checked(statement.settings)
@@ -165,8 +165,8 @@ class Engine:
         except RuntimeError as error:
             raise query_error(str(error), asked or text) from None
 
-    def _run_interruptibly(self, work: _Work) -> Result:
-        """As `_run_here`, in a thread beside this one, which would not hear of Ctrl-C inside the engine."""
+    def _run_interruptibly(self, work: _StatementRun) -> Result:
+        """As `_run_here`, in a second thread: this one would not get Ctrl-C inside the engine."""
         mark = str(work.settings.setdefault("log_comment", uuid.uuid4().hex))
         answers: Future[Result] = Future()
 
@@ -180,13 +180,13 @@ class Engine:
 
         try:
             threading.Thread(target=answer, name="pointline-sql", daemon=True).start()
-            while not answers.done():  # the thread does not tell: in Python 3.11 it counts as ended where waiting for it was interrupted
-                wait([answers], _LISTEN_S)
+            while not answers.done():  # join() is no test: in Python 3.11 a thread counts as ended where waiting for it was interrupted
+                wait([answers], _CHECK_S)
         except BaseException:
             kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
             while not (answers.cancel() or answers.done()):  # a statement that the engine does not know yet begins after the first attempt
                 self._run_as_it_is(kill, {"mark": parameter_text(mark)}, "Null", {})
-                wait([answers], _LISTEN_S)
+                wait([answers], _CHECK_S)
             raise
         return answers.result()
 

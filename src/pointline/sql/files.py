@@ -1,4 +1,4 @@
-"""Whether the data files behind a catalogue, and the links to them, are there: the engine passes over what is not, without a word."""
+"""A check that the data files behind a catalogue, and the links to them, exist: the engine skips missing ones silently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CATALOGUE_FILE = "catalogue.json"
 
 
 def check_files(files: Iterable[str]) -> None:
-    """Refuses to go on where a data file, or the link to it, is gone.
+    """Checks that every data file, and the link to it, exists.
 
     Raises:
         DamageError: a file is missing.

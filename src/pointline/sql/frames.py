@@ -1,4 +1,4 @@
-"""The engine's Arrow stream as a Polars frame, with the types that Arrow does not know put back."""
+"""The engine's Arrow stream as a Polars frame, with the types restored that Arrow does not have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pointline.errors import QueryError, QueryNote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# No compression on the way from one part of a process to the other.
+# No compression between two parts of one process.
 SETTINGS = {"output_format_arrow_use_native_writer": 1, "output_format_arrow_compression_method": "none"}
 
 _CALLER = 5  # who called `pointline.sql.query`

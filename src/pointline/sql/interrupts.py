@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while the engine runs, which by itself would go on to the end of its query and hold the process for as long."""
+"""Ctrl-C and SIGTERM while the engine runs; by itself the engine runs to the end of its query and blocks the process meanwhile."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-_LISTEN_S = 0.2  # how often a waiting thread looks whether a signal came
-_ASKED: list[int] = []  # signals that came; where a library drops what a handler raises, this still tells
+_CHECK_S = 0.2  # time between a waiting thread's checks for a signal
+_RECEIVED: list[int] = []  # signals that came; a library may drop the exception of a signal handler
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SAID = {
+_MESSAGES = {
     signal.SIGINT: "error: interrupted before the end; there is no complete result\n",
     signal.SIGTERM: "error: terminated before the end; there is no complete result\n",
 }
-_TIDY = """import shutil, sys
-code, said, *folders = sys.argv[1:]
+_CLEAN_UP = """import shutil, sys
+code, message, *folders = sys.argv[1:]
 for folder in folders:
     shutil.rmtree(folder, ignore_errors=True)
-sys.stderr.write(said)
+sys.stderr.write(message)
 sys.exit(int(code))
 """
 
 
 class StoppedError(BaseException):
-    """A signal came that asks the process to end.
+    """A signal came that ends the process.
 
     Attributes:
         number: the signal.
@@ -48,14 +48,14 @@ class StoppedError(BaseException):
 
 @contextlib.contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM end the process: its folders are removed, a line is said, the exit code is 128 + the signal.
+    """Within it Ctrl-C and SIGTERM end the process: its folders are removed, one line is written, the exit code is 128 + the signal.
 
     Another signal after the first one changes nothing. Outside of the main thread, where no signal arrives, nothing is done.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _ASKED.clear()
+    _RECEIVED.clear()
     before = {number: signal.signal(number, _stop) for number in SIGNALS}
     try:
         yield
@@ -68,7 +68,7 @@ def ending_on_signals() -> Iterator[None]:
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:
     _ignore()
-    _ASKED.append(number)
+    _RECEIVED.append(number)
     raise StoppedError(number)
 
 
@@ -81,12 +81,12 @@ def _end(number: signal.Signals) -> NoReturn:
     """Becomes another program that removes the folders: of this one, threads of the engine may still write into them."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-    arguments = [str(128 + number), _SAID[number], *map(str, scratch.made())]
-    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", _TIDY, *arguments])  # noqa: S606 - our own program
+    arguments = [str(128 + number), _MESSAGES[number], *map(str, scratch.made())]
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", _CLEAN_UP, *arguments])  # noqa: S606 - our own program
 
 
 def in_thread(work: Callable[[], Found]) -> Found:
-    """Does the work in a thread and waits for it, so that a signal is seen meanwhile.
+    """Does the work in a thread and waits for it, so that signals are handled meanwhile.
 
     Raises:
         BaseException: what the work raised.
@@ -103,9 +103,9 @@ def in_thread(work: Callable[[], Found]) -> Found:
         done.set()
 
     threading.Thread(target=run, name="sql", daemon=True).start()
-    while not done.wait(_LISTEN_S):
-        if _ASKED:
-            raise StoppedError(_ASKED[0])
+    while not done.wait(_CHECK_S):
+        if _RECEIVED:
+            raise StoppedError(_RECEIVED[0])
     if failed:
         raise failed[0]
     return found[0]

@@ -38,7 +38,7 @@ _LONGEST = 240  # bytes of a name in a path, beside "exchange=" or "market="
 _GLOB = set("*?{}[]'\"<>&\\\n")
 
 
-class Names:
+class SqlNames:
     """SQL names of what the lake holds.
 
     Args:
@@ -107,7 +107,7 @@ def exchange_name(exchange: str) -> str:
         return exchange
 
 
-def market_links(lake: Lake, kind: str, names: Names, *, contract_type: bool = False, contract_size: bool = False) -> list[Link]:
+def market_links(lake: Lake, kind: str, names: SqlNames, *, contract_type: bool = False, contract_size: bool = False) -> list[Link]:
     """A link for every live file of a table: ``exchange=…/[contract_type=…/][contract_size=…/]market=…/DATE.parquet``, in order."""
     links = []
     folder = str(lake.table_path(kind))
@@ -158,22 +158,22 @@ def link_folder(root: Path, name: str, links: Iterable[Link]) -> Path:
         os.utime(folder)  # in use, see `remove_unused`
         if all(os.path.lexists(f"{folder}/{place}") for place, _ in wanted):
             return folder
-        shutil.rmtree(folder)  # somebody removed a link
-    growing = root / f".{name}-{digest}.{os.getpid()}"
-    shutil.rmtree(growing, ignore_errors=True)
-    growing.mkdir(parents=True)
-    made = {str(growing)}
+        shutil.rmtree(folder)  # a link was removed
+    unfinished = root / f".{name}-{digest}.{os.getpid()}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    made = {str(unfinished)}
     for place, target in wanted:
-        path = f"{growing}/{place}"
+        path = f"{unfinished}/{place}"
         parent = path.rpartition("/")[0]
         if parent not in made:
             Path(parent).mkdir(parents=True)
             made.add(parent)
         os.symlink(target, path)  # noqa: PTH211 - a Path for each of some ten thousand links costs more than the links
     try:
-        growing.rename(folder)
+        unfinished.rename(folder)
     except OSError:  # another process was quicker
-        shutil.rmtree(growing, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

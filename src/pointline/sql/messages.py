@@ -1,4 +1,4 @@
-"""What the engine says when a statement is wrong, as an error with its number, its name and a hint."""
+"""The engine's messages as errors with a number, a name and a hint."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _VIEWS = "what can be read is in the database api: SHOW TABLES FROM api"
 
 
 def query_error(message: str, text: str = "") -> QueryError | DamageError:
-    """The error that a message of the engine tells of, with a hint where one is known; a damaged data file is the lake's own error.
+    """The error for a message of the engine, with a hint where one is known; a damaged data file is an error of the lake.
 
     Args:
-        message: what chDB said.
+        message: of chDB.
         text: the statement.
     """
     codes = _ERROR.findall(message)
@@ -35,7 +35,7 @@ def query_error(message: str, text: str = "") -> QueryError | DamageError:
 
 
 def is_damage(name: str, what: str) -> bool:
-    """Whether an error of the engine speaks of a Parquet file that cannot be read."""
+    """Whether an error of the engine means a Parquet file that cannot be read."""
     return name in _UNREADABLE and _PARQUET.search(what) is not None
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DIGITS = 38
 _BYTES = 32  # of a decimal of 76 digits
-_FIRST = 1_000  # values that tell which scale to try first
+_FIRST = 1_000  # values that decide which scale to try first
 _LIMIT = 10**DIGITS
 _FLOAT = "left as float64"
 
@@ -45,7 +45,7 @@ def narrowed(table: pa.Table) -> tuple[pa.Table, list[str]]:
 
 
 def losses(notes: list[str]) -> list[str]:
-    """Those of the sentences that tell of floats: their values may be rounded to 53 bits."""
+    """The sentences about floats, whose values may be rounded to 53 bits."""
     return [note for note in notes if _FLOAT in note]
 
 

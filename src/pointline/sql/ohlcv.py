@@ -1,4 +1,4 @@
-"""The text of ``api.ohlcv``: candles of any number of minutes from whatever the lake holds of a market's day."""
+"""The text of ``api.ohlcv``: candles of any number of minutes from the candles or trades that the lake holds of a market's day."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class CandleSource:
     Attributes:
         kind: the lake's table.
         seconds: length of its candles; 0 for trades.
-        contested: another table holds some of its markets too.
+        overlapping: another table holds some of its markets too.
     """
 
     kind: str
     seconds: int
-    contested: bool = False
+    overlapping: bool = False
 
 
 def seconds_of(kind: str) -> int | None:
@@ -71,7 +71,7 @@ def ohlcv_view(sources: list[CandleSource], *, sized: bool = False) -> str:
 def _candles(part: str, source: CandleSource, sized: bool) -> str:  # noqa: FBT001
     length_us = source.seconds * clock.SECOND_US
     where = f"{MINUTES} * 60 % {source.seconds} = 0 AND start_us % {length_us} = 0"
-    if source.contested:
+    if source.overlapping:
         others = _part("days of others", days=_part("days"), seconds=source.seconds)
         where += f" AND (exchange, market, intDiv(start_us, {clock.DAY_US})) NOT IN ({others})"
     names = {"kind": source.kind, "seconds": source.seconds, "length_us": length_us, "where": where, "traded": _TRADED}
@@ -79,7 +79,7 @@ def _candles(part: str, source: CandleSource, sized: bool) -> str:  # noqa: FBT0
 
 
 def _trades(source: CandleSource, sized: bool) -> str:  # noqa: FBT001
-    where = _part("trades without candles", day_us=clock.DAY_US, days=_part("days")) if source.contested else "1"
+    where = _part("trades without candles", day_us=clock.DAY_US, days=_part("days")) if source.overlapping else "1"
     traded = "CAST(sum(toDecimal128(qty_int, 0)) AS Decimal(38, 12)) / qty_scale"
     return _part(
         "trades",

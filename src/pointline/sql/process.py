@@ -1,4 +1,4 @@
-"""The one engine of this process: opened at the first query, rebuilt when the lake has changed, switched when another lake is asked."""
+"""The one engine of this process: opened at the first query, rebuilt when the lake has changed, switched for a query of another lake."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pointline.sql.engine import Result
 
 
-class _Holder:
-    """Engine, lake and the temporary folder of their catalogues; queries in flight keep the engine open."""
+class _SharedEngine:
+    """The engine and the temporary folder of its catalogues; the engine stays open while a query runs."""
 
     def __init__(self) -> None:
         self._state = threading.Condition()
@@ -38,7 +38,7 @@ class _Holder:
         try:
             return self._run(lake, text, **how)
         except DamageError:
-            self._renew()  # a link that somebody removed is made again; a data file that is gone is missed again
+            self._renew()  # makes removed links again; a missing data file is an error again
             return self._run(lake, text, **how)
 
     def _run(self, lake: Lake, text: str, **how: Any) -> Result:  # noqa: ANN401 - arguments of `Engine.run`
@@ -90,7 +90,7 @@ class _Holder:
     def end(self) -> None:
         """As `close`, without waiting."""
         if self._scratch is not None and not self._scratch.is_own:
-            return  # a forked process leaves its parent's alone
+            return  # a forked process does not remove its parent's
         if self._engine is not None:
             self._engine.close()
             self._engine = None
@@ -99,13 +99,13 @@ class _Holder:
             self._scratch = None
 
 
-_HOLDER = _Holder()
-atexit.register(_HOLDER.end)
+_SHARED_ENGINE = _SharedEngine()
+atexit.register(_SHARED_ENGINE.end)
 
 
 def close() -> None:
     """Ends this process's engine, once its queries are done; the next query opens one again."""
-    _HOLDER.close()
+    _SHARED_ENGINE.close()
 
 
 def run(
@@ -119,7 +119,7 @@ def run(
 ) -> Result:
     """Runs one statement on a lake and gives the bytes of its result; arguments as in `query` and `Engine.run`."""
     how = {"parameters": parameters or {}, "output_format": output_format, "settings": settings or {}, "guarded": guarded}
-    return _HOLDER.run(as_lake(lake), text, **how)
+    return _SHARED_ENGINE.run(as_lake(lake), text, **how)
 
 
 def query(text: str, *, lake: LakeLike | None = None, **parameters: object) -> pl.DataFrame:
@@ -145,7 +145,7 @@ def query(text: str, *, lake: LakeLike | None = None, **parameters: object) -> p
 
 
 def frame(text: str, *, lake: LakeLike | None, parameters: Mapping[str, object], guarded: bool = True) -> pl.DataFrame:
-    """As `query`, and without the guard where that is wanted."""
+    """As `query`; without the guard if `guarded` is False."""
     from pointline.sql.frames import SETTINGS, read_frame
 
     def columns() -> str:

@@ -1,6 +1,6 @@
 """Folders for temporary files: removed by the process that made them, or, where that was killed, by the next one that makes one.
 
-A process holds a lock in its folder for as long as it lives. A folder whose lock is free belongs to nobody any more.
+A process holds a lock in its folder while it runs. A folder whose lock is free is abandoned.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Scratch:
 
     def __init__(self, purpose: str) -> None:
         place = Path(plain_temporary())
-        sweep(place)
+        remove_abandoned(place)
         self._process = os.getpid()
         self.path = place / f"pointline-{purpose}-{secrets.token_hex(8)}"
         _made.add(self.path)  # before it exists, so that a signal in between does not leave it
         self.path.mkdir(mode=0o700)
-        growing = self.path / f".{_LOCK}"
-        self._lock = os.open(growing, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with contextlib.suppress(OSError):  # a file system without locks; then nobody ever removes it for this process
+        unfinished = self.path / f".{_LOCK}"
+        self._lock = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(OSError):  # a file system without locks: no other process removes the folder then
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            growing.rename(self.path / _LOCK)  # nobody sees it without its lock
+            unfinished.rename(self.path / _LOCK)  # no process sees it without its lock
 
     @property
     def is_own(self) -> bool:
@@ -56,7 +56,7 @@ class Scratch:
         return self._process == os.getpid()
 
     def remove(self) -> None:
-        """Removes the folder; what it does not find or is not its own it leaves alone."""
+        """Removes the folder where it is there and is this process's own."""
         if self.is_own and self._lock >= 0:
             remove_folder(self.path)
             os.close(self._lock)
@@ -70,7 +70,7 @@ def made() -> list[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder, also one that somebody who is about to end still writes to."""
+    """Removes a folder, also one that an ending process still writes to."""
     for _ in range(_ATTEMPTS):
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
@@ -78,15 +78,15 @@ def remove_folder(path: Path) -> None:
         time.sleep(_PAUSE_S)
 
 
-def sweep(place: Path) -> None:
-    """Removes folders of this user's that processes left which live no more."""
+def remove_abandoned(place: Path) -> None:
+    """Removes this user's folders of processes that have ended."""
     for folder in place.glob("pointline-*"):
         if _NAME.fullmatch(folder.name):
-            with contextlib.suppress(OSError):  # no lock in it, or the lock is held, or it is somebody else's
-                _remove_abandoned(folder)
+            with contextlib.suppress(OSError):  # no lock in it, or the lock is held, or it is another user's
+                _remove_if_abandoned(folder)
 
 
-def _remove_abandoned(folder: Path) -> None:
+def _remove_if_abandoned(folder: Path) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         return

@@ -36,7 +36,7 @@ def session_class() -> Any:  # noqa: ANN401 - chdb has no types
 
 @contextlib.contextmanager
 def _zone_that_loads() -> Iterator[None]:
-    """Has TZ say UTC meanwhile: the engine does not load where TZ is no name of its own list (``UTC-14``), and works in UTC anyway."""
+    """Sets TZ to UTC meanwhile: the engine does not load where TZ is no name of its own list (``UTC-14``), and works in UTC anyway."""
     before = os.environ.get("TZ")
     if before is None or "chdb" in sys.modules:
         yield
@@ -86,7 +86,7 @@ def close_last(session: Any) -> None:  # noqa: ANN401 - chdb has no types
 
 
 def run_statements(store: Path, config: Path, statements: Iterable[str]) -> None:
-    """Runs statements that make tables and views, in a catalogue that nobody has open.
+    """Runs statements that make tables and views, in a catalogue that no process has open.
 
     Raises:
         ConfigError: a catalogue is open in this process.

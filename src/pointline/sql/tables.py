@@ -11,7 +11,7 @@ from pointline import clock
 from pointline.lake.catalog import COVERAGE_SCHEMA
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import PartitionFile
-from pointline.sql.links import Names, exchange_name
+from pointline.sql.links import SqlNames, exchange_name
 from pointline.sql.ohlcv import CandleSource, seconds_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ HOLE_MINUTES: dict[str, pl.DataType] = {"exchange": pl.String(), "market": pl.St
 COVERED_TRADES: dict[str, pl.DataType] = {"exchange": pl.String(), "market": pl.String(), "file": pl.String(), "seconds": pl.Int64()}
 
 
-def instrument_table(lake: Lake, names: Names) -> pl.DataFrame:
+def instrument_table(lake: Lake, names: SqlNames) -> pl.DataFrame:
     """The newest version of every instrument in `INSTRUMENTS`, by exchange and market."""
     newest = lake.registry().frame.group_by("exchange", "exchange_symbol", maintain_order=True).last()
     markets = [
@@ -100,7 +100,7 @@ def _moment(name: str) -> pl.Expr:
     return pl.from_epoch(name, time_unit="us").dt.replace_time_zone("UTC").dt.cast_time_unit("ms")
 
 
-def coverage_table(holdings: list[Held], names: Names) -> pl.DataFrame:
+def coverage_table(holdings: list[Held], names: SqlNames) -> pl.DataFrame:
     """What the lake holds per table and instrument, in `COVERAGE`."""
     found = pl.DataFrame([one.row for one in holdings], schema=COVERAGE_SCHEMA, orient="row")
     markets = [
@@ -121,7 +121,7 @@ def coverage_table(holdings: list[Held], names: Names) -> pl.DataFrame:
     )
 
 
-def hole_minutes(holdings: list[Held], names: Names) -> pl.DataFrame:
+def hole_minutes(holdings: list[Held], names: SqlNames) -> pl.DataFrame:
     """The minutes at both edges of a hole in a market's trade ids, in `HOLE_MINUTES`: trades are there, and not all of them."""
     rows: set[tuple[str, str, int]] = set()
     for one in holdings:
@@ -141,7 +141,7 @@ def candle_sources(lake: Lake) -> list[tuple[str, int]]:
     return found
 
 
-def day_sources(lake: Lake, names: Names) -> tuple[list[CandleSource], pl.DataFrame, pl.DataFrame]:
+def day_sources(lake: Lake, names: SqlNames) -> tuple[list[CandleSource], pl.DataFrame, pl.DataFrame]:
     """Which tables candles are made from, and which of them serves a day of a market that several hold.
 
     Returns:
@@ -152,8 +152,8 @@ def day_sources(lake: Lake, names: Names) -> tuple[list[CandleSource], pl.DataFr
     if not sources:
         sources = [("candles_1m", 60)]
     held = pl.concat([lake.listing(kind).select("exchange", "symbol").unique().with_columns(kind=pl.lit(kind)) for kind, _ in sources])
-    contested = held.filter(pl.len().over("exchange", "symbol") > 1)
-    pairs = set(contested.select("exchange", "symbol").iter_rows())
+    overlapping = held.filter(pl.len().over("exchange", "symbol") > 1)
+    pairs = set(overlapping.select("exchange", "symbol").iter_rows())
     counted = [_candle_days(lake, names, kind, seconds, pairs) for kind, seconds in sources if kind != "trades"]
     days = pl.concat([pl.DataFrame(schema={**CANDLE_DAYS, "candles": pl.Int64}).drop("rank"), *counted])
     whole = pl.col("candles") * pl.col("seconds") >= _DAY_S
@@ -164,12 +164,12 @@ def day_sources(lake: Lake, names: Names) -> tuple[list[CandleSource], pl.DataFr
         .select(list(CANDLE_DAYS))
         .sort(list(CANDLE_DAYS))
     )
-    kinds = set(contested["kind"])
-    found = [CandleSource(kind, seconds, contested=kind in kinds) for kind, seconds in sources]
+    kinds = set(overlapping["kind"])
+    found = [CandleSource(kind, seconds, overlapping=kind in kinds) for kind, seconds in sources]
     return found, ranked, _covered_trades(lake, names, ranked, pairs)
 
 
-def _candle_days(lake: Lake, names: Names, kind: str, seconds: int, pairs: set[tuple[str, str]]) -> pl.DataFrame:
+def _candle_days(lake: Lake, names: SqlNames, kind: str, seconds: int, pairs: set[tuple[str, str]]) -> pl.DataFrame:
     """How many candles of these instruments start on each day (since 1970) at a multiple of their length."""
     rows: list[tuple[str, str, int, int, int]] = []
     start_us = pl.col("start_us")
@@ -183,7 +183,7 @@ def _candle_days(lake: Lake, names: Names, kind: str, seconds: int, pairs: set[t
     )
 
 
-def _covered_trades(lake: Lake, names: Names, days: pl.DataFrame, pairs: set[tuple[str, str]]) -> pl.DataFrame:
+def _covered_trades(lake: Lake, names: SqlNames, days: pl.DataFrame, pairs: set[tuple[str, str]]) -> pl.DataFrame:
     if days.is_empty():
         return pl.DataFrame(schema=COVERED_TRADES)
     covered: dict[tuple[str, str, int], set[int]] = {}

@@ -1,0 +1,156 @@
+"""The catalogues of a server: one of the lake as it is now, and a copy of it for every worker.
+
+A process of its own builds a catalogue (``python -m pointline.server.catalogues``), because the engine never runs in the server itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointline.errors import LakeError, PointlineError
+from pointline.lake.store import Lake, open_lake
+from pointline.server.pool import clean_environment
+from pointline.server.protocol import SERVER_NAME
+from pointline.server.worker import WorkerSetup
+from pointline.sql.catalogue import Catalogue, build_catalogue, copy_catalogue, fingerprint_of, open_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pointline.server.config import ServerConfig
+
+TIME_COLUMNS = {name: ["known_at", "timestamp"] for name in ("trade", "trade_last")}
+"""Views of `api` that are too large to be read without a condition on one of these columns."""
+
+# The one file of the system that a query reads: the writer of ORC looks up this zone, and no other, for every column of times.
+_ZONE_OF_ORC = [str(zone) for zone in (Path("/usr/share/zoneinfo/GMT"),) if zone.is_file()]
+
+
+class Catalogues:
+    """The catalogues of one server.
+
+    Args:
+        lake: what they show.
+        folder: a folder of the server's own.
+        config: limits decide how much a worker's memory may grow.
+        confined: whether workers are confined.
+    """
+
+    def __init__(self, lake: Lake, folder: Path, config: ServerConfig, *, confined: bool) -> None:
+        self._lake = lake
+        self._folder = folder
+        self._confined = confined
+        self._memory_mb = max([config.limits.memory_mb, *(user.limits.memory_mb for user in config.users.values())])
+        self._catalogue: Catalogue | None = None
+        self._served: list[str] = []
+        self._generation = 0
+        self._copies = count(1)
+        self._in_use: dict[Path, Path] = {}
+
+    async def build(self) -> int:
+        """Builds a catalogue of the lake as it is now; returns its number, which is one more than the last.
+
+        Raises:
+            LakeError: it could not be built; the value is the last lines of the builder's output.
+        """
+        number = self._generation + 1
+        (self._folder / "links").mkdir(parents=True, exist_ok=True)
+        folder = self._folder / f"catalogue-{number}"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "pointline.server.catalogues", str(self._lake.root), str(folder), str(self._folder / "links")),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=clean_environment(),
+        )
+        try:
+            _, said = await process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()  # it writes into the folder
+            raise
+        if process.returncode:
+            raise LakeError("the SQL catalogue of the lake could not be built", where=str(self._lake.root), value=_last_lines(said))
+        self._catalogue, self._generation = open_catalogue(folder), number
+        self._served = await asyncio.to_thread(served_folders, self._catalogue.files)
+        self._remove_unused()
+        return number
+
+    async def is_outdated(self) -> bool:
+        """Whether the lake has changed since the newest catalogue was built."""
+        now = await asyncio.to_thread(fingerprint_of, self._lake)
+        return self._catalogue is None or now != self._catalogue.fingerprint
+
+    async def new_setup(self) -> tuple[WorkerSetup, int]:
+        """A copy of the newest catalogue for a new worker, and the catalogue's number."""
+        catalogue = self._catalogue
+        if catalogue is None:
+            raise LakeError("no catalogue was built yet")
+        folder = self._folder / f"worker-{next(self._copies)}"
+        self._in_use[folder] = catalogue.folder
+        copy = await asyncio.to_thread(copy_catalogue, catalogue, folder)
+        _name_server(copy.config_path)
+        readable = [*self._served, *map(str, (catalogue.links, catalogue.folder / "tables", *copy.config_files)), *_ZONE_OF_ORC]
+        return WorkerSetup(
+            str(copy.path), str(copy.config_path), str(folder), readable, self._memory_mb, self._confined, TIME_COLUMNS
+        ), self._generation
+
+    def remove_setup(self, setup: WorkerSetup) -> None:
+        """Removes a worker's copy, and catalogues that are not used any more."""
+        self._in_use.pop(Path(setup.folder), None)
+        shutil.rmtree(setup.folder, ignore_errors=True)
+        self._remove_unused()
+
+    def _remove_unused(self) -> None:
+        newest = self._catalogue.folder if self._catalogue is not None else None
+        for folder in self._folder.glob("catalogue-*"):
+            number = int(folder.name.rpartition("-")[2])
+            if folder != newest and folder not in self._in_use.values() and number < self._generation:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def served_folders(links: Iterable[str]) -> list[str]:
+    """The folders of the data files behind these links, below their table's own, in which the log lies; a saved study's file itself.
+
+    A file whose link leads nowhere is left out: queries are refused while it is missing.
+    """
+    found: set[Path] = set()
+    for link in links:
+        file = Path(os.path.realpath(link))
+        if file in found or not found.isdisjoint(file.parents) or not file.is_file():
+            continue
+        table = next((parent for parent in file.parents if (parent / "_delta_log").is_dir()), None)
+        found.add(file if table is None else table / file.relative_to(table).parts[0])
+    return sorted(map(str, found))
+
+
+def _last_lines(said: bytes) -> str:
+    return "\n".join(said.decode(errors="replace").strip().splitlines()[-5:])[-2000:]
+
+
+def _name_server(config: Path) -> None:
+    """Sets the name that the engine shows to clients, instead of the machine's."""
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("<clickhouse>", f"<clickhouse><display_name>{SERVER_NAME}</display_name>", 1), encoding="utf-8")
+
+
+def main() -> None:
+    """Builds the catalogue that the command line names."""
+    lake, folder, links = sys.argv[1:]
+    try:
+        build_catalogue(open_lake(lake), Path(folder), links=Path(links))
+    except PointlineError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

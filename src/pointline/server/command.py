@@ -1,0 +1,50 @@
+"""What `pointline serve` does with its options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pointline.server.config import ServerConfig, read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def configured(path: Path | None, *, host: str | None, port: int | None, workers: int | None) -> ServerConfig:
+    """The server's configuration: the file's, overridden by the command line.
+
+    Raises:
+        ConfigError: the file or a value cannot be used.
+    """
+    config = read_config(path) if path is not None else ServerConfig()
+    given = {"host": host, "port": port, "workers": workers}
+    return config.changed(**{name: value for name, value in given.items() if value is not None})
+
+
+def start(lake: str | None, config: ServerConfig, *, say: Callable[[str], None], unsafe_no_sandbox: bool) -> int:
+    """Serves a lake until a signal stops the process; returns the exit code, as `serve` does.
+
+    Raises:
+        PointlineError: there is no lake, or the configuration or the machine do not allow it.
+    """
+    from pointline.lake.store import open_lake
+    from pointline.server.serve import log_to_stderr, serve
+
+    log_to_stderr()
+    return serve(open_lake(lake), config, say=say, unsafe_no_sandbox=unsafe_no_sandbox)
+
+
+def new_secret(kind: str, ask: Callable[[], str]) -> str:
+    """Lines for the configuration file: of a password, or of a new token.
+
+    Args:
+        kind: ``"password"`` or ``"token"``.
+        ask: gives the password, e.g. a prompt.
+    """
+    from pointline.server.hashes import hash_password, new_token
+
+    if kind == "password":
+        return f'password = "{hash_password(ask())}"\n'
+    token, digest = new_token()
+    return f'token, for its owner only: {token}\ntokens = ["{digest}"]\n'
