@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pointline.ingest import run as ingesting
 from pointline.ingest.checks import check_rows
-from pointline.lake import ingest as ingesting
 from pointline.lake import open_lake
 from pointline.lake.partition import ROW_GROUP_ROWS, PartitionWriter, encode
 from pointline.simulate import MarketConfig, write_archives

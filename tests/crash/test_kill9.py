@@ -18,7 +18,8 @@ import polars as pl
 import pytest
 from tests.lake.archives import contents, land, manifest, ms, quarantine, rows, write
 
-from pointline.lake import lane, open_lake, partition, spool
+from pointline.ingest import ordered, spool
+from pointline.lake import open_lake, partition
 from pointline.simulate import MarketConfig, write_archives
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ from pointline.lake import partition
 from tests.lake.archives import take
 root, *paths = map(Path, sys.argv[1:])
 ordered.ROW_GROUP_ROWS = partition.ROW_GROUP_ROWS = 500
-spool.LANE_ROWS = 700
+spool.ORDERED_ROWS = 700
 print("ready", flush=True)
 sys.stdin.readline()
 reports = take(root, *paths)
@@ -101,9 +102,9 @@ def recording(folder: Path) -> Path:
 def small_row_groups() -> Iterator[None]:
     """As in the writer: days of trades are many row groups, written while their archive is read."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (lane, partition):
+        for module in (ordered, partition):
             patch.setattr(module, "ROW_GROUP_ROWS", 500)
-        patch.setattr(spool, "LANE_ROWS", 700)
+        patch.setattr(spool, "ORDERED_ROWS", 700)
         yield
 
 

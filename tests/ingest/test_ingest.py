@@ -29,7 +29,8 @@ from tests.lake.archives import (
 )
 
 from pointline.clock import to_us
-from pointline.lake import open_lake, spool
+from pointline.ingest import spool
+from pointline.lake import open_lake
 from pointline.lake.partition import file_id
 from pointline.sources import csv_blocks
 from pointline.sources.base import Hints

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from pointline.ingest import off_book
 from pointline.ingest.checks import check_rows
 from pointline.ingest.off_book import OffBook, flag_off_book
-from pointline.lake import off_book
 
 _SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "off_book.py"
 _SPEC = importlib.util.spec_from_file_location("off_book_benchmark", _SCRIPT)

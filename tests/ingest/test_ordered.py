@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from tests.ingest.test_wrong_inputs import FULL_DISK
 from tests.lake.archives import contents, futures_trades, land, quarantine, rows, take, trade
 
+from pointline.ingest import ordered, spool
 from pointline.ingest.checks import check_rows
-from pointline.ingest.ordered import Lane
-from pointline.lake import lane, open_lake, partition, spool
+from pointline.ingest.ordered import OrderedPartition
+from pointline.lake import open_lake, partition
 from pointline.lake.rows import decode_frame
 from pointline.schema import TRADES
 from pointline.sources import csv_blocks
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pointline.ingest.run import FileReport
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SIZES = ((1, 1), (7, 3), (16, 16), (16, 40), (50, 10))  # rows of a row group, rows that are worth a lane
+SIZES = ((1, 1), (7, 3), (16, 16), (16, 40), (50, 10))  # rows of a row group, rows of a partition that is written while it is read
 
 
 def at(number: int, date: str = "2024-05-01") -> str:
@@ -115,23 +116,23 @@ Taken: TypeAlias = dict[tuple[spool.Spool, spool.Slot], bool]
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
-    """For each partition of a file that was asked for its lane: whether that had all rows."""
+    """For each partition of a file that may have been written in order: whether it was."""
     found: Taken = {}
-    ask = spool.Spool.lane
+    ask = spool.Spool.ordered
 
-    def lane_of(self: spool.Spool, slot: spool.Slot) -> Lane | None:
+    def noted(self: spool.Spool, slot: spool.Slot) -> OrderedPartition | None:
         answer = ask(self, slot)
         found[self, slot] = answer is not None
         return answer
 
-    monkeypatch.setattr(spool.Spool, "lane", lane_of)
+    monkeypatch.setattr(spool.Spool, "ordered", noted)
     return found
 
 
 def sized(patch: pytest.MonkeyPatch, group: int, worth: int, block: int = 400) -> None:
     patch.setattr(partition, "ROW_GROUP_ROWS", group)
-    patch.setattr(lane, "ROW_GROUP_ROWS", group)
-    patch.setattr(spool, "LANE_ROWS", worth)
+    patch.setattr(ordered, "ROW_GROUP_ROWS", group)
+    patch.setattr(spool, "ORDERED_ROWS", worth)
     patch.setattr(csv_blocks, "BLOCK_BYTES", block)
 
 
@@ -141,20 +142,20 @@ def outcome(root: Path, report: FileReport) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_lane_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: tuple[int, int]) -> None:
+def test_writing_while_reading_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: tuple[int, int]) -> None:
     path = futures_trades(tmp_path, "2024-05", *SCENARIOS[name]())
     group, worth = size
     sized(monkeypatch, group, 1 << 60, 1 << 20)
     expected = outcome(tmp_path / "whole", *take(tmp_path / "whole", path))
     for block in (30, 400, 3_000):
         sized(monkeypatch, group, worth, block)
-        root = tmp_path / f"lanes-{block}"
+        root = tmp_path / f"ordered-{block}"
         assert outcome(root, *take(root, path)) == expected
         assert not list((root / ".staging").glob("*"))
 
 
 @pytest.mark.parametrize(
-    ("name", "in_lanes"),
+    ("name", "in_order"),
     [
         ("in order", [True]),
         ("off-book", [True]),
@@ -169,12 +170,12 @@ def test_a_lane_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         ("repeated ids", [False]),
     ],
 )
-def test_which_rows_stay_in_their_lane(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken, name: str, in_lanes: list[bool]
+def test_which_partitions_are_written_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Taken, name: str, in_order: list[bool]
 ) -> None:
     sized(monkeypatch, 16, 16)
     take(tmp_path / "lake", futures_trades(tmp_path, "2024-05", *SCENARIOS[name]()))
-    assert list(taken.values()) == in_lanes
+    assert list(taken.values()) == in_order
 
 
 def test_row_groups_are_whole_although_prints_are_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,26 +235,29 @@ def test_the_same_file_named_twice_lands_once(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("name", ["two days", "days that overlap", "more decimals later"])
-def test_lanes_and_rows_put_aside_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_ordered_partitions_and_rows_put_aside_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     path = futures_trades(tmp_path, "2024-05", *SCENARIOS[name]())
     sized(monkeypatch, 16, 1 << 60, 1 << 20)
     land(tmp_path / "whole", path)
     sized(monkeypatch, 16, 20, 200)
     monkeypatch.setattr(spool, "SPILL_ROWS", 12)
     land(tmp_path / "lake", path)
-    monkeypatch.setattr(spool, "LANE_ROWS", 8)
+    monkeypatch.setattr(spool, "ORDERED_ROWS", 8)
     land(tmp_path / "other", path)
     assert contents(tmp_path / "lake") == contents(tmp_path / "other") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("limit", [300, 3_000])
-def test_no_space_in_a_lane_leaves_the_lake_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+def test_no_space_while_reading_leaves_the_lake_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     root = tmp_path / "lake"
     first, path = futures_trades(tmp_path, "2024-05-01", *plain()), futures_trades(tmp_path, "2024-05-02", *plain(900, "2024-05-02", 61))
     sized(monkeypatch, 64, 64)
     land(root, first)
     before = contents(root)
-    small = "from pointline.lake import lane, partition, spool\nlane.ROW_GROUP_ROWS = partition.ROW_GROUP_ROWS = spool.LANE_ROWS = 64\n"
+    small = (
+        "from pointline.ingest import ordered, spool\nfrom pointline.lake import partition\n"
+        "ordered.ROW_GROUP_ROWS = partition.ROW_GROUP_ROWS = spool.ORDERED_ROWS = 64\n"
+    )
     script = FULL_DISK.replace("signal.signal", f"{small}signal.signal", 1)
     done = subprocess.run(
         [sys.executable, "-c", script, str(root), str(limit), str(path)], capture_output=True, text=True, check=False, cwd=ROOT
@@ -302,13 +306,13 @@ CUTS = st.lists(st.integers(0, 70), max_size=5)
 
 @settings(max_examples=40)
 @given(st.integers(1, 70), st.integers(0, 9), CUTS, st.integers(1, 20), st.lists(st.integers(0, 4), max_size=1))
-def test_a_lane_gives_all_rows_back_as_they_came(
+def test_an_ordered_partition_gives_all_rows_back_as_they_came(
     tmp_path_factory: pytest.TempPathFactory, count: int, seed: int, cuts: list[int], group: int, sealed_after: list[int]
 ) -> None:
     frame = parsed(count, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lane, "ROW_GROUP_ROWS", group)
-        made = Lane(tmp_path_factory.mktemp("lane") / "rows.parquet", "trades", 1)
+        patch.setattr(ordered, "ROW_GROUP_ROWS", group)
+        made = OrderedPartition(tmp_path_factory.mktemp("ordered") / "rows.parquet", "trades", 1)
         for number, part in enumerate(parts_of(frame, cuts)):
             made.push(part)
             if number in sealed_after:
@@ -319,7 +323,7 @@ def test_a_lane_gives_all_rows_back_as_they_came(
 
 @settings(max_examples=60)
 @given(st.integers(1, 70), st.integers(0, 99), CUTS, st.integers(1, 20))
-def test_a_lane_flags_what_is_flagged_where_all_rows_are_there(
+def test_an_ordered_partition_flags_what_is_flagged_where_all_rows_are_there(
     tmp_path_factory: pytest.TempPathFactory, count: int, seed: int, cuts: list[int], group: int
 ) -> None:
     decimals = pl.int_range(pl.len()) == 0  # those of the first row group must do for all
@@ -327,8 +331,8 @@ def test_a_lane_flags_what_is_flagged_where_all_rows_are_there(
         price=pl.when(decimals).then(100.1).otherwise("price"), qty=pl.when(decimals).then(0.001).otherwise("qty")
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lane, "ROW_GROUP_ROWS", group)
-        made = Lane(tmp_path_factory.mktemp("lane") / "rows.parquet", "trades", 1)
+        patch.setattr(ordered, "ROW_GROUP_ROWS", group)
+        made = OrderedPartition(tmp_path_factory.mktemp("ordered") / "rows.parquet", "trades", 1)
         for part in parts_of(frame, cuts):
             made.push(part)
         made.seal()
@@ -338,9 +342,9 @@ def test_a_lane_flags_what_is_flagged_where_all_rows_are_there(
     made.close()
 
 
-def test_single_and_aggregated_trades_do_not_share_a_lane(tmp_path: Path) -> None:
+def test_single_and_aggregated_trades_are_not_written_together(tmp_path: Path) -> None:
     frame = parsed(40, 0)
-    made = Lane(tmp_path / "rows.parquet", "trades", 1)
+    made = OrderedPartition(tmp_path / "rows.parquet", "trades", 1)
     made.push(frame.with_columns(first_trade_id=pl.when(pl.col("source_row") > 30).then(pl.col("trade_id"))))
     made.seal()
     assert made.broken

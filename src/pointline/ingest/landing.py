@@ -12,7 +12,7 @@ import polars as pl
 from pointline import schema
 from pointline.clock import DAY_US, SECOND_US, date_text, next_month, to_us
 from pointline.ingest.checks import check_rows
-from pointline.ingest.ordered import Lane
+from pointline.ingest.ordered import OrderedPartition
 from pointline.ingest.spool import Slot
 from pointline.ingest.union import Conflict, Part, serve
 from pointline.lake.content import content_name
@@ -133,10 +133,10 @@ class Landing:
         others = (self._stored_span(slot, own=False), *(self._span(other) for other in neighbours))
         alone = all(span is None or span.keys == {self._feed.key} for span in others)
         if alone and slot in self._own:
-            checked = self._spool.lane(slot) if slot not in self._fresh else None
+            checked = self._spool.ordered(slot) if slot not in self._fresh else None
             if checked is not None:
                 self._count_own(slot, checked)
-                self._place_lane(slot, checked)
+                self._place_ordered(slot, checked)
                 return
         here = [part for part in (self._own_part(slot), *self._stored_parts(slot)) if part is not None and part.rows.height]
         near = [] if alone else [part for other in neighbours for part in self._near(slot, other)]
@@ -154,7 +154,7 @@ class Landing:
         if slot not in self._own:
             return None
         if slot not in self._fresh:
-            checked = self._spool.lane(slot) or check_rows(self._spool.take(slot), slot.kind)
+            checked = self._spool.ordered(slot) or check_rows(self._spool.take(slot), slot.kind)
             self._count_own(slot, checked)
             feed = replace(self._feed, rank=self._ranks[slot[:3]], clock=self._clocks[slot.kind])
             self._fresh[slot] = Part(feed, checked.frame) if checked.rows else None
@@ -228,16 +228,16 @@ class Landing:
             }
         return self._live[kind]
 
-    def _count_own(self, slot: Slot, checked: Checked | Lane) -> None:
+    def _count_own(self, slot: Slot, checked: Checked | OrderedPartition) -> None:
         self.result.duplicates += checked.duplicates
         self.result.out_of_order += checked.out_of_order
-        if not isinstance(checked, Lane) and not checked.rejects.is_empty():
+        if not isinstance(checked, OrderedPartition) and not checked.rejects.is_empty():
             self.result.rejects.append((*slot[:3], checked.rejects))
 
-    def _place_lane(self, slot: Slot, lane: Lane) -> None:
+    def _place_ordered(self, slot: Slot, ordered: OrderedPartition) -> None:
         """A partition that is the file's alone and was written while it was read."""
-        feed = replace(self._feed, rank=self._ranks[slot[:3]], clock=self._clocks[slot.kind], rows=lane.rows)
-        path, totals = lane.finish([feed])
+        feed = replace(self._feed, rank=self._ranks[slot[:3]], clock=self._clocks[slot.kind], rows=ordered.rows)
+        path, totals = ordered.finish([feed])
         self._replace_file(slot, path, totals, [feed])
         self._remove_file(slot._replace(kind=slot.kind + schema.RESERVE))
 

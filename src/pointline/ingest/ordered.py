@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pointline.lake.totals import Totals
 
 
-class Lane:
+class OrderedPartition:
     """Checks, encodes and writes rows as they come, to the same bytes as if all of them had been there at once.
 
     That can be done while times never fall, ids always rise, and every amount fits the decimals of the first row group. Where this
-    ends the lane is broken: it still takes rows, but writes no more, and `rows_again` has them all for the way that sorts. A lane that
+    ends the order is broken: more rows are taken but not written, and `rows_again` has them all, to be sorted. A partition whose order
     is not broken stands for what `check_rows` returns.
 
     Args:
@@ -67,7 +67,7 @@ class Lane:
         self._advance(last=False)
 
     def seal(self) -> None:
-        """Writes what waits for a whole row group; rows that come after it break the lane.
+        """Writes what waits for a whole row group; rows that come after it break the order.
 
         Raises:
             LakeError: the disk is full.
@@ -77,7 +77,7 @@ class Lane:
 
     @property
     def rows(self) -> int:
-        """How many rows were accepted; the lane is sealed."""
+        """How many rows were accepted; the partition is sealed."""
         return self._taken
 
     @property
@@ -117,7 +117,7 @@ class Lane:
             self._path.unlink(missing_ok=True)
 
     def _advance(self, *, last: bool) -> None:
-        """Takes and writes row group after row group, of the last rows also a smaller one, until something breaks the lane."""
+        """Takes and writes row group after row group, of the last rows also a smaller one, until something breaks the order."""
         while not self.broken:
             untaken = sum(rows.height for rows in self._untaken)
             accepted = sum(rows.height for rows in self._accepted)

@@ -12,7 +12,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.clock import DAY_US
-from pointline.ingest.ordered import Lane
+from pointline.ingest.ordered import OrderedPartition
 from pointline.lake.durable import disk_errors
 from pointline.lake.paths import read_slot, slot_text
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPILL_ROWS = 12_000_000
-LANE_ROWS = 1 << 18  # rows of a partition that are worth a lane
-_PENDING = 8  # batches that may wait for the lanes' thread
+ORDERED_ROWS = 1 << 18  # a partition of so many rows is written while it is read
+_PENDING = 8  # batches that may wait for the writing thread
 
 
 class Slot(NamedTuple):
@@ -65,8 +65,8 @@ class Spool:
         self._source_file = source_file
         self._frames: dict[Slot, list[pl.DataFrame]] = defaultdict(list)
         self._spilled: dict[Slot, list[Path]] = defaultdict(list)
-        self._lanes: dict[Slot, Lane] = {}
-        self._lane_thread = ThreadPoolExecutor(1)
+        self._ordered: dict[Slot, OrderedPartition] = {}
+        self._writing_thread = ThreadPoolExecutor(1)
         self._pending: deque[Future[None]] = deque()
         self._events: dict[Slot, tuple[int, int]] = {}
         self._rows = 0
@@ -104,34 +104,34 @@ class Spool:
 
     def slots(self) -> list[Slot]:
         """All partitions that have rows, sorted."""
-        return sorted({*self._frames, *self._spilled, *self._lanes})
+        return sorted({*self._frames, *self._spilled, *self._ordered})
 
-    def lane(self, slot: Slot) -> Lane | None:
-        """The lane in which all rows of a partition are, sealed; None where only `take` has them all."""
-        lane = self._lanes.get(slot)
-        if lane is None:
+    def ordered(self, slot: Slot) -> OrderedPartition | None:
+        """The partition whose rows were all written in order, sealed; None where only `take` has them all."""
+        ordered = self._ordered.get(slot)
+        if ordered is None:
             return None
-        self._to_lane(slot)
-        self._run(lane.seal)
+        self._hand_over(slot)
+        self._run(ordered.seal)
         self._settle()
-        return None if lane.broken else lane
+        return None if ordered.broken else ordered
 
     def take(self, slot: Slot) -> pl.DataFrame:
         """The rows of a partition in file order; they are forgotten here."""
         self._settle()
         parts: list[pl.DataFrame] = []
-        if (lane := self._lanes.pop(slot, None)) is not None:
-            parts = lane.rows_again()
-            lane.close()
+        if (ordered := self._ordered.pop(slot, None)) is not None:
+            parts = ordered.rows_again()
+            ordered.close()
         parts += [pl.read_ipc(path) for path in self._spilled.pop(slot, [])]
         return pl.concat([*parts, *self._frames.pop(slot, [])])
 
     def close(self) -> None:
         """Forgets everything, on disk too."""
-        self._lane_thread.shutdown(wait=True, cancel_futures=True)
+        self._writing_thread.shutdown(wait=True, cancel_futures=True)
         self._frames.clear()
-        for lane in self._lanes.values():
-            lane.close()
+        for ordered in self._ordered.values():
+            ordered.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def events(self, slot: Slot) -> tuple[int, int] | None:
@@ -144,27 +144,27 @@ class Spool:
         self._events[slot] = (min(first, low), max(last, high))
         self._frames[slot].append(frame)
         self._rows += frame.height
-        if slot not in self._lanes:
-            if slot in self._spilled or sum(held.height for held in self._frames[slot]) < LANE_ROWS:
+        if slot not in self._ordered:
+            if slot in self._spilled or sum(held.height for held in self._frames[slot]) < ORDERED_ROWS:
                 return
-            for other in [other for other in self._lanes if other[:3] == slot[:3]]:
-                self._to_lane(other)
-                self._run(self._lanes[other].seal)
-            path = self.folder / f"{len(self._lanes)}-{slot.date}.parquet"
-            self._lanes[slot] = Lane(path, slot.kind, self._source_file)
-        self._to_lane(slot)
+            for other in [other for other in self._ordered if other[:3] == slot[:3]]:
+                self._hand_over(other)
+                self._run(self._ordered[other].seal)
+            path = self.folder / f"{len(self._ordered)}-{slot.date}.parquet"
+            self._ordered[slot] = OrderedPartition(path, slot.kind, self._source_file)
+        self._hand_over(slot)
 
-    def _to_lane(self, slot: Slot) -> None:
-        """Hands the rows held in memory to their lane, if they have one; a broken one gets no more."""
-        lane = self._lanes.get(slot)
-        if lane is not None and not lane.broken and slot in self._frames:
+    def _hand_over(self, slot: Slot) -> None:
+        """Gives the rows held in memory to the partition that is being written, if there is one; none once its order is broken."""
+        ordered = self._ordered.get(slot)
+        if ordered is not None and not ordered.broken and slot in self._frames:
             rows = pl.concat(self._frames.pop(slot))
             self._rows -= rows.height
-            self._run(partial(lane.push, rows))
+            self._run(partial(ordered.push, rows))
 
     def _run(self, work: Callable[[], None]) -> None:
-        """Has the lanes' thread do something, after what it has to do already."""
-        self._pending.append(self._lane_thread.submit(work))
+        """Runs some work on the writing thread, after the work that waits already."""
+        self._pending.append(self._writing_thread.submit(work))
         while len(self._pending) > _PENDING:
             self._pending.popleft().result()
 
@@ -173,8 +173,8 @@ class Spool:
             self._pending.popleft().result()
 
     def _spill(self) -> None:
-        for slot in self._lanes:
-            self._to_lane(slot)
+        for slot in self._ordered:
+            self._hand_over(slot)
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for number, (slot, frames) in enumerate(self._frames.items()):
