@@ -131,7 +131,7 @@ def test_errors_are_shown_as_clickhouse_errors(server: RunningServer) -> None:
 
 # ---- the editors: databases, tables, columns, functions, values
 
-VIEWS = ["coverage", "features", "funding_rate", "market_future", "market_spot", "ohlcv", "trade", "trade_last"]
+VIEWS = ["coverage", "features", "funding_rate", "market_future", "market_spot", "ohlcv", "spreads", "trade", "trade_last"]
 
 
 def test_listing_databases_and_tables(server: RunningServer) -> None:

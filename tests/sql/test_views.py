@@ -48,6 +48,7 @@ VIEWS = {
         "contract_size", "contract_type", "future_type", "exchange_specific_symbol", "market", "native_symbol", "base_asset",
         "settle_asset", "expiration_type", "price_increment", "quantity_increment", "listed", "valid_from",
     ],
+    "spreads": ["study", "start", "end", "known_at"],
     "features": ["study", "perp_exchange", "perp_market", "spot_exchange", "spot_market", "start", "end", "known_at"],
     "coverage": [
         "kind", "exchange", "market", "native_symbol", "first_date", "last_date", "partitions", "missing_partitions", "row_count",
@@ -229,6 +230,20 @@ def test_studies_of_different_columns_stand_under_one_another(tmp_path: Path) ->
     assert sql.query("SELECT study, x FROM api.features ORDER BY study", lake=lake).rows() == [("one", 7.0), ("two", 2.5)]
     saved_studies(lake)["two"].unlink()
     assert sql.query("SELECT study FROM api.features", lake=lake)["study"].to_list() == ["one"]
+
+
+def test_saved_spreads_are_in_their_view(simulated: Lake, tmp_path: Path) -> None:
+    lake = open_lake(tmp_path / "lake", create=True)
+    window = {"start": "2024-05-01", "end": "2024-05-03", "duration": "1h"}
+    study = pointline.spreads("BTC", reference="binance:BTC-USDT", lake=simulated, **window)
+    assert study.save("hours", lake=lake) == lake.root / "studies" / "spreads" / "hours.parquet"
+    frame = sql.query("SELECT * FROM api.spreads WHERE study = 'hours' ORDER BY start, exchange, market", lake=lake)
+    expected = study.table.sort("start", "exchange", "market")
+    assert frame.columns[:4] == VIEWS["spreads"]
+    assert set(frame.columns) == {"study", *expected.columns}
+    for name in ("start", "end", "known_at", "market", "close", "spot_close", "spread", "basis_kind"):
+        assert frame[name].to_list() == expected[name].to_list(), name
+    assert sql.query("SELECT count() AS n FROM api.features", lake=lake)["n"].item() == 0
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b", "x" * 101])

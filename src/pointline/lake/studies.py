@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STUDIES = "studies"
 StudyKind = Literal["features", "spreads"]
 _FOLDERS: dict[StudyKind, str] = {"features": STUDIES, "spreads": f"{STUDIES}/spreads"}
+STUDY_KINDS: tuple[StudyKind, ...] = tuple(_FOLDERS)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

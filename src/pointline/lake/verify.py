@@ -15,7 +15,7 @@ from pointline.lake.manifest import MANIFEST_SCHEMA, QUARANTINE_SCHEMA, Manifest
 from pointline.lake.paths import slot_text
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import PartitionFile, is_market
-from pointline.lake.studies import saved_studies
+from pointline.lake.studies import STUDY_KINDS, saved_studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,7 +192,8 @@ def _manifest(lake: Lake, feeds: dict[str, set[tuple[str, str]]], damaged: set[s
 
 
 def _studies(lake: Lake) -> Iterator[Problem]:
-    for name, path in saved_studies(lake).items():
+    saved = [one for kind in STUDY_KINDS for one in saved_studies(lake, kind).items()]
+    for name, path in saved:
         try:
             scan_rows(path).collect()
         except Exception as error:  # noqa: BLE001 - whatever a damaged file makes the reader say

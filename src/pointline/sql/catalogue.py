@@ -20,7 +20,7 @@ import polars as pl
 from pointline import schema
 from pointline.errors import ConfigError, LakeError
 from pointline.lake.catalog import held
-from pointline.lake.studies import saved_studies, study_schema
+from pointline.lake.studies import STUDY_KINDS, StudyKind, saved_studies, study_schema
 from pointline.sql import coarse_candles, config, tables
 from pointline.sql.coarse_candles import CoarseCandles
 from pointline.sql.config import OWNER
@@ -32,7 +32,7 @@ from pointline.sql.sessions import run_statements
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
-_VERSION = 3  # of what a catalogue looks like; part of the fingerprint
+_VERSION = 4  # of what a catalogue looks like; part of the fingerprint
 _STORE = "store"
 
 _CANDLES = {
@@ -125,9 +125,10 @@ class Catalogue:
 def fingerprint_of(lake: Lake) -> str:
     """Changes when a table of the lake gets a commit, an instrument is added or a study is saved."""
     versions: dict[str, object] = {kind: lake.newest_version(kind) for kind in ("instruments", *lake.kinds())}
-    for name, path in saved_studies(lake).items():
-        status = path.stat()
-        versions[f"study {name}"] = [status.st_mtime_ns, status.st_size, status.st_ino]
+    for kind in STUDY_KINDS:
+        for name, path in saved_studies(lake, kind).items():
+            status = path.stat()
+            versions[f"{kind} {name}"] = [status.st_mtime_ns, status.st_size, status.st_ino]
     text = json.dumps([_VERSION, str(lake.root), versions, lake.venue_versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -243,7 +244,7 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
         made.append(_small_table(catalogue, name, frame))
     made.append(f"CREATE VIEW api.ohlcv DEFINER = {OWNER} SQL SECURITY DEFINER AS\n{ohlcv_view(sources, sized=sized)}")
     made += _views(sized=sized)
-    made += _features(lake, catalogue)
+    made += [*_features(lake, catalogue), *_spreads(lake, catalogue)]
     return made
 
 
@@ -318,16 +319,38 @@ _STUDY = {
 _STUDY_BARS = {"bucket_start": pl.Int64(), "bucket_end": pl.Int64()}
 
 
-def _features(lake: Lake, catalogue: Catalogue) -> list[str]:
-    """The table and view of the saved studies, one under another, columns matched by name."""
-    studies = saved_studies(lake)
-    empty = [pl.DataFrame(schema={**_STUDY, **_STUDY_BARS}), *(pl.DataFrame(schema=study_schema(p)) for p in studies.values())]
+_SPREADS = {"study": pl.String(), **dict.fromkeys(("start", "end", "known_at"), pl.Datetime("us", "UTC"))}
+
+
+def _saved(lake: Lake, catalogue: Catalogue, kind: StudyKind, first: dict[str, pl.DataType]) -> tuple[str, list[str]]:
+    """The table of the saved studies of a kind, one under another, columns matched by name; and its columns.
+
+    Args:
+        lake, catalogue: from where to where.
+        kind: of the studies, and name of the table.
+        first: the columns that are there without any study.
+    """
+    studies = saved_studies(lake, kind)
+    empty = [pl.DataFrame(schema=first), *(pl.DataFrame(schema=study_schema(path)) for path in studies.values())]
     columns = dict(pl.concat(empty, how="diagonal_relaxed").schema)
     listed = {name: "String" if name == "study" else _type_of(dtype) for name, dtype in columns.items()}
-    links = [(f"study={name}/features.parquet", str(path)) for name, path in studies.items()]
+    links = [(f"study={name}/{kind}.parquet", str(path)) for name, path in studies.items()]
+    return _table(catalogue, kind, listed, links), list(columns)
+
+
+def _spreads(lake: Lake, catalogue: Catalogue) -> list[str]:
+    """The table and view of the saved spreads."""
+    table, columns = _saved(lake, catalogue, "spreads", _SPREADS)
+    listed = ", ".join(f"`{name}`" for name in [*_SPREADS, *(name for name in columns if name not in _SPREADS)])
+    return [table, f"CREATE VIEW api.spreads DEFINER = {OWNER} SQL SECURITY DEFINER AS SELECT {listed} FROM lake.spreads"]
+
+
+def _features(lake: Lake, catalogue: Catalogue) -> list[str]:
+    """The table and view of the features of saved studies."""
+    table, columns = _saved(lake, catalogue, "features", {**_STUDY, **_STUDY_BARS})
     own = ", ".join(f"`{name}`" for name in columns if name not in {*_STUDY, *_STUDY_BARS})
     return [
-        _table(catalogue, "features", listed, links),
+        table,
         f"""CREATE VIEW api.features DEFINER = {OWNER} SQL SECURITY DEFINER AS
 SELECT {", ".join(_STUDY)}, CAST((bucket_start + 0.5) / 1000000 AS DateTime64(6, 'UTC')) AS start,
     CAST((bucket_end + 0.5) / 1000000 AS DateTime64(6, 'UTC')) AS end, end AS known_at{", " + own if own else ""}

@@ -54,7 +54,7 @@ _NO_LENGTH = {
 _BARE = re.compile(r"\bohlcv\b(?!\s*\()", re.IGNORECASE)
 _GIVEN = re.compile(r"\bohlcv\s*\(\s*(?:(\w+)\s*=\s*)?(\w+)\s*\)", re.IGNORECASE)
 _CALLED = re.compile(r"Unknown table function (?:api\.)?`?(\w+)`?")
-VIEWS = ("ohlcv", "trade", "trade_last", "funding_rate", "market_spot", "market_future", "features", "coverage")
+VIEWS = ("ohlcv", "trade", "trade_last", "funding_rate", "market_spot", "market_future", "features", "spreads", "coverage")
 
 
 def hint(name: str, what: str, text: str) -> str | None:

@@ -108,6 +108,16 @@ export const VIEWS = {
       known_at: 'when it could be known: the end',
     },
   },
+  spreads: {
+    insert: 'api.spreads',
+    about: 'Saved spreads of contracts against spot.',
+    columns: {
+      study: 'name it was saved under',
+      start: 'beginning of the candle',
+      end: 'end of the candle',
+      known_at: 'when the spread could be known: null without one',
+    },
+  },
   coverage: {
     insert: 'api.coverage',
     about: 'What the lake holds.',
