@@ -13,10 +13,10 @@ PARALLEL := -n 2 --dist loadfile
 export POLARS_MAX_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench crash slow fuzz docs clean
+.PHONY: help install demo test test-versions test-oldest lint format bench crash slow fuzz docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv and install pointline with everything it can use
 
@@ -33,6 +33,23 @@ demo: $(STAMP) ## run the whole path on a small simulated market
 
 test: lint ## lint, check the types, run the tests and the examples in docstrings
 	$(PYTEST) $(PARALLEL) -m "not slow and not crash" --doctest-modules src/pointline tests
+
+# Each Python and the oldest dependencies get an environment of their own; `make test-versions PYTHONS=3.13 OLDEST=` tests one Python alone.
+PYTHONS ?= 3.12 3.13
+OLDEST ?= oldest
+
+test-versions: $(addprefix test-python-,$(PYTHONS)) $(addprefix test-,$(OLDEST)) ## the tests on other Pythons and with the oldest dependencies
+
+test-python-%:
+	python$* -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	.venv-$*/bin/python -m pytest $(PARALLEL) -m "not slow and not crash" tests
+
+test-oldest: # the lowest versions that pyproject.toml allows, which pip cannot choose
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct -e '.[all,dev]'
+	.venv-oldest/bin/python -m pytest $(PARALLEL) -m "not slow and not crash" tests
 
 lint: $(STAMP) ## ruff and mypy, changing nothing
 	$(BIN)/ruff check .
@@ -59,5 +76,5 @@ docs: $(STAMP) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## remove the environment, caches and everything that was built
-	rm -rf $(VENV) build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-* build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
