@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.archives import Print, lake_from, lake_of
 
 from pointline import clock, compare
+from pointline.bars import build as bars_module
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pointline.features import FeatureParams
 from pointline.lake.store import Lake, PartitionFile
-from pointline.research import bars as bars_module
 from pointline.research import query
 from pointline.research.spines import TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.simulate import MarketConfig, write_archives

@@ -74,7 +74,7 @@ def test_a_finer_table_tells_what_a_longer_candle_does_not(tmp_path: Path) -> No
     days = [Candle(DAY + n * DAY_US, "1", "1", "1", "1", "0", 0) for n in range(2)]
     hours = [Candle(DAY + 23 * HOUR_US, "5", "5", "5", "5"), Candle(DAY + DAY_US + 23 * HOUR_US, "6", "6", "6", "6", "0", 0)]
     paths = [*candles_archives(tmp_path, SPOT, "BTCUSDT", "1d", days), *candles_archives(tmp_path, SPOT, "BTCUSDT", "1h", hours)]
-    found = closes(lake_with(tmp_path, paths), SPOT, "BTCUSDT", candle_grid("2024-05-01", "2024-05-02"))
+    found = closes(lake_with(tmp_path, paths), SPOT, "BTCUSDT", candle_grid("2024-05-01", "2024-05-03"))
     assert found.rows() == [
         (DAY, 5.0, DAY + DAY_US, "candles_1h", 0),
         (DAY + DAY_US, None, DAY + 2 * DAY_US, "candles_1d", None),
