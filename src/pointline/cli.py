@@ -259,6 +259,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the features: .parquet, .csv or .arrow.", show_default=False)
     ] = None,
+    chart: Annotated[Path | None, typer.Option(help="Write the chart: .html or .png.", show_default=False)] = None,
     save: Annotated[
         str | None, typer.Option(help="Keep the features in the lake under this name, for SQL's api.features.", show_default=False)
     ] = None,
@@ -272,8 +273,11 @@ def compare(
     import warnings
 
     from pointline.comparison import compare as run
+    from pointline.report.chart_files import check_chart_path
     from pointline.trading.costs import CostModel
 
+    if chart is not None:
+        check_chart_path(chart)
     with warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
         study = run(
             perp,
@@ -291,10 +295,14 @@ def compare(
         )
     if save is not None:
         study.save(save)
+    if chart is not None:
+        study.chart(chart)
     if json_output:
         show_json({"perp": perp, "spot": spot, **_facts(study)})
     else:
         _show_study(study, output)
+        if chart is not None:
+            sys.stdout.write(f"wrote {chart}\n")
 
 
 @app.command(short_help="Asks the lake in SQL (ClickHouse's dialect).")
@@ -413,8 +421,8 @@ def spreads(
 
     Example: pointline spreads BTC --reference binance:BTC-USDT --start 2024-12-01 --end 2024-12-31 --chart spreads.html
     """
+    from pointline.report.chart_files import check_chart_path
     from pointline.report.files import check_output, write_blocks
-    from pointline.report.spread_charts import check_chart_path
     from pointline.spread_study import spreads as run
     from pointline.trading.costs import CostModel
 

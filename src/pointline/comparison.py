@@ -25,7 +25,7 @@ from pointline.research.cache import cache_of
 from pointline.research.coverage import window_coverage
 from pointline.research.metadata import warn_of_versions
 from pointline.research.spines.builder import keep_stretches, stretches, venue_of, window
-from pointline.research.spines.config import check_bars
+from pointline.research.spines.config import TimeBarConfig, check_bars
 from pointline.research.state import StateParams
 from pointline.research.state_feeds import StateReader
 from pointline.research.threshold import resolve_rule
@@ -111,6 +111,41 @@ class Study:
         values = ", ".join(f"{f.name}={getattr(self.rule, f.name)}" for f in sorted(fields(self.rule), key=lambda f: bool(f.kw_only)))
         text = f"{type(self.rule).__name__}({values})"
         return f"{text}, {self.rule_note}" if self.rule_note else text
+
+    def chart(self, path: str | Path | None = None) -> Any:  # noqa: ANN401 - plotly is imported where it is used
+        """Prices, basis and funding over time, for any number of bars (see `pointline.report.charts.comparison_figure`).
+
+        Args:
+            path: also write the chart to this file: a page that needs no network (``.html``) or a picture (``.png``, taken by an
+                installed Chromium or Chrome).
+
+        Returns:
+            The plotly figure, which a notebook shows.
+
+        Raises:
+            ConfigError: the path ends otherwise or its folder does not exist.
+            MissingExtraError: plotly, or for a picture a browser, is not installed.
+        """
+        from pointline.report.chart_files import check_chart_path, write_chart
+        from pointline.report.charts import ComparedPair, comparison_figure
+
+        if path is not None:
+            check_chart_path(path)
+        perp, spot = self.pair.perp, self.pair.spot
+        start, end = (clock.time_text(us).removesuffix(":00") for us in (self.start_us, self.end_us))
+        pair = ComparedPair(
+            title=f"{perp.name} against {spot.name}",
+            subtitle=f"{start} to {end} UTC, {_bar_words(self.rule, perp)}",
+            perp_quote=perp.quote_asset,
+            spot_quote=spot.quote_asset,
+            price_factor=self.params.price_factor,
+            max_perp_age_us=self.params.max_perp_age_us,
+            max_spot_age_us=self.params.max_spot_age_us,
+        )
+        figure = comparison_figure(self._rows, pair)
+        if path is not None:
+            write_chart(figure, path)
+        return figure
 
     def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
@@ -314,6 +349,17 @@ def _check_choices(join: str, output: str | Path | None) -> None:
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
     if output is not None:
         check_output(output)
+
+
+def _bar_words(rule: BarRule, perp: Instrument) -> str:
+    """When bars close, for a title: volume bars of 100 BTC."""
+    kind = type(rule).__name__.removesuffix("BarConfig").lower()
+    if isinstance(rule, TimeBarConfig):
+        return f"time bars of {clock.duration_text(rule.interval_us)}"
+    size = next(getattr(rule, f.name) for f in fields(rule) if not f.kw_only)
+    unit = {"trade": "trades", "dollar": perp.quote_asset}.get(kind, perp.base_asset)
+    signed = "" if getattr(rule, "use_absolute_volume", True) else "signed "
+    return f"{signed}{kind} bars of {float(size):,.12g} {unit}"
 
 
 @dataclass

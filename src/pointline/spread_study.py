@@ -166,7 +166,11 @@ class Spreads:
         }
 
     def figure(self, kind: ChartKind = "overview") -> Any:  # noqa: ANN401 - a plotly figure
-        """A plotly figure: ``"spread"`` through time, ``"curve"`` by maturity, ``"heatmap"`` of the annualised basis, or all of them.
+        """A plotly figure.
+
+        Args:
+            kind: ``"spread"`` through time, ``"percent"`` of spot through time, ``"curve"`` by maturity, ``"heatmap"`` of the annualised
+                basis, or ``"overview"``: spread, curve and heat map.
 
         Raises:
             MissingExtraError: plotly is not installed.
@@ -174,7 +178,9 @@ class Spreads:
         """
         from pointline.report.spread_charts import spread_figure
 
-        return spread_figure(self.table, kind, title=f"{self.base_asset}: contracts against {', '.join(self.references)}")
+        start, end = (clock.time_text(us).removesuffix(":00") for us in (self.grid.start_us, self.grid.end_us))
+        title = f"{self.base_asset}: contracts against {', '.join(self.references)}"
+        return spread_figure(self.table, kind, title=title, subtitle=f"{start} to {end} UTC, candles of {_duration_text(self.grid)}")
 
     def chart(self, path: str | Path, kind: ChartKind = "overview") -> Path:
         """Writes a figure as a page that needs no network (``.html``) or as a picture (``.png``, by an installed Chromium or Chrome).
@@ -186,7 +192,7 @@ class Spreads:
             ConfigError: the path ends otherwise or its folder does not exist.
             MissingExtraError: plotly, or for a picture a browser, is not installed.
         """
-        from pointline.report.spread_charts import check_chart_path, write_chart
+        from pointline.report.chart_files import check_chart_path, write_chart
 
         target = check_chart_path(Path(path))
         write_chart(self.figure(kind), target)
