@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -74,8 +75,6 @@ def page(figure: Figure) -> str:
     The page shows the figure's title as its own heading, follows the width of the window and the reader's choice of light or dark, and
     holds the plotly library once, compressed. It needs a browser of 2023 or later.
     """
-    from plotly.offline import get_plotlyjs
-
     drawn = json.loads(figure.to_json())
     layout = drawn["layout"]
     title = layout.pop("title")
@@ -90,9 +89,17 @@ def page(figure: Figure) -> str:
         height=layout["height"],
         figure=_script_text({"data": drawn["data"], "layout": layout}),
         twins=_script_text(twins()),
-        library=base64.b64encode(gzip.compress(get_plotlyjs().encode(), _COMPRESSION, mtime=0)).decode(),
+        library=_library(),
         **{f"{name}_{scheme}": getattr(colour, scheme) for name, colour in grounds for scheme in ("light", "dark")},
     )
+
+
+@cache
+def _library() -> str:
+    """The plotly library that is installed, as compressed bytes in base 64."""
+    from plotly.offline import get_plotlyjs
+
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), _COMPRESSION, mtime=0)).decode()
 
 
 def _script_text(value: object) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 from pointline.clock import SECOND_US
 from pointline.features import CROSS_QUOTE_PREFIX
 from pointline.report.colours import BASIS, FUNDING, PERP, SPOT, Colour
-from pointline.report.panels import Figure, Panel, millis, need_plotly, numbers, stacked
+from pointline.report.panels import Figure, Panel, millis, need_plotly, numbers, stacked, time_axis
 from pointline.report.thinning import thinned
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def comparison_figure(features: pl.DataFrame | pl.LazyFrame, pair: ComparedPair)
     for line in _lines(pair, crossed=crossed):
         line.draw(figure, series[line.name])
     window = _window(series.values())
-    figure.update_xaxes(type="date", hoverformat="%Y-%m-%d %H:%M:%S.%L UTC", range=window)
-    figure.update_layout(hovermode="x unified", hoversubplots="axis")
+    across = time_axis(hoverformat="%Y-%m-%d %H:%M:%S.%L UTC", range=window)
+    figure.update_layout(xaxis=across, hovermode="x unified", hoversubplots="axis")
     if funded and window is not None:
         _mark_settlements(figure, settlements, window)
     return figure
@@ -177,6 +177,7 @@ def _mark_settlements(figure: Figure, settlements: pl.DataFrame, window: list[fl
             x=millis(kept["at"]),
             y=numbers(kept["value"]),
             name="settlement",
+            cliponaxis=False,
             yaxis="y3",
             legend="legend3",
             mode="markers",
@@ -185,6 +186,6 @@ def _mark_settlements(figure: Figure, settlements: pl.DataFrame, window: list[fl
         )
     if few:
         line = {"color": FUNDING.light, "width": 1, "dash": "dot"}
-        rule = {"type": "line", "line": line, "xref": "x", "y0": 0, "y1": 1, "layer": "between", "opacity": 0.5}
+        rule = {"type": "line", "line": line, "xref": "x", "y0": 0, "y1": 1, "layer": "above", "opacity": 0.5}
         places = [(at, axis) for at in millis(inside["at"]).tolist() for axis in ("y", "y2", "y3")]
         figure.update_layout(shapes=[{**rule, "x0": at, "x1": at, "yref": f"{axis} domain"} for at, axis in places])

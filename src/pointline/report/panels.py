@@ -26,6 +26,14 @@ LEGEND_ROW_PX = 22
 _TITLE_PX, _TICKS_PX, _GAP_PX = 24, 60, 14
 _LEFT_PX, _RIGHT_PX, _TOP_PX = 64, 12, 10
 _TICK_LENGTH_PX = 4
+_TIME_FORMS = (
+    (None, 1_000, "%H:%M:%S.%L\n%b %-d"),
+    (1_000, 60_000, "%H:%M:%S\n%b %-d"),
+    (60_000, 86_400_000, "%H:%M\n%b %-d"),
+    (86_400_000, "M1", "%b %-d\n%Y"),
+    ("M1", "M12", "%b\n%Y"),
+    ("M12", None, "%Y"),
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def stacked(panels: Sequence[Panel], *, title: str, subtitle: str) -> Figure:
         if panel.title:
             headings.append(_heading(panel, domain[1]))
         if panel.x_title:
-            layout[f"xaxis{x}"] = _axis(panel.x_title, domain=[0, 1], anchor=f"y{y}")
+            layout[f"xaxis{x}"] = _axis(panel.x_title, domain=[0, 1], anchor=f"y{y}", tickangle=0)
             across += 1
         top += panel.height + panel.below_px + (panels[number].above_px if number < len(panels) else 0)
     return PlotlyFigure(layout={**layout, "annotations": headings})
@@ -129,6 +137,12 @@ def _axis(title: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - plotl
     numbers = {"exponentformat": "none", "separatethousands": True, "zerolinecolor": ZERO.light, "zerolinewidth": 1}
     follow = {"spikecolor": ZERO.light, "spikethickness": 1, "spikedash": "dot"}
     return {"title": {"text": title, "standoff": 8}, "gridcolor": GRID.light, "automargin": True, **line, **numbers, **follow, **options}
+
+
+def time_axis(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - plotly's own options
+    """A horizontal axis of times, whose tick labels are short enough for a narrow window; what follows a line break is told once."""
+    stops = [{"dtickrange": [least, most], "value": form} for least, most, form in _TIME_FORMS]
+    return {"type": "date", "tickformatstops": stops, **options}
 
 
 def _legend(panel: Panel, top: float) -> dict[str, Any]:

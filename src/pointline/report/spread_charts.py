@@ -11,7 +11,7 @@ import polars as pl
 from pointline.clock import DAY_US
 from pointline.errors import ConfigError, NoDataError
 from pointline.report.colours import DATED, PERP, RISING, SHADES, TURNING, Colour
-from pointline.report.panels import Figure, Panel, millis, need_plotly, numbers, stacked
+from pointline.report.panels import Figure, Panel, millis, need_plotly, numbers, stacked, time_axis
 from pointline.report.thinning import LEAST, thinned
 
 if TYPE_CHECKING:
@@ -161,8 +161,8 @@ def _when(table: pl.DataFrame) -> str:
 def _date_axis(figure: Figure, suffix: str, table: pl.DataFrame) -> None:
     ticks = {}
     if _candle_us(table) % DAY_US == 0 and table["start"].n_unique() <= _FEW_DAYS:
-        ticks = {"dtick": DAY_US // 1_000, "tick0": float(millis(table["start"].dt.epoch("us"))[0]), "tickformat": "%b %-d\n%Y"}
-    figure.update_layout({f"xaxis{suffix}": {"type": "date", "tickangle": 0, **ticks}})
+        ticks = {"dtick": DAY_US // 1_000, "tick0": float(millis(table["start"].dt.epoch("us"))[0])}
+    figure.update_layout({f"xaxis{suffix}": time_axis(**ticks)})
 
 
 def _draw_curve(figure: Figure, suffix: str, table: pl.DataFrame) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import polars as pl
 
-_POINTS_PER_COLUMN = 4
-_TRIED = (1, 2, 3)  # with gaps there are up to twice as many rows, and half of the points may stand alone
-LEAST = 36
+_ROWS_PER_COLUMN = (4, 6, 8, 12)  # four points; with gaps there are up to twice as many rows, and all of the points may stand alone
+LEAST = 36  # of three columns
 
 
 def thinned(rows: pl.DataFrame, *, most: int) -> pl.DataFrame:
@@ -30,10 +29,10 @@ def thinned(rows: pl.DataFrame, *, most: int) -> pl.DataFrame:
     hole = pl.col("apart").fill_null(value=False) | ~usable
     known = rows.with_columns(_run=hole.cast(pl.Int64).cum_sum()).filter(usable).drop("apart")
     drawn = _parted(known)
-    for factor in _TRIED:
+    for rows_per_column in _ROWS_PER_COLUMN:
         if drawn.height + int(drawn["alone"].sum()) <= most:
             break
-        drawn = _parted(_extremes(known, max(1, most // (_POINTS_PER_COLUMN * factor))))
+        drawn = _parted(_extremes(known, max(1, most // rows_per_column)))
     return drawn
 
 
