@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -92,6 +94,6 @@ def test_whatever_the_series(rows: list[tuple[float | None, int, bool]], most: i
         assert (shown["at"][0], shown["at"][-1]) == (min(known), max(known))
     holes = [when for when, value, apart in frame.rows() if apart or value is None]
     points = drawn.select("at", "value").rows()
-    for (left, before), (right, after) in zip(points, points[1:], strict=False):
+    for (left, before), (right, after) in pairwise(points):
         if before is not None and after is not None:
             assert [when for when in holes if left < when <= right] == []
