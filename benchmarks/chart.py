@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _WIDTH, _ROW, _TOP = 900, 30, 74
-_LABEL, _PANEL, _GAP = 250, 250, 70
-_INK, _FAINT, _OURS, _OTHERS, _GROUND = "#1f2933", "#d5dbe1", "#d1495b", "#7a8b99", "#ffffff"
+_LABEL, _PANEL, _GAP = 190, 290, 60
+_DOT, _FOR_LABEL = 6, 58
+_STEPS = (1, 2, 5)
+_ROOM = 1.12  # the scale goes on so far beyond the smallest and the largest value
+_STYLE = """
+.ground { fill: #ffffff } text { fill: #1f2933 } .tick { fill: #5b6776 } .grid { stroke: #d9dfe7 } .floor { stroke: #8b98a6 }
+.lead { stroke: #c3ccd6; stroke-dasharray: 1 4 } .ours { fill: #c2255c } .others { fill: #6b7a89 }
+@media (prefers-color-scheme: dark) {
+.ground { fill: #131922 } text { fill: #e4e9ef } .tick { fill: #9aa7b6 } .grid { stroke: #2a3441 } .floor { stroke: #66758a }
+.lead { stroke: #465364 } .ours { fill: #ff8fb3 } .others { fill: #9aa7b6 } }
+"""
 _NAMES = {
     MAIN: "pointline, all features",
     "pointline-file": "pointline, into a file",
@@ -37,7 +46,7 @@ def chosen_window(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def svg(window: dict[str, Any]) -> str:
-    """Horizontal bars on logarithmic scales: seconds of the whole process over those of the floor, and peak megabytes."""
+    """Dots on logarithmic scales: seconds of the whole process over those of the floor, and peak megabytes; for light and dark screens."""
     cases = {contender.name: window["cases"][contender.name] for contender in CONTENDERS if _measured(window, contender.name)}
     floor_s = cases[FLOOR]["wall_s"]
     order = sorted(cases, key=lambda name: cases[name]["wall_s"])
@@ -46,17 +55,18 @@ def svg(window: dict[str, Any]) -> str:
     height = _TOP + _ROW * len(order) + 30
     plural = "s" if window["days"] > 1 else ""
     title = f"{window['rows'] / 1e6:,.1f} million trades of {window['days']} day{plural} to bars"
-    font = f'font-family="system-ui, sans-serif" font-size="13" fill="{_INK}"'
+    font = 'font-family="system-ui, sans-serif" font-size="13"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" {font} role="img"><title>{title}</title>',
-        f'<rect width="{_WIDTH}" height="{height}" fill="{_GROUND}"/>',
+        f"<style>{_STYLE}</style>",
+        f'<rect class="ground" width="{_WIDTH}" height="{height}"/>',
         f'<text x="16" y="26" font-size="16" font-weight="600">{title}</text>',
-        *_panel(order, times, _LABEL, "time, process ÷ floor (log scale)", "{:.1f} ×"),
-        *_panel(order, memory, _LABEL + _PANEL + _GAP, "peak memory, MB (log scale)", "{:,.0f}"),
+        *_panel(order, times, _LABEL, "time of the process ÷ floor (log scale)", "{:.1f} ×"),
+        *_panel(order, memory, _LABEL + _PANEL + _GAP, "peak memory in MB (log scale)", "{:,.0f} MB"),
     ]
     for number, name in enumerate(order):
         weight = ' font-weight="600"' if name == MAIN else ""
-        parts.append(f'<text x="{_LABEL - 12}" y="{_middle(number)}" text-anchor="end"{weight}>{escape(_NAMES[name])}</text>')
+        parts.append(f'<text x="{_LABEL - 14}" y="{_middle(number) + 5}" text-anchor="end"{weight}>{escape(_NAMES[name])}</text>')
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -66,31 +76,37 @@ def _measured(window: dict[str, Any], name: str) -> bool:
 
 
 def _middle(number: int) -> int:
-    return _TOP + _ROW * number + 19
+    return _TOP + _ROW * number + _ROW // 2
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten between two values."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [tick for power in powers for step in _STEPS if low <= (tick := step * 10.0**power) <= high]
 
 
 def _panel(order: list[str], values: list[float], left: int, title: str, form: str) -> list[str]:
-    """Bars from the power of ten below the smallest value to the one above the largest."""
-    low = math.floor(math.log10(min(values)) + 1e-9)
-    high = max(low + 1, math.ceil(math.log10(max(values))))
-    if min(values) < 1.05 * 10.0**low:
-        low -= 1  # the shortest bar can be seen
+    """A dot for each value, with the floor's value as a line through all rows."""
+    low, high = min(values) / _ROOM, max(values) * _ROOM
 
     def at(value: float) -> float:
-        return left + _PANEL * (math.log10(value) - low) / (high - low)
+        return left + (_PANEL - _FOR_LABEL) * math.log(value / low) / math.log(high / low)
 
     bottom = _TOP + _ROW * len(order)
-    parts = [f'<text x="{left}" y="{_TOP - 22}" font-size="12">{escape(title)}</text>']
-    for power in range(low, high + 1):
-        x = at(10.0**power)
-        parts.append(f'<line x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}" stroke="{_FAINT}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" font-size="11" text-anchor="middle">{10.0**power:,g}</text>')
+    parts = [f'<text x="{left}" y="{_TOP - 16}" font-size="12">{escape(title)}</text>']
+    for tick in _ticks(low, high):
+        x = at(tick)
+        parts.append(f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}"/>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 17}" font-size="11" text-anchor="middle">{tick:,g}</text>')
+    x = at(values[order.index(FLOOR)])
+    parts.append(f'<line class="floor" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}"/>')
     for number, (name, value) in enumerate(zip(order, values, strict=True)):
-        colour = _OURS if name.startswith(MAIN) else _OTHERS
-        parts.append(
-            f'<rect x="{left}" y="{_TOP + _ROW * number + 5}" width="{at(value) - left:.1f}" height="{_ROW - 10}" rx="2" fill="{colour}"/>'
-        )
-        parts.append(f'<text x="{at(value) + 6:.1f}" y="{_middle(number)}" font-size="12">{escape(form.format(value))}</text>')
+        kind, y = "ours" if name.startswith(MAIN) else "others", _middle(number)
+        parts.append(f'<line class="lead" x1="{left}" y1="{y}" x2="{at(value):.1f}" y2="{y}"/>')
+        parts.append(f'<circle class="{kind}" cx="{at(value):.1f}" cy="{y}" r="{_DOT}"/>')
+        weight = ' font-weight="600"' if name == MAIN else ""
+        label = escape(form.format(value))
+        parts.append(f'<text x="{at(value) + _DOT + 5:.1f}" y="{y + 4}" font-size="12"{weight}>{label}</text>')
     return parts
 
 

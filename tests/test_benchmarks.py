@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -93,10 +94,23 @@ def test_tables_and_chart_are_made_of_the_results(results: dict[str, Any], modul
     assert "| trades, USD-M | 1 | 20,000 |" in text
     assert "### 2 days, 44,000 trades" in text
     drawn = ET.fromstring(chart.svg(chart.chosen_window(results)))  # noqa: S314 -- our own text
-    bars = [node for node in drawn.iter("{http://www.w3.org/2000/svg}rect") if node.get("rx")]
+    dots = list(drawn.iter("{http://www.w3.org/2000/svg}circle"))
     left_out = {"pointline-first", "pointline-sweep"}  # no other way to the same table, but more work
     measured = [name for name, case in results["windows"][0]["cases"].items() if case["wall_s"] is not None and name not in left_out]
-    assert len(bars) == 2 * len(measured)
+    assert len(dots) == 2 * len(measured)
+
+
+def test_dots_lie_on_a_logarithmic_scale(modules: dict[str, ModuleType]) -> None:
+    cases = {"decode": (1.0, 100.0), "polars": (2.0, 200.0), "pointline": (4.0, 800.0)}
+    window = {"days": 1, "rows": 1_000_000, "cases": {name: {"wall_s": wall, "peak_mb": peak} for name, (wall, peak) in cases.items()}}
+    text = modules["chart"].svg(window)
+    dots = [float(node.get("cx", "")) for node in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}circle")]  # noqa: S314 -- our own text
+    floor, polars, pointline = dots[:3]  # of the times, in the order of the times
+    assert pointline - floor == pytest.approx(2 * (polars - floor), abs=0.2)
+    floor, polars, pointline = dots[3:]
+    assert pointline - floor == pytest.approx(3 * (polars - floor), abs=0.3)
+    assert {"1.0 ×", "2.0 ×", "4.0 ×", "100 MB", "200 MB", "800 MB"} <= set(re.findall(r">([^<]+)</text>", text))
+    assert "prefers-color-scheme: dark" in text
 
 
 def test_the_page_has_the_marks(modules: dict[str, ModuleType]) -> None:

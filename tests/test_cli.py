@@ -241,7 +241,7 @@ def test_the_demo_leaves_tables_and_a_chart_that_needs_no_network(demo: Demo) ->
     assert {"bucket_end", "basis_bps", "funding_8h", "spot_age_us"} <= set(features.columns)
     html = (folder / "basis_and_funding.html").read_text(encoding="utf-8")
     assert "plotly" in html
-    assert len(html) > 1_000_000  # the library itself is inside
+    assert len(html) > 1_000_000  # the library itself is inside, compressed
     assert not re.search(r"<script[^>]*\ssrc\s*=", html)
     assert not re.search(r"<link[^>]*\shref\s*=\s*[\"']https?:", html)
 
@@ -804,6 +804,21 @@ def test_every_way_to_write_the_window_means_the_same(lake: Path, start: str, en
     assert figures(compare(lake, "--threshold", "20", window=("--start", start, "--end", end))) == figures(
         compare(lake, "--threshold", "20")
     )
+
+
+def test_compare_draws_a_chart(lake: Path, tmp_path: Path) -> None:
+    chart = tmp_path / "chart.html"
+    out = done("compare", PERP, SPOT, *WINDOW, "--threshold", "20", "--chart", chart, "--lake", lake).out
+    assert out.endswith(f"wrote {chart}\n")
+    text = chart.read_text(encoding="utf-8")
+    assert f"<h1>{PERP} against {SPOT}</h1>" in text
+    assert "<p>2024-05-01 00:00 to 2024-05-03 00:00 UTC, volume bars of 20 BTC</p>" in text
+
+
+def test_compare_refuses_a_place_for_the_chart_before_it_works(lake: Path, tmp_path: Path) -> None:
+    refused = run("compare", PERP, SPOT, *WINDOW, "--chart", tmp_path / "chart.pdf", "-o", tmp_path / "features.parquet", "--lake", lake)
+    assert_refused(refused, "the chart cannot be written there", "ending in .html or .png")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_compare_tells_of_days_that_are_missing(lake: Path) -> None:

@@ -230,6 +230,18 @@ class _progress:  # noqa: N801 - used as a function
             self._bar.stop()
 
 
+def _checked_chart(path: Path | None) -> Path | None:
+    """The path of a chart, refused before the work where none can be written."""
+    from pointline.report.chart_files import check_chart_path
+
+    return None if path is None else check_chart_path(path)
+
+
+ChartOption = Annotated[
+    Path | None, typer.Option("--chart", help="Write the chart: .html or .png.", callback=_checked_chart, show_default=False)
+]
+
+
 @app.command(short_help="Builds bars of a perp and its spot with every feature.")
 def compare(
     perp: Annotated[str, typer.Argument(help="exchange:symbol of the derivative, e.g. binance-futures:BTCUSDT.", show_default=False)],
@@ -259,6 +271,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the features: .parquet, .csv or .arrow.", show_default=False)
     ] = None,
+    chart: ChartOption = None,
     save: Annotated[
         str | None, typer.Option(help="Keep the features in the lake under this name, for SQL's api.features.", show_default=False)
     ] = None,
@@ -289,12 +302,11 @@ def compare(
             lake=lake,
             output=output,
         )
-    if save is not None:
-        study.save(save)
+    _keep(study, save, chart)
     if json_output:
         show_json({"perp": perp, "spot": spot, **_facts(study)})
     else:
-        _show_study(study, output)
+        _show_study(study, output, chart)
 
 
 @app.command(short_help="Asks the lake in SQL (ClickHouse's dialect).")
@@ -341,13 +353,22 @@ def _facts(study: Study) -> dict[str, Any]:
     return {"rule": study.rule_text, "notes": study.notes, "pair": study.pair.reason, **study.summary}
 
 
-def _show_study(study: Study, output: Path | None) -> None:
+def _keep(study: Study, save: str | None, chart: Path | None) -> None:
+    if save is not None:
+        study.save(save)
+    if chart is not None:
+        study.chart(chart)
+
+
+def _show_study(study: Study, output: Path | None, chart: Path | None) -> None:
     from pointline.report.tables import summary_view
 
     title = f"{study.pair.perp.name} against {study.pair.spot.name} ({study.pair.reason})"
     show(summary_view(study.summary, title=title, rule=study.rule_text, notes=study.notes))
     if output is not None:
         sys.stdout.write(f"wrote {study.summary['bars']:,} bars x {len(study.columns)} columns to {output}\n")
+    if chart is not None:
+        sys.stdout.write(f"wrote {chart}\n")
 
 
 def _rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
@@ -401,7 +422,7 @@ def spreads(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the long table: .parquet, .csv or .arrow.", show_default=False)
     ] = None,
-    chart: Annotated[Path | None, typer.Option(help="Write the charts: .html or .png.", show_default=False)] = None,
+    chart: ChartOption = None,
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -411,13 +432,10 @@ def spreads(
     """
     from pointline.costs import CostModel
     from pointline.report.files import check_output, write_blocks
-    from pointline.report.spread_charts import check_chart_path
     from pointline.studies.spreads import spreads as run
 
     if output is not None:
         check_output(output)
-    if chart is not None:
-        check_chart_path(chart)
     study = run(
         base_asset,
         reference=_listed(reference),

@@ -10,7 +10,7 @@ from pointline.costs import CostModel
 from pointline.errors import ConfigError
 from pointline.ingest.run import FileReport, ingest
 from pointline.lake.store import open_lake
-from pointline.report.charts import basis_and_funding, write_html
+from pointline.report.chart_files import write_chart
 from pointline.simulate import MarketConfig, write_archives, write_exchange_info
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
@@ -67,5 +67,5 @@ def run_demo(folder: Path, *, trades_per_day: int, say: Callable[[str], None]) -
     files = {"features": folder / "features.parquet", "labels": folder / "labels.parquet", "chart": folder / "basis_and_funding.html"}
     study.features.write_parquet(files["features"])
     study.labels().write_parquet(files["labels"])
-    write_html(basis_and_funding(study.features, title=f"{perp} against {spot}, simulated"), files["chart"])
+    write_chart(study.chart().update_layout(title_text=f"{perp} against {spot}, simulated"), files["chart"])
     return Demo(study, reports, ingest_s, files)

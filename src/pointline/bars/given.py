@@ -70,6 +70,10 @@ class GivenBars(BarRule):
         span = f"{time_text(self.spine['bucket_start'][0])} to {time_text(self.spine['bucket_end'][-1])} UTC"
         return f"a spine of {self.spine.height:,} windows, {span}"
 
+    def words(self, base_asset: str, quote_asset: str) -> str:  # noqa: ARG002 - of the other kinds
+        """As `text`."""
+        return self.text
+
     def closes(self, start_us: int, end_us: int) -> Sequence[int]:
         """Every edge of a window: what lies between two windows is counted too, and left out by `kept`."""
         edges = pl.concat([self.spine[name].alias("edge") for name in _EDGES]).unique().sort()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pointline.clock import DAY_US, DurationLike, check_count, to_duration_us
+from pointline.clock import DAY_US, DurationLike, check_count, duration_text, to_duration_us
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -102,6 +102,12 @@ class BarRule:
         """The rule in words: its class and its fields, the threshold first."""
         named = sorted(fields(self), key=lambda one: bool(one.kw_only))
         return f"{type(self).__name__}({', '.join(f'{one.name}={getattr(self, one.name)}' for one in named)})"
+
+    def words(self, base_asset: str, quote_asset: str) -> str:
+        """The rule for a title: volume bars of 100 BTC."""
+        unit = {"base": base_asset, "quote": quote_asset}.get(self.unit, self.unit)
+        signed = "signed " if self.signed and self.kind != "imbalance" else ""
+        return f"{signed}{self.kind.removesuffix('s')} bars of {float(self.threshold):,.12g} {unit}"
 
     def closes(self, start_us: int, end_us: int) -> Sequence[int]:
         """Where bars close between two times, end included; of kinds that close by the clock."""
@@ -226,6 +232,10 @@ class TimeBarConfig(BarRule):
     def interval_us(self) -> int:
         """The interval in microseconds."""
         return to_duration_us(self.interval, name="interval")
+
+    def words(self, base_asset: str, quote_asset: str) -> str:  # noqa: ARG002 - of the other kinds
+        """The rule for a title: time bars of 1m."""
+        return f"time bars of {duration_text(self.interval_us)}"
 
     def closes(self, start_us: int, end_us: int) -> Sequence[int]:
         """Every multiple of the interval after the start."""

@@ -89,6 +89,11 @@ class FeatureParams:
             raise ConfigError("holding_hours is out of range", where="FeatureParams", value=self.holding_hours, expected=expected)
         object.__setattr__(self, "funding_rules", tuple(self.funding_rules))
 
+    @property
+    def age_limits_us(self) -> tuple[int, int]:
+        """`max_perp_age_us` and `max_spot_age_us`."""
+        return self.max_perp_age_us, self.max_spot_age_us
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairParams(FeatureParams):

@@ -123,6 +123,42 @@ class Study:
         """When bars close, in words."""
         return f"{self.rule.text}, {self.rule_note}" if self.rule_note else self.rule.text
 
+    def chart(self, path: str | Path | None = None) -> Any:  # noqa: ANN401 - plotly is imported where it is used
+        """Prices, basis and funding over time, for any number of bars (see `pointline.report.charts.comparison_figure`).
+
+        Args:
+            path: also write the chart to this file: a page that needs no network (``.html``) or a picture (``.png``, taken by an
+                installed Chromium or Chrome).
+
+        Returns:
+            The plotly figure, which a notebook shows.
+
+        Raises:
+            ConfigError: the path ends otherwise or its folder does not exist.
+            MissingExtraError: plotly, or for a picture a browser, is not installed.
+        """
+        from pointline.report.chart_files import check_chart_path, write_chart
+        from pointline.report.charts import ComparedPair, comparison_figure
+
+        if path is not None:
+            check_chart_path(path)
+        perp, spot = self.pair.perp, self.pair.spot
+        perp_age_us, spot_age_us = self.params.age_limits_us
+        start, end = (clock.time_text(us).removesuffix(":00") for us in (self.start_us, self.end_us))
+        pair = ComparedPair(
+            title=f"{perp.name} against {spot.name}",
+            subtitle=f"{start} to {end} UTC, {self.rule.words(perp.base_asset, perp.quote_asset)}",
+            perp_quote=perp.quote_asset,
+            spot_quote=spot.quote_asset,
+            price_factor=self.params.price_factor,
+            max_perp_age_us=perp_age_us,
+            max_spot_age_us=spot_age_us,
+        )
+        figure = comparison_figure(self._rows, pair)
+        if path is not None:
+            write_chart(figure, path)
+        return figure
+
     def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
         return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)

@@ -189,22 +189,26 @@ class Spreads:
         )
 
     def chart(self, path: str | Path | None = None, *, kind: ChartKind = "overview") -> Any:  # noqa: ANN401 - a plotly figure
-        """A plotly figure: ``"spread"`` through time, ``"curve"`` by maturity, ``"heatmap"`` of the annualised basis, or all of them.
+        """A plotly figure.
 
         Args:
             path: also writes it, as a page that needs no network (``.html``) or as a picture (``.png``, by an installed Chromium or
                 Chrome).
-            kind: what is drawn.
+            kind: ``"spread"`` through time, ``"percent"`` of spot through time, ``"curve"`` by maturity, ``"heatmap"`` of the annualised
+                basis, or ``"overview"``: spread, curve and heat map.
 
         Raises:
             ConfigError: the path ends otherwise or its folder does not exist.
             MissingExtraError: plotly, or for a picture a browser, is not installed.
             NoDataError: the chart is of dated contracts and there are none.
         """
-        from pointline.report.spread_charts import check_chart_path, spread_figure, write_chart
+        from pointline.report.chart_files import check_chart_path, write_chart
+        from pointline.report.spread_charts import spread_figure
 
         target = None if path is None else check_chart_path(Path(path))
-        figure = spread_figure(self.table, kind, title=f"{self.base_asset}: contracts against {', '.join(self.references)}")
+        start, end = (clock.time_text(us).removesuffix(":00") for us in (self.grid.start_us, self.grid.end_us))
+        title = f"{self.base_asset}: contracts against {', '.join(self.references)}"
+        figure = spread_figure(self.table, kind, title=title, subtitle=f"{start} to {end} UTC, candles of {_duration_text(self.grid)}")
         if target is not None:
             write_chart(figure, target)
         return figure
