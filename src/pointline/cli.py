@@ -13,6 +13,7 @@ import typer
 
 from pointline import lake_commands
 from pointline.errors import ConfigError, PointlineError
+from pointline.sources.families import archive_suffixes, source_names
 from pointline.terminal import DATA_REFUSED, INTERRUPTED, SYSTEM_FAILED, JsonOption, LakeOption, console, show, show_json
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
     lake: LakeOption = None,
     source: Annotated[
-        str | None, typer.Option(help="binance_vision, recorded or table; else told by path and content.", show_default=False)
+        str | None, typer.Option(help=f"{source_names()}; else told by path and content.", show_default=False)
     ] = None,
     exchange: Annotated[str | None, typer.Option(help="e.g. binance-futures, where the path does not say.", show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option(help="e.g. trades or klines-1m, where the path does not say.", show_default=False)] = None,
@@ -152,7 +153,7 @@ def ingest(
     files = list(_archive_files(paths))
     if not files:
         raise ConfigError(
-            "no archive file was found", value=[str(p) for p in paths], expected="files ending in " + ", ".join(_ARCHIVE_SUFFIXES)
+            "no archive file was found", value=[str(p) for p in paths], expected="files ending in " + ", ".join(archive_suffixes())
         )
     began = time.perf_counter()
     with _progress(files, quiet=json_output) as advance:
@@ -169,15 +170,12 @@ def ingest(
         raise typer.Exit(DATA_REFUSED if DATA_REFUSED in codes else max(codes))
 
 
-_ARCHIVE_SUFFIXES = (".zip", ".csv", ".gz", ".json", ".jsonl", ".dat", ".parquet", ".feather", ".arrow", ".log", ".txt")
-
-
 def _archive_files(paths: list[Path]) -> Iterator[Path]:
     """The named files as they are, and what looks like an archive below named folders, in path order."""
     for path in paths:
         if path.is_dir():
             yield from sorted(
-                p for p in path.rglob("*") if p.name.endswith(_ARCHIVE_SUFFIXES) and not p.name.startswith(".") and not _is_folder(p)
+                p for p in path.rglob("*") if p.name.endswith(archive_suffixes()) and not p.name.startswith(".") and not _is_folder(p)
             )
         else:
             yield path
