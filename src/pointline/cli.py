@@ -115,16 +115,14 @@ def demo(
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
     lake: LakeOption = None,
-    source: Annotated[
-        str | None, typer.Option(help=f"{source_names()}; else told by path and content.", show_default=False)
-    ] = None,
+    source: Annotated[str | None, typer.Option(help=f"{source_names()}; else told by path and content.", show_default=False)] = None,
     exchange: Annotated[str | None, typer.Option(help="e.g. binance-futures, where the path does not say.", show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option(help="e.g. trades or klines-1m, where the path does not say.", show_default=False)] = None,
     symbol: Annotated[str | None, typer.Option(help="e.g. BTCUSDT, where the path does not say.", show_default=False)] = None,
     period: Annotated[str | None, typer.Option(help="YYYY-MM-DD or YYYY-MM, where the name does not say.", show_default=False)] = None,
     mapping: Annotated[Path | None, typer.Option(help="TOML file that describes the columns of any table.", show_default=False)] = None,
-    clock: Annotated[str, typer.Option(help="receipt: use a recording's receive times; event: use the exchange's.")] = "receipt",
-    latency: Annotated[str, typer.Option(help="Assumed delay where there is no receive time, e.g. 20ms.")] = "0us",
+    clock: Annotated[str, typer.Option(help="receipt: use a recording's receipt times; event: use the exchange's.")] = "receipt",
+    latency: Annotated[str, typer.Option(help="Assumed delay where there is no receipt time, e.g. 20ms.")] = "0us",
     json_output: JsonOption = False,
 ) -> None:
     """Brings archive files into the lake, each whole or not at all, each once.

@@ -96,7 +96,7 @@ MARK = {
 }
 DEPTH = {"e": "depthUpdate", "E": 1680652800003, "T": 1680652800002, "s": "BTCUSDT", "U": 1, "u": 2, "pu": 0, "b": [["1.0", "2"]], "a": []}
 RECEIVED_US = 1680652800004107
-NO_STAMP = "does not begin with a receive time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
+NO_STAMP = "does not begin with a receipt time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
 
 
 def line(message: dict[str, Any], stamp: int = RECEIVED_US, *, stream: str = "") -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
+from pointline import schema
 from pointline.clock import DAY_US, next_month, to_us
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Hints:
     symbol: str | None = None
     period: str | None = None
     mapping: Path | None = None  # table source only
-    clock: str | None = None  # "event": ignore the recorder's receive time
+    clock: str | None = None  # "event": ignore the recorder's receipt time
     latency_us: int = 0  # assumed latency, added to ts_event_us where there is no receipt time
 
 
@@ -118,6 +119,14 @@ class Batch:
     skipped: int = 0
     rounded: int = 0
     rejects: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECT_SCHEMA))
+
+
+def parsed_rows(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The `parsed` columns of a table, in its order and types; null where the frame has no such column, which has one at least."""
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.table(kind).parsed.items()
+    )
 
 
 RANKS = {"daily": 10, "monthly": 20, "recorded": 30, "table": 40}

@@ -8,11 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from pointline import schema
 from pointline.errors import SourceError
-from pointline.sources.base import RANKS, Batch, Hints, Identity
+from pointline.sources.base import RANKS, Batch, Hints, Identity, parsed_rows
 from pointline.sources.checks import refuse_swapped
 from pointline.sources.csv_blocks import read_csv_blocks
 from pointline.sources.hints import agreed, stated_period
@@ -90,7 +87,6 @@ class BinanceVision:
         daily = len(identity.period) != len("2024-05")
         rank = RANKS["daily" if daily else "monthly"]
         latency_us = 0 if "candles_" in dataset.kind else hints.latency_us  # a candle is stamped with its end
-        columns = schema.table(dataset.kind).parsed
         for number, block in enumerate(read_csv_blocks(path, dataset.layout)):
             rows = dataset.convert(block.frame)
             if number == 0 and dataset.kind == "trades":
@@ -100,7 +96,7 @@ class BinanceVision:
                 kind=dataset.kind,
                 exchange=identity.exchange,
                 symbol=identity.symbol,
-                frame=parsed.select([pl.col(name).cast(dtype) for name, dtype in columns.items()]),
+                frame=parsed_rows(dataset.kind, parsed),
                 rank=rank,
                 rejects=block.rejects,
             )

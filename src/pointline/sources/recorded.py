@@ -1,13 +1,13 @@
-"""Websocket recordings of Binance: lines of a receive time, a space and the JSON message as the exchange sent it.
+"""Websocket recordings of Binance: lines of a receipt time, a space and the JSON message as the exchange sent it.
 
-The receive time is in microseconds (16 digits) or nanoseconds (19), one unit per file. The message is bare or in the wrapper of a
+The receipt time is in microseconds (16 digits) or nanoseconds (19), one unit per file. The message is bare or in the wrapper of a
 combined stream, ``{"stream": …, "data": {…}}``. Read are the events
 
 ==================  =====================  ====================================================================
 event               table                  exchange time
 ==================  =====================  ====================================================================
 trade, aggTrade     ``trades``             ``T``, when it was traded
-bookTicker          ``quotes``             ``T``; spot sends none, there the receive time stands in; known no earlier than ``E``
+bookTicker          ``quotes``             ``T``; spot sends none, there the receipt time stands in; known no earlier than ``E``
 markPriceUpdate     ``derivative_ticker``  ``E``; ``r`` is the running estimate of the next funding payment
 ==================  =====================  ====================================================================
 
@@ -30,7 +30,7 @@ import polars as pl
 from pointline import schema
 from pointline.errors import SourceError
 from pointline.sources import text_lines
-from pointline.sources.base import RANKS, Batch, Hints, Identity
+from pointline.sources.base import RANKS, Batch, Hints, Identity, parsed_rows
 from pointline.sources.checks import RAW_CHARACTERS, Check, problem_of, rejected, split_rows
 from pointline.sources.exact import exact_amounts
 from pointline.sources.inflate import GZIP_MAGIC, head_of
@@ -121,7 +121,7 @@ class Recorded:
         "event"`` spot quotes, which have no exchange time, are passed over too; the first of each symbol is a reject that says how many.
 
         Raises:
-            SourceError: receive times of both units, a clock behind the exchange's, messages of another market, or a damaged file.
+            SourceError: receipt times of both units, a clock behind the exchange's, messages of another market, or a damaged file.
             ConfigError: ``hints.clock`` is unknown.
         """
         uses_event_time(hints.clock)
@@ -141,7 +141,7 @@ class _Recording:
     path: Path
     identity: Identity
     hints: Hints
-    digits: tuple[int, int] | None = None  # of the receive time, and the line that showed it first
+    digits: tuple[int, int] | None = None  # of the receipt time, and the line that showed it first
     untimed: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # symbol -> first line, its text, how many
 
     skipped: int = 0
@@ -176,7 +176,7 @@ class _Recording:
             yield self._batch("trades", self.identity.symbol, pl.DataFrame(), rejected(), skipped=self.skipped)
 
     def _received(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Splits off the receive time (`local_us`) and names the event; malformed lines become rejects."""
+        """Splits off the receipt time (`local_us`) and names the event; malformed lines become rejects."""
         raw = pl.col("raw")
         event, stamp = raw.str.extract(_EVENT), raw.str.extract(_STAMP)
         received = stamp.cast(pl.Int64, strict=False)
@@ -191,7 +191,7 @@ class _Recording:
         ended = raw.str.strip_chars_end()
         overlong, cut = pl.lit(f"is longer than {LINE_BYTES >> 20} MB"), pl.lit("is cut: its JSON object does not end")
         cut = pl.when(raw.str.ends_with(_OVERLONG)).then(overlong).otherwise(cut)
-        start, head = raw.str.slice(0, 80), "a receive time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
+        start, head = raw.str.slice(0, 80), "a receipt time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
         checks: tuple[Check, ...] = (
             Check(~raw.str.contains("\ufffd", literal=True), "line", start, "holds bytes that are not UTF-8"),
             Check(pl.col("digits").is_not_null(), "line", start, f"does not begin with {head}"),
@@ -213,7 +213,7 @@ class _Recording:
                 unit = {True: "nanoseconds", False: "microseconds"}
                 first, second = unit[self.digits[0] == _NANOSECOND_DIGITS], unit[digits == _NANOSECOND_DIGITS]
                 raise SourceError(
-                    f"receive times are in {first} from line {self.digits[1]} and in {second} at line {line}",
+                    f"receipt times are in {first} from line {self.digits[1]} and in {second} at line {line}",
                     where=f"{self.path}, line {line}",
                     expected="one unit in a file",
                     hint="split the file where the recorder changed",
@@ -279,16 +279,11 @@ class _Recording:
             )
 
     def _batch(self, kind: str, symbol: str, frame: pl.DataFrame, rejects: pl.DataFrame, skipped: int = 0) -> Batch:
-        parsed = schema.table(kind).parsed
-        if frame.width == 0:
-            frame = pl.DataFrame(schema=parsed)
         return Batch(
             kind=kind,
             exchange=self.identity.exchange,
             symbol=symbol,
-            frame=frame.select(
-                (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in parsed.items()
-            ),
+            frame=parsed_rows(kind, frame) if frame.width else pl.DataFrame(schema=schema.table(kind).parsed),
             clock="assumed" if self.by_event_time else "recorded",
             rank=RANKS["recorded"],
             skipped=skipped,

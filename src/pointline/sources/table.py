@@ -63,7 +63,7 @@ class MappedTable:
         """The file's rows: one batch per symbol, in file order; before them one for what belongs to no symbol or to others.
 
         With ``hints.symbol`` and symbols from a column, rows of other instruments are passed over and counted. Where the mapping has a
-        time of receipt, the clock is ``"recorded"``, unless ``hints.clock`` is ``"event"``.
+        receipt time, the clock is ``"recorded"``, unless ``hints.clock`` is ``"event"``.
 
         Raises:
             ConfigError: the mapping does not fit the file, or ``hints.clock`` is unknown.

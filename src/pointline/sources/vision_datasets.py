@@ -67,7 +67,8 @@ class Dataset:
     Attributes:
         layout: its columns and checks.
         kind: table of `pointline.schema`.
-        convert: frame with the layout's read columns, `ts_event_us` and `source_row` -> parsed columns but ``ts_local_us``.
+        convert: frame with the layout's read columns, `ts_event_us` and `source_row` -> those parsed columns that the
+            archive has, but ``ts_local_us``.
         known: column with the time at which the exchange sent the row, in the unit of the layout's time; None where there is none.
     """
 
@@ -143,17 +144,14 @@ def _aggregated_trades(_: Identity) -> Dataset:
 
 def _convert_trades(frame: pl.DataFrame) -> pl.DataFrame:
     aggregated = "agg_trade_id" in frame.columns
-    none = pl.lit(None, dtype=_INT)
+    ids = ("first_trade_id", "last_trade_id") if aggregated else ()
     return frame.select(
         "ts_event_us",
+        *ids,
         trade_id=pl.col("agg_trade_id" if aggregated else "id"),
-        first_trade_id=pl.col("first_trade_id") if aggregated else none,
-        last_trade_id=pl.col("last_trade_id") if aggregated else none,
-        text_id=pl.lit(None, dtype=_TEXT),
         price=pl.col("price"),
         qty=pl.col("quantity" if aggregated else "qty"),
         side=pl.col("is_buyer_maker"),
-        off_book=pl.lit(None, dtype=pl.Boolean()),
         source_row=pl.col("source_row"),
     )
 
@@ -243,7 +241,6 @@ def _convert_funding(frame: pl.DataFrame) -> pl.DataFrame:
         funding_us=settlement_us(pl.col("ts_event_us")),
         funding_rate=pl.col("last_funding_rate"),
         interval_hours=pl.col("funding_interval_hours"),
-        mark_price=pl.lit(None, dtype=_FLOAT),
         source_row=pl.col("source_row"),
     )
 
