@@ -1,9 +1,9 @@
 """The documentation runs: its Python blocks are executed, its command lines are held against the real command line.
 
-Fenced ``python`` blocks of a file run in order in one namespace, in a temporary folder. Two marks stand on the line before a fence:
-``<!-- not-run -->`` leaves a Python block out, ``<!-- run -->`` executes the ``pointline`` commands of a console block there and
-then, so that a page can first make the lake that its Python reads; the demo that all pages begin with is made once and copied. Every
-other command line is parsed, not executed.
+Fenced ``python`` blocks of a file run in order in one namespace, in a temporary folder. Three marks stand on the line before a fence:
+``<!-- not-run -->`` leaves a Python block out, ``<!-- file NAME.py -->`` appends it to a module that later blocks can import, and
+``<!-- run -->`` executes the ``pointline`` commands of a console block there and then, so that a page can first make the lake that its
+Python reads; the demo that all pages begin with is made once and copied. Every other command line is parsed, not executed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ import pytest
 import typer
 from tests.demo import DEMO
 from typer.testing import CliRunner
+
+from pointline.sources import families
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +36,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 SHELLS = frozenset({"console", "bash", "sh", "shell"})
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}) *(?P<language>[\w+-]*)")
-MARK = re.compile(r"<!--\s*(not-run|run)\s*-->")
+MARK = re.compile(r"<!--\s*(not-run|run|file \w+\.py)\s*-->")
 ENDS_OF_A_COMMAND = frozenset({"|", "||", "&&", "&", ";", ">", ">>", "2>", "<"})
 
 
@@ -152,11 +156,18 @@ def test_readme_exists() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_python_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("POINTLINE_LAKE", raising=False)
+    monkeypatch.setattr(families, "FAMILIES", families.FAMILIES)  # a page may add to them
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page.read_text(encoding="utf-8")):
         if block.language in SHELLS and block.mark == "run":
             run_commands(block, page, lambda: request.getfixturevalue("demo"))
+        elif block.mark.startswith("file "):
+            module = block.mark.removeprefix("file ")
+            request.addfinalizer(partial(sys.modules.pop, module.removesuffix(".py"), None))
+            with Path(module).open("a", encoding="utf-8") as file:
+                file.write(f"{block.text}\n")
         elif block.language == "python" and block.mark != "not-run":
             padding = "\n" * (block.line - 1)  # a traceback then names the line of the page
             exec(compile(padding + block.text, str(page), "exec", dont_inherit=True), namespace)  # noqa: S102 -- our own documentation

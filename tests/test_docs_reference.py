@@ -1,4 +1,4 @@
-"""Reference pages say what the code says: the columns of the lake, the list of features."""
+"""Reference pages say what the code says: the columns of the lake, the list of features, the sources of an ingest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from pointline import schema
 from pointline.features import BUILT_IN, FEATURES
 from pointline.features import registry as registry_module
+from pointline.sources.families import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +75,12 @@ def test_the_features_page_is_up_to_date() -> None:
 def test_the_features_page_has_every_feature_once() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "features.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert sorted(rows) == sorted(BUILT_IN)
+
+
+def test_the_ingest_page_lists_every_source() -> None:
+    page = (DOCS / "ingest.md").read_text(encoding="utf-8")
+    assert script("make_sources").updated(page) == page, "run python docs/make_sources.py"
+    assert re.findall(r"^\| `(\w+)` \|.*\|.*\|$", script("make_sources").table(), flags=re.MULTILINE) == [one.name for one in FAMILIES]
 
 
 def test_the_script_puts_the_tables_between_its_marks() -> None:

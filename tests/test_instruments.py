@@ -30,7 +30,8 @@ from pointline.instruments import (
     pair_spot,
     symbol_id_of,
 )
-from pointline.sources.exchange_info import SNAPSHOT_SCHEMA, read_exchange_info, recognise_exchange_info
+from pointline.sources.base import INSTRUMENTS, Hints, Identity
+from pointline.sources.exchange_info import ExchangeInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ def _spot(symbol: str, **changes: object) -> dict[str, object]:
 
 
 def _snapshot(*rows: dict[str, object]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=SNAPSHOT_SCHEMA)
+    return pl.DataFrame(list(rows), schema={name: kind for name, kind in OBSERVATION_SCHEMA.items() if name != "observed_us"})
 
 
 def _registry(*rows: dict[str, object], observed_us: int = NOW) -> Registry:
@@ -533,6 +534,7 @@ def test_only_perpetuals_pay_funding(exchange: str, symbol: str) -> None:
 
 # --- exchangeInfo files ------------------------------------------------------------------------------------------------------
 
+IDENTITY = Identity("exchange_info", "", "", "instruments", "*", "", kind=INSTRUMENTS)
 _FILTERS = [{"filterType": "PRICE_FILTER", "tickSize": "0.10"}, {"filterType": "LOT_SIZE", "stepSize": "0.001"}]
 _USD_M = {
     "symbol": "BTCUSDT",
@@ -552,6 +554,20 @@ def _info(*entries: object, **top: object) -> dict[str, object]:
     return {"timezone": "UTC", "serverTime": 1_700_000_000_123, "rateLimits": [], **top, "symbols": list(entries)}
 
 
+def recognised(path: Path) -> bool:
+    found = ExchangeInfo().recognise(path, Hints())
+    assert found in {None, IDENTITY}
+    return found is not None
+
+
+def observations(path: Path) -> pl.DataFrame:
+    (batch,) = ExchangeInfo().read(path, IDENTITY, Hints())
+    assert (batch.kind, batch.symbol) == (INSTRUMENTS, "*")
+    assert batch.frame["exchange"].unique().to_list() == [batch.exchange]
+    assert batch.rejects.is_empty()
+    return batch.frame
+
+
 def _write(path: Path, content: object) -> Path:
     path.write_text(json.dumps(content))
     return path
@@ -567,10 +583,10 @@ def _write(path: Path, content: object) -> Path:
 )
 def test_the_market_is_told_by_the_content(tmp_path: Path, content: dict[str, object], exchange: str, contract_size: float) -> None:
     path = _write(tmp_path / "info.json", content)
-    assert recognise_exchange_info(path)
-    rows, observed_us = read_exchange_info(path)
-    assert dict(rows.schema) == SNAPSHOT_SCHEMA
-    assert observed_us == 1_700_000_000_123_000
+    assert recognised(path)
+    rows = observations(path)
+    assert dict(rows.schema) == OBSERVATION_SCHEMA
+    assert rows["observed_us"].to_list() == [1_700_000_000_123_000]
     assert (rows["exchange"][0], rows["contract_size"][0]) == (exchange, contract_size)
     assert (rows["price_increment"][0], rows["qty_increment"][0], rows["expiry_us"][0]) == (0.1, 0.001, None)
 
@@ -582,26 +598,24 @@ def test_gzip_and_the_recorded_line_read_alike(tmp_path: Path) -> None:
     recorded.write_bytes(gzip.compress(text.encode()))
     zipped = tmp_path / "c.json.gz"
     zipped.write_bytes(gzip.compress(plain.read_bytes()))
-    expected = read_exchange_info(plain)
+    expected = observations(plain)
     for path in (recorded, zipped):
-        assert recognise_exchange_info(path)
-        rows, observed_us = read_exchange_info(path)
-        assert rows.equals(expected[0])
-        assert observed_us == expected[1]
+        assert recognised(path)
+        assert observations(path).equals(expected)
 
 
 def test_an_address_of_another_market_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text(f"https://fapi.binance.com/fapi/v1/exchangeInfo -> 1.0: {json.dumps(_info(_COIN_M))}")
     with pytest.raises(SourceError, match="disagree"):
-        read_exchange_info(path)
+        observations(path)
 
 
 def test_dated_and_ended_contracts_carry_their_expiry(tmp_path: Path) -> None:
     dated = {**_USD_M, "symbol": "BTCUSDT_231229", "contractType": "CURRENT_QUARTER", "deliveryDate": 1_703_836_800_000}
     ended = {**_USD_M, "symbol": "ABCUSDT", "contractType": "PERPETUAL DELIVERING", "deliveryDate": 1_703_836_800_000}
     unnamed = {**_USD_M, "symbol": "DEFUSDT", "contractType": "", "filters": []}
-    rows, _ = read_exchange_info(_write(tmp_path / "i.json", _info(_USD_M, dated, ended, unnamed, futuresType="U_MARGINED")))
+    rows = observations(_write(tmp_path / "i.json", _info(_USD_M, dated, ended, unnamed, futuresType="U_MARGINED")))
     assert rows["asset_type"].to_list() == ["perpetual", "future", "perpetual", "perpetual"]
     assert rows["expiry_us"].to_list() == [None, _us(2023, 12, 29, 8), _us(2023, 12, 29, 8), None]
     assert rows["price_increment"].to_list() == [0.1, 0.1, 0.1, None]
@@ -622,7 +636,7 @@ def test_dated_and_ended_contracts_carry_their_expiry(tmp_path: Path) -> None:
 )
 def test_wrong_content_is_refused(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(SourceError) as caught:
-        read_exchange_info(_write(tmp_path / "i.json", content))
+        observations(_write(tmp_path / "i.json", content))
     assert message in str(caught.value)
 
 
@@ -630,10 +644,10 @@ def test_wrong_content_is_refused(tmp_path: Path, content: object, message: str)
 def test_other_files_are_neither_recognised_nor_read(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(raw)
-    assert not recognise_exchange_info(path)
-    assert not recognise_exchange_info(tmp_path / "absent")
+    assert not recognised(path)
+    assert not recognised(tmp_path / "absent")
     with pytest.raises(SourceError):
-        read_exchange_info(path)
+        observations(path)
 
 
 # --- real exchangeInfo -------------------------------------------------------------------------------------------------------
@@ -643,8 +657,9 @@ def test_other_files_are_neither_recognised_nor_read(tmp_path: Path, raw: bytes)
 def real(shared_data: Path) -> Registry:
     registry = Registry()
     for path in sorted((shared_data / "meta").glob("cryptofeed_*.gz")):
-        assert recognise_exchange_info(path)
-        registry = registry.with_snapshot(*read_exchange_info(path))
+        assert recognised(path)
+        rows = observations(path)
+        registry = registry.with_snapshot(rows, rows["observed_us"][0])
     return registry
 
 

@@ -13,6 +13,7 @@ import typer
 
 from pointline import lake_commands
 from pointline.errors import ConfigError, PointlineError
+from pointline.sources.families import archive_suffixes, source_names
 from pointline.terminal import DATA_REFUSED, INTERRUPTED, SYSTEM_FAILED, JsonOption, LakeOption, console, show, show_json
 
 if TYPE_CHECKING:
@@ -114,16 +115,14 @@ def demo(
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
     lake: LakeOption = None,
-    source: Annotated[
-        str | None, typer.Option(help="binance_vision, recorded or table; else told by path and content.", show_default=False)
-    ] = None,
+    source: Annotated[str | None, typer.Option(help=f"{source_names()}; else told by path and content.", show_default=False)] = None,
     exchange: Annotated[str | None, typer.Option(help="e.g. binance-futures, where the path does not say.", show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option(help="e.g. trades or klines-1m, where the path does not say.", show_default=False)] = None,
     symbol: Annotated[str | None, typer.Option(help="e.g. BTCUSDT, where the path does not say.", show_default=False)] = None,
     period: Annotated[str | None, typer.Option(help="YYYY-MM-DD or YYYY-MM, where the name does not say.", show_default=False)] = None,
     mapping: Annotated[Path | None, typer.Option(help="TOML file that describes the columns of any table.", show_default=False)] = None,
-    clock: Annotated[str, typer.Option(help="receipt: use a recording's receive times; event: use the exchange's.")] = "receipt",
-    latency: Annotated[str, typer.Option(help="Assumed delay where there is no receive time, e.g. 20ms.")] = "0us",
+    clock: Annotated[str, typer.Option(help="receipt: use a recording's receipt times; event: use the exchange's.")] = "receipt",
+    latency: Annotated[str, typer.Option(help="Assumed delay where there is no receipt time, e.g. 20ms.")] = "0us",
     json_output: JsonOption = False,
 ) -> None:
     """Brings archive files into the lake, each whole or not at all, each once.
@@ -152,7 +151,7 @@ def ingest(
     files = list(_archive_files(paths))
     if not files:
         raise ConfigError(
-            "no archive file was found", value=[str(p) for p in paths], expected="files ending in " + ", ".join(_ARCHIVE_SUFFIXES)
+            "no archive file was found", value=[str(p) for p in paths], expected="files ending in " + ", ".join(archive_suffixes())
         )
     began = time.perf_counter()
     with _progress(files, quiet=json_output) as advance:
@@ -169,15 +168,12 @@ def ingest(
         raise typer.Exit(DATA_REFUSED if DATA_REFUSED in codes else max(codes))
 
 
-_ARCHIVE_SUFFIXES = (".zip", ".csv", ".gz", ".json", ".jsonl", ".dat", ".parquet", ".feather", ".arrow", ".log", ".txt")
-
-
 def _archive_files(paths: list[Path]) -> Iterator[Path]:
     """The named files as they are, and what looks like an archive below named folders, in path order."""
     for path in paths:
         if path.is_dir():
             yield from sorted(
-                p for p in path.rglob("*") if p.name.endswith(_ARCHIVE_SUFFIXES) and not p.name.startswith(".") and not _is_folder(p)
+                p for p in path.rglob("*") if p.name.endswith(archive_suffixes()) and not p.name.startswith(".") and not _is_folder(p)
             )
         else:
             yield path

@@ -19,7 +19,8 @@ RESERVE = "_reserve"
 
 
 CLOCK: dict[str, pl.DataType] = {"ts_local_us": pl.Int64(), "ts_event_us": pl.Int64()}
-PRICE = pl.Decimal(38, 12)
+MAX_DECIMALS = 12  # of an amount
+PRICE = pl.Decimal(38, MAX_DECIMALS)
 
 
 @dataclass(frozen=True)

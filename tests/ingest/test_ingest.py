@@ -32,7 +32,7 @@ from pointline.clock import to_us
 from pointline.ingest import spool
 from pointline.lake import open_lake
 from pointline.lake.partition import file_id
-from pointline.sources import csv_blocks
+from pointline.sources import text_lines
 from pointline.sources.base import Hints
 
 if TYPE_CHECKING:
@@ -401,7 +401,7 @@ def test_spilling_to_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     lines = [trade(n, f"2024-05-0{n % 3 + 1} 12:00:{n % 60:02d}") for n in range(1, 120)]
     path = futures_trades(tmp_path, "2024-05", *lines)
     land(tmp_path / "reference", path)
-    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", 500)
     monkeypatch.setattr(spool, "SPILL_ROWS", 7)
     land(tmp_path / "lake", path)
     assert len(contents(tmp_path / "lake")) == 3
@@ -414,7 +414,7 @@ def test_block_size_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     bad = "17,oops,1,1,1,true"
     path = futures_trades(tmp_path, "2024-05-01", *DAY_1[:2], "", bad, *DAY_1[2:], trade(6, "2024-05-01 13:00:00") + ",8")
     (expected,) = land(tmp_path / "reference", path)
-    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", size)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", size)
     (report,) = land(tmp_path / "lake", path)
     assert contents(tmp_path / "lake") == contents(tmp_path / "reference")
     assert quarantine(tmp_path / "lake") == quarantine(tmp_path / "reference")

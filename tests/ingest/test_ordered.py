@@ -23,7 +23,7 @@ from pointline.ingest.ordered import OrderedPartition
 from pointline.lake import open_lake, partition
 from pointline.lake.rows import decode_frame
 from pointline.schema import TRADES
-from pointline.sources import csv_blocks
+from pointline.sources import text_lines
 
 if TYPE_CHECKING:
     from pointline.ingest.run import FileReport
@@ -133,7 +133,7 @@ def sized(patch: pytest.MonkeyPatch, group: int, worth: int, block: int = 400) -
     patch.setattr(partition, "ROW_GROUP_ROWS", group)
     patch.setattr(ordered, "ROW_GROUP_ROWS", group)
     patch.setattr(spool, "ORDERED_ROWS", worth)
-    patch.setattr(csv_blocks, "BLOCK_BYTES", block)
+    patch.setattr(text_lines, "BLOCK_BYTES", block)
 
 
 def outcome(root: Path, report: FileReport) -> tuple[object, ...]:

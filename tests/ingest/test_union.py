@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pointline import schema
 from pointline.clock import MINUTE_US, to_us
-from pointline.ingest.union import Part, serve
+from pointline.ingest.union import FeedRows, serve
 from pointline.lake.partition import Feed, file_id
 
 START = to_us("2024-05-01")
@@ -49,7 +49,7 @@ def test_trades_without_ids_are_told_apart_by_their_values(files: list[list[tupl
     most: Counter[tuple[int, float, bool]] = Counter()
     for number, told in enumerate(files):
         told = sorted(told)  # noqa: PLW2901 - rows come in time order
-        parts.append(Part(feed(f"f{number}"), trades([row(us, n, price=p, side=s) for n, (us, p, s) in enumerate(told)])))
+        parts.append(FeedRows(feed(f"f{number}"), trades([row(us, n, price=p, side=s) for n, (us, p, s) in enumerate(told)])))
         most |= Counter(told)
     served = serve("trades", [part for part in parts if part.rows.height])
     found = Counter((us - START, price, side) for us, price, side in served.serving.select("ts_event_us", "price", "side").iter_rows())
@@ -66,7 +66,7 @@ def test_trades_without_ids_are_told_apart_by_their_values(files: list[list[tupl
 @given(files=st.lists(st.lists(st.sampled_from("abcdef"), unique=True, max_size=6), min_size=2, max_size=3))
 def test_trades_with_text_ids_serve_once(files: list[list[str]]) -> None:
     parts = [
-        Part(feed(f"f{n}", rank=10 * n), trades([row(ord(name), k, text_id=f"uuid-{name}") for k, name in enumerate(sorted(names))]))
+        FeedRows(feed(f"f{n}", rank=10 * n), trades([row(ord(name), k, text_id=f"uuid-{name}") for k, name in enumerate(sorted(names))]))
         for n, names in enumerate(files)
         if names
     ]
@@ -91,8 +91,8 @@ def spread(first_minute: int, last_minute: int, **values: object) -> list[dict[s
 
 
 def test_a_minute_of_a_recording_does_not_hide_a_day_of_a_table() -> None:
-    table = Part(feed("table", rank=40), trades(spread(0, 600)))
-    recording = Part(feed("recorded", rank=30), trades(spread(300, 302, trade_id=lambda n: 5 + n)))
+    table = FeedRows(feed("table", rank=40), trades(spread(0, 600)))
+    recording = FeedRows(feed("recorded", rank=30), trades(spread(300, 302, trade_id=lambda n: 5 + n)))
     served = serve("trades", [table, recording])
     assert (served.serving["source_file"] == file_id("table")).all()
     assert served.serving.height == 600
@@ -100,8 +100,8 @@ def test_a_minute_of_a_recording_does_not_hide_a_day_of_a_table() -> None:
 
 
 def test_what_the_larger_source_does_not_cover_comes_from_the_smaller() -> None:
-    table = Part(feed("table", rank=40), trades(spread(0, 600)))
-    recording = Part(feed("recorded", rank=30), trades(spread(590, 700, trade_id=lambda n: 5 + n)))
+    table = FeedRows(feed("table", rank=40), trades(spread(0, 600)))
+    recording = FeedRows(feed("recorded", rank=30), trades(spread(590, 700, trade_id=lambda n: 5 + n)))
     served = serve("trades", [table, recording])
     by_file = Counter(served.serving["source_file"].to_list())
     assert by_file == {file_id("table"): 600, file_id("recorded"): 100}
@@ -109,8 +109,8 @@ def test_what_the_larger_source_does_not_cover_comes_from_the_smaller() -> None:
 
 
 def test_of_equal_cover_the_smaller_rank_serves() -> None:
-    table = Part(feed("table", rank=40), trades(spread(0, 60)))
-    recording = Part(feed("recorded", rank=30), trades(spread(0, 60, trade_id=lambda n: 5 + n)))
+    table = FeedRows(feed("table", rank=40), trades(spread(0, 60)))
+    recording = FeedRows(feed("recorded", rank=30), trades(spread(0, 60, trade_id=lambda n: 5 + n)))
     served = serve("trades", [table, recording])
     assert (served.serving["source_file"] == file_id("recorded")).all()
     assert served.reserve.height == 60
@@ -118,8 +118,8 @@ def test_of_equal_cover_the_smaller_rank_serves() -> None:
 
 def test_a_hole_in_the_ids_of_the_larger_source_is_filled_by_the_smaller() -> None:
     jump = trades(spread(0, 600, trade_id=lambda n: n if n < 200 else n + 50)).filter(~pl.col("source_row").is_between(200, 249))
-    recording = Part(feed("recorded", rank=30), jump)
-    table = Part(feed("table", rank=40), trades(spread(100, 300)))
+    recording = FeedRows(feed("recorded", rank=30), jump)
+    table = FeedRows(feed("table", rank=40), trades(spread(100, 300)))
     served = serve("trades", [table, recording])
     filled = served.serving.filter(pl.col("source_file") == file_id("table"))["source_row"].to_list()
     assert filled == list(range(100, 150))  # the minutes 200 to 249, of which the recording has no trade
@@ -129,16 +129,16 @@ def test_a_hole_in_the_ids_of_the_larger_source_is_filled_by_the_smaller() -> No
 
 
 def test_a_row_that_tells_the_side_serves() -> None:
-    blind = Part(feed("a", rank=10), trades([row(0, 1, trade_id=7, side=None)]))
-    telling = Part(feed("b", rank=40), trades([row(0, 9, trade_id=7, side=False)]))
+    blind = FeedRows(feed("a", rank=10), trades([row(0, 1, trade_id=7, side=None)]))
+    telling = FeedRows(feed("b", rank=40), trades([row(0, 9, trade_id=7, side=False)]))
     served = serve("trades", [blind, telling])
     assert lines(served.serving) == [(file_id("b"), 9)]
     assert served.conflicts == ()  # not to know is no contradiction
 
 
 def test_contradictions_are_told_with_both_files() -> None:
-    one = Part(feed("a", rank=10), trades([row(0, 1, trade_id=7), row(5_000, 2, trade_id=8)]))
-    other = Part(feed("b", rank=20), trades([row(0, 1, trade_id=7, price=100.5), row(5_999, 2, trade_id=8)]))
+    one = FeedRows(feed("a", rank=10), trades([row(0, 1, trade_id=7), row(5_000, 2, trade_id=8)]))
+    other = FeedRows(feed("b", rank=20), trades([row(0, 1, trade_id=7, price=100.5), row(5_999, 2, trade_id=8)]))
     (conflict,) = serve("trades", [one, other]).conflicts
     assert (conflict.serving, conflict.losing, conflict.rows) == ("a", "b", 1)
     assert "price 100.5 against 100.0" in conflict.example
@@ -165,7 +165,7 @@ def test_a_finished_candle_goes_before_an_unfinished_one_of_any_rank() -> None:
         for name, volume, count in (("unfinished", "0.5", 3), ("finished", "1.5", 9))
     }
     for ranks in ({"unfinished": 10, "finished": 40}, {"unfinished": 40, "finished": 10}):
-        parts = [Part(feed(name, rank=ranks[name]), frame) for name, frame in frames.items()]
+        parts = [FeedRows(feed(name, rank=ranks[name]), frame) for name, frame in frames.items()]
         served = serve("candles_1m", parts)
         assert served.serving["trade_count"].to_list() == [9]
         assert len(served.conflicts) == 1
@@ -193,7 +193,7 @@ def test_every_row_is_somewhere_once_whatever_the_order(files: list[list[tuple[i
                 "none": {},
             }
             rows.append(row(second * 1_000_000, n, **ids[kind]))
-        parts.append(Part(feed(f"f{number}", rank=10 * (number % 2)), trades(rows)))
+        parts.append(FeedRows(feed(f"f{number}", rank=10 * (number % 2)), trades(rows)))
     served = serve("trades", parts)
     shuffled = serve("trades", data.draw(st.permutations(parts)))
     assert served.serving.equals(shuffled.serving)

@@ -31,7 +31,7 @@ from pointline.errors import LakeError, LakeVersionError, PointlineError
 from pointline.lake import open_lake
 from pointline.lake.durable import single_writer
 from pointline.schema import FORMAT_VERSION
-from pointline.sources import csv_blocks
+from pointline.sources import text_lines
 from pointline.sources.binance_vision import BinanceVision
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def deflate64(folder: Path) -> Path:
 
 
 def endless_line(folder: Path) -> Path:
-    return second_day(folder, *DAY_2, "7" * (csv_blocks.MAX_LINE_BYTES + 1))
+    return second_day(folder, *DAY_2, "7" * (text_lines.LINE_BYTES + 1))
 
 
 def pipe(folder: Path) -> Path:
@@ -412,7 +412,12 @@ def test_an_unknown_file_says_how_to_name_it(tmp_path: Path) -> None:
     (report,) = take(tmp_path / "lake", path)
     assert report.outcome == "unknown"
     assert report.problem is not None
-    for part in ("no source recognises this file", str(path), "binance_vision, recorded, table", "--mapping FILE.toml"):
+    for part in (
+        "no source recognises this file",
+        str(path),
+        "exchange_info, table, binance_vision, recorded by its path",
+        "--mapping FILE.toml",
+    ):
         assert part in report.problem
 
 

@@ -14,9 +14,7 @@ from pointline.ingest.run import ingest
 from pointline.lake import open_lake
 from pointline.lake.manifest import MANIFEST_SCHEMA, Manifest, read_quarantine
 from pointline.sources.base import Hints
-from pointline.sources.binance_vision import BinanceVision
-from pointline.sources.recorded import Recorded
-from pointline.sources.table import MappedTable
+from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from pointline.ingest.run import FileReport
     from pointline.lake import Lake
 
-SOURCES = (BinanceVision(), Recorded(), MappedTable())
+SOURCES = all_sources()
 TRADES_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker"
 FUTURES = "data/futures/um"
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US
 from pointline.errors import ConfigError, SourceError
-from pointline.sources import csv_blocks
+from pointline.sources import text_lines
 from pointline.sources.base import Hints
 from pointline.sources.binance_vision import BinanceVision
 
@@ -261,7 +261,7 @@ def test_the_size_of_blocks_does_not_matter(tmp_path: Path, name: str, size: int
     form = FORMS[dataset]
     path = write(tmp_path, form.place, text_of(form, [form.row(1), form.row(2), form.row(3, **changes), form.row(4)]))
     whole = found(read(path))
-    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", size)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", size)
     assert found(read(path)) == whole
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pointline.errors import SourceError
-from pointline.sources import csv_blocks, inflate
+from pointline.sources import inflate, text_lines
 from pointline.sources.base import Hints
 from pointline.sources.binance_vision import BinanceVision
 
@@ -198,8 +198,8 @@ def test_a_zip_that_cannot_be_unpacked_says_why(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize("kind", ["deflated zip", "bzip2 zip", "gz", "plain"])
 def test_a_line_without_end_is_refused_before_it_is_collected(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 10_000)
-    monkeypatch.setattr(csv_blocks, "MAX_LINE_BYTES", 50_000)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(text_lines, "LINE_BYTES", 50_000)
     taken = []
     plain_read = inflate.Archive.read
 

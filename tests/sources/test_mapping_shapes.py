@@ -96,7 +96,7 @@ def counted(batches: list[Batch]) -> int:
     return sum(batch.frame.height + batch.rejects.height + batch.skipped for batch in batches)
 
 
-# ---------------------------------------------------------------- time of receipt
+# ---------------------------------------------------------------- receipt time
 
 
 def tardis(*rows: str) -> str:

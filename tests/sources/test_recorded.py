@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from pointline import schema
 from pointline.errors import ConfigError, SourceError
-from pointline.sources import receipt, recorded
+from pointline.sources import receipt, recorded, text_lines
 from pointline.sources.base import REJECT_SCHEMA, Batch, Hints, Identity
 from pointline.sources.recorded import Recorded
 
@@ -96,7 +96,7 @@ MARK = {
 }
 DEPTH = {"e": "depthUpdate", "E": 1680652800003, "T": 1680652800002, "s": "BTCUSDT", "U": 1, "u": 2, "pu": 0, "b": [["1.0", "2"]], "a": []}
 RECEIVED_US = 1680652800004107
-NO_STAMP = "does not begin with a receive time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
+NO_STAMP = "does not begin with a receipt time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
 
 
 def line(message: dict[str, Any], stamp: int = RECEIVED_US, *, stream: str = "") -> str:
@@ -373,7 +373,7 @@ def test_receive_times_of_two_units_are_refused(tmp_path: Path) -> None:
 
 
 def test_units_are_compared_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded, "BLOCK_BYTES", 10)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", 10)
     with pytest.raises(SourceError, match="nanoseconds from line 1 and in microseconds at line 2"):
         read(written(tmp_path, line(LINEAR_TRADE, RECEIVED_US * 1000), line(LINEAR_TRADE)), LINEAR)
 
@@ -393,7 +393,7 @@ def test_a_recorder_clock_behind_the_exchange_is_refused(tmp_path: Path, late: i
 
 def test_a_clock_behind_is_noticed_before_the_whole_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receipt, "CLOCK_SAMPLE_ROWS", 4)
-    monkeypatch.setattr(recorded, "BLOCK_BYTES", 10)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", 10)
     behind = [line(LINEAR_TRADE, 1680652800000000 - 2_000_000)] * 4
     path = written(tmp_path, *behind, *[line(LINEAR_TRADE)] * 40)
     with pytest.raises(SourceError, match="4 of 4 rows"):
@@ -410,7 +410,7 @@ def test_event_clock_adds_the_assumed_latency(tmp_path: Path) -> None:
 
 
 def test_event_clock_sets_spot_quotes_aside_and_counts_them_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded, "BLOCK_BYTES", 10)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", 10)
     path = written(tmp_path, line(SPOT_TRADE), line(SPOT_BOOK), line(SPOT_BOOK), line(SPOT_BOOK))
     batches = read(path, SPOT, Hints(clock="event"))
     assert len(rows(batches)) == 1
@@ -500,7 +500,7 @@ def test_file_name_or_hint_decide_where_messages_do_not(tmp_path: Path) -> None:
     named = Recorded().recognise(written(tmp_path, line(UNDECIDED), name="binance_coinm_x.gz"), Hints())
     assert named == Identity("recorded", "binance-delivery", "", "stream", "*", "")
     path = written(tmp_path, line(UNDECIDED), name="x.log")
-    hinted = Recorded().recognise(path, Hints(exchange="binance", symbol="BTCUSDT", period="2024-08-08"))
+    hinted = Recorded().recognise(path, Hints(exchange="binance-spot", symbol="BTCUSDT", period="2024-08-08"))
     assert hinted == Identity("recorded", "binance-spot", "", "stream", "BTCUSDT", "")
     with pytest.raises(SourceError) as caught:
         Recorded().recognise(path, Hints())
@@ -607,7 +607,7 @@ def test_block_borders_change_nothing(
     text = ("\n".join(lines) + ("\n" if ended else "")).encode()
     path.write_bytes(gzip.compress(text) if packed else text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recorded, "BLOCK_BYTES", block)
+        patch.setattr(text_lines, "BLOCK_BYTES", block)
         batches = read(path, LINEAR)
     trades, bad = oracle(lines)
     assert [row for batch in batches for row in batch.frame.rows()] == trades
@@ -663,8 +663,8 @@ def test_a_stream_of_all_quotes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_of_an_endless_line_only_the_beginning_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
-    monkeypatch.setattr(recorded, "BLOCK_BYTES", 1_000)
-    monkeypatch.setattr(recorded, "LINE_BYTES", 20_000)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", 1_000)
+    monkeypatch.setattr(text_lines, "LINE_BYTES", 20_000)
     endless = line({**LINEAR_TRADE, "note": "x" * 200_000})
     path = written(tmp_path, line(LINEAR_TRADE), endless, line({**LINEAR_TRADE, "t": 82}), endless, name="a.gz" if packed else "a.dat")
     assert max(len(block) for block in recorded.read_blocks(path)) < 30_000

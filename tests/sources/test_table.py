@@ -367,7 +367,7 @@ def test_all_formats_give_the_same_rows(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"file.{suffix}"
     write_format(path)
     hints = mapped(tmp_path, TRADES)
-    assert MappedTable().recognise(path, hints) == Identity("table", "binance-futures", "", "trades", "BTCUSDT", "")
+    assert MappedTable().recognise(path, hints) == Identity("table", "binance-futures", "", "trades", "BTCUSDT", "", kind="trades")
     (batch,) = read(path, hints)
     assert batch.frame.drop("source_row").rows() == EXPECTED
     first = 2 if suffix in {"csv", "txt", "csv.gz", "zip"} else 1
@@ -679,7 +679,7 @@ def test_recognise_needs_a_mapping_and_a_table(tmp_path: Path) -> None:
     assert MappedTable().recognise(tmp_path / "a.csv", Hints()) is None
     assert MappedTable().recognise(tmp_path / "a.md", hints) is None
     hinted = Hints(mapping=hints.mapping, exchange="bybit", symbol="X", period="2024")
-    assert MappedTable().recognise(tmp_path / "a.b.csv.gz", hinted) == Identity("table", "bybit", "", "trades", "X", "")
+    assert MappedTable().recognise(tmp_path / "a.b.csv.gz", hinted) == Identity("table", "bybit", "", "trades", "X", "", kind="trades")
     found = MappedTable().recognise(tmp_path / "a.b.csv.gz", hints)
     assert found is not None
     assert found.period == ""  # a file's name says nothing of its time

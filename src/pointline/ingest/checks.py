@@ -64,7 +64,7 @@ def _of_each_identity(frame: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, pl.
 def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """A repeated id with the same content is dropped and counted; with other content it is set aside.
 
-    The time of receipt is no content: of one trade that two connections received, the row received first stays, which is the first in
+    The receipt time is no content: of one trade that two connections received, the row received first stays, which is the first in
     time order.
     """
     nothing = pl.DataFrame(schema=REJECT_SCHEMA)

@@ -14,7 +14,7 @@ from pointline.clock import DAY_US, SECOND_US, date_text, next_month, to_us
 from pointline.ingest.checks import check_rows
 from pointline.ingest.ordered import OrderedPartition
 from pointline.ingest.spool import Slot
-from pointline.ingest.union import Conflict, Part, serve
+from pointline.ingest.union import Conflict, FeedRows, serve
 from pointline.lake.content import content_name
 from pointline.lake.delta_log import Change, NewFile
 from pointline.lake.partition import Feed, encode, file_id, write_partition
@@ -105,7 +105,7 @@ class Landing:
         self._numbers = itertools.count()
         self._own = set(spool.slots())
         self._live: dict[str, dict[Slot, PartitionFile]] = {}
-        self._fresh: dict[Slot, Part | None] = {}
+        self._fresh: dict[Slot, FeedRows | None] = {}
         self.result = Landed()
 
     def run(self, before: Iterable[str]) -> Landed:
@@ -149,7 +149,7 @@ class Landing:
         for kind, rows in ((slot.kind, served.serving), (slot.kind + schema.RESERVE, served.reserve)):
             self._write(slot._replace(kind=kind), rows, feeds)
 
-    def _own_part(self, slot: Slot) -> Part | None:
+    def _own_part(self, slot: Slot) -> FeedRows | None:
         """The file's own rows of a partition, checked."""
         if slot not in self._own:
             return None
@@ -157,10 +157,10 @@ class Landing:
             checked = self._spool.ordered(slot) or check_rows(self._spool.take(slot), slot.kind)
             self._count_own(slot, checked)
             feed = replace(self._feed, rank=self._ranks[slot[:3]], clock=self._clocks[slot.kind])
-            self._fresh[slot] = Part(feed, checked.frame) if checked.rows else None
+            self._fresh[slot] = FeedRows(feed, checked.frame) if checked.rows else None
         return self._fresh[slot]
 
-    def _stored_parts(self, slot: Slot, rows: pl.Expr | None = None) -> Iterator[Part]:
+    def _stored_parts(self, slot: Slot, rows: pl.Expr | None = None) -> Iterator[FeedRows]:
         """The other files' rows of a partition, serving or not."""
         frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
         feeds: dict[str, Feed] = {}
@@ -173,9 +173,9 @@ class Landing:
                     feeds[feed.key] = replace(feed, rows=0)
                     frames[feed.key].append(parsed.filter(pl.col("source_file") == file_id(feed.key)))
         for key in sorted(frames):
-            yield Part(feeds[key], pl.concat(frames[key]).sort("ts_local_us", "source_row"))
+            yield FeedRows(feeds[key], pl.concat(frames[key]).sort("ts_local_us", "source_row"))
 
-    def _near(self, slot: Slot, other: Slot) -> Iterator[Part]:
+    def _near(self, slot: Slot, other: Slot) -> Iterator[FeedRows]:
         """Rows of a neighbour that may tell the same as some of this partition's."""
         start, end = _bounds(slot)
         span = self._span(slot)
@@ -186,7 +186,7 @@ class Landing:
             close = event < max(end, (end if span is None else span.high + 1) + BORDER_US)
         own = self._own_part(other)
         if own is not None:
-            yield Part(own.feed, own.rows.filter(close))
+            yield FeedRows(own.feed, own.rows.filter(close))
         yield from self._stored_parts(other, close)
 
     def _linked(self, slot: Slot) -> list[Slot]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pointline.sources.base import Batch, Hints, Identity
     from pointline.sources.mapping import Mapping
 
-_OF_A_PAIR = ("index_candles_", "premium_candles_", "indexPriceKlines", "premiumIndexKlines")  # kinds and datasets
+_OF_A_PAIR = ("index_candles_", "premium_candles_")  # kinds
 _SURE = ("exchange_info", "mapping", "venue_file")  # sources of an instrument that a mapping must not contradict
 _COMPARED = ("base_asset", "quote_asset", "settle_asset", "asset_type", "contract_type", "contract_size", "expiry_us")
 
@@ -78,7 +78,7 @@ class FileNames:
         exchange = self._registry.exchange_id(identity.exchange)
         if identity.symbol == "*":
             return replace(identity, exchange=exchange)
-        name = self._name(exchange, identity.symbol, of_a_pair=identity.dataset.startswith(_OF_A_PAIR))
+        name = self._name(exchange, identity.symbol, of_a_pair=identity.kind.startswith(_OF_A_PAIR))
         if name.refusal is not None:
             name.refusal.where = name.refusal.where or str(path)
             raise name.refusal

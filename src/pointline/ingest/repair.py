@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import json
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointline import schema
 from pointline.errors import ConfigError, DamageError, LakeError
+from pointline.ingest.checksum import sha256_of
 from pointline.ingest.run import read_again
 from pointline.lake.content import check_sha256
 from pointline.lake.delta_log import Change, NewFile, commit
@@ -26,7 +26,8 @@ from pointline.lake.paths import partition_folder, partition_values, read_slot
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import Lake, PartitionFile, is_market
 from pointline.lake.verify import Problem, Verdict, table_names, verify
-from pointline.sources.base import Hints
+from pointline.sources.base import INSTRUMENTS, Hints
+from pointline.sources.families import family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -204,7 +205,7 @@ def _entries_to_read(lake: Lake, problems: list[Problem]) -> list[dict[str, Any]
     for entry in manifest.frame().iter_rows(named=True):
         slots = set(entry["partitions"])
         gone = any(not _is_held(slot, held) for slot in slots)
-        lost = _states_instruments(entry) and any(problem.table == "instruments" for problem in problems)
+        lost = _states_instruments(entry) and any(problem.table == INSTRUMENTS for problem in problems)
         hit = any((kind, partition_folder(*place)) in folders for kind, *place in map(read_slot, slots))
         if hit or slots & touched or gone or lost or entry["entry"] in aside or {slot.split("/")[0] for slot in slots} & lost_logs:
             wanted[entry["key"]] = entry
@@ -213,13 +214,10 @@ def _entries_to_read(lake: Lake, problems: list[Problem]) -> list[dict[str, Any]
     return [wanted[key] for key in sorted(wanted)]
 
 
-_SNAPSHOT = "instruments"
-
-
 def _states_instruments(entry: dict[str, Any]) -> bool:
     """Whether a file, or the mapping that it was read with, describes instruments."""
     mapping = json.loads(entry["options"]).get("mapping") if entry["options"] else None
-    return entry["dataset"] == _SNAPSHOT or (mapping is not None and "instrument" in tomllib.loads(mapping))
+    return entry["dataset"] == INSTRUMENTS or (mapping is not None and "instrument" in tomllib.loads(mapping))
 
 
 def _tables(lake: Lake) -> list[str]:
@@ -250,14 +248,9 @@ def _archive_of(lake: Lake, entry: dict[str, Any], archives: Sequence[Path]) -> 
         folders += sorted(folder for folder in beside if folder.is_dir())
     candidates += [path for folder in folders for path in sorted(folder.rglob(glob.escape(entry["file_name"])))]
     for path in candidates:
-        if path.is_file() and _sha256(path) == entry["sha256"]:
+        if path.is_file() and sha256_of(path) == entry["sha256"]:
             return path
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read_again(lake: Lake, path: Path, entry: dict[str, Any], sources: Callable[[str], Sequence[Source]]) -> FileReport:
@@ -269,7 +262,7 @@ def _read_again(lake: Lake, path: Path, entry: dict[str, Any], sources: Callable
         told |= {"exchange": exchange} | ({} if symbol == "*" else {"symbol": symbol})
     else:
         told |= json.loads(entry["hints"])
-    if source == "binance_vision":  # the folders around a file that was moved may say nothing
+    if family(source).by_path:  # the folders around a file that was moved may say nothing
         told |= {"exchange": exchange, "dataset": dataset, "symbol": symbol} | ({} if ":" in period else {"period": period})
     with tempfile.TemporaryDirectory() as folder:
         hints = Hints(**told)
@@ -277,4 +270,4 @@ def _read_again(lake: Lake, path: Path, entry: dict[str, Any], sources: Callable
             file = Path(folder) / "mapping.toml"
             file.write_bytes(mapping.encode())
             hints = replace(hints, mapping=file)
-        return read_again(lake, path, sources=() if source == "exchange_info" else sources(source), hints=hints)
+        return read_again(lake, path, sources=sources(source), hints=hints)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib
 import itertools
 import json
@@ -10,7 +10,8 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +20,8 @@ import polars as pl
 from pointline import schema
 from pointline.clock import DAY_US, time_text
 from pointline.errors import ConfigError, LakeError, PointlineError, SourceError
-from pointline.ingest.instrument_table import Snapshot, read_snapshot
+from pointline.ingest.checksum import verified_sha256
+from pointline.ingest.instrument_table import InstrumentList, list_of
 from pointline.ingest.landing import Landing
 from pointline.ingest.names import FileNames
 from pointline.ingest.spool import Slot, Spool
@@ -29,12 +31,11 @@ from pointline.lake.journal import carry_out, finish, is_pending, stage_rows
 from pointline.lake.maintenance import remove_dead, remove_temporaries
 from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
 from pointline.lake.partition import Feed, file_id
-from pointline.sources.base import REJECT_SCHEMA, Identity
-from pointline.sources.exchange_info import recognise_exchange_info
-from pointline.sources.inflate import ahead
+from pointline.sources.base import INSTRUMENTS, REJECT_SCHEMA, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from pointline.ingest.landing import Landed
     from pointline.lake.store import Lake
@@ -145,14 +146,51 @@ def ingest(
         remove_dead(lake)
         manifest = Manifest(lake)
         lake.described()  # venue files of the lake that cannot be used end the run, not each file
-        for work in ahead(_read(lake, manifest, path, sources, hints) for path in paths):
-            if isinstance(work, _Known) and not _is_held(lake, work.entry):
-                work = _read(lake, manifest, work.path, sources, hints, again=True)  # noqa: PLW2901 - the same file
+
+        def store(work: _Read) -> None:
+            if isinstance(work, _HeldFile) and not _is_held(lake, work.entry):
+                work = _read(lake, manifest, work.path, sources, hints, again=True)
             report = _settle(lake, manifest, work)
             reports.append(report)
             if progress is not None:
                 progress(report)
+
+        _read_and_store(paths, partial(_read, lake, manifest, sources=sources, hints=hints), store)
     return reports
+
+
+def _read_and_store(paths: Iterable[Path], read: Callable[[Path], _Read], store: Callable[[_Read], None]) -> None:
+    """Reads and stores files one after the other; while this thread stores one, another thread reads the next.
+
+    A list of instruments is stored before the next file is read, because it may explain that file's names.
+    """
+    waiting = iter(paths)
+    with ThreadPoolExecutor(1) as reader:
+
+        def begin() -> Future[_Read] | None:
+            path = next(waiting, None)
+            return None if path is None else reader.submit(read, path)
+
+        coming = begin()
+        while coming is not None:
+            work = coming.result()
+            alone = isinstance(work, InstrumentList)
+            coming = None if alone else begin()
+            try:
+                store(work)
+            except BaseException:
+                _give_up(coming)
+                raise
+            if alone:
+                coming = begin()
+
+
+def _give_up(coming: Future[_Read] | None) -> None:
+    """Forgets a file that is not to be stored any more."""
+    if coming is not None:
+        with contextlib.suppress(LakeError):
+            if isinstance(work := coming.result(), _FileRows):
+                work.spool.close()
 
 
 def read_again(lake: Lake, path: Path, *, sources: Sequence[Source], hints: Hints) -> FileReport:
@@ -166,8 +204,8 @@ def read_again(lake: Lake, path: Path, *, sources: Sequence[Source], hints: Hint
 
 
 @dataclass(frozen=True)
-class _Work:
-    """An archive file that was read and is to be stored.
+class _FileRows:
+    """An archive file whose rows were read, and are to be stored.
 
     Attributes:
         path, source, identity, names: the file, how it is read and what its instruments are called.
@@ -198,7 +236,7 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _HeldFile:
     """An archive file of which the manifest tells, as it is.
 
     Attributes:
@@ -210,7 +248,7 @@ class _Known:
     entry: dict[str, Any]
 
 
-_Read: TypeAlias = "FileReport | Snapshot | _Known | _Work"
+_Read: TypeAlias = "FileReport | InstrumentList | _HeldFile | _FileRows"
 
 
 def _read(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source], hints: Hints, *, again: bool = False) -> _Read:
@@ -250,22 +288,22 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         what = "this is no file that can be read: a folder, a pipe, a device or a link to nowhere" if os.path.lexists(path) else _ABSENT
         raise SourceError(what, where=str(path), expected="an archive file or a folder of them", hint="check the path")
     size = path.stat().st_size
-    if recognise_exchange_info(path):
-        return read_snapshot(path)
     names = FileNames(lake, hints)
     hints = names.hints
     source, identity = next(((s, found) for s in sources if (found := s.recognise(path, hints)) is not None), (None, None))
     if source is None or identity is None:
         return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
+    if identity.kind == INSTRUMENTS:
+        return list_of(path, identity, verified_sha256(path), source.read(path, identity, hints))
     identity = names.identity(identity, path)
     hints = names.hints
     options = _options(hints)
     with ThreadPoolExecutor(1) as hashing:
-        digest = hashing.submit(_verified_sha256, path)
+        digest = hashing.submit(verified_sha256, path)
         key = identity.key("" if identity.period else digest.result())
         before = manifest.current(key)
         if not again and before is not None and before["options"] == options and before["sha256"] == digest.result():
-            return _Known(path, before)
+            return _HeldFile(path, before)
         spool = Spool(lake.root / STAGING / f"{os.getpid()}-{next(_NUMBERS)}", file_id(key))
         tally = _Tally()
         try:
@@ -276,7 +314,7 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
         except BaseException:
             spool.close()
             raise
-    return _Work(path, source, identity, names, digest.result(), options, spool, tally, again)
+    return _FileRows(path, source, identity, names, digest.result(), options, spool, tally, again)
 
 
 def _is_held(lake: Lake, entry: dict[str, Any]) -> bool:
@@ -340,8 +378,8 @@ def _unknown(path: Path, sources: Sequence[Source]) -> str:
     error = SourceError(
         "no source recognises this file",
         where=str(path),
-        expected=f"a file of {', '.join(s.name for s in sources)} by its path, name or first line, or exchangeInfo JSON",
-        hint="name what it is: --source binance_vision --exchange … --dataset … --symbol …, or describe it with --mapping FILE.toml",
+        expected=f"a file of {', '.join(s.name for s in sources)} by its path, name or content",
+        hint="name what it is: --source NAME --exchange … --dataset … --symbol …, or describe it with --mapping FILE.toml",
     )
     return _printable(str(error))
 
@@ -354,10 +392,10 @@ def _settle(lake: Lake, manifest: Manifest, work: _Read) -> FileReport:
     """
     if isinstance(work, FileReport):
         return work
-    if isinstance(work, _Known):
+    if isinstance(work, _HeldFile):
         return _unchanged(lake, manifest, work.path, work.entry)
-    if isinstance(work, Snapshot):
-        return _store_snapshot(lake, manifest, work)
+    if isinstance(work, InstrumentList):
+        return _store_list(lake, manifest, work)
     try:
         return _store(lake, manifest, work)
     except (SourceError, ConfigError, ArithmeticError) as error:
@@ -368,19 +406,17 @@ def _settle(lake: Lake, manifest: Manifest, work: _Read) -> FileReport:
             shutil.rmtree(lake.root / STAGING / _NEW, ignore_errors=True)
 
 
-def _store_snapshot(lake: Lake, manifest: Manifest, snapshot: Snapshot) -> FileReport:
+def _store_list(lake: Lake, manifest: Manifest, listed: InstrumentList) -> FileReport:
     """Stores a list of instruments, which has a row of the manifest like any other file."""
-    path, count = snapshot.path, snapshot.observations.height
-    size = path.stat().st_size
-    if snapshot.is_held(lake):
-        return FileReport(path, "unchanged", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
-    report = FileReport(path, "instruments", rows_landed=count, rows_read=count, file_bytes=size, kinds=("instruments",))
-    told = {name: getattr(report, name) for name in (*_COUNTS, "rounded", "missing_ids", "out_of_order", "file_bytes", "outcome")}
+    path, count = listed.path, listed.observations.height
+    outcome = "unchanged" if listed.is_held(lake) else "instruments"
+    report = FileReport(path, outcome, rows_landed=count, rows_read=count, file_bytes=path.stat().st_size, kinds=(INSTRUMENTS,))
+    if outcome == "unchanged":
+        return report
     entry = {
-        "key": f"exchange_info|{snapshot.name}",
-        **asdict(Identity("exchange_info", "", "", "instruments", "*", "")),
-        **told,
-        "sha256": _sha256(path),
+        "key": listed.key,
+        **_told(listed.identity, report),
+        "sha256": listed.sha256,
         "file_name": _printable(path.name),
         "path": _printable(str(path.absolute())),
         "partitions": [],
@@ -389,12 +425,12 @@ def _store_snapshot(lake: Lake, manifest: Manifest, snapshot: Snapshot) -> FileR
         "hints": "{}",
         "conflicts": [],
     }
-    carry_out(lake, {"instruments": Change([snapshot.stage(lake)]), "manifest": Change([manifest.stage(entry)])})
+    carry_out(lake, {INSTRUMENTS: Change([listed.stage(lake)]), "manifest": Change([manifest.stage(entry)])})
     manifest.accept()
     return report
 
 
-def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
+def _store(lake: Lake, manifest: Manifest, work: _FileRows) -> FileReport:
     path, spool, tally = work.path, work.spool, work.tally
     before = manifest.current(work.key)
     known = before is not None and (before["sha256"], before["options"]) == (work.digest, work.options)
@@ -419,7 +455,7 @@ def _store(lake: Lake, manifest: Manifest, work: _Work) -> FileReport:
         conflicts=tuple(_conflict_text(manifest, work, landed)),
         problem=_first_problem(quarantined, path, landed.serving + landed.flagged + landed.reserve),
     )
-    changes = {"instruments": work.names.change(), **landed.changes}
+    changes = {INSTRUMENTS: work.names.change(), **landed.changes}
     if not quarantined.is_empty():
         changes["quarantine"] = Change([stage_rows(lake, quarantined, f"quarantine-{manifest.next_entry:010d}")])
     changes["manifest"] = Change([manifest.stage(_entry(work, report, landed))])
@@ -449,14 +485,19 @@ def _outcome(counts: dict[str, int]) -> str:
     return "quarantined" if counts["rows_quarantined"] else "empty"
 
 
-def _entry(work: _Work, report: FileReport, landed: Landed) -> dict[str, Any]:
+def _told(identity: Identity, report: FileReport) -> dict[str, Any]:
+    """What a row of the manifest has of a file's identity and of what became of it."""
+    named = {name: getattr(identity, name) for name in ("source", "exchange", "market", "dataset", "symbol", "period")}
+    counted = (*_COUNTS, "rounded", "missing_ids", "out_of_order", "file_bytes", "outcome")
+    return {**named, **{name: getattr(report, name) for name in counted}}
+
+
+def _entry(work: _FileRows, report: FileReport, landed: Landed) -> dict[str, Any]:
     """The file's row of the manifest."""
     said = {name: getattr(work.names.hints, name) for name in ("exchange", "dataset", "symbol", "period")}
-    told = {name: getattr(report, name) for name in (*_COUNTS, "rounded", "missing_ids", "out_of_order", "file_bytes", "outcome")}
     return {
         "key": work.key,
-        **asdict(work.identity),
-        **told,
+        **_told(work.identity, report),
         "sha256": work.digest,
         "file_name": _printable(work.path.name),
         "path": _printable(str(work.path.absolute())),
@@ -468,7 +509,7 @@ def _entry(work: _Work, report: FileReport, landed: Landed) -> dict[str, Any]:
     }
 
 
-def _conflict_text(manifest: Manifest, work: _Work, landed: Landed) -> Iterator[str]:
+def _conflict_text(manifest: Manifest, work: _FileRows, landed: Landed) -> Iterator[str]:
     """Each contradiction with the names of both files."""
 
     def origin(key: str) -> tuple[Path, str]:
@@ -492,7 +533,7 @@ def _told_apart(*files: tuple[Path, str]) -> list[str]:
     return [f"{path.name} ({digest[:12]}…)" for path, digest in files]
 
 
-def _quarantined(work: _Work, rejects: list[tuple[str, str, str, pl.DataFrame]], entry: int) -> pl.DataFrame:
+def _quarantined(work: _FileRows, rejects: list[tuple[str, str, str, pl.DataFrame]], entry: int) -> pl.DataFrame:
     frames = [
         rows.select(list(REJECT_SCHEMA)).with_columns(
             entry=pl.lit(entry, dtype=pl.Int64),
@@ -534,25 +575,3 @@ def _options(hints: Hints) -> str:
     if hints.mapping is not None:
         chosen["mapping"] = hints.mapping.read_bytes().decode("utf-8")
     return json.dumps(chosen, sort_keys=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _verified_sha256(path: Path) -> str:
-    digest = _sha256(path)
-    sidecar = path.with_name(path.name + ".CHECKSUM")
-    if not sidecar.is_file():
-        return digest
-    words = sidecar.read_text(encoding="utf-8", errors="replace").split()
-    if not words or words[0].lower() != digest:
-        raise SourceError(
-            "the file's sha256 differs from its .CHECKSUM; nothing of it was stored",
-            where=str(path),
-            value=digest,
-            expected=words[0] if words else "a sha256",
-            hint="download both again: archives are replaced from time to time, and downloads break",
-        )
-    return digest

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 
-class Part(NamedTuple):
+class FeedRows(NamedTuple):
     """One archive file's rows of a partition, in the columns that a source parses."""
 
     feed: Feed
@@ -81,7 +81,7 @@ _OCCURRENCE = "_occurrence"
 _NO_ID, _TEXT, _NUMBER = 0, 1, 2
 
 
-def serve(kind: str, here: Sequence[Part], near: Sequence[Part] = ()) -> Served:
+def serve(kind: str, here: Sequence[FeedRows], near: Sequence[FeedRows] = ()) -> Served:
     """Decides which rows of a partition serve.
 
     Args:
@@ -107,7 +107,7 @@ def serve(kind: str, here: Sequence[Part], near: Sequence[Part] = ()) -> Served:
     return Served(serving.select(columns), reserve.select(columns), conflicts)
 
 
-def _is_mixed(kind: str, parts: Sequence[Part]) -> bool:
+def _is_mixed(kind: str, parts: Sequence[FeedRows]) -> bool:
     """Whether one file tells the same trades singly and aggregated, or some with ids and some without."""
     if not schema.table(kind).continuous:
         return False
@@ -115,12 +115,12 @@ def _is_mixed(kind: str, parts: Sequence[Part]) -> bool:
     return any(0 < nulls < rows for nulls, rows in known)
 
 
-def _stored(part: Part, kind: str) -> pl.DataFrame:
+def _stored(part: FeedRows, kind: str) -> pl.DataFrame:
     source_file = pl.lit(file_id(part.feed.key), dtype=pl.Int64).alias("source_file")
     return part.rows.select([*schema.table(kind).parsed]).with_columns(source_file)
 
 
-def _together(kind: str, here: Sequence[Part], near: Sequence[Part], keys: list[str]) -> pl.DataFrame:
+def _together(kind: str, here: Sequence[FeedRows], near: Sequence[FeedRows], keys: list[str]) -> pl.DataFrame:
     period = pl.col(schema.table(kind).period)
     frames = []
     for parts, is_here in ((here, True), (near, False)):

@@ -164,7 +164,7 @@ class Registry:
         A symbol that a snapshot lacks keeps its version, because snapshots may be partial.
 
         Args:
-            rows: columns of `OBSERVATION_SCHEMA` without observed_us, as `read_exchange_info` gives them; others are ignored.
+            rows: columns of `OBSERVATION_SCHEMA`; its observed_us may lack, and others are ignored.
             observed_us: the exchange's time of the snapshot.
 
         Raises:

@@ -14,7 +14,6 @@ import polars as pl
 from pointline import schema
 from pointline.errors import AmountOverflowError
 from pointline.lake.durable import disk_errors, make_folder
-from pointline.lake.rows import MAX_DECIMALS
 from pointline.lake.store import FOOTER_CRC_KEY, FOOTER_KEY, footer_crc, stored_columns
 from pointline.lake.totals import Totals
 
@@ -75,10 +74,10 @@ def decimals_of(values: pl.Series, at_least: int = 0) -> int:
     for part in (numbers[:10_000], numbers):
         while not _fits(part, decimals):
             decimals += 1
-            if decimals > MAX_DECIMALS:
-                worst = next(v for v in part.tolist() if not _fits(np.array([v]), MAX_DECIMALS))
+            if decimals > schema.MAX_DECIMALS:
+                worst = next(v for v in part.tolist() if not _fits(np.array([v]), schema.MAX_DECIMALS))
                 raise AmountOverflowError(
-                    "an amount cannot be stored exactly", value=worst, expected=f"up to {MAX_DECIMALS} decimals and 51 bits"
+                    "an amount cannot be stored exactly", value=worst, expected=f"up to {schema.MAX_DECIMALS} decimals and 51 bits"
                 )
     return decimals
 

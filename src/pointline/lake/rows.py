@@ -18,7 +18,6 @@ from pointline.lake.content import check_content
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-MAX_DECIMALS = 12
 _EXACT_POWER = 22  # the largest power of ten that is a double
 _POWERS = np.array([10.0**decimals for decimals in range(_EXACT_POWER + 1)])
 _ONE = Decimal(1)

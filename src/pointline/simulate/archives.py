@@ -305,7 +305,7 @@ def _metrics_rows(symbol: str, metrics: pl.DataFrame) -> pl.DataFrame:
 
 
 def _write_recorded(config: MarketConfig, folder: Path, day: SimulatedDay, day_index: int) -> Path:
-    """The mark price stream as a recorder stores it: receive time in microseconds, a space, the message."""
+    """The mark price stream as a recorder stores it: receipt time in microseconds, a space, the message."""
     symbol = config.perp_symbol
     path = folder / "recorded" / f"binance_usdm_{symbol.lower()}_{date_text(day.day_us).replace('-', '')}.dat.gz"
     path.parent.mkdir(parents=True, exist_ok=True)

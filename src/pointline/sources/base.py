@@ -1,7 +1,8 @@
 """What every archive parser delivers, so that ingest needs to know none of them.
 
 A source parses, nothing else: it turns one file into batches of rows in the `parsed` columns of `pointline.schema`, in file order,
-and says for each row that it could not accept the line, the value and the reason. It stores nothing and looks at no other file.
+and says for each row that it could not accept the line, the value and the reason. A list of instruments, such as an exchange publishes,
+is a file like any other: its batches are of kind `INSTRUMENTS`. A source stores nothing and looks at no other file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
+from pointline import schema
 from pointline.clock import DAY_US, next_month, to_us
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ REJECT_SCHEMA = {
     "fatal": pl.Boolean(),  # True: malformed (letters in a price, negative qty); False: set aside by rule (a one-sided quote)
 }
 
+INSTRUMENTS = "instruments"
+"""The table of lists of instruments, kind of their batches; its columns are those of `pointline.instruments.OBSERVATION_SCHEMA`."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -39,6 +44,7 @@ class Identity:
         symbol: the exchange's own symbol, e.g. ``"BTCUSDT"``; ``"*"`` for a file of many instruments.
         period: ``"2024-05-01"`` or ``"2024-05"`` where the archive's own naming declares it, else empty: such a file is known by its
             content alone, never by what it is called.
+        kind: table of all its rows where the dataset decides it, else empty; no part of the key.
     """
 
     source: str
@@ -47,6 +53,7 @@ class Identity:
     dataset: str
     symbol: str
     period: str
+    kind: str = ""
 
     def key(self, sha256: str) -> str:
         """What a later version of the file replaces: its declared period, else its own content and nothing else.
@@ -81,7 +88,7 @@ class Hints:
     symbol: str | None = None
     period: str | None = None
     mapping: Path | None = None  # table source only
-    clock: str | None = None  # "event": ignore the recorder's receive time
+    clock: str | None = None  # "event": ignore the recorder's receipt time
     latency_us: int = 0  # assumed latency, added to ts_event_us where there is no receipt time
 
 
@@ -89,13 +96,15 @@ class Hints:
 class Batch:
     """Rows of one table and instrument, in file order.
 
+    A list of instruments is taken whole or not at all: its batches have no rejects, and rank and clock say nothing.
+
     Attributes:
-        kind: table name of `pointline.schema`.
-        exchange, symbol: the instrument.
+        kind: table name of `pointline.schema`, or `INSTRUMENTS`.
+        exchange, symbol: the instrument; ``"*"`` is the symbol of a batch of many.
         frame: the `parsed` columns of that table, no nulls where the source has a value for every row.
         rejects: rows that were not accepted, in `REJECT_SCHEMA`.
         clock: ``"recorded"`` (ts_local_us is a receipt time) or ``"assumed"``.
-        rank: preference among feeds that tell the same, smaller is better (see `RANKS`).
+        rank: preference among files that hold the same rows, smaller is better: one of `RANKS`.
         skipped: rows of the file that were read and passed over, because they belong to no table or to an instrument that was not
             asked for.
         rounded: amounts that were put right to the shortest decimal, because binary arithmetic had left noise in them.
@@ -112,12 +121,25 @@ class Batch:
     rejects: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECT_SCHEMA))
 
 
-# Of feeds that tell the same row equally well, the one with the smallest rank serves it.
+def parsed_rows(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The `parsed` columns of a table, in its order and types; null where the frame has no such column, which has one at least."""
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.table(kind).parsed.items()
+    )
+
+
 RANKS = {"daily": 10, "monthly": 20, "recorded": 30, "table": 40}
+"""Of files that hold the same row equally well, the one of the smallest rank serves it: an exchange's own archive of a day, of a month, a
+recording, any other table."""
 
 
 class Source(Protocol):
-    """A parser of one archive family."""
+    """A parser of one archive family, made without arguments; `pointline.sources.families` has an entry for each.
+
+    Attributes:
+        name: as ``--source`` takes it and the manifest has it.
+    """
 
     name: str
 

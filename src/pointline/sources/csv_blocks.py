@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 
 from pointline.errors import SourceError
-from pointline.sources.base import REJECT_SCHEMA
-from pointline.sources.exact_text import MAX_DECIMALS, inexact
+from pointline.schema import MAX_DECIMALS
+from pointline.sources import text_lines
+from pointline.sources.checks import RAW_CHARACTERS, Check, first_broken, rejected
+from pointline.sources.exact_text import inexact
 from pointline.sources.inflate import ahead, open_archive
 from pointline.sources.separators import find_separators, has_long_fraction
 from pointline.sources.stamps import TimeUnit
@@ -20,29 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from pointline.sources.inflate import Archive
     from pointline.sources.products import Product
 
-BLOCK_BYTES = 8 << 20
-MAX_LINE_BYTES = 16 << 20
 MAX_REJECTS = 100_000
 _BLOCKS_AHEAD = 2
-_RAW_CHARACTERS = 2_000  # of a rejected line that are kept
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a row must not be: it contradicts itself or what its file says of it.
-
-    Attributes:
-        column: the column that is named in the report.
-        reason: what is wrong with its value, such as ``"must be above zero"``.
-        wrong: of the read columns and ``ts_event_us``; where it is null, the row passes.
-    """
-
-    column: str
-    reason: str
-    wrong: pl.Expr
 
 
 @dataclass(frozen=True)
@@ -57,7 +40,7 @@ class CsvLayout:
         flags: columns of ``true``/``false`` in any case.
         optional: columns that may be empty.
         exact: columns of amounts, whose text must be a number that is held exactly with up to 12 decimals.
-        rules: what else no row may be, given the microseconds per unit of time.
+        checks: what else every row has to keep, of the read columns and ``ts_event_us``, given the microseconds per unit of time.
         product: amounts of which one follows from the others.
     """
 
@@ -68,7 +51,7 @@ class CsvLayout:
     flags: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
-    rules: Callable[[int], tuple[Rule, ...]] = lambda _: ()
+    checks: Callable[[int], tuple[Check, ...]] = lambda _: ()
     product: Product | None = None
 
 
@@ -84,35 +67,21 @@ def text_blocks(path: Path) -> Iterator[bytes]:
     """The archive's text in pieces of whole lines.
 
     Raises:
-        SourceError: damaged archive, or a line of more than `MAX_LINE_BYTES`.
+        SourceError: damaged archive, or a line of more than `LINE_BYTES`.
     """
+
+    def long_line(start: bytes) -> bytes:
+        raise SourceError(
+            "a line is too long for a CSV of an archive; nothing of the file was stored",
+            where=str(path),
+            value=f"more than {len(start):,} bytes without a line end",
+            expected=f"up to {text_lines.LINE_BYTES:,} bytes",
+            hint="download it again",
+        )
+
     with open_archive(path) as archive:
-        yield from _whole_lines(archive, path)
-
-
-def _whole_lines(archive: Archive, path: Path) -> Iterator[bytes]:
-    rest: list[bytes | memoryview] = []
-    held = 0
-    while piece := archive.read(BLOCK_BYTES):
-        cut = piece.rfind(b"\n") + 1
-        first = piece.find(b"\n") if cut else len(piece)
-        if held + first > MAX_LINE_BYTES:
-            raise SourceError(
-                "a line is too long for a CSV of an archive; nothing of the file was stored",
-                where=str(path),
-                value=f"more than {held + first:,} bytes without a line end",
-                expected=f"up to {MAX_LINE_BYTES:,} bytes",
-                hint="download it again",
-            )
-        if cut:
-            yield b"".join([*rest, memoryview(piece)[:cut]])
-            rest = [piece[cut:]] if cut < len(piece) else []
-            held = len(piece) - cut
-        else:
-            rest.append(piece)
-            held += len(piece)
-    if rest:
-        yield b"".join(rest)
+        pieces = iter(lambda: archive.read(text_lines.BLOCK_BYTES), b"")
+        yield from text_lines.whole_lines(pieces, long_line)
 
 
 def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
@@ -121,7 +90,7 @@ def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
     Raises:
         SourceError: the file is damaged or empty, has other columns than the layout, or most of its rows cannot be believed.
     """
-    reader = _Reader(path, layout)
+    reader = _CsvReader(path, layout)
     for data in ahead(text_blocks(path), _BLOCKS_AHEAD):
         block = reader.block(data)
         if block is not None:
@@ -130,7 +99,7 @@ def read_csv_blocks(path: Path, layout: CsvLayout) -> Iterator[CsvBlock]:
 
 
 @dataclass(frozen=True)
-class _Lines:
+class _NumberedLines:
     """Whole lines of the file with the right number of fields.
 
     Attributes:
@@ -142,7 +111,7 @@ class _Lines:
     numbers: Sequence[int]
 
 
-class _Reader:
+class _CsvReader:
     """What is known of one file while its blocks are read."""
 
     def __init__(self, path: Path, layout: CsvLayout) -> None:
@@ -220,7 +189,7 @@ class _Reader:
             frame = self._read(data)
         if frame is not None and frame.height == len(lines) and not sum(frame.null_count().row(0)):
             numbers = pl.int_range(lines.start, lines.stop, dtype=pl.Int64, eager=True)
-            return self._judge(frame.hstack([numbers.alias("source_row")]), _Lines(data, lines), doubtful=doubtful)
+            return self._judge(frame.hstack([numbers.alias("source_row")]), _NumberedLines(data, lines), doubtful=doubtful)
         return self._line_by_line(data.split(b"\n"), lines.start, doubtful=doubtful)
 
     def _line_by_line(self, lines: list[bytes], first_line: int, *, doubtful: bool) -> CsvBlock:
@@ -238,13 +207,10 @@ class _Reader:
         numbers = [first_line + at for at in whole]
         frame = frame.with_columns(source_row=pl.Series(numbers, dtype=pl.Int64))
         last = first_line + len(lines) - 1 if lines[-1] else None
-        block = self._judge(frame, _Lines(data, numbers), doubtful=doubtful, last_line=last)
-        rejects = pl.DataFrame(
-            [(first_line + at, None, None, f"has {count} fields, not {len(columns)}", _text(lines[at]), True) for at, count in odd],
-            schema=REJECT_SCHEMA,
-            orient="row",
-        )
-        return CsvBlock(block.frame, pl.concat([block.rejects, rejects]).sort("line"))
+        block = self._judge(frame, _NumberedLines(data, numbers), doubtful=doubtful, last_line=last)
+        reason = "has {} fields, not {}"
+        cut = rejected((first_line + at, None, None, reason.format(count, len(columns)), _text(lines[at]), True) for at, count in odd)
+        return CsvBlock(block.frame, pl.concat([block.rejects, cut]).sort("line"))
 
     def _read(self, data: bytes) -> pl.DataFrame | None:
         """The columns that are read, null where a value cannot be; None where lines have different numbers of fields."""
@@ -268,49 +234,48 @@ class _Reader:
         except pl.exceptions.PolarsError:
             return None
 
-    def _judge(self, frame: pl.DataFrame, lines: _Lines, *, doubtful: bool, last_line: int | None = None) -> CsvBlock:
-        """Keeps the rows in which every column that is read has a usable value, and which no rule forbids."""
+    def _judge(self, frame: pl.DataFrame, lines: _NumberedLines, *, doubtful: bool, last_line: int | None = None) -> CsvBlock:
+        """Keeps the rows in which every column that is read has a usable value, and which keep all checks."""
         layout = self._layout
         frame, scale = self._unit.add_event_time(frame)
-        rules = list(layout.rules(scale))
+        checks = list(layout.checks(scale))
         cut = self._cut_line(lines, last_line)
         if cut is not None:
-            rules.append(cut)
+            checks.append(cut)
         marked = list(self._marked(frame, lines, doubtful=doubtful))
-        if not (marked or _is_suspect(frame, layout) or _forbid(frame, rules)):
-            return CsvBlock(frame, pl.DataFrame(schema=REJECT_SCHEMA))
-        return self._divide(frame, lines, [*rules, *marked])
+        if not (marked or _is_suspect(frame, layout) or _is_any_broken(frame, checks)):
+            return CsvBlock(frame, rejected())
+        return self._divide(frame, lines, [*checks, *marked])
 
-    def _marked(self, frame: pl.DataFrame, lines: _Lines, *, doubtful: bool) -> Iterator[Rule]:
+    def _marked(self, frame: pl.DataFrame, lines: _NumberedLines, *, doubtful: bool) -> Iterator[Check]:
         """What only the text of the rows tells: a result beyond the rounding of its decimals, a number of too many digits."""
         product = self._layout.product
         if product is not None and product.is_suspect(frame):
             wrong = product.contradicts(frame, self._texts(lines, [product.result])[product.result])
             if wrong.any():
-                yield Rule(product.result, product.reason, pl.lit(wrong))
+                yield Check.never(product.result, product.reason, pl.lit(wrong))
         if doubtful and frame.height:
             texts = self._texts(lines, self._layout.exact)
             for name in self._layout.exact:
                 digits = inexact(frame[name], texts[name])
                 if digits is not None:
-                    yield Rule(name, "has more digits than can be held exactly", pl.lit(digits))
+                    yield Check.never(name, "has more digits than can be held exactly", pl.lit(digits))
 
-    def _divide(self, frame: pl.DataFrame, lines: _Lines, rules: Sequence[Rule]) -> CsvBlock:
-        """Splits a frame by all that can be wrong with a row; the first that applies is the reason."""
-        wrongs = [*self._form_rules(frame, lines), *rules]
-        fault = pl.coalesce(pl.when(rule.wrong).then(pl.lit(i, dtype=pl.Int64)) for i, rule in enumerate(wrongs))
-        judged = frame.with_columns(_fault=fault)
-        bad = judged.with_row_index("_at").filter(pl.col("_fault").is_not_null()).select("_at", "_fault", "source_row")
+    def _divide(self, frame: pl.DataFrame, lines: _NumberedLines, checks: Sequence[Check]) -> CsvBlock:
+        """Splits a frame by all checks; the first that a row breaks is the reason."""
+        every = [*self._form_checks(frame, lines), *checks]
+        judged = frame.with_columns(_broken=first_broken(every))
+        bad = judged.with_row_index("_at").filter(pl.col("_broken").is_not_null()).select("_at", "_broken", "source_row")
         raw_lines = lines.data.split(b"\n")
         rejects = []
         for at, found, number in bad.iter_rows():
-            raw, rule = _text(raw_lines[at]), wrongs[found]
-            value = raw.split(",")[self._columns.index(rule.column)][:_RAW_CHARACTERS]
-            rejects.append((number, rule.column, value, rule.reason, raw[:_RAW_CHARACTERS], True))
-        accepted = judged.filter(pl.col("_fault").is_null()).select(frame.columns)
-        return CsvBlock(accepted, pl.DataFrame(rejects, schema=REJECT_SCHEMA, orient="row"))
+            raw, check = _text(raw_lines[at]), every[found]
+            value = raw.split(",")[self._columns.index(check.column)][:RAW_CHARACTERS]
+            rejects.append((number, check.column, value, check.reason, raw[:RAW_CHARACTERS], check.fatal))
+        accepted = judged.filter(pl.col("_broken").is_null()).select(frame.columns)
+        return CsvBlock(accepted, rejected(rejects))
 
-    def _form_rules(self, frame: pl.DataFrame, lines: _Lines) -> Iterator[Rule]:
+    def _form_checks(self, frame: pl.DataFrame, lines: _NumberedLines) -> Iterator[Check]:
         """Values that cannot be read, in the order of the columns, then times that are none."""
         layout = self._layout
         blanks = [name for name in layout.optional if frame[name].null_count()]
@@ -319,14 +284,14 @@ class _Reader:
             missing = pl.col(name).is_null()
             if name in blanks:
                 missing &= pl.lit(texts[name].fill_null("").str.strip_chars(' "\r') != "")
-            yield Rule(name, f"cannot be read as {_noun(name, layout)}", missing)
+            yield Check.never(name, f"cannot be read as {_noun(name, layout)}", missing)
             if frame.schema[name].is_float():
-                yield Rule(name, "is not a finite number", ~pl.col(name).is_finite())
+                yield Check.never(name, "is not a finite number", ~pl.col(name).is_finite())
             if name in layout.positive:
-                yield Rule(name, "must be above zero", pl.col(name) <= 0)
-        yield Rule(layout.time, self._unit.expected, pl.col("ts_event_us").is_null())
+                yield Check.never(name, "must be above zero", pl.col(name) <= 0)
+        yield Check.never(layout.time, self._unit.expected, pl.col("ts_event_us").is_null())
 
-    def _cut_line(self, lines: _Lines, last_line: int | None) -> Rule | None:
+    def _cut_line(self, lines: _NumberedLines, last_line: int | None) -> Check | None:
         """Forbids the last row of a plain file that may end inside its last number.
 
         A zip or gz that inflates to its end is whole. A plain file that does not end in a line end may be cut: then a flag must be
@@ -340,9 +305,9 @@ class _Reader:
         above = [line for line in (*above, self._last_row) if line]
         if above and all(_form(line) == _form(last) for line in above):
             return None
-        return Rule(name, "may be cut: the file does not end with a line end", pl.col("source_row") == number)
+        return Check.never(name, "may be cut: the file does not end with a line end", pl.col("source_row") == number)
 
-    def _texts(self, lines: _Lines, names: Sequence[str]) -> pl.DataFrame:
+    def _texts(self, lines: _NumberedLines, names: Sequence[str]) -> pl.DataFrame:
         """Columns of these lines as they are written."""
         schema = {f"column_{i}": pl.String() for i in range(len(self._columns))}
         wanted = {f"column_{self._columns.index(name)}": name for name in names}
@@ -381,9 +346,9 @@ def _columns(data: bytes, layout: CsvLayout, path: Path) -> tuple[tuple[str, ...
     return columns, header
 
 
-def _forbid(frame: pl.DataFrame, rules: Sequence[Rule]) -> bool:
-    """Whether some row is what a rule forbids."""
-    return bool(rules) and any(frame.select(rule.wrong.any().alias(str(i)) for i, rule in enumerate(rules)).row(0))
+def _is_any_broken(frame: pl.DataFrame, checks: Sequence[Check]) -> bool:
+    """Whether some row breaks a check."""
+    return bool(checks) and any(frame.select(check.broken.any().alias(str(i)) for i, check in enumerate(checks)).row(0))
 
 
 def _is_suspect(frame: pl.DataFrame, layout: CsvLayout) -> bool:
@@ -399,7 +364,7 @@ def _is_finite(values: pl.Series) -> bool:
 
 
 def _text(line: bytes) -> str:
-    return line[: 4 * _RAW_CHARACTERS].decode("utf-8", "replace").rstrip("\r")
+    return line[: 4 * RAW_CHARACTERS].decode("utf-8", "replace").rstrip("\r")
 
 
 def _noun(name: str, layout: CsvLayout) -> str:

@@ -2,7 +2,7 @@
 
 A double next to a short decimal is that decimal with the noise of binary arithmetic: 0.1 + 0.2 gives 0.30000000000000004. A source does
 not know the increment of an instrument, so what can be said is: of the decimals within `TOLERANCE` of the float, relative to it, the one
-with the fewest places, at most `MAX_DECIMALS`. A float that is already a decimal of up to 15 digits is never touched.
+with the fewest places, at most 12. A float that is already a decimal of up to 15 digits is never touched.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import polars as pl
 
+from pointline.schema import MAX_DECIMALS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_DECIMALS = 12
 TOLERANCE = 1e-15
 _DOUBLE_BITS = 51  # of an amount that the lake stores as an integer from a double, see `lake.partition`
 _WHOLE_BITS = 53
@@ -35,7 +36,7 @@ _NO_DECIMAL = f"is a binary float that no decimal of up to {MAX_DECIMALS} places
 
 
 @dataclass(frozen=True)
-class Amounts:
+class ExactAmounts:
     """What became of a column of amounts.
 
     Attributes:
@@ -79,7 +80,7 @@ def _nearest_count(value: NDArray[np.float64], scale: float) -> NDArray[np.float
     return cast("NDArray[np.float64]", np.take_along_axis(counts, best[None], axis=0)[0])
 
 
-def exact_amounts(text: pl.Series, binary: pl.Series | None, dtype: pl.DataType) -> Amounts:
+def exact_amounts(text: pl.Series, binary: pl.Series | None, dtype: pl.DataType) -> ExactAmounts:
     """Numbers of which nothing is lost.
 
     Args:
@@ -96,13 +97,13 @@ def exact_amounts(text: pl.Series, binary: pl.Series | None, dtype: pl.DataType)
     rounded = pl.repeat(False, len(text), dtype=pl.Boolean, eager=True)  # noqa: FBT003
     odd = (~plain).fill_null(value=False)
     if not odd.any():
-        return Amounts(values, problems, rounded)
+        return ExactAmounts(values, problems, rounded)
     floats = odd & binary if binary is not None else pl.repeat(False, len(text), dtype=pl.Boolean, eager=True)  # noqa: FBT003
     frame = pl.DataFrame({"text": text, "value": values, "problem": problems, "float": floats, "rounded": rounded})
     frame = _texts(frame.with_columns(odd=odd & ~floats), dtype)
     if floats.any():
         frame = _floats(frame, dtype)
-    return Amounts(frame["value"], frame["problem"], frame["rounded"])
+    return ExactAmounts(frame["value"], frame["problem"], frame["rounded"])
 
 
 def tidy_floats(values: pl.Series, binary: pl.Series | None) -> tuple[pl.Series, pl.Series]:

@@ -7,9 +7,8 @@ from decimal import Decimal, InvalidOperation
 
 import polars as pl
 
+from pointline.schema import MAX_DECIMALS
 from pointline.sources.separators import LONG_FIELD
-
-MAX_DECIMALS = 12  # of an amount in the lake
 
 
 def inexact(values: pl.Series, texts: pl.Series) -> pl.Series | None:

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pointline.clock import to_us
 from pointline.errors import SourceError
 from pointline.instruments.instrument import OBSERVATION_SCHEMA, Observation
+from pointline.sources.base import INSTRUMENTS, Batch, Hints, Identity
+from pointline.sources.inflate import GZIP_MAGIC, head_of
+from pointline.sources.stamps import EARLIEST_US, LATEST_US
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pointline.instruments.instrument import AssetType, ContractType
 
-SNAPSHOT_SCHEMA = {name: kind for name, kind in OBSERVATION_SCHEMA.items() if name != "observed_us"}
-
 _PEEK_BYTES = 1024
 _MAX_BYTES = 256 << 20  # of the text; the exchange's longest answer has some 20 MB
-_GZIP_MAGIC = b"\x1f\x8b"
 _RECORDED = re.compile(r"^\s*(https?://\S*exchangeInfo\S*)\s+->\s+[\d.]+:\s*", re.MULTILINE)
 _HOSTS = {"fapi": "binance-futures", "dapi": "binance-delivery", "api": "binance-spot"}
 _ADDRESS = re.compile(r"https?://([a-z]+)\d*\.binance\.(?:com|vision)(?:[:/]|$)")
@@ -37,57 +37,53 @@ _STATUSES = {
     *("PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING", "CLOSE"),
 }
 _FILTERS = {"PRICE_FILTER", "LOT_SIZE"}
-_FIRST_MS, _LAST_MS = to_us("2009-01-01") // 1000, to_us("2050-01-01") // 1000
 _NO_DELIVERY_MS = 4_102_444_800_000  # 2100-01-01: perpetuals carry a later date
 
 
-def recognise_exchange_info(path: Path) -> bool:
-    """Whether the file looks like an exchangeInfo answer; reads its first kilobyte only."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_PEEK_BYTES)
-    except OSError:
-        return False
-    if head.startswith(_GZIP_MAGIC):
+class ExchangeInfo:
+    """Parser of exchangeInfo answers."""
+
+    name = "exchange_info"
+
+    def recognise(self, path: Path, hints: Hints) -> Identity | None:  # noqa: ARG002 - its content says everything
+        """The identity of a file whose first kilobyte looks like an exchangeInfo answer; which exchange it is of, `read` tells."""
         try:
-            head = zlib.decompressobj(wbits=31).decompress(head, _PEEK_BYTES)
-        except zlib.error:
-            return False
-    text = head.decode("utf-8", errors="replace")
-    recorded = _RECORDED.match(text)
-    body = text[recorded.end() :] if recorded else text
-    return body.lstrip("\ufeff \r\n\t").startswith("{") and '"timezone"' in body and '"serverTime"' in body
+            head = head_of(path, _PEEK_BYTES, _PEEK_BYTES)
+        except OSError:
+            return None
+        text = head.decode("utf-8", errors="replace")
+        recorded = _RECORDED.match(text)
+        body = text[recorded.end() :] if recorded else text
+        if body.lstrip("\ufeff \r\n\t").startswith("{") and '"timezone"' in body and '"serverTime"' in body:
+            return Identity(self.name, "", "", INSTRUMENTS, "*", "", kind=INSTRUMENTS)
+        return None
 
+    def read(self, path: Path, identity: Identity, hints: Hints) -> Iterator[Batch]:  # noqa: ARG002 - its content says everything
+        """One batch: every instrument as the exchange listed it at its own server time.
 
-def read_exchange_info(path: Path) -> tuple[pl.DataFrame, int]:
-    """The instruments of an exchangeInfo file and when the exchange listed them.
-
-    Returns:
-        Rows of `SNAPSHOT_SCHEMA`, and the exchange's server time in microseconds UTC.
-
-    Raises:
-        SourceError: the file is not exchangeInfo of Binance spot, USD-M or COIN-M, or an entry lacks a field.
-    """
-    text = _text(path)
-    recorded = _RECORDED.search(text)
-    try:
-        content = json.JSONDecoder().raw_decode(text, recorded.end() if recorded else len(text) - len(text.lstrip()))[0]
-    except json.JSONDecodeError as error:
-        raise SourceError(f"the file is not JSON: {error.msg}", where=f"{path}, line {error.lineno}") from None
-    except RecursionError:
-        raise SourceError("the file is not exchangeInfo: its JSON is nested too deep", where=str(path)) from None
-    except ValueError as error:  # a number of thousands of digits
-        raise SourceError("the file is not exchangeInfo", where=str(path), value=str(error)) from None
-    _check(content, path)
-    entries, server_ms = content["symbols"], content["serverTime"]
-    exchange = _exchange(content, recorded.group(1) if recorded else None, path)
-    rows = []
-    for entry in entries:
+        Raises:
+            SourceError: the file is not exchangeInfo of Binance spot, USD-M or COIN-M, or an entry lacks a field.
+        """
+        text = _text(path)
+        recorded = _RECORDED.search(text)
         try:
-            rows.append(asdict(_instrument(exchange, entry)))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise _bad_entry(path, entry, error) from None
-    return pl.DataFrame(rows, schema=SNAPSHOT_SCHEMA), server_ms * 1000
+            content = json.JSONDecoder().raw_decode(text, recorded.end() if recorded else len(text) - len(text.lstrip()))[0]
+        except json.JSONDecodeError as error:
+            raise SourceError(f"the file is not JSON: {error.msg}", where=f"{path}, line {error.lineno}") from None
+        except RecursionError:
+            raise SourceError("the file is not exchangeInfo: its JSON is nested too deep", where=str(path)) from None
+        except ValueError as error:  # a number of thousands of digits
+            raise SourceError("the file is not exchangeInfo", where=str(path), value=str(error)) from None
+        _check(content, path)
+        exchange = _exchange(content, recorded.group(1) if recorded else None, path)
+        observed_us = content["serverTime"] * 1000
+        rows = []
+        for entry in content["symbols"]:
+            try:
+                rows.append(asdict(_instrument(exchange, entry, observed_us)))
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise _bad_entry(path, entry, error) from None
+        yield Batch(INSTRUMENTS, exchange, "*", pl.DataFrame(rows, schema=OBSERVATION_SCHEMA))
 
 
 def _check(content: object, path: Path) -> None:
@@ -102,7 +98,7 @@ def _check(content: object, path: Path) -> None:
     entries, server_ms = content.get("symbols"), content.get("serverTime")
     if not isinstance(entries, list) or not entries or not isinstance(server_ms, int) or isinstance(server_ms, bool):
         raise SourceError("the file is not exchangeInfo", where=str(path), value=sorted(content)[:8], expected=expected)
-    if not _FIRST_MS <= server_ms < _LAST_MS:
+    if not EARLIEST_US <= server_ms * 1000 < LATEST_US:
         raise SourceError("serverTime is no time between 2009 and 2050 in milliseconds", where=str(path), value=server_ms)
     named = [entry for entry in entries if isinstance(entry, dict)]
     statuses = {str(entry.get("status", entry.get("contractStatus"))) for entry in named} - {"None"}
@@ -131,7 +127,7 @@ def _text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             raw = stream.read(_MAX_BYTES + 1)
-        if raw.startswith(_GZIP_MAGIC):
+        if raw.startswith(GZIP_MAGIC):
             inflate = zlib.decompressobj(wbits=31)
             raw = inflate.decompress(raw, _MAX_BYTES + 1)
             if not inflate.eof and len(raw) <= _MAX_BYTES:
@@ -175,7 +171,7 @@ def _bad_entry(path: Path, entry: object, error: Exception) -> SourceError:
     )
 
 
-def _instrument(exchange: str, entry: object) -> Observation:
+def _instrument(exchange: str, entry: object, observed_us: int) -> Observation:
     if not isinstance(entry, dict):
         message = "it is no JSON object"
         raise TypeError(message)
@@ -197,6 +193,7 @@ def _instrument(exchange: str, entry: object) -> Observation:
         expiry_us=None if delivery_ms is None or delivery_ms >= _NO_DELIVERY_MS else delivery_ms * 1000,
         listed_us=int(listed_ms) * 1000 if listed_ms else None,
         source="exchange_info",
+        observed_us=observed_us,
     )
 
 

@@ -1,28 +1,112 @@
-"""All archive parsers, in the order in which they are asked whether a file is theirs."""
+"""All archive families, in the order in which they are asked whether a file is theirs.
+
+A new archive is one module with a parser (`pointline.sources.base.Source`) and one entry here. Command line, documentation, repair and
+the tests that every parser has to pass read the entries. Parsers are imported when they are needed.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError
-from pointline.sources.binance_vision import BinanceVision
-from pointline.sources.recorded import Recorded
-from pointline.sources.table import MappedTable
 
 if TYPE_CHECKING:
     from pointline.sources.base import Source
 
 
+@dataclass(frozen=True)
+class Family:
+    """One archive family.
+
+    Attributes:
+        name: name of the parser.
+        parser: where it is, as ``"module:class"``.
+        recognised_by: how a file is known, for the documentation.
+        tables: what its files fill, for the documentation.
+        suffixes: how names of its files end; a folder is searched for those.
+        by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
+        always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
+    """
+
+    name: str
+    parser: str
+    recognised_by: str
+    tables: str
+    suffixes: tuple[str, ...]
+    by_path: bool = False
+    always: bool = False
+
+    def source(self) -> Source:
+        """Its parser."""
+        module, _, name = self.parser.partition(":")
+        found: Source = getattr(import_module(module), name)()
+        return found
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="exchange_info",
+        parser="pointline.sources.exchange_info:ExchangeInfo",
+        recognised_by="content: JSON that begins with `timezone` and `serverTime`; it must then be [Binance's](#exchange-information)",
+        tables="`instruments`",
+        suffixes=(".json", ".gz", ".txt"),
+        always=True,
+    ),
+    Family(
+        name="table",
+        parser="pointline.sources.table:MappedTable",
+        recognised_by="`--mapping`, and only then",
+        tables="any, see [below](#any-other-table)",
+        suffixes=(".csv", ".json", ".jsonl", ".parquet", ".feather", ".arrow", ".zip", ".gz", ".txt"),
+    ),
+    Family(
+        name="binance_vision",
+        parser="pointline.sources.binance_vision:BinanceVision",
+        recognised_by="path and file name",
+        tables="`trades`, `quotes`, `funding`, `open_interest`, candles",
+        suffixes=(".zip", ".csv", ".gz"),
+        by_path=True,
+    ),
+    Family(
+        name="recorded",
+        parser="pointline.sources.recorded:Recorded",
+        recognised_by="content: the first lines",
+        tables="`trades`, `quotes`, `derivative_ticker`, see [below](#recorded-streams)",
+        suffixes=(".dat", ".gz", ".txt", ".jsonl", ".log"),
+    ),
+)
+
+
+def source_names() -> str:
+    """The names of all parsers, in words."""
+    *others, last = (family.name for family in FAMILIES)
+    return f"{', '.join(others)} or {last}"
+
+
+def archive_suffixes() -> tuple[str, ...]:
+    """How names of archive files end."""
+    return tuple(dict.fromkeys(suffix for family in FAMILIES for suffix in family.suffixes))
+
+
+def family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for one in FAMILIES:
+        if one.name == name:
+            return one
+    raise ConfigError("there is no such source", value=name, expected=source_names())
+
+
 def all_sources(name: str | None = None) -> list[Source]:
-    """Every parser, or the one of that name.
+    """Every parser, or the one of that name; before it come those that are always asked.
 
     Raises:
         ConfigError: there is no parser of that name.
     """
-    sources: list[Source] = [MappedTable(), BinanceVision(), Recorded()]
-    if name is None:
-        return sources
-    chosen = [source for source in sources if source.name == name]
-    if not chosen:
-        raise ConfigError("there is no such source", value=name, expected=", ".join(source.name for source in sources))
-    return chosen
+    chosen = None if name is None else family(name)
+    return [one.source() for one in FAMILIES if chosen is None or one is chosen or one.always]

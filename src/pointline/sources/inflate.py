@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
+GZIP_MAGIC = b"\x1f\x8b"
+
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
 _READ_BYTES = 4 << 20
 _UTF8_NAME = 1 << 11  # flag of a zip's member
@@ -61,6 +63,24 @@ class Archive:
         """
         with _errors(self._path):
             return self._stream.read(size)
+
+
+def head_of(path: Path, size: int, most: int) -> bytes:
+    """What a plain or gzip file begins with, to recognise it by; empty where it cannot be unpacked.
+
+    Args:
+        path: the file, gzip or not whatever its name is.
+        size: bytes of the file to look at.
+        most: bytes of text that they may unpack to.
+    """
+    with path.open("rb") as file:
+        head = file.read(size)
+    if not head.startswith(GZIP_MAGIC):
+        return head
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, most)
+    except zlib.error:
+        return b""
 
 
 @contextlib.contextmanager
@@ -110,7 +130,7 @@ def _member_name(member: zipfile.ZipInfo) -> str:
 def _gzip_name(path: Path) -> str | None:
     with path.open("rb") as stream:
         head = stream.read(1 << 16)
-    if len(head) < _GZIP_HEADER.size or head[:2] != b"\x1f\x8b":
+    if len(head) < _GZIP_HEADER.size or not head.startswith(GZIP_MAGIC):
         return None
     flags = _GZIP_HEADER.unpack_from(head)[2]
     at = _GZIP_HEADER.size

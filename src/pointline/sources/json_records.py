@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import polars as pl
 
 from pointline.errors import ConfigError, SourceError
-from pointline.sources.base import REJECT_SCHEMA
-from pointline.sources.checks import RAW_CHARACTERS, number_lines
+from pointline.sources.checks import RAW_CHARACTERS, rejected
+from pointline.sources.text_lines import number_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,7 +85,7 @@ def read_records(data: bytes, path: str | None, *, lines: bool, where: str) -> R
             usable: list[Record] = []
             broken: list[tuple[Any, ...]] = []
             _sort_out(((row, item, None) for row, item in enumerate(_inside(document, path, where), 1)), usable, broken)
-            return Records(usable, pl.DataFrame(broken, schema=REJECT_SCHEMA, orient="row"))
+            return Records(usable, rejected(broken))
     return _lines(data, path, where)
 
 
@@ -111,7 +111,7 @@ def _lines(data: bytes, path: str | None, where: str) -> Records:
         broken.append((row, "line", raw[:80], reason, raw[:RAW_CHARACTERS], True))
     if not usable and broken:
         raise SourceError("the file is not JSON", where=f"{where}, line {broken[0][0]}", value=broken[0][2], hint="copy it again")
-    return Records(usable, pl.DataFrame(broken, schema=REJECT_SCHEMA, orient="row"))
+    return Records(usable, rejected(broken))
 
 
 def _is_list_of_records(value: Any) -> bool:  # noqa: ANN401  # any JSON value
@@ -197,3 +197,17 @@ def _paths(value: dict[str, Any]) -> list[str]:
     return [
         path for key, inner in value.items() for path in (key, *(f"{key}.{p}" for p in (_paths(inner) if isinstance(inner, dict) else ())))
     ]
+
+
+def decode_objects(text: pl.Series, dtype: pl.Struct) -> pl.Series:
+    """One JSON object per row as a struct of the fields of `dtype`; a null struct where a row is not such an object."""
+    try:
+        decoded = text.str.json_decode(dtype)
+    except pl.exceptions.PolarsError:
+        decoded = None
+    if decoded is not None and len(decoded) == len(text):
+        return decoded
+    if len(text) == 1:
+        return pl.Series(text.name, [None], dtype=dtype)
+    middle = len(text) // 2
+    return pl.concat([decode_objects(text[:middle], dtype), decode_objects(text[middle:], dtype)])

@@ -52,7 +52,7 @@ and qty (quotes), funding_rate (funding), open_interest (open_interest), at leas
 close (candles); others are null where the mapping is silent. Candles take ``start_us``, when they open, or ``ts_event_us``, when they
 end; the other follows from the interval, and where the file has both, they have to agree with it.
 
-``ts_local_us`` is the time of receipt, where the file has one (candles have none: they are known at their end). ``trade_id`` takes whole
+``ts_local_us`` is the receipt time, where the file has one (candles have none: they are known at their end). ``trade_id`` takes whole
 numbers, ``text_id`` takes text such as UUIDs, and ``first_trade_id`` with ``last_trade_id`` say which trades an aggregated row adds up.
 """
 

@@ -1,4 +1,4 @@
-"""Whether a file's receive times can be believed: nothing is received before it happened."""
+"""Whether a file's receipt times can be believed: nothing is received before it happened."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ CLOCK_LIMIT_US = 250_000  # a message cannot arrive before it was sent; up to he
 
 
 def uses_event_time(clock: str | None) -> bool:
-    """Whether ``--clock`` says that receive times are not to be used.
+    """Whether ``--clock`` says that receipt times are not to be used.
 
     Raises:
         ConfigError: there is no such clock.
     """
-    if clock not in {None, "recorded", "event"}:
-        raise ConfigError("there is no such clock", value=clock, expected="recorded or event")
+    if clock not in {None, "event"}:
+        raise ConfigError("there is no such clock", value=clock, expected="event, or none given")
     return clock == "event"
 
 
 @dataclass
 class ClockCheck:
-    """Counts, over a whole file, how far exchange times lie after receive times; exact to the millisecond."""
+    """Counts, over a whole file, how far exchange times lie after receipt times; exact to the millisecond."""
 
     path: Path
     rows: int = 0
     counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"behind_ms": pl.Int64, "count": pl.UInt32}))
 
     def see(self, behind_us: pl.Series) -> None:
-        """Takes in more rows, as exchange time minus receive time; judges once when `CLOCK_SAMPLE_ROWS` are together."""
+        """Takes in more rows, as exchange time minus receipt time; judges once when `CLOCK_SAMPLE_ROWS` are together."""
         missing = max(CLOCK_SAMPLE_ROWS - self.rows, 0)
         if missing and len(behind_us) >= missing:
             self._add(behind_us[:missing])
@@ -59,7 +59,7 @@ class ClockCheck:
             f"the recorder's clock is behind the exchange's: {late} of {self.rows} rows were received before they happened, "
             f"in the median {half['behind_ms'][0] / 1000:.3f} s before",
             where=str(self.path),
-            expected=f"exchange times no later than {CLOCK_LIMIT_US // 1000} ms after the receive times",
+            expected=f"exchange times no later than {CLOCK_LIMIT_US // 1000} ms after the receipt times",
             hint="use the exchange's own time: --clock event (and --latency for an assumed delay)",
         )
 

@@ -1,19 +1,19 @@
-"""Websocket recordings of Binance: lines of a receive time, a space and the JSON message as the exchange sent it.
+"""Websocket recordings of Binance: lines of a receipt time, a space and the JSON message as the exchange sent it.
 
-The receive time is in microseconds (16 digits) or nanoseconds (19), one unit per file. The message is bare or in the wrapper of a
+The receipt time is in microseconds (16 digits) or nanoseconds (19), one unit per file. The message is bare or in the wrapper of a
 combined stream, ``{"stream": …, "data": {…}}``. Read are the events
 
 ==================  =====================  ====================================================================
 event               table                  exchange time
 ==================  =====================  ====================================================================
 trade, aggTrade     ``trades``             ``T``, when it was traded
-bookTicker          ``quotes``             ``T``; spot sends none, there the receive time stands in; known no earlier than ``E``
+bookTicker          ``quotes``             ``T``; spot sends none, there the receipt time stands in; known no earlier than ``E``
 markPriceUpdate     ``derivative_ticker``  ``E``; ``r`` is the running estimate of the next funding payment
 ==================  =====================  ====================================================================
 
 of spot, USD-M and COIN-M, one at a time or, as those of ``!markPrice@arr``, many in a list; every other message (order book, klines, …)
 is passed over and counted. A row is an update that is read, or a line that is not. A trade whose ``X`` is not MARKET is flagged: off-book.
-Files are plain text or gzip and are read in blocks of `BLOCK_BYTES`, so that memory does not grow with the file or with a line.
+Files are plain text or gzip and are read in blocks, so that memory does not grow with the file or with a line.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import SourceError
-from pointline.sources.base import RANKS, REJECT_SCHEMA, Batch, Hints, Identity
-from pointline.sources.checks import EARLIEST_US, LATEST_US, RAW_CHARACTERS, Check, number_lines, split_rows
+from pointline.sources import text_lines
+from pointline.sources.base import RANKS, Batch, Hints, Identity, parsed_rows
+from pointline.sources.checks import RAW_CHARACTERS, Check, problem_of, rejected, split_rows
 from pointline.sources.exact import exact_amounts
+from pointline.sources.inflate import GZIP_MAGIC, head_of
+from pointline.sources.json_records import decode_objects
 from pointline.sources.receipt import ClockCheck, uses_event_time
-from pointline.sources.recorded_events import EVENTS, Event, problem_of
+from pointline.sources.recorded_events import EVENTS, Event
+from pointline.sources.stamps import is_possible
+from pointline.sources.text_lines import LINE_BYTES, number_lines, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-BLOCK_BYTES = 8 << 20
 HEAD_BYTES = 64 << 10  # as much of a file as is looked at to recognise it
-LINE_BYTES = 16 << 20  # a longer line is no message
 _OVERLONG = f" … cut: this line is longer than {LINE_BYTES >> 20} MB"
 
 _SUFFIXES = (".dat", ".gz", ".txt", ".jsonl", ".log")
@@ -60,70 +63,33 @@ _EVENT = r'"e"\s*:\s*"([^"]*)"'
 _BARE_BOOK_TICKER = r'"B"\s*:'
 
 
-def decode_objects(text: pl.Series, dtype: pl.Struct) -> pl.Series:
-    """One JSON object per row as a struct of the fields of `dtype`; a null struct where a row is not such an object."""
-    try:
-        decoded = text.str.json_decode(dtype)
-    except pl.exceptions.PolarsError:
-        decoded = None
-    if decoded is not None and len(decoded) == len(text):
-        return decoded
-    if len(text) == 1:
-        return pl.Series(text.name, [None], dtype=dtype)
-    middle = len(text) // 2
-    return pl.concat([decode_objects(text[:middle], dtype), decode_objects(text[middle:], dtype)])
-
-
 def read_blocks(path: Path) -> Iterator[bytes]:
-    """The text of a plain or gzip file in pieces of whole lines, each of about `BLOCK_BYTES`.
+    """The text of a plain or gzip file in blocks of whole lines.
 
     Of a line longer than `LINE_BYTES` only the beginning is kept, with a note at its end.
 
     Raises:
         SourceError: the gzip stream is truncated or damaged; the error says how much could be read.
     """
-    held: list[bytes] = []
-    size = lines = 0
-    overlong = False
+    return whole_lines(_pieces(path), lambda start: start[:RAW_CHARACTERS] + _OVERLONG.encode())
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    lines = 0
     try:
-        for piece in _pieces(path):
-            if overlong:  # the rest of the line is passed over
-                start = piece.find(b"\n")
-                if start < 0:
-                    continue
-                piece, overlong = piece[start:], False  # noqa: PLW2901
-            held.append(piece)
-            size += len(piece)
-            if size < BLOCK_BYTES:
-                continue
-            text = b"".join(held)
-            cut = text.rfind(b"\n") + 1
-            if cut:
-                lines += text.count(b"\n")
-                yield text[:cut]
-            held, size = [text[cut:]], len(text) - cut
-            if size > LINE_BYTES:
-                overlong = True
-                held = [held[0][:RAW_CHARACTERS] + _OVERLONG.encode()]
-                size = len(held[0])
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            while piece := stream.read1(text_lines.BLOCK_BYTES):
+                lines += piece.count(b"\n")
+                yield piece
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        lines += b"".join(held).count(b"\n")
         raise SourceError(
             f"the gzip file is truncated or damaged: {lines} whole lines could be read, nothing was stored",
             where=f"{path}, after line {lines}",
             value=str(error),
             hint="copy the file again; to keep what is readable, unpack it with 'gzip -cd FILE > FILE.txt' and ingest that",
         ) from error
-    if size:
-        yield b"".join(held)
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if compressed else path.open("rb") as stream:
-        while piece := stream.read1(BLOCK_BYTES):
-            yield piece
 
 
 class Recorded:
@@ -139,7 +105,8 @@ class Recorded:
         """
         if not path.name.lower().endswith(_SUFFIXES) or not path.is_file():
             return None
-        messages = [message for line in _head(path) for message in _messages(line)]
+        head = head_of(path, HEAD_BYTES, 4 * HEAD_BYTES)
+        messages = [message for line in head.split(b"\n") for message in _messages(line)]
         if not messages:
             return None
         symbols = {str(message["s"]) for message in messages if "s" in message}
@@ -154,7 +121,7 @@ class Recorded:
         "event"`` spot quotes, which have no exchange time, are passed over too; the first of each symbol is a reject that says how many.
 
         Raises:
-            SourceError: receive times of both units, a clock behind the exchange's, messages of another market, or a damaged file.
+            SourceError: receipt times of both units, a clock behind the exchange's, messages of another market, or a damaged file.
             ConfigError: ``hints.clock`` is unknown.
         """
         uses_event_time(hints.clock)
@@ -174,7 +141,7 @@ class _Recording:
     path: Path
     identity: Identity
     hints: Hints
-    digits: tuple[int, int] | None = None  # of the receive time, and the line that showed it first
+    digits: tuple[int, int] | None = None  # of the receipt time, and the line that showed it first
     untimed: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # symbol -> first line, its text, how many
 
     skipped: int = 0
@@ -203,13 +170,13 @@ class _Recording:
             self.clock.judge()
         for symbol, (line, raw, count) in self.untimed.items():
             reason = f"{count} spot quotes from this line on have no exchange time, which --clock event needs"
-            reject = pl.DataFrame([(line, "ts_event_us", None, reason, raw, False)], schema=REJECT_SCHEMA, orient="row")
+            reject = rejected([(line, "ts_event_us", None, reason, raw, False)])
             yield self._batch("quotes", symbol, pl.DataFrame(), reject, skipped=count - 1)
         if self.skipped:
-            yield self._batch("trades", self.identity.symbol, pl.DataFrame(), pl.DataFrame(schema=REJECT_SCHEMA), skipped=self.skipped)
+            yield self._batch("trades", self.identity.symbol, pl.DataFrame(), rejected(), skipped=self.skipped)
 
     def _received(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Splits off the receive time (`local_us`) and names the event; malformed lines become rejects."""
+        """Splits off the receipt time (`local_us`) and names the event; malformed lines become rejects."""
         raw = pl.col("raw")
         event, stamp = raw.str.extract(_EVENT), raw.str.extract(_STAMP)
         received = stamp.cast(pl.Int64, strict=False)
@@ -224,12 +191,12 @@ class _Recording:
         ended = raw.str.strip_chars_end()
         overlong, cut = pl.lit(f"is longer than {LINE_BYTES >> 20} MB"), pl.lit("is cut: its JSON object does not end")
         cut = pl.when(raw.str.ends_with(_OVERLONG)).then(overlong).otherwise(cut)
-        start, head = raw.str.slice(0, 80), "a receive time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
+        start, head = raw.str.slice(0, 80), "a receipt time of 16 (microseconds) or 19 (nanoseconds) digits and a JSON object"
         checks: tuple[Check, ...] = (
             Check(~raw.str.contains("\ufffd", literal=True), "line", start, "holds bytes that are not UTF-8"),
             Check(pl.col("digits").is_not_null(), "line", start, f"does not begin with {head}"),
             Check(ended.str.ends_with("}") | ended.str.ends_with("]"), "line", start, cut),
-            Check(pl.col("local_us").is_between(EARLIEST_US, LATEST_US), "ts_local_us", stamp, "lies outside 2009 to 2050"),
+            Check(is_possible(pl.col("local_us")), "ts_local_us", stamp, "lies outside 2009 to 2050"),
         )
         if rows["event"].null_count():
             unnamed = pl.col("event").is_null() & raw.str.contains(_EVENT_KEY)
@@ -246,7 +213,7 @@ class _Recording:
                 unit = {True: "nanoseconds", False: "microseconds"}
                 first, second = unit[self.digits[0] == _NANOSECOND_DIGITS], unit[digits == _NANOSECOND_DIGITS]
                 raise SourceError(
-                    f"receive times are in {first} from line {self.digits[1]} and in {second} at line {line}",
+                    f"receipt times are in {first} from line {self.digits[1]} and in {second} at line {line}",
                     where=f"{self.path}, line {line}",
                     expected="one unit in a file",
                     hint="split the file where the recorder changed",
@@ -312,16 +279,11 @@ class _Recording:
             )
 
     def _batch(self, kind: str, symbol: str, frame: pl.DataFrame, rejects: pl.DataFrame, skipped: int = 0) -> Batch:
-        parsed = schema.table(kind).parsed
-        if frame.width == 0:
-            frame = pl.DataFrame(schema=parsed)
         return Batch(
             kind=kind,
             exchange=self.identity.exchange,
             symbol=symbol,
-            frame=frame.select(
-                (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in parsed.items()
-            ),
+            frame=parsed_rows(kind, frame) if frame.width else pl.DataFrame(schema=schema.table(kind).parsed),
             clock="assumed" if self.by_event_time else "recorded",
             rank=RANKS["recorded"],
             skipped=skipped,
@@ -404,18 +366,6 @@ def _oddity(body: str, event: Event) -> str | None:
     return f"field {numbers[0]} must be text: a number does not keep its digits" if numbers else None
 
 
-def _head(path: Path) -> list[bytes]:
-    """The first lines; what cannot be unpacked counts as none."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    if head.startswith(b"\x1f\x8b"):
-        try:
-            head = zlib.decompressobj(wbits=31).decompress(head, 4 * HEAD_BYTES)
-        except zlib.error:
-            return []
-    return head.split(b"\n")
-
-
 def _messages(line: bytes) -> list[dict[str, Any]]:
     """The exchange's messages on a line, none where the line is not one of Binance."""
     matched = _LINE.match(line)
@@ -462,7 +412,7 @@ def _exchange(path: Path, messages: Iterable[dict[str, Any]], hints: Hints) -> s
             expected="messages of one exchange in a file",
             hint="record each market to its own file",
         )
-    wanted = _SPOT if hints.exchange == "binance" else hints.exchange
+    wanted = hints.exchange
     if wanted is not None:
         if proved and wanted in _NAMED.values() and wanted != proved[0]:
             raise SourceError("the messages are not of the exchange that was given", where=str(path), value=wanted, expected=proved[0])

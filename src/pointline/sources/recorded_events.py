@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pointline.sources.checks import EARLIEST_US, LATEST_US, Check
+from pointline.sources.checks import Check, problem_of
+from pointline.sources.stamps import epoch_us
 
 _ON_BOOK = "MARKET"  # field X of a trade that the book made
 
@@ -20,15 +21,7 @@ def _whole(name: str) -> pl.Expr:
 
 
 def _epoch_us(name: str) -> pl.Expr:
-    """Microseconds of a time in ms or µs, told apart by magnitude; null where it is neither."""
-    value = _whole(name)
-    milliseconds = value.is_between(EARLIEST_US // 1000, LATEST_US // 1000)
-    return pl.when(milliseconds).then(value * 1000).when(value.is_between(EARLIEST_US, LATEST_US)).then(value)
-
-
-def problem_of(column: str) -> str:
-    """Name of the column that says why an amount cannot be taken as it stands."""
-    return f"problem of {column}"
+    return epoch_us(_whole(name))
 
 
 def _exact(column: str, key: str) -> Check:

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pointline import schema
-from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, to_us
+from pointline.clock import DAY_US, HOUR_US, SECOND_US, to_us
 from pointline.errors import ConfigError
-from pointline.sources.base import RANKS, REJECT_SCHEMA, Batch, Hints, Identity
-from pointline.sources.checks import EARLIEST_US, LATEST_US, Check, split_rows
+from pointline.sources.base import RANKS, Batch, Hints, Identity
+from pointline.sources.checks import Check, problem_of, rejected, split_rows
 from pointline.sources.exact import exact_amounts, tidy_floats
+from pointline.sources.grid import LONGEST_FUNDING_HOURS, MONDAY_US, settlement_us
 from pointline.sources.local_times import moments, resolved
 from pointline.sources.mapping import CANDLE, REQUIRED, TIMES, ColumnRule, Mapping, SymbolRule, load_mapping
 from pointline.sources.receipt import ClockCheck, uses_event_time
+from pointline.sources.stamps import is_possible
 from pointline.sources.table_files import TableFile, binary_of, format_of, text_of
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ _ABOVE_ZERO = frozenset({"price", "qty", "bid_price", "ask_price", "mark_price",
 _RATES = frozenset({"funding_rate", "predicted_funding_rate"})
 _IDS = frozenset({"trade_id", "first_trade_id", "last_trade_id", "update_id"})
 _EXPONENTS = {"s": "e6", "ms": "e3", "us": "e0", "ns": "e-3"}
-_LONGEST_FUNDING_HOURS = 24
-_MONDAY_US = to_us("2024-01-01")  # weeks begin on one
 
 
 class MappedTable:
@@ -57,13 +57,13 @@ class MappedTable:
             raise ConfigError(
                 f"the mapping names no {missing}", where=str(hints.mapping), hint=f"add the key {missing} or give --{missing}"
             )
-        return Identity(self.name, exchange, "", mapping.kind, symbol, "")
+        return Identity(self.name, exchange, "", mapping.kind, symbol, "", kind=mapping.kind)
 
     def read(self, path: Path, identity: Identity, hints: Hints) -> Iterator[Batch]:
         """The file's rows: one batch per symbol, in file order; before them one for what belongs to no symbol or to others.
 
         With ``hints.symbol`` and symbols from a column, rows of other instruments are passed over and counted. Where the mapping has a
-        time of receipt, the clock is ``"recorded"``, unless ``hints.clock`` is ``"event"``.
+        receipt time, the clock is ``"recorded"``, unless ``hints.clock`` is ``"event"``.
 
         Raises:
             ConfigError: the mapping does not fit the file, or ``hints.clock`` is unknown.
@@ -104,7 +104,7 @@ class MappedTable:
 def _with_symbol(rows: pl.DataFrame, mapping: Mapping, hints: Hints, identity: Identity) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Rows with their symbol, rejects for those without one, and how many were passed over."""
     if not isinstance(mapping.symbol, SymbolRule):
-        return rows.with_columns(symbol=pl.lit(identity.symbol)), pl.DataFrame(schema=REJECT_SCHEMA), 0
+        return rows.with_columns(symbol=pl.lit(identity.symbol)), rejected(), 0
     text = pl.col(text_of("symbol"))
     if mapping.symbol.values:
         text = text.replace_strict(mapping.symbol.values, default=None, return_dtype=pl.String)
@@ -166,7 +166,7 @@ def _typed(group: pl.DataFrame, mapping: Mapping, parsed: dict[str, pl.DataType]
     for name, rule in mapping.columns.items():
         if name == "side":
             side, problem = _side(rule)
-            group = group.with_columns(side.alias(name), problem.alias(_problem_of(name)))
+            group = group.with_columns(side.alias(name), problem.alias(problem_of(name)))
         elif name == "text_id":
             group = group.with_columns(_text(name, rule).alias(name))
         elif name not in TIMES:
@@ -179,10 +179,6 @@ def _typed(group: pl.DataFrame, mapping: Mapping, parsed: dict[str, pl.DataType]
     return group
 
 
-def _problem_of(name: str) -> str:
-    return f"problem of {name}"
-
-
 def _with_number(group: pl.DataFrame, name: str, mapping: Mapping, dtype: pl.DataType) -> pl.DataFrame:
     rule = mapping.columns[name]
     text = group.select(_number(_text(name, rule), rule, dtype).alias(name)).to_series()
@@ -193,7 +189,7 @@ def _with_number(group: pl.DataFrame, name: str, mapping: Mapping, dtype: pl.Dat
     binary = group[binary_of(name)] if binary_of(name) in group.columns else None
     if name in schema.table(mapping.kind).amounts or dtype.is_decimal():
         amounts = exact_amounts(text, binary, dtype)
-        group = group.with_columns(amounts.problems.alias(_problem_of(name)))
+        group = group.with_columns(amounts.problems.alias(problem_of(name)))
         values, rounded = amounts.values, amounts.rounded
     else:
         values, rounded = tidy_floats(text.cast(dtype, strict=False), binary)
@@ -229,10 +225,10 @@ def _with_time(group: pl.DataFrame, name: str, mapping: Mapping, step_us: pl.Exp
         .then(None if name == "next_funding_us" else pl.lit("is empty"))
         .when(value.is_null())
         .then(pl.coalesce(problem, unreadable))
-        .when(~value.is_between(EARLIEST_US, LATEST_US))
+        .when(~is_possible(value))
         .then(pl.lit("lies outside 2009 to 2050: is the unit right?"))
     )
-    return group.with_columns(problem.alias(_problem_of(name)))
+    return group.with_columns(problem.alias(problem_of(name)))
 
 
 def _checks(mapping: Mapping, parsed: dict[str, pl.DataType]) -> list[Check]:
@@ -265,7 +261,7 @@ def _shown(name: str, mapping: Mapping) -> pl.Expr:
 
 
 def _no_problem(name: str, mapping: Mapping) -> Check:
-    return Check(pl.col(_problem_of(name)).is_null(), name, _shown(name, mapping), pl.col(_problem_of(name)))
+    return Check(pl.col(problem_of(name)).is_null(), name, _shown(name, mapping), pl.col(problem_of(name)))
 
 
 def _number_check(name: str, mapping: Mapping, dtype: pl.DataType) -> Check:
@@ -281,7 +277,7 @@ def _number_check(name: str, mapping: Mapping, dtype: pl.DataType) -> Check:
     elif name in _RATES:
         usable, noun = usable & value.is_between(-1, 1), "a fraction between -1 and 1"
     elif name == "interval_hours":
-        usable, noun = usable & (value > 0) & (value <= _LONGEST_FUNDING_HOURS), "above 0 and at most 24 hours"
+        usable, noun = usable & (value > 0) & (value <= LONGEST_FUNDING_HOURS), "above 0 and at most 24 hours"
     elif name in _ABOVE_ZERO and not mapping.kind.startswith("premium_"):
         usable, noun = usable & (value > 0), "a number above zero"
     elif name not in CANDLE and not name.endswith("_ratio"):
@@ -312,7 +308,7 @@ def _candle_checks(mapping: Mapping) -> list[Check]:
         checks.append(Check(lasts.is_in([interval_us, interval_us - SECOND_US]), "ts_event_us", _shown("ts_event_us", mapping), reason))
     if DAY_US % interval_us == 0 or interval_us == 7 * DAY_US:
         grid = f"does not fit the grid of {mapping.kind.rpartition('_')[2]}, which begins at 00:00 UTC"
-        checks.append(Check((pl.col(name) - _MONDAY_US) % interval_us == 0, name, _shown(name, mapping), grid))
+        checks.append(Check((pl.col(name) - MONDAY_US) % interval_us == 0, name, _shown(name, mapping), grid))
     return checks
 
 
@@ -324,7 +320,7 @@ def _completed(rows: pl.DataFrame, mapping: Mapping, parsed: dict[str, pl.DataTy
         rows = rows.with_columns(ts_event_us=start + length)
         latency_us = 0
     if mapping.kind == "funding":
-        rows = rows.with_columns(funding_us=(end + MINUTE_US // 2) // MINUTE_US * MINUTE_US)
+        rows = rows.with_columns(funding_us=settlement_us(end))
     if latency_us is not None:
         rows = rows.with_columns(ts_local_us=end + latency_us)
     return rows.select(pl.col(name).cast(dtype) for name, dtype in parsed.items())

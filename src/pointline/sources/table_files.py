@@ -9,11 +9,11 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import ConfigError, SourceError, nearest
-from pointline.sources.base import REJECT_SCHEMA
-from pointline.sources.checks import Check, number_lines, split_rows
+from pointline.sources.checks import Check, rejected, split_rows
 from pointline.sources.inflate import open_archive
 from pointline.sources.json_records import column_of, keys_of, read_records
 from pointline.sources.mapping import TIMES, Mapping, SymbolRule
+from pointline.sources.text_lines import number_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ class TableFile:
         try:
             if kind in {"parquet", "ipc"}:
                 frame = pl.read_parquet(self.path) if kind == "parquet" else pl.read_ipc(self.path)
-                return self._typed(frame), pl.DataFrame(schema=REJECT_SCHEMA)
+                return self._typed(frame), rejected()
             with open_archive(self.path) as stream:
                 data = stream.read().removeprefix(_BYTE_ORDER_MARK)
             return self._csv(data) if kind == "csv" else self._json(data)
@@ -117,7 +117,7 @@ class TableFile:
         odd = [record for record in usable if isinstance(record.value, list) and len(record.value) != len(names)]
         usable = [record for record in usable if isinstance(record.value, dict) or len(record.value) == len(names)]
         broken = [(r.row, "line", r.text[:80], f"has {len(r.value)} values, not {len(names)}", r.text, True) for r in odd]
-        rejects = pl.concat([found.rejects, pl.DataFrame(broken, schema=REJECT_SCHEMA, orient="row")]).sort("line", maintain_order=True)
+        rejects = pl.concat([found.rejects, rejected(broken)]).sort("line", maintain_order=True)
         columns: dict[str, pl.Series] = {
             "source_row": pl.Series([record.row for record in usable], dtype=pl.Int64),
             "raw": pl.Series([record.text for record in usable], dtype=pl.String),

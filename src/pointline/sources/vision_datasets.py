@@ -11,7 +11,9 @@ import polars as pl
 
 from pointline import schema
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
-from pointline.sources.csv_blocks import CsvLayout, Rule
+from pointline.sources.checks import Check
+from pointline.sources.csv_blocks import CsvLayout
+from pointline.sources.grid import LONGEST_FUNDING_HOURS, MONDAY_US, settlement_us
 from pointline.sources.products import Product
 
 if TYPE_CHECKING:
@@ -54,8 +56,6 @@ _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
 
 _UNIT_US = {"s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
 _LAST_MOMENT_US = 1_000  # a candle's end is written as its last millisecond, its last microsecond, or the first moment after it
-_MONDAY_US = 4 * DAY_US  # 1970-01-05
-_LONGEST_FUNDING_HOURS = 24
 _CONTRACT_SIZES = (10.0, 100.0)  # US dollars: BTC 100, all others 10
 _INT, _FLOAT, _TEXT = pl.Int64(), pl.Float64(), pl.String()
 
@@ -67,7 +67,8 @@ class Dataset:
     Attributes:
         layout: its columns and checks.
         kind: table of `pointline.schema`.
-        convert: frame with the layout's read columns, `ts_event_us` and `source_row` -> parsed columns but ``ts_local_us``.
+        convert: frame with the layout's read columns, `ts_event_us` and `source_row` -> those parsed columns that the
+            archive has, but ``ts_local_us``.
         known: column with the time at which the exchange sent the row, in the unit of the layout's time; None where there is none.
     """
 
@@ -100,8 +101,8 @@ def is_dataset(name: str) -> bool:
     return name in _DATASETS or (family in KLINE_DATASETS and re.fullmatch(r"[1-9]\d*[smhdw]", interval) is not None)
 
 
-def _below_zero(*columns: str) -> tuple[Rule, ...]:
-    return tuple(Rule(name, "must not be below zero", pl.col(name) < 0) for name in columns)
+def _below_zero(*columns: str) -> tuple[Check, ...]:
+    return tuple(Check.never(name, "must not be below zero", pl.col(name) < 0) for name in columns)
 
 
 def _trades(identity: Identity) -> Dataset:
@@ -115,7 +116,7 @@ def _trades(identity: Identity) -> Dataset:
             positive=("price", "qty"),
             flags=("is_buyer_maker", "is_best_match"),
             exact=("price", "qty"),
-            rules=lambda _: _below_zero("id"),
+            checks=lambda _: _below_zero("id"),
             product=Product("price", "qty", columns[3], _CONTRACT_SIZES if inverse else ()),
         ),
         kind="trades",
@@ -125,7 +126,7 @@ def _trades(identity: Identity) -> Dataset:
 
 def _aggregated_trades(_: Identity) -> Dataset:
     ids = ("agg_trade_id", "first_trade_id", "last_trade_id")
-    backward = Rule("last_trade_id", "is below first_trade_id", pl.col("last_trade_id") < pl.col("first_trade_id"))
+    backward = Check.never("last_trade_id", "is below first_trade_id", pl.col("last_trade_id") < pl.col("first_trade_id"))
     return Dataset(
         layout=CsvLayout(
             layouts=(_AGG_TRADES, (*_AGG_TRADES, "is_best_match")),
@@ -134,7 +135,7 @@ def _aggregated_trades(_: Identity) -> Dataset:
             positive=("price", "quantity"),
             flags=("is_buyer_maker", "is_best_match"),
             exact=("price", "quantity"),
-            rules=lambda _: (*_below_zero(*ids), backward),
+            checks=lambda _: (*_below_zero(*ids), backward),
         ),
         kind="trades",
         convert=_convert_trades,
@@ -143,17 +144,14 @@ def _aggregated_trades(_: Identity) -> Dataset:
 
 def _convert_trades(frame: pl.DataFrame) -> pl.DataFrame:
     aggregated = "agg_trade_id" in frame.columns
-    none = pl.lit(None, dtype=_INT)
+    ids = ("first_trade_id", "last_trade_id") if aggregated else ()
     return frame.select(
         "ts_event_us",
+        *ids,
         trade_id=pl.col("agg_trade_id" if aggregated else "id"),
-        first_trade_id=pl.col("first_trade_id") if aggregated else none,
-        last_trade_id=pl.col("last_trade_id") if aggregated else none,
-        text_id=pl.lit(None, dtype=_TEXT),
         price=pl.col("price"),
         qty=pl.col("quantity" if aggregated else "qty"),
         side=pl.col("is_buyer_maker"),
-        off_book=pl.lit(None, dtype=pl.Boolean()),
         source_row=pl.col("source_row"),
     )
 
@@ -169,31 +167,31 @@ def _klines(price: str, interval: str, identity: Identity) -> Dataset:
             time="open_time",
             positive=prices if price != "premium" else (),
             exact=amounts,
-            rules=partial(_candle_rules, interval, interval_us, price == "trade"),
+            checks=partial(_candle_checks, interval, interval_us, price == "trade"),
         ),
         kind=schema.candles(interval, price).name,
         convert=partial(_convert_klines, interval_us, traded=price == "trade", inverse=identity.exchange == INVERSE),
     )
 
 
-def _candle_rules(interval: str, interval_us: int, traded: bool, scale: int) -> tuple[Rule, ...]:  # noqa: FBT001 - bound by partial
+def _candle_checks(interval: str, interval_us: int, traded: bool, scale: int) -> tuple[Check, ...]:  # noqa: FBT001 - bound by partial
     """A candle lies on the grid of its interval, ends where the next begins, and spans its own prices and volumes."""
     start, end = pl.col("ts_event_us"), (pl.col("close_time") + 1) * scale
     grid_us = DAY_US if interval[-1] == "d" else interval_us  # several days: where their count begins is not documented
-    origin_us = _MONDAY_US if interval[-1] == "w" else 0
-    rules = [
-        Rule("open_time", f"is no start of a {interval} candle", (start - origin_us) % grid_us != 0),
-        Rule("close_time", f"is not the end of a {interval} candle", (end - start - interval_us).abs() > _LAST_MOMENT_US),
-        Rule("high", "is below the open, the close or the low", pl.col("high") < pl.max_horizontal("open", "close", "low")),
-        Rule("low", "is above the open or the close", pl.col("low") > pl.min_horizontal("open", "close")),
+    origin_us = MONDAY_US if interval[-1] == "w" else 0
+    checks = [
+        Check.never("open_time", f"is no start of a {interval} candle", (start - origin_us) % grid_us != 0),
+        Check.never("close_time", f"is not the end of a {interval} candle", (end - start - interval_us).abs() > _LAST_MOMENT_US),
+        Check.never("high", "is below the open, the close or the low", pl.col("high") < pl.max_horizontal("open", "close", "low")),
+        Check.never("low", "is above the open or the close", pl.col("low") > pl.min_horizontal("open", "close")),
     ]
     if traded:
-        rules += _below_zero("volume", "quote_volume", "count", "taker_buy_volume", "taker_buy_quote_volume")
-        rules += [
-            Rule(f"taker_buy_{name}", f"is above {name}, of which it is a part", pl.col(f"taker_buy_{name}") > pl.col(name))
+        checks += _below_zero("volume", "quote_volume", "count", "taker_buy_volume", "taker_buy_quote_volume")
+        checks += [
+            Check.never(f"taker_buy_{name}", f"is above {name}, of which it is a part", pl.col(f"taker_buy_{name}") > pl.col(name))
             for name in ("volume", "quote_volume")
         ]
-    return tuple(rules)
+    return tuple(checks)
 
 
 def _convert_klines(interval_us: int, frame: pl.DataFrame, *, traded: bool, inverse: bool) -> pl.DataFrame:
@@ -218,11 +216,11 @@ def _convert_klines(interval_us: int, frame: pl.DataFrame, *, traded: bool, inve
 
 def _funding(_: Identity) -> Dataset:
     hours = pl.col("funding_interval_hours")
-    rules = (
-        Rule(
-            "funding_interval_hours", "is no interval between payments (above 0, up to 24)", (hours <= 0) | (hours > _LONGEST_FUNDING_HOURS)
+    checks = (
+        Check.never(
+            "funding_interval_hours", "is no interval between payments (above 0, up to 24)", (hours <= 0) | (hours > LONGEST_FUNDING_HOURS)
         ),
-        Rule("last_funding_rate", "is more than the whole position (a rate is a fraction)", pl.col("last_funding_rate").abs() > 1),
+        Check.never("last_funding_rate", "is more than the whole position (a rate is a fraction)", pl.col("last_funding_rate").abs() > 1),
     )
     return Dataset(
         layout=CsvLayout(
@@ -230,7 +228,7 @@ def _funding(_: Identity) -> Dataset:
             types={"calc_time": _INT, "funding_interval_hours": _FLOAT, "last_funding_rate": _FLOAT},
             time="calc_time",
             exact=("last_funding_rate",),
-            rules=lambda _: rules,
+            checks=lambda _: checks,
         ),
         kind="funding",
         convert=_convert_funding,
@@ -240,24 +238,23 @@ def _funding(_: Identity) -> Dataset:
 def _convert_funding(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(
         "ts_event_us",
-        funding_us=(pl.col("ts_event_us") + MINUTE_US // 2) // MINUTE_US * MINUTE_US,
+        funding_us=settlement_us(pl.col("ts_event_us")),
         funding_rate=pl.col("last_funding_rate"),
         interval_hours=pl.col("funding_interval_hours"),
-        mark_price=pl.lit(None, dtype=_FLOAT),
         source_row=pl.col("source_row"),
     )
 
 
 def _metrics(identity: Identity) -> Dataset:
     symbol = pl.col("symbol").str.strip_chars('" ')
-    other = Rule("symbol", f"is another symbol than the file's, {identity.symbol}", symbol != identity.symbol)
+    other = Check.never("symbol", f"is another symbol than the file's, {identity.symbol}", symbol != identity.symbol)
     return Dataset(
         layout=CsvLayout(
             layouts=(_METRICS,),
             types={"create_time": _TEXT, "symbol": _TEXT, **dict.fromkeys(_METRICS[2:], _FLOAT)},
             time="create_time",
             optional=_METRICS[4:],
-            rules=lambda _: (other, *_below_zero(*_METRICS[2:])),
+            checks=lambda _: (other, *_below_zero(*_METRICS[2:])),
         ),
         kind="open_interest",
         convert=_convert_metrics,
@@ -286,7 +283,7 @@ def _quotes(_: Identity) -> Dataset:
             time="transaction_time",
             positive=amounts,
             exact=amounts,
-            rules=_quote_rules,
+            checks=_quote_checks,
         ),
         kind="quotes",
         convert=_convert_quotes,
@@ -294,10 +291,10 @@ def _quotes(_: Identity) -> Dataset:
     )
 
 
-def _quote_rules(scale: int) -> tuple[Rule, ...]:
-    crossed = Rule("best_ask_price", "is below best_bid_price", pl.col("best_ask_price") < pl.col("best_bid_price"))
+def _quote_checks(scale: int) -> tuple[Check, ...]:
+    crossed = Check.never("best_ask_price", "is below best_bid_price", pl.col("best_ask_price") < pl.col("best_bid_price"))
     apart = (pl.col("event_time") - pl.col("transaction_time")).abs() > HOUR_US // scale
-    return (*_below_zero("update_id"), crossed, Rule("event_time", "is more than an hour from transaction_time", apart))
+    return (*_below_zero("update_id"), crossed, Check.never("event_time", "is more than an hour from transaction_time", apart))
 
 
 def _convert_quotes(frame: pl.DataFrame) -> pl.DataFrame:

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
-from pointline.clock import to_us
-from pointline.errors import ConfigError, SourceError
+from pointline.errors import SourceError
+from pointline.sources.hints import PERIOD, period_of
 from pointline.sources.vision_datasets import DATASETS, KLINE_DATASETS
 
 if TYPE_CHECKING:
@@ -19,10 +19,9 @@ SUFFIXES = (".csv.gz", ".zip", ".csv")
 
 _NAMED = "|".join(name for name in DATASETS if name not in KLINE_DATASETS)
 _INTERVAL = r"[1-9]\d*[smhdw]|1mo"
-_PERIOD = re.compile(r"(\d{4})-(\d{1,2})(?:-(\d{1,2}))?")
-_NAME = re.compile(rf"(?:.*[\s-])?(?P<symbol>[^\s-]+)-(?:(?P<dataset>{_NAMED})|(?P<interval>{_INTERVAL}))-(?P<period>{_PERIOD.pattern})")
+_NAME = re.compile(rf"(?:.*[\s-])?(?P<symbol>[^\s-]+)-(?:(?P<dataset>{_NAMED})|(?P<interval>{_INTERVAL}))-(?P<period>{PERIOD})")
 _LIKE = re.compile(rf"-(?:(?:{_NAMED})-\d|(?:{_INTERVAL})-\d{{4}}-)")
-_ARCHIVE = re.compile(rf".+-\w+-{_PERIOD.pattern}")
+_ARCHIVE = re.compile(rf".+-\w+-{PERIOD}")
 _FOLDER = re.compile(
     r"(?:^|/)(?P<market>spot|futures/um|futures/cm)/(?P<span>daily|monthly)/(?P<dataset>\w+)/(?:(?P<symbol>[^/]+)/(?:(?P<interval>[^/]+)/)?)?$"
 )
@@ -45,24 +44,6 @@ class VisionFolder(NamedTuple):
     dataset: str
     symbol: str | None
     interval: str | None
-
-
-def period_of(text: str) -> str | None:
-    """``YYYY-MM-DD`` or ``YYYY-MM`` of a day or month, with the zeros that some names leave out; None where it is neither.
-
-    >>> period_of("2020-8"), period_of("2020-08-01"), period_of("2020-13")
-    ('2020-08', '2020-08-01', None)
-    """
-    found = _PERIOD.fullmatch(text)
-    if found is None:
-        return None
-    year, month, day = found.groups()
-    period = f"{year}-{int(month):02d}" + (f"-{int(day):02d}" if day else "")
-    try:
-        to_us(period if day else f"{period}-01")
-    except ConfigError:
-        return None
-    return period
 
 
 def _stem(name: str) -> str | None:
