@@ -30,7 +30,7 @@ from pointline.report.files import WrittenTable, check_output, write_blocks
 from pointline.report.summary import BarTotals, summarise
 from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
-from pointline.venues.rules import funding_rules
+from pointline.venues.funding import funding_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
-    from pointline.venues.rules import FundingRule, Venues
+    from pointline.venues.funding import FundingRule
+    from pointline.venues.rules import Venues
 
 Join = Literal["asof", "inner"]
 

@@ -1,6 +1,7 @@
 """Dated venue rules, read from ``venues/*.toml``: names, symbol grammar, contract sizes, delivery, multipliers and funding.
 
-A rule holds inside its dates only; outside them there is an error, never a guess.
+A rule holds inside its dates only; outside them there is an error, never a guess. Names are resolved in `pointline.venues.names`, funding
+formulas stand in `pointline.venues.funding`; functions here take exchange ids.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ import polars as pl
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from pointline.clock import HOUR_US, MINUTE_US, time_text, to_us
-from pointline.errors import ConfigError, RegistryError, VenueRuleError, nearest
+from pointline.errors import ConfigError, VenueRuleError
 
 UNKNOWN_START_US = 0
 FAR_FUTURE_US = 4_133_980_800_000_000
 
 FundingKind = Literal["premium_clamp", "deribit", "clamp_mean"]
-_FUNDING_HOURS = 8.0
 
 
 class _Model(BaseModel):
@@ -221,32 +221,6 @@ class Venue(_Model):
         return self
 
 
-@dataclass(frozen=True)
-class FundingRule:
-    """How one venue turned the average premium into the funding rate, and when.
-
-    Attributes:
-        kind: ``"premium_clamp"``: P + clamp(I - P, ±clamp); ``"deribit"``: max(clamp, P) + min(-clamp, P); ``"clamp_mean"``: P.
-        interest_8h: interest as a fraction per 8 hours.
-        clamp: half width of the dead band, a fraction (unused by ``"clamp_mean"``).
-        cap: largest absolute rate, in the period that the formula speaks of; None where it is not known.
-        interval_hours: the venue's default funding interval; symbols may differ.
-        valid_from_us, valid_until_us: the dates for which the rule is known, half-open.
-        source: where the rule is stated, with its confidence.
-        per_interval: True: the formula gives the rate of one interval; False: of 8 hours, of which an interval pays its share.
-    """
-
-    kind: FundingKind
-    interest_8h: float
-    clamp: float
-    cap: float | None
-    interval_hours: float
-    valid_from_us: int
-    valid_until_us: int
-    source: str
-    per_interval: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Venues:
     """Venue files that are used together: the package's, and those of a lake.
@@ -319,72 +293,20 @@ def parse_venue(text: str, *, where: str, beside: frozenset[str] = frozenset()) 
         ) from None
 
 
-def markets() -> dict[str, Market]:
-    """All exchange ids that the package knows, and their markets."""
-    return package_venues().markets
-
-
-def exchange_id(name: str, known: Venues | None = None) -> str:
-    """The exchange id of an id, alias or SQL name in any case; a name that no venue file knows is returned as it is.
+def inverse_contract_size(exchange: str, base_asset: str, known: Venues | None = None) -> float:
+    """Quote units per inverse contract of an exchange id.
 
     Args:
-        name: what somebody calls the exchange.
-        known: the venue files of a lake; the package's own if None, here and in the other functions of this module.
-
-    >>> exchange_id("binance"), exchange_id("Binance-USDM-Future"), exchange_id("my-exchange")
-    ('binance-spot', 'binance-futures', 'my-exchange')
-    """
-    return (known or package_venues()).names.get(name.lower(), name)
-
-
-def sql_exchange(exchange: str) -> str:
-    """The exchange's name in SQL; an exchange that no venue file knows keeps its own.
-
-    >>> sql_exchange("binance-delivery")
-    'binance-coinm-future'
-    """
-    found = markets().get(exchange_id(exchange))
-    return exchange if found is None else found.sql_name
-
-
-def market_of(exchange: str, known: Venues | None = None) -> Market:
-    """The market of an exchange id, alias or SQL name.
-
-    Raises:
-        RegistryError: no venue file knows the exchange.
-    """
-    all_markets = (known or package_venues()).markets
-    found = all_markets.get(exchange_id(exchange, known))
-    if found is None:
-        raise RegistryError(
-            "no venue file knows this exchange",
-            value=exchange,
-            expected="one of " + ", ".join(sorted(all_markets)),
-            hint=f"nearest names: {nearest(exchange, all_markets).lower()}; your own go into a venue file of the lake (docs: Names)",
-        )
-    return found
-
-
-def venue_names(known: Venues | None = None) -> dict[str, str]:
-    """The venue that each exchange id belongs to."""
-    return {market.exchange: venue.venue for venue in (known or package_venues()).files for market in venue.market}
-
-
-def listed_instrument(exchange: str, exchange_symbol: str, known: Venues | None = None) -> ListedInstrument | None:
-    """The instrument as a venue file writes it down, or None."""
-    return (known or package_venues()).instruments.get((exchange_id(exchange, known), exchange_symbol))
-
-
-def inverse_contract_size(exchange: str, base_asset: str, known: Venues | None = None) -> float:
-    """Quote units per inverse contract.
+        exchange: exchange id.
+        base_asset: as the exchange names it.
+        known: the venue files; the package's own if None, here and in the other functions of this module.
 
     Raises:
         VenueRuleError: no venue file states the exchange's contract sizes.
     """
-    wanted = exchange_id(exchange, known)
     for venue in (known or package_venues()).files:
         for sizes in venue.contract_size:
-            if wanted in sizes.exchanges:
+            if exchange in sizes.exchanges:
                 return sizes.by_base_asset.get(base_asset, sizes.default)
     raise VenueRuleError(
         "the contract size is in no venue file",
@@ -401,9 +323,7 @@ def delivery_us(exchange: str, day: dt.date, known: Venues | None = None) -> int
         VenueRuleError: the delivery time of that exchange and day is not known.
     """
     midnight = to_us(day)
-    rule = _rule_at(
-        [rule for venue in (known or package_venues()).files for rule in venue.delivery], exchange_id(exchange, known), midnight, "delivery"
-    )
+    rule = rule_at([rule for venue in (known or package_venues()).files for rule in venue.delivery], exchange, midnight, "delivery")
     return midnight + rule.time_utc.hour * HOUR_US + rule.time_utc.minute * MINUTE_US
 
 
@@ -426,50 +346,18 @@ def asset_table(known: Venues | None = None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None, known: Venues | None = None) -> FundingRule:
-    """The funding rule of an exchange at a time.
+def rule_at(rules: list[_RuleT], wanted: str, at_us: int, name: str) -> _RuleT:
+    """The rule of an exchange id that holds at a time.
 
     Args:
-        exchange: exchange id, alias or SQL name.
+        rules: those of all exchanges.
+        wanted: exchange id.
         at_us: microseconds UTC.
-        base_asset: applies the asset's own interest and cap where the file states them (BNB pays no interest on Binance).
-        known: the venue files.
+        name: what they are rules of, for errors.
 
     Raises:
-        VenueRuleError: the exchange has no funding rule, or none is known for that time.
+        VenueRuleError: the exchange has no such rule, or none is known for that time.
     """
-    rule = _rule_at(
-        [rule for venue in (known or package_venues()).files for rule in venue.funding], exchange_id(exchange, known), at_us, "funding"
-    )
-    free = base_asset in rule.interest_free_bases
-    return FundingRule(
-        kind=rule.kind,
-        interest_8h=0.0 if free else rule.interest_8h,
-        clamp=rule.clamp,
-        cap=rule.caps.get(base_asset) if base_asset else None,
-        interval_hours=rule.interval_hours,
-        valid_from_us=rule.valid_from_us,
-        valid_until_us=rule.valid_until_us,
-        source=rule.source,
-        per_interval=rule.per_interval,
-    )
-
-
-def funding_rules(
-    exchange: str, start_us: int, end_us: int, *, base_asset: str | None = None, known: Venues | None = None
-) -> tuple[FundingRule, ...]:
-    """All funding rules of an exchange that are known somewhere in ``[start_us, end_us)``, oldest first.
-
-    Raises:
-        VenueRuleError: the exchange has no funding rule, or none is known in the window.
-    """
-    wanted = exchange_id(exchange, known)
-    own = [rule for venue in (known or package_venues()).files for rule in venue.funding if wanted in rule.exchanges]
-    starts = sorted(max(rule.valid_from_us, start_us) for rule in own if rule.valid_from_us < end_us and rule.valid_until_us > start_us)
-    return tuple(funding_rule(exchange, at_us, base_asset=base_asset, known=known) for at_us in starts or [start_us])
-
-
-def _rule_at(rules: list[_RuleT], wanted: str, at_us: int, name: str) -> _RuleT:
     own = sorted((rule for rule in rules if wanted in rule.exchanges), key=lambda rule: rule.valid_from_us)
     if not own:
         known = sorted({one for rule in rules for one in rule.exchanges})
@@ -484,55 +372,3 @@ def _rule_at(rules: list[_RuleT], wanted: str, at_us: int, name: str) -> _RuleT:
         expected=f"a time inside {spans} UTC",
         hint="add the rule with its dates and source to the venue file, or choose another window",
     )
-
-
-def fair_funding_8h(rule: FundingRule, premium: float, *, interval_hours: float | None = None) -> float:
-    """The funding rate per 8 hours that the rule makes of an average premium.
-
-    Args:
-        rule: the venue's rule at the time.
-        premium: average premium of the period, (perp - index) / index as a fraction.
-        interval_hours: the symbol's funding interval; None = the rule's default. It matters where the formula speaks of one
-            interval: the dead band is then applied per interval.
-
-    Raises:
-        ConfigError: the interval is not a positive number.
-
-    >>> round(fair_funding_8h(funding_rule("binance-futures", 1_714_521_600_000_000), 0.0020), 6)
-    0.0015
-    """
-    hours = rule.interval_hours if interval_hours is None else interval_hours
-    if not hours > 0:
-        raise ConfigError("a funding interval must be a positive number of hours", value=interval_hours)
-    share = hours / _FUNDING_HOURS if rule.per_interval else 1.0
-    if rule.kind == "premium_clamp":
-        rate = premium + min(max(rule.interest_8h * share - premium, -rule.clamp), rule.clamp)
-    elif rule.kind == "deribit":
-        rate = max(rule.clamp, premium) + min(-rule.clamp, premium)
-    else:
-        rate = premium
-    if rule.cap is not None:
-        rate = min(max(rate, -rule.cap), rule.cap)
-    return rate / share
-
-
-def fair_funding_8h_expr(rule: FundingRule, premium: pl.Expr, *, interval_hours: float | pl.Expr | None = None) -> pl.Expr:
-    """`fair_funding_8h` as an expression; a null premium or interval gives null.
-
-    Args:
-        rule: the venue's rule at the time of all rows.
-        premium: average premium, a fraction.
-        interval_hours: the funding interval of each row, one for all, or None for the rule's default.
-    """
-    hours = rule.interval_hours if interval_hours is None else interval_hours
-    interval = hours if isinstance(hours, pl.Expr) else pl.lit(hours)
-    share = interval / _FUNDING_HOURS if rule.per_interval else pl.lit(1.0)
-    if rule.kind == "premium_clamp":
-        rate = premium + (rule.interest_8h * share - premium).clip(-rule.clamp, rule.clamp)
-    elif rule.kind == "deribit":
-        rate = premium.clip(lower_bound=rule.clamp) + premium.clip(upper_bound=-rule.clamp)
-    else:
-        rate = premium
-    if rule.cap is not None:
-        rate = rate.clip(-rule.cap, rule.cap)
-    return rate / share
