@@ -29,9 +29,21 @@ def test_contract_sizes() -> None:
 
 
 def test_every_rule_names_its_source_with_its_confidence() -> None:
-    for venue in rules.venues():
+    for venue in rules.package_venues().files:
         for rule in (*venue.market, *venue.instrument, *venue.contract_size, *venue.delivery, *venue.asset, *venue.funding):
             assert rule.source.startswith("[")
+
+
+@pytest.mark.parametrize("place", range(len(rules.package_texts())))
+def test_a_file_of_the_package_is_what_the_checking_reader_makes_of_it(place: int) -> None:
+    name, text = list(rules.package_texts().items())[place]
+    checked, built = parse_venue(text, where=name), rules.package_venues().files[place]
+    assert built == checked
+    assert repr(built) == repr(checked)  # of equal types too: a float is no integer, a tuple no list
+
+
+def test_all_files_of_the_package_are_read() -> None:
+    assert [venue.venue for venue in rules.package_venues().files] == [name.removesuffix(".toml") for name in rules.package_texts()]
 
 
 MINIMAL = """
@@ -53,6 +65,15 @@ clamp = 0.1
 interval_hours = 8.0
 source = "[D] test"
 """
+TERMS = """
+exchange = "x"
+exchange_symbol = "X"
+base_asset = "A"
+quote_asset = "B"
+asset_type = "perpetual"
+contract_type = "linear"
+contract_size = 1.0
+"""
 DATES = "valid_from = {}-01-01T00:00:00Z\nvalid_until = {}-01-01T00:00:00Z\n"
 
 
@@ -60,13 +81,23 @@ DATES = "valid_from = {}-01-01T00:00:00Z\nvalid_until = {}-01-01T00:00:00Z\n"
     ("text", "message"),
     [
         ("venue = ", "not TOML"),
-        (MINIMAL + "speed = 3\n", "Extra inputs"),
+        (MINIMAL + "speed = 3\n", "there is no key speed"),
         (MINIMAL.replace('source = "[D] test"', ""), "Field required"),
         (MINIMAL + FUNDING, "are both needed"),
         (MINIMAL + FUNDING + DATES.format(2024, 2023), "must lie before"),
         (MINIMAL + FUNDING + DATES.format(2023, 2025) + FUNDING + DATES.format(2024, 2026), "overlap"),
         (MINIMAL + FUNDING.replace('["x"]', '["y"]') + DATES.format(2023, 2025), "has no .*market"),
         (MINIMAL + FUNDING + "valid_from = 2023-01-01T00:00:00\nvalid_until = 2024-01-01T00:00:00Z\n", "timezone"),
+        (MINIMAL + FUNDING.replace("clamp = 0.1", "clamp = -0.1") + DATES.format(2023, 2025), "clamp must be zero or more"),
+        (MINIMAL + FUNDING.replace("8.0", "0.0") + DATES.format(2023, 2025), "interval_hours must be positive"),
+        (MINIMAL + FUNDING.replace("8.0", '"often"') + DATES.format(2023, 2025), "valid number"),
+        (MINIMAL + FUNDING.replace('["x"]', "[]") + DATES.format(2023, 2025), "exchanges must not be empty"),
+        (MINIMAL.replace("[D] test", ""), "source must not be empty"),
+        (MINIMAL.replace("dashed", "dotted"), "'joined', 'dashed' or 'listed'"),
+        (MINIMAL + "[[instrument]]\nsource = ''\n" + TERMS, "source must not be empty"),
+        (MINIMAL + "[[instrument]]\nsource = 's'\n" + TERMS.replace("1.0", "nan"), "contract_size must be positive"),
+        (MINIMAL + "[[instrument]]\nsource = 's'\n" + TERMS.replace("perpetual", "future"), "an expiry"),
+        ('venue = "x"\n', "at least one .*market"),
     ],
 )
 def test_a_wrong_venue_file_is_refused_with_its_place(text: str, message: str) -> None:
