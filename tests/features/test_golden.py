@@ -11,7 +11,7 @@ import pytest
 from pointline.costs import CostModel
 from pointline.features import FEATURES, FeatureParams, PairParams, compute_features
 from pointline.state.attach import STATE_COLUMNS
-from pointline.venues.rules import FundingRule
+from pointline.venues.funding import FundingRule
 
 START = 1_714_521_600_000_000  # 2024-05-01 00:00 UTC
 EDGES = [START + second * 1_000_000 for second in (0, 10, 15, 25, 30, 60, 61)]

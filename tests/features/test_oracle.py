@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pointline.costs import CostModel
 from pointline.features import FEATURES, FeatureParams, PairParams, compute_features
 from pointline.state.attach import STATE_COLUMNS
-from pointline.venues.rules import FundingRule
+from pointline.venues.funding import FundingRule
 
 START = 1_714_521_600_000_000
 VENUE_FLOATS = ("open", "high", "low", "close", "vwap", "volume", "quote_volume", "buy_volume", "sell_volume", "price_std", "realized_vol")

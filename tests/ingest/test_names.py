@@ -27,7 +27,7 @@ from pointline.research.spines import VolumeBarConfig
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 from pointline.sql.process import query as sql
-from pointline.venues import rules
+from pointline.venues import names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ EXAMPLES = {
 }
 ALIASES = [
     (exchange, called)
-    for exchange, market in sorted(rules.markets().items())
+    for exchange, market in sorted(names.markets().items())
     for name in sorted({exchange, market.sql_name, *market.aliases})
     for called in (name, name.upper())
 ]
@@ -106,7 +106,7 @@ SPOT = {"base_asset": "BTC", "quote_asset": "USDC", "asset_type": "spot"}
 
 
 def test_every_exchange_has_an_example() -> None:
-    unread = set(rules.markets()) - set(EXAMPLES)
+    unread = set(names.markets()) - set(EXAMPLES)
     assert unread <= {"okx-futures", "deribit"}, "markets whose instruments all have to be listed, and none is"
 
 
@@ -331,8 +331,8 @@ def test_a_venue_file_of_the_lake_opens_it_to_an_exchange_and_only_that_lake(tmp
     told = sql("SELECT exchange, market, count() AS n FROM api.trade GROUP BY ALL", lake=lake).row(0)
     assert told == ("bitstamp", "BCH-EUR", len(rows()))
     assert bring(plain, path, mapping=mapping).outcome == "failed"
-    assert "bitstamp" not in rules.markets()
-    assert rules.exchange_id("krk") == "krk"
+    assert "bitstamp" not in names.markets()
+    assert names.exchange_id("krk") == "krk"
 
 
 def test_a_venue_file_may_add_instruments_to_an_exchange_of_the_package(tmp_path: Path) -> None:

@@ -1,178 +1,14 @@
-"""Venue rules: dates with bounds, names, and the funding formulas against figures worked out by hand."""
+"""Venue rules: what the files may say, delivery times and contract sizes."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pointline.clock import to_us
-from pointline.errors import ConfigError, RegistryError, VenueRuleError
+from pointline.errors import ConfigError, VenueRuleError
 from pointline.venues import rules
-from pointline.venues.rules import FundingRule, fair_funding_8h, fair_funding_8h_expr, funding_rule, parse_venue
-
-BPS = 1e-4
-SWITCH_US = 1_758_182_460_000_000  # 2025-09-18 08:01:00 UTC
-
-# Average premium -> funding per 8 h, in basis points, interest 1 and dead band 5.
-BINANCE_BPS = {-60: -55, -6: -1, -4: 1, 0: 1, 6: 1, 8: 3, 10: 5, 20: 15, 60: 55}
-DERIBIT_BPS = {-10: -7.5, -4: -1.5, -1: 0, 0: 0, 1: 0, 4: 1.5, 10: 7.5}
-
-
-def _rule(**changes: object) -> FundingRule:
-    values: dict[str, object] = {
-        "kind": "premium_clamp",
-        "interest_8h": 0.0001,
-        "clamp": 0.0005,
-        "cap": None,
-        "interval_hours": 8.0,
-        "valid_from_us": 0,
-        "valid_until_us": 1,
-        "source": "test",
-    }
-    return FundingRule(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def _column(rule: FundingRule, premiums: list[float | None], **options: object) -> list[float | None]:
-    frame = pl.DataFrame({"premium": premiums}, schema={"premium": pl.Float64})
-    expression = fair_funding_8h_expr(rule, pl.col("premium"), **options)  # type: ignore[arg-type]
-    return frame.select(fair=expression)["fair"].to_list()
-
-
-@pytest.mark.parametrize(
-    ("exchange", "at", "expected"),
-    [
-        ("binance-futures", "2021-07-01", BINANCE_BPS),
-        ("binance-delivery", "2026-01-01", BINANCE_BPS),
-        ("bybit", "2024-01-01", BINANCE_BPS),
-        ("okx-swap", "2025-06-01", BINANCE_BPS),
-        ("deribit", "2024-01-01", DERIBIT_BPS),
-        ("okx-swap", "2024-01-01", {-60: -60, 0: 0, 6: 6, 60: 60}),
-    ],
-)
-def test_fair_funding_is_the_hand_worked_figure(exchange: str, at: str, expected: dict[int, float]) -> None:
-    rule = funding_rule(exchange, to_us(at))
-    wanted = [value * BPS for value in expected.values()]
-    assert [fair_funding_8h(rule, premium * BPS) for premium in expected] == pytest.approx(wanted, abs=1e-15)
-    assert _column(rule, [premium * BPS for premium in expected]) == pytest.approx(wanted, abs=1e-15)
-
-
-def test_dead_band_before_the_switch_is_per_interval_and_after_it_per_8_hours() -> None:
-    before = funding_rule("binance-futures", SWITCH_US - 1)
-    after = funding_rule("binance-futures", SWITCH_US)
-    # 4 h, premium 20 bp: one interval pays 20 - 5 = 15 bp, so 30 bp in 8 h; after the switch half of 15 bp, so 15 bp in 8 h.
-    assert fair_funding_8h(before, 20 * BPS, interval_hours=4) == pytest.approx(30 * BPS)
-    assert fair_funding_8h(after, 20 * BPS, interval_hours=4) == pytest.approx(15 * BPS)
-    # 4 h, no premium: the interval's interest is 0.5 bp, 1 bp in 8 h, in both.
-    assert fair_funding_8h(before, 0.0, interval_hours=4) == pytest.approx(1 * BPS)
-    assert fair_funding_8h(after, 0.0, interval_hours=4) == pytest.approx(1 * BPS)
-    frame = pl.DataFrame({"premium": [20 * BPS, 20 * BPS, None], "hours": [4.0, 8.0, 8.0]})
-    column = frame.select(fair=fair_funding_8h_expr(before, pl.col("premium"), interval_hours=pl.col("hours")))["fair"].to_list()
-    assert column[:2] == pytest.approx([30 * BPS, 15 * BPS])
-    assert column[2] is None
-
-
-def test_the_first_rule_ends_and_the_second_begins_at_the_same_microsecond() -> None:
-    before, after = (funding_rule("binance-futures", at) for at in (SWITCH_US - 1, SWITCH_US))
-    assert (before.valid_until_us, after.valid_from_us) == (SWITCH_US, SWITCH_US)
-    assert (before.per_interval, after.per_interval) == (True, False)
-    assert to_us("2025-09-18T08:01:00+00:00") == SWITCH_US
-
-
-def test_cap_limits_both_sides() -> None:
-    rule = funding_rule("okx-swap", to_us("2024-01-01"), base_asset="BTC")
-    assert rule.cap == 0.00375
-    assert [fair_funding_8h(rule, value) for value in (-0.01, 0.01, 0.001)] == pytest.approx([-0.00375, 0.00375, 0.001])
-    assert _column(rule, [-0.01, 0.01, 0.001]) == pytest.approx([-0.00375, 0.00375, 0.001])
-    assert funding_rule("okx-swap", to_us("2024-01-01"), base_asset="ETH").cap is None
-
-
-def test_bnb_pays_no_interest_on_binance() -> None:
-    rule = funding_rule("binance-futures", to_us("2024-01-01"), base_asset="BNB")
-    assert rule.interest_8h == 0.0
-    assert fair_funding_8h(rule, 0.0) == 0.0
-    assert funding_rule("binance-futures", to_us("2024-01-01"), base_asset="ETH").interest_8h == 0.0001
-
-
-@pytest.mark.parametrize(
-    ("exchange", "at"),
-    [
-        ("binance-futures", "2019-12-31 23:59:59"),
-        ("binance-futures", "2028-01-01"),
-        ("okx-swap", "2025-04-17"),  # between the batches of the change
-        ("okx-swap", "2025-04-10 00:01:00"),
-        ("deribit", "2022-12-31"),
-    ],
-)
-def test_outside_the_dates_there_is_an_error_that_shows_them(exchange: str, at: str) -> None:
-    with pytest.raises(VenueRuleError, match="is not known for this time") as caught:
-        funding_rule(exchange, to_us(at))
-    assert caught.value.expected is not None
-    assert "UTC" in caught.value.expected
-
-
-def test_a_spot_exchange_has_no_funding_rule() -> None:
-    with pytest.raises(VenueRuleError, match="has no funding rule"):
-        funding_rule("binance-spot", to_us("2024-01-01"))
-
-
-@pytest.mark.parametrize("hours", [0, -8, float("nan")])
-def test_an_impossible_interval_is_refused(hours: float) -> None:
-    with pytest.raises(ConfigError, match="funding interval"):
-        fair_funding_8h(_rule(), 0.0, interval_hours=hours)
-
-
-def _plain(kind: str, premium: float, *, interest: float, band: float, cap: float | None, share: float) -> float:
-    """The formulas case by case, without min and max."""
-    if kind == "premium_clamp":
-        gap = interest * share - premium
-        rate = interest * share
-        if abs(gap) > band:
-            rate = premium + band if gap > 0 else premium - band
-    elif kind == "deribit":
-        rate = premium - band if premium > band else premium + band if premium < -band else 0.0
-    else:
-        rate = premium
-    if cap is not None and abs(rate) > cap:
-        rate = cap if rate > 0 else -cap
-    return rate / share
-
-
-@given(
-    kind=st.sampled_from(["premium_clamp", "deribit", "clamp_mean"]),
-    premiums=st.lists(st.floats(-0.05, 0.05), max_size=5),
-    interest=st.floats(0, 0.001),
-    band=st.floats(0, 0.002),
-    cap=st.none() | st.floats(0.0001, 0.03),
-    hours=st.sampled_from([1.0, 2.0, 4.0, 8.0]),
-    per_interval=st.booleans(),
-)
-def test_scalar_and_column_equal_the_case_by_case_formula(
-    *, kind: str, premiums: list[float], interest: float, band: float, cap: float | None, hours: float, per_interval: bool
-) -> None:
-    rule = _rule(kind=kind, interest_8h=interest, clamp=band, cap=cap, per_interval=per_interval)
-    share = hours / 8 if per_interval else 1.0
-    wanted = [_plain(kind, premium, interest=interest, band=band, cap=cap, share=share) for premium in premiums]
-    assert [fair_funding_8h(rule, premium, interval_hours=hours) for premium in premiums] == pytest.approx(wanted, abs=1e-12)
-    assert _column(rule, list(premiums), interval_hours=hours) == pytest.approx(wanted, abs=1e-12)
-
-
-def test_names_of_an_exchange() -> None:
-    names = {"binance": "binance-spot", "binance-usdm-future": "binance-futures", "okex-swap": "okx-swap", "bybit": "bybit", "mine": "mine"}
-    assert {name: rules.exchange_id(name) for name in names} == names
-    assert rules.sql_exchange("binance-spot") == "binance"
-    assert rules.sql_exchange("binance-futures") == "binance-usdm-future"
-    assert rules.sql_exchange("mine") == "mine"
-    with pytest.raises(RegistryError, match="no venue file knows"):
-        rules.market_of("binanse-futures")
-
-
-def test_no_name_stands_for_two_exchanges() -> None:
-    names = [name for market in rules.markets().values() for name in {market.exchange, market.sql_name, *market.aliases}]
-    assert len(names) == len(set(names))
+from pointline.venues.rules import parse_venue
 
 
 def test_delivery_is_at_8_utc_and_only_where_known() -> None:
@@ -193,9 +29,21 @@ def test_contract_sizes() -> None:
 
 
 def test_every_rule_names_its_source_with_its_confidence() -> None:
-    for venue in rules.venues():
+    for venue in rules.package_venues().files:
         for rule in (*venue.market, *venue.instrument, *venue.contract_size, *venue.delivery, *venue.asset, *venue.funding):
             assert rule.source.startswith("[")
+
+
+@pytest.mark.parametrize("place", range(len(rules.package_texts())))
+def test_a_file_of_the_package_is_what_the_checking_reader_makes_of_it(place: int) -> None:
+    name, text = list(rules.package_texts().items())[place]
+    checked, built = parse_venue(text, where=name), rules.package_venues().files[place]
+    assert built == checked
+    assert repr(built) == repr(checked)  # of equal types too: a float is no integer, a tuple no list
+
+
+def test_all_files_of_the_package_are_read() -> None:
+    assert [venue.venue for venue in rules.package_venues().files] == [name.removesuffix(".toml") for name in rules.package_texts()]
 
 
 MINIMAL = """
@@ -217,6 +65,15 @@ clamp = 0.1
 interval_hours = 8.0
 source = "[D] test"
 """
+TERMS = """
+exchange = "x"
+exchange_symbol = "X"
+base_asset = "A"
+quote_asset = "B"
+asset_type = "perpetual"
+contract_type = "linear"
+contract_size = 1.0
+"""
 DATES = "valid_from = {}-01-01T00:00:00Z\nvalid_until = {}-01-01T00:00:00Z\n"
 
 
@@ -224,13 +81,23 @@ DATES = "valid_from = {}-01-01T00:00:00Z\nvalid_until = {}-01-01T00:00:00Z\n"
     ("text", "message"),
     [
         ("venue = ", "not TOML"),
-        (MINIMAL + "speed = 3\n", "Extra inputs"),
+        (MINIMAL + "speed = 3\n", "there is no key speed"),
         (MINIMAL.replace('source = "[D] test"', ""), "Field required"),
         (MINIMAL + FUNDING, "are both needed"),
         (MINIMAL + FUNDING + DATES.format(2024, 2023), "must lie before"),
         (MINIMAL + FUNDING + DATES.format(2023, 2025) + FUNDING + DATES.format(2024, 2026), "overlap"),
         (MINIMAL + FUNDING.replace('["x"]', '["y"]') + DATES.format(2023, 2025), "has no .*market"),
         (MINIMAL + FUNDING + "valid_from = 2023-01-01T00:00:00\nvalid_until = 2024-01-01T00:00:00Z\n", "timezone"),
+        (MINIMAL + FUNDING.replace("clamp = 0.1", "clamp = -0.1") + DATES.format(2023, 2025), "clamp must be zero or more"),
+        (MINIMAL + FUNDING.replace("8.0", "0.0") + DATES.format(2023, 2025), "interval_hours must be positive"),
+        (MINIMAL + FUNDING.replace("8.0", '"often"') + DATES.format(2023, 2025), "valid number"),
+        (MINIMAL + FUNDING.replace('["x"]', "[]") + DATES.format(2023, 2025), "exchanges must not be empty"),
+        (MINIMAL.replace("[D] test", ""), "source must not be empty"),
+        (MINIMAL.replace("dashed", "dotted"), "'joined', 'dashed' or 'listed'"),
+        (MINIMAL + "[[instrument]]\nsource = ''\n" + TERMS, "source must not be empty"),
+        (MINIMAL + "[[instrument]]\nsource = 's'\n" + TERMS.replace("1.0", "nan"), "contract_size must be positive"),
+        (MINIMAL + "[[instrument]]\nsource = 's'\n" + TERMS.replace("perpetual", "future"), "an expiry"),
+        ('venue = "x"\n', "at least one .*market"),
     ],
 )
 def test_a_wrong_venue_file_is_refused_with_its_place(text: str, message: str) -> None:

@@ -16,7 +16,7 @@ from pointline.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pointline.venues.rules import FundingRule
+    from pointline.venues.funding import FundingRule
 
 GUIDE = "perp-spot guide"
 OURS = "pointline"

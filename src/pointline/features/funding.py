@@ -21,7 +21,7 @@ def _mark_premium() -> pl.Expr:
 
 
 def _fair(params: PairParams) -> pl.Expr:
-    from pointline.venues.rules import fair_funding_8h_expr
+    from pointline.venues.funding import fair_funding_8h_expr
 
     premium = pl.coalesce(_mark_premium(), pl.col("basis_bps") * PER_BPS)
     own_interval = pl.when(pl.col("funding_interval_hours") > 0).then("funding_interval_hours")

@@ -10,7 +10,7 @@ import polars as pl
 from pointline.clock import time_text
 from pointline.errors import ConfigError, RegistryError
 from pointline.instruments.instrument import INSTRUMENT_SCHEMA, Instrument
-from pointline.venues.rules import venue_names
+from pointline.venues.names import venue_names
 
 if TYPE_CHECKING:
     from pointline.instruments.registry import Registry

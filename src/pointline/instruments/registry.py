@@ -16,7 +16,8 @@ from pointline.clock import time_text
 from pointline.errors import ConfigError, RegistryError, nearest
 from pointline.instruments.instrument import INSTRUMENT_SCHEMA, OBSERVATION_SCHEMA, AssetType, Instrument, symbol_id_of
 from pointline.instruments.symbols import derive, symbol_candidates
-from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, Venues, asset_table, exchange_id, package_venues
+from pointline.venues.names import exchange_id
+from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, Venues, asset_table, package_venues
 
 _ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
 _KEY = ("exchange", "exchange_symbol")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import RegistryError, VenueRuleError
 from pointline.instruments.instrument import Observation
-from pointline.venues.rules import delivery_us, inverse_contract_size, listed_instrument, market_of
+from pointline.venues.names import market_of
+from pointline.venues.rules import delivery_us, inverse_contract_size, package_venues
 
 if TYPE_CHECKING:
     from pointline.venues.rules import Market, Venues
@@ -34,7 +35,7 @@ def derive(exchange: str, exchange_symbol: str, known: Venues | None = None) -> 
     'BTC'
     """
     market = market_of(exchange, known)
-    listed = listed_instrument(exchange, exchange_symbol, known)
+    listed = (known or package_venues()).instruments.get((market.exchange, exchange_symbol))
     if listed is not None:
         return Observation(exchange=listed.exchange, exchange_symbol=listed.exchange_symbol, **listed.terms(), source="venue_file")
     if market.symbols == "joined":

@@ -68,6 +68,7 @@ from pointline import schema
 from pointline.clock import DAY_US, to_duration_us
 from pointline.errors import ConfigError, nearest
 from pointline.sources.stated import StatedInstruments
+from pointline.venues.rules import InstrumentTerms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,11 +191,11 @@ def _invalid(error: ValidationError, path: Path) -> ConfigError:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if part not in {"str", "SymbolRule", "alone", "by_symbol"}]
     where = f"{path}, {'.'.join(place)}" if place else str(path)
-    if first["type"] == "extra_forbidden":
+    if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         model = Mapping if len(place) == 1 else ColumnRule if place[0] == "columns" else SymbolRule
-        known = StatedInstruments.keys() if place[0] == "instrument" else list(model.model_fields)
+        known = InstrumentTerms.field_names() if place[0] == "instrument" else list(model.model_fields)
         return ConfigError(f"there is no key {place[-1]}", where=where, expected=", ".join(known), hint=_alike(place[-1], known))
-    value = None if first["type"] == "missing" else first["input"]
+    value = None if first["type"] == "missing" or isinstance(first["input"], dict) else first["input"]
     return ConfigError("the mapping cannot be used", where=where, value=value, expected=first["msg"].removeprefix("Value error, "))
 
 

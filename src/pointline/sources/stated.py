@@ -54,11 +54,6 @@ class StatedInstruments(BaseModel):
             return {"by_symbol": value}
         return {"alone": value}
 
-    @staticmethod
-    def keys() -> list[str]:
-        """What can be said of an instrument."""
-        return list(InstrumentTerms.model_fields)
-
     def of(self, symbol: str) -> InstrumentTerms | None:
         """What is stated of a symbol, None where nothing is."""
         return self.by_symbol.get(symbol, self.alone)

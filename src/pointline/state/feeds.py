@@ -27,7 +27,8 @@ from pointline.state.attach import (
     state_beside,
 )
 from pointline.state.known import RATES, SETTLEMENT, Known, Memory, Rows
-from pointline.venues.rules import FAR_FUTURE_US, funding_rules
+from pointline.venues.funding import funding_rules
+from pointline.venues.rules import FAR_FUTURE_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

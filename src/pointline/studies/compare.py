@@ -30,7 +30,7 @@ from pointline.report.files import WrittenTable, check_output, write_blocks
 from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
 from pointline.studies.figures import BarTotals, summarise
-from pointline.venues.rules import funding_rules
+from pointline.venues.funding import funding_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
     from pointline.studies.summary import Summary
-    from pointline.venues.rules import FundingRule, Venues
+    from pointline.venues.funding import FundingRule
+    from pointline.venues.rules import Venues
 
 Join = Literal["asof", "inner"]
 

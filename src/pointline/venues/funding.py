@@ -1,0 +1,138 @@
+"""Funding: how each venue made a rate of the average premium, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline.errors import ConfigError
+from pointline.venues.names import exchange_id
+from pointline.venues.rules import package_venues, rule_at
+
+if TYPE_CHECKING:
+    from pointline.venues.rules import FundingKind, Venues
+
+_FUNDING_HOURS = 8.0
+
+
+@dataclass(frozen=True)
+class FundingRule:
+    """How one venue turned the average premium into the funding rate, and when.
+
+    Attributes:
+        kind: ``"premium_clamp"``: P + clamp(I - P, ±clamp); ``"deribit"``: max(clamp, P) + min(-clamp, P); ``"clamp_mean"``: P.
+        interest_8h: interest as a fraction per 8 hours.
+        clamp: half width of the dead band, a fraction (unused by ``"clamp_mean"``).
+        cap: largest absolute rate, in the period that the formula speaks of; None where it is not known.
+        interval_hours: the venue's default funding interval; symbols may differ.
+        valid_from_us, valid_until_us: the dates for which the rule is known, half-open.
+        source: where the rule is stated, with its confidence.
+        per_interval: True: the formula gives the rate of one interval; False: of 8 hours, of which an interval pays its share.
+    """
+
+    kind: FundingKind
+    interest_8h: float
+    clamp: float
+    cap: float | None
+    interval_hours: float
+    valid_from_us: int
+    valid_until_us: int
+    source: str
+    per_interval: bool = False
+
+
+def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None, known: Venues | None = None) -> FundingRule:
+    """The funding rule of an exchange at a time.
+
+    Args:
+        exchange: exchange id, alias or SQL name.
+        at_us: microseconds UTC.
+        base_asset: applies the asset's own interest and cap where the file states them (BNB pays no interest on Binance).
+        known: the venue files.
+
+    Raises:
+        VenueRuleError: the exchange has no funding rule, or none is known for that time.
+    """
+    rule = rule_at(
+        [rule for venue in (known or package_venues()).files for rule in venue.funding], exchange_id(exchange, known), at_us, "funding"
+    )
+    free = base_asset in rule.interest_free_bases
+    return FundingRule(
+        kind=rule.kind,
+        interest_8h=0.0 if free else rule.interest_8h,
+        clamp=rule.clamp,
+        cap=rule.caps.get(base_asset) if base_asset else None,
+        interval_hours=rule.interval_hours,
+        valid_from_us=rule.valid_from_us,
+        valid_until_us=rule.valid_until_us,
+        source=rule.source,
+        per_interval=rule.per_interval,
+    )
+
+
+def funding_rules(
+    exchange: str, start_us: int, end_us: int, *, base_asset: str | None = None, known: Venues | None = None
+) -> tuple[FundingRule, ...]:
+    """All funding rules of an exchange that are known somewhere in ``[start_us, end_us)``, oldest first.
+
+    Raises:
+        VenueRuleError: the exchange has no funding rule, or none is known in the window.
+    """
+    wanted = exchange_id(exchange, known)
+    own = [rule for venue in (known or package_venues()).files for rule in venue.funding if wanted in rule.exchanges]
+    starts = sorted(max(rule.valid_from_us, start_us) for rule in own if rule.valid_from_us < end_us and rule.valid_until_us > start_us)
+    return tuple(funding_rule(exchange, at_us, base_asset=base_asset, known=known) for at_us in starts or [start_us])
+
+
+def fair_funding_8h(rule: FundingRule, premium: float, *, interval_hours: float | None = None) -> float:
+    """The funding rate per 8 hours that the rule makes of an average premium.
+
+    Args:
+        rule: the venue's rule at the time.
+        premium: average premium of the period, (perp - index) / index as a fraction.
+        interval_hours: the symbol's funding interval; None = the rule's default. It matters where the formula speaks of one
+            interval: the dead band is then applied per interval.
+
+    Raises:
+        ConfigError: the interval is not a positive number.
+
+    >>> round(fair_funding_8h(funding_rule("binance-futures", 1_714_521_600_000_000), 0.0020), 6)
+    0.0015
+    """
+    hours = rule.interval_hours if interval_hours is None else interval_hours
+    if not hours > 0:
+        raise ConfigError("a funding interval must be a positive number of hours", value=interval_hours)
+    share = hours / _FUNDING_HOURS if rule.per_interval else 1.0
+    if rule.kind == "premium_clamp":
+        rate = premium + min(max(rule.interest_8h * share - premium, -rule.clamp), rule.clamp)
+    elif rule.kind == "deribit":
+        rate = max(rule.clamp, premium) + min(-rule.clamp, premium)
+    else:
+        rate = premium
+    if rule.cap is not None:
+        rate = min(max(rate, -rule.cap), rule.cap)
+    return rate / share
+
+
+def fair_funding_8h_expr(rule: FundingRule, premium: pl.Expr, *, interval_hours: float | pl.Expr | None = None) -> pl.Expr:
+    """`fair_funding_8h` as an expression; a null premium or interval gives null.
+
+    Args:
+        rule: the venue's rule at the time of all rows.
+        premium: average premium, a fraction.
+        interval_hours: the funding interval of each row, one for all, or None for the rule's default.
+    """
+    hours = rule.interval_hours if interval_hours is None else interval_hours
+    interval = hours if isinstance(hours, pl.Expr) else pl.lit(hours)
+    share = interval / _FUNDING_HOURS if rule.per_interval else pl.lit(1.0)
+    if rule.kind == "premium_clamp":
+        rate = premium + (rule.interest_8h * share - premium).clip(-rule.clamp, rule.clamp)
+    elif rule.kind == "deribit":
+        rate = premium.clip(lower_bound=rule.clamp) + premium.clip(upper_bound=-rule.clamp)
+    else:
+        rate = premium
+    if rule.cap is not None:
+        rate = rate.clip(-rule.cap, rule.cap)
+    return rate / share
