@@ -3,23 +3,24 @@
 >>> import pointline
 >>> pointline.__version__
 '0.1.0'
+
+The rooms `research`, `features`, `sql` and `ingest` are loaded when they are first used, as every other name is.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pointline import features, research, sql
     from pointline.costs import CostModel
+    from pointline.datetimes import with_datetimes
+    from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
     from pointline.studies.compare import Study, compare, sweep
     from pointline.studies.spreads import Spreads, spreads
 
-try:
-    __version__ = version("pointline")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.1.0"
+    __version__: str
 
 _HOMES = {
     "CostModel": "pointline.costs",
@@ -30,18 +31,48 @@ _HOMES = {
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
+    "with_datetimes": "pointline.datetimes",
 }
+_ROOMS = ("features", "ingest", "research", "sql")  # `ingest` is a function too
 
-__all__ = ["CostModel", "Lake", "Spreads", "Study", "__version__", "compare", "open_lake", "spreads", "sweep"]
+__all__ = [
+    "CostModel",
+    "Lake",
+    "Spreads",
+    "Study",
+    "__version__",
+    "compare",
+    "features",
+    "ingest",
+    "open_lake",
+    "research",
+    "spreads",
+    "sql",
+    "sweep",
+    "with_datetimes",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have different types
     """Loads a public name when it is first used, so that importing pointline stays quick."""
-    if name in _HOMES:
-        from importlib import import_module
+    if name == "__version__":
+        return _version()
+    from importlib import import_module
 
+    if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"pointline.{name}")
     raise AttributeError(f"module 'pointline' has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pointline")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0.1.0"
 
 
 def __dir__() -> list[str]:

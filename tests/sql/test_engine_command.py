@@ -26,7 +26,7 @@ TWO_ROWS = "SELECT number AS n, toDecimal64(number, 4) / 4 AS d FROM numbers(2)"
 
 
 def ask(asked: SqlOptions, *, to_terminal: bool = False) -> object:
-    return answer(asked, say=print, to_terminal=to_terminal)
+    return answer(asked, note=print, to_terminal=to_terminal)
 
 
 def run(*arguments: str, lake: Lake, typed: str | None = None) -> str:

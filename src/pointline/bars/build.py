@@ -20,7 +20,7 @@ from pointline.errors import ConfigError, NoDataError
 from pointline.lake.rows import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pointline.bars.amounts import Amounts
     from pointline.bars.cache import BarCache
@@ -49,6 +49,7 @@ class BarRequest:
         threads: days counted side by side; None = one per core.
         cache: sums of earlier requests; None = compute everything.
         include_off_book: also count the prints that are flagged as off-book.
+        told: called with the end of each stretch of time whose bars are counted.
     """
 
     lake: Lake
@@ -64,6 +65,7 @@ class BarRequest:
     threads: int | None = None
     cache: BarCache | None = None
     include_off_book: bool = False
+    told: Callable[[int], object] | None = None
 
     def venue(self, instrument: Instrument, start_us: int, end_us: int) -> Venue:
         """An instrument's trades on the days of a window; raises as `venue_of`."""
@@ -177,7 +179,14 @@ def _earlier(request: BarRequest, first_us: int) -> pl.DataFrame:
 def _blocks(request: BarRequest, perp: Venue, spot: Venue, parts: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
     """The bars of all stretches: spine columns and aggregates."""
     venues = (perp, spot) if request.spot_rule is None else (perp,)
-    return _frames(_runs(request, perp, venues, parts), ("perp", "spot"), request.perp.symbol_id)
+    return _frames(_told(_runs(request, perp, venues, parts), request.told), ("perp", "spot"), request.perp.symbol_id)
+
+
+def _told(runs: Iterator[Run], told: Callable[[int], object] | None) -> Iterator[Run]:
+    for run in runs:
+        yield run
+        if told is not None:
+            told(run.end_us)
 
 
 def _runs(request: BarRequest, perp: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]]) -> Iterator[Run]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import zlib
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ import numpy as np
 
 from pointline.bars.pages import FiledBars
 from pointline.bars.run import Run, days_of
+from pointline.clock import time_text
 from pointline.kernels.slots import BAR_INTS
 from pointline.lake.durable import remove_left_behind
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from pointline.bars.run import Venue
     from pointline.lake.store import Lake
 
+
+_log = logging.getLogger("pointline.bars")
 
 VERSION = 3
 DEFAULT_BYTES = 2 << 30
@@ -67,6 +71,8 @@ class BarCache:
             else:
                 spine, ints = entry
                 found.append(ints)
+        known = len(venues) - len(missing)
+        _log.debug("cache: %d of %d sums known, %s to %s, %s", known, len(venues), time_text(start_us), time_text(end_us), rule)
         if spine is None:
             return None, missing
         days = days_of((driver, *venues), start_us, end_us)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
 
+_log = logging.getLogger("pointline.bars")
+
 
 def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int, *, include_off_book: bool = False) -> Venue:
     """An instrument's trade partitions that touch the window's days.
@@ -37,6 +40,8 @@ def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int, *, 
     files = {f.start_us: f for f in lake.files("trades", instrument.exchange, instrument.exchange_symbol, days[0], days[-1] + DAY_US)}
     if not files:
         raise no_data(lake, "trades", instrument.exchange, instrument.exchange_symbol, start_us, end_us)
+    rows = sum(file.rows for file in files.values())
+    _log.info("%s: trades of %d days in the window, %d rows, files below %s", instrument.name, len(files), rows, lake.root)
     return Venue(instrument, files, include_off_book)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake, PartitionFile
 
+_log = logging.getLogger("pointline.bars")
 _DAYS_BEFORE = 30
 
 
@@ -60,6 +62,7 @@ def resolve_rule(bars: BarRule | str | pl.DataFrame, lake: Lake, perp: Instrumen
     percent = f"{float(size / daily) * 100:.2g}"
     unit = {"base": perp.base_asset, "quote": perp.quote_asset, "trades": "trades"}[kind.unit]
     note = f"auto: {size:f} {unit} = {percent} % of the perp's {daily:,.0f} {unit} on {date_text(day.start_us)}, {where}"
+    _log.info("threshold %s", note)
     return kind.of(size), note
 
 

@@ -66,11 +66,7 @@ def repair(lake: Lake, sources: Callable[[str], Sequence[Source]], archives: Seq
         ConfigError: one of the archive folders does not exist.
         LakeError: the disk is full.
     """
-    for folder in archives:
-        if not folder.is_dir():
-            raise ConfigError(
-                "there is no such folder of archive files", value=str(folder), expected="a folder", hint="nothing was changed"
-            )
+    _check_folders(archives)
     with single_writer(lake.root):
         before = verify(lake)
         _finish_or_drop_journal(lake)
@@ -93,6 +89,52 @@ def repair(lake: Lake, sources: Callable[[str], Sequence[Source]], archives: Seq
                 done.reread.append(_read_again(lake, path, entry, sources))
         done.after = verify(Lake(lake.root))
     return done
+
+
+@dataclass(frozen=True)
+class RepairPlan:
+    """What `repair` would do.
+
+    Attributes:
+        found: what is wrong.
+        rereads: archive files that would be read again.
+        missing: archive files that are needed and not at hand, as ``name (sha256)``.
+        unknown: why the archive files cannot be told before the lake's own books are put right; None where they can.
+    """
+
+    found: Verdict
+    rereads: tuple[Path, ...] = ()
+    missing: tuple[str, ...] = ()
+    unknown: str | None = None
+
+
+def plan_repair(lake: Lake, archives: Sequence[Path] = ()) -> RepairPlan:
+    """Finds what `repair` would do, and changes nothing.
+
+    Args:
+        lake, archives: as for `repair`.
+
+    Raises:
+        ConfigError: one of the archive folders does not exist.
+    """
+    _check_folders(archives)
+    found = verify(lake)
+    if not found.problems:
+        return RepairPlan(found)
+    try:
+        needed = [(entry, _archive_of(lake, entry, archives)) for entry in _entries_to_read(lake, found.problems)]
+    except LakeError as error:
+        return RepairPlan(found, unknown=error.what)
+    missing = tuple(f"{entry['file_name']} ({entry['sha256']})" for entry, path in needed if path is None)
+    return RepairPlan(found, tuple(path for _, path in needed if path is not None), missing)
+
+
+def _check_folders(archives: Sequence[Path]) -> None:
+    for folder in archives:
+        if not folder.is_dir():
+            raise ConfigError(
+                "there is no such folder of archive files", value=str(folder), expected="a folder", hint="nothing was changed"
+            )
 
 
 def _finish_or_drop_journal(lake: Lake) -> None:

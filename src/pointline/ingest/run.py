@@ -6,11 +6,14 @@ import contextlib
 import importlib
 import itertools
 import json
+import logging
 import os
+import shlex
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake
     from pointline.sources.base import Batch, Hints, Source
 
+_log = logging.getLogger("pointline.ingest")
 _ABSENT = "there is no such file"
 _NUMBERS = itertools.count()  # of the files read by this process: two of them may be the same file, named twice
 _NEW = "new"  # folder of the data files that are to become live
@@ -70,8 +74,9 @@ class FileReport:
         file_bytes: size of the archive file.
         kinds: tables that changed.
         conflicts: contradictions with other files, in words.
-        problem: first malformed row, or why the file failed; None when all is well.
-        exit_code: what the command exits with because of the problem.
+        error: of the first malformed row, or why the file failed; None when all is well.
+        problem: the error in words.
+        exit_code: what the command exits with because of it.
     """
 
     path: Path
@@ -90,12 +95,25 @@ class FileReport:
     file_bytes: int = 0
     kinds: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
-    problem: str | None = None
-    exit_code: int = 0
+    error: PointlineError | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.problem is not None and not self.exit_code:
-            self.exit_code = SourceError.exit_code
+        self.error = copy(self.error)  # without the traceback, which would keep the rows of a failed file
+
+    @property
+    def problem(self) -> str | None:
+        """The error in words; None when all is well."""
+        return None if self.error is None else _printable(str(self.error))
+
+    @property
+    def exit_code(self) -> int:
+        """What the command exits with because of the error."""
+        return 0 if self.error is None else self.error.exit_code
+
+    def row(self) -> dict[str, Any]:
+        """Everything by name, JSON-ready but for the path; the error as `problem` and `exit_code`."""
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "error"}
+        return {**own, "problem": self.problem, "exit_code": self.exit_code}
 
 
 @dataclass
@@ -258,10 +276,10 @@ def _read(lake: Lake, manifest: Manifest, path: Path, sources: Sequence[Source],
     except LakeError:  # the lake's own: it ends the run
         raise
     except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - whatever an odd file causes ends that file only
-        return _failure(path, error)
+        return failed(path, error)
 
 
-def _failure(path: Path, error: BaseException) -> FileReport:
+def failed(path: Path, error: BaseException) -> FileReport:
     """The report of a file that cannot be stored."""
     if isinstance(error, OSError) and not isinstance(error, PointlineError):
         error = SourceError("the file cannot be read", value=str(error), hint="check the path, its permissions and the disk")
@@ -275,7 +293,7 @@ def _failure(path: Path, error: BaseException) -> FileReport:
         size = path.stat().st_size
     except OSError:
         size = 0
-    return FileReport(path, "failed", file_bytes=size, problem=_printable(str(error)), exit_code=error.exit_code)
+    return FileReport(path, "failed", file_bytes=size, error=error)
 
 
 def _printable(text: str) -> str:
@@ -292,12 +310,15 @@ def _read_or_raise(lake: Lake, manifest: Manifest, path: Path, sources: Sequence
     hints = names.hints
     source, identity = next(((s, found) for s in sources if (found := s.recognise(path, hints)) is not None), (None, None))
     if source is None or identity is None:
-        return FileReport(path, "unknown", file_bytes=size, problem=_unknown(path, sources))
+        return FileReport(path, "unknown", file_bytes=size, error=unknown_file(path, sources))
     if identity.kind == INSTRUMENTS:
         return list_of(path, identity, verified_sha256(path), source.read(path, identity, hints))
     identity = names.identity(identity, path)
     hints = names.hints
-    options = _options(hints)
+    options = options_text(hints)
+    _log.debug(
+        "%s: %s, %s of %s:%s, period %s", path, *(identity.source, identity.dataset, identity.exchange, identity.symbol, identity.period)
+    )
     with ThreadPoolExecutor(1) as hashing:
         digest = hashing.submit(verified_sha256, path)
         key = identity.key("" if identity.period else digest.result())
@@ -331,8 +352,7 @@ def _unchanged(lake: Lake, manifest: Manifest, path: Path, entry: dict[str, Any]
     """The report of a file that is in the lake already: what it said when it landed."""
     counts = {name: entry[name] for name in (*_COUNTS, "rounded", "file_bytes")}
     aside = manifest.quarantine_of(lake, entry["entry"]) if entry["rows_quarantined"] else pl.DataFrame()
-    problem = _first_problem(aside, path, entry["rows_landed"])
-    return FileReport(path, "unchanged", **counts, problem=problem)
+    return FileReport(path, "unchanged", **counts, error=_first_problem(aside, path, entry["rows_landed"]))
 
 
 _COUNTS = ("rows_read", "rows_landed", "rows_flagged", "duplicates", "rows_superseded", "rows_quarantined", "rows_skipped")
@@ -344,14 +364,14 @@ def _fill(spool: Spool, tally: _Tally, batches: Iterator[Batch], identity: Ident
         tally.skipped += batch.skipped
         tally.rounded += batch.rounded
         tally.reject(batch.kind, batch.exchange, batch.symbol, batch.rejects)
-        frame, far = _within_reach(batch, identity)
+        frame, far = within_reach(batch, identity)
         tally.reject(batch.kind, batch.exchange, batch.symbol, far)
         if not frame.is_empty():
             tally.ranks[batch.kind, batch.exchange, batch.symbol] = batch.rank
             spool.add(batch.kind, batch.exchange, batch.symbol, frame)
 
 
-def _within_reach(batch: Batch, identity: Identity) -> tuple[pl.DataFrame, pl.DataFrame]:
+def within_reach(batch: Batch, identity: Identity) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that lie no more than a day outside the file's declared period, and rejects for the others."""
     declared, column = identity.declared_us, schema.table(batch.kind).period
     nothing = pl.DataFrame(schema=REJECT_SCHEMA)
@@ -374,14 +394,16 @@ def _within_reach(batch: Batch, identity: Identity) -> tuple[pl.DataFrame, pl.Da
     return batch.frame.filter(near), rejects
 
 
-def _unknown(path: Path, sources: Sequence[Source]) -> str:
-    error = SourceError(
+def unknown_file(path: Path, sources: Sequence[Source]) -> SourceError:
+    """The error of a file that nothing is known about."""
+    named = shlex.quote(_printable(str(path)))
+    return SourceError(
         "no source recognises this file",
         where=str(path),
         expected=f"a file of {', '.join(s.name for s in sources)} by its path, name or content",
-        hint="name what it is: --source NAME --exchange … --dataset … --symbol …, or describe it with --mapping FILE.toml",
+        hint=f"`pointline ingest {named} --mapping mapping.toml` reads any table; `pointline ingest --help` shows a mapping.toml. An "
+        "archive that was moved or renamed needs --source, --exchange, --dataset, --symbol and --period",
     )
-    return _printable(str(error))
 
 
 def _settle(lake: Lake, manifest: Manifest, work: _Read) -> FileReport:
@@ -399,7 +421,7 @@ def _settle(lake: Lake, manifest: Manifest, work: _Read) -> FileReport:
     try:
         return _store(lake, manifest, work)
     except (SourceError, ConfigError, ArithmeticError) as error:
-        return _failure(work.path, error)
+        return failed(work.path, error)
     finally:
         work.spool.close()
         if not is_pending(lake):  # else the next writer needs what was staged
@@ -453,7 +475,7 @@ def _store(lake: Lake, manifest: Manifest, work: _FileRows) -> FileReport:
         file_bytes=path.stat().st_size,
         kinds=tuple(sorted({kind.removesuffix(schema.RESERVE) for kind in landed.changes})),
         conflicts=tuple(_conflict_text(manifest, work, landed)),
-        problem=_first_problem(quarantined, path, landed.serving + landed.flagged + landed.reserve),
+        error=_first_problem(quarantined, path, landed.serving + landed.flagged + landed.reserve),
     )
     changes = {INSTRUMENTS: work.names.change(), **landed.changes}
     if not quarantined.is_empty():
@@ -553,23 +575,22 @@ def _quarantined(work: _FileRows, rejects: list[tuple[str, str, str, pl.DataFram
     )
 
 
-def _first_problem(quarantined: pl.DataFrame, path: Path, landed: int) -> str | None:
+def _first_problem(quarantined: pl.DataFrame, path: Path, landed: int) -> SourceError | None:
     if quarantined.is_empty():
         return None
     fatal = quarantined.filter("fatal")
     shown, kind = (quarantined, "") if fatal.is_empty() else (fatal, "malformed ")
     row = shown.row(0, named=True)
     rest = "the rest landed" if landed else "nothing landed"
-    error = SourceError(
+    return SourceError(
         f"{shown.height:,} {kind}row{'s' if shown.height > 1 else ''} went to quarantine, {rest}; the first: {row['reason']}",
         where=f"{path}, line {row['line']}" + (f", column {row['column']}" if row["column"] else ""),
         value=row["value"],
         hint="`pointline catalog --quarantine` shows them all; a corrected file of the same archive replaces this one when ingested",
     )
-    return _printable(str(error))
 
 
-def _options(hints: Hints) -> str:
+def options_text(hints: Hints) -> str:
     """What the user chose that changes what lands: with other choices, the same file is another version."""
     chosen: dict[str, Any] = {"clock": hints.clock, "latency_us": hints.latency_us}
     if hints.mapping is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import logging
 import os
 import threading
 from functools import cache
@@ -21,6 +22,7 @@ from llvmlite import binding as llvm
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_log = logging.getLogger("pointline.kernels")  # the command line shows what it says
 _HERE = Path(__file__).parent
 _SOURCES = ("slots.py", "loops.py", "entries.py")
 _LIBRARY = frozenset({"log", "memcpy", "memmove", "memset"})  # what the code may call outside itself
@@ -47,6 +49,7 @@ def _made() -> dict[str, Callable[..., int]]:
     _start_compiler()
     code = _kept()
     if code is None:
+        _log.info("compiling the loops for this machine, once: some seconds")
         code = _compiled()
         _keep(code)
     return _linked(code)

@@ -59,12 +59,13 @@ def remove_dead(lake: Lake, grace_us: int = GRACE_US) -> None:
         write_heads(lake.root, heads)
 
 
-def maintain(lake: Lake, grace_us: int = GRACE_US) -> list[TableSize]:
+def maintain(lake: Lake, grace_us: int = GRACE_US, *, dry_run: bool = False) -> list[TableSize]:
     """Removes replaced files and what no log knows, and says what every table takes; the caller holds the lake's lock.
 
     Args:
         lake: the lake.
         grace_us: files that were replaced (or written, where no log knows them) less long ago stay.
+        dry_run: only say what would be removed; no lock is needed.
 
     Raises:
         DamageError: a log is damaged; nothing is removed then.
@@ -80,15 +81,16 @@ def maintain(lake: Lake, grace_us: int = GRACE_US) -> list[TableSize]:
         sizes = {path: (file.stat().st_size, since.get(path, file.stat().st_mtime * 1_000)) for path, file in _data_files(folder)}
         dead = {path: size for path, (size, _) in sizes.items() if path not in live[name]}
         gone = {path: size for path, size in dead.items() if (now_s * 1_000 - sizes[path][1]) * 1_000 >= grace_us}
-        for path in gone:
+        for path in () if dry_run else gone:
             _remove(folder / path, folder)
         if name in heads:
             heads[name] = replace(heads[name], dead=tuple(entry for entry in heads[name].dead if entry[0] in dead and entry[0] not in gone))
         kept = {path: size for path, size in dead.items() if path not in gone}
         alive = [size for path, (size, _) in sizes.items() if path in live[name]]
         found.append(TableSize(name, len(alive), sum(alive), len(kept), sum(kept.values()), len(gone), sum(gone.values())))
-    write_heads(lake.root, heads)
-    remove_temporaries(lake.root)
+    if not dry_run:
+        write_heads(lake.root, heads)
+        remove_temporaries(lake.root)
     return found
 
 

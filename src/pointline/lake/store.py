@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import zlib
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from pointline.instruments import Registry
     from pointline.venues.rules import Venues
+
+_log = logging.getLogger("pointline.lake")
 
 VERSION_FILE = "pointline.json"
 FOOTER_KEY = "pointline"
@@ -382,6 +385,7 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
             where=str(root),
             hint="make one with `pointline ingest PATH… --lake FOLDER`, or point to yours with --lake or POINTLINE_LAKE",
         )
+    _log.info("lake %s, format %d", root, schema.FORMAT_VERSION)
     return Lake(root)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from pointline.ingest.preview import FilePreview
     from pointline.ingest.run import FileReport
 
 _SHOWN_FILES = 20
@@ -176,6 +177,26 @@ def ingest_view(reports: list[FileReport], *, elapsed_s: float, width: int) -> R
     return Group(table, *conflicts, told)
 
 
+def preview_view(previews: list[FilePreview]) -> RenderableType:
+    """What an ingest would do with each file, those with a problem first."""
+    from rich.console import Group
+    from rich.text import Text
+
+    shown = sorted(previews, key=lambda one: one.error is None)[:_SHOWN_FILES]
+    names = _short_names([one.path for one in previews])
+    table = _table("outcome", "read as", "rows", "set aside", "days", "file", words=("outcome", "read as", "days", "file"))
+    for one in shown:
+        known = f"{one.source}: {one.dataset} of {one.exchange}:{one.symbol}" if one.exchange else one.source
+        days = sorted({day for days in one.days.values() for day in days})
+        span = "" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}, {_count(len(days), 'day')}"
+        table.add_row(one.outcome, known, f"{one.rows:,}", f"{one.rows_rejected:,}", span, names[one.path])
+    more = f" ({len(shown)} shown)" if len(shown) < len(previews) else ""
+    outcomes = ", ".join(
+        f"{sum(one.outcome == name for one in previews)} {name}" for name in dict.fromkeys(one.outcome for one in previews)
+    )
+    return Group(table, Text(f"{_count(len(previews), 'file')}{more}: {outcomes}; nothing was written"))
+
+
 def _short_names(paths: list[Path]) -> dict[Path, str]:
     """The paths below the folder that all of them share."""
     absolute = {path: path.absolute() for path in paths}
@@ -199,11 +220,8 @@ def catalog_view(catalog: dict[str, Any]) -> RenderableType:
             share = share_text(row["covered_share"]).replace(" ", "")
             table.add_row(f"  {row['kind']}", row["first_date"], row["last_date"], present, share, f"{row['rows']:,}", row["clock"])
     parts: list[RenderableType] = [Text(f"lake {catalog['lake']}"), table]
-    flaws = [Text(text, style="yellow") for row in rows for text in _flaws_of(row)]
-    parts += flaws
-    if not flaws and not catalog["quarantine"]:
-        parts.append(Text("no gaps, no missing ids, no duplicates, nothing out of order, nothing quarantined"))
-    parts += [Text(f"quarantined {entry['rows']:,} x {entry['reason']}", style="yellow") for entry in catalog["quarantine"]]
+    flaws = [Text(text, style="yellow") for _, text in flaws_of(catalog)]
+    parts += flaws or [Text("no gaps, no missing ids, no duplicates, nothing out of order, nothing quarantined")]
     parts += [Text(f"pair {pair['perp']} with {pair['spot'] or 'no spot'}: {pair['reason']}") for pair in catalog["pairs"]]
     return Group(*parts)
 
@@ -227,24 +245,36 @@ _COUNTS = {
 }
 
 
-def _flaws_of(row: dict[str, Any]) -> list[str]:
-    """What is missing or odd in one table of one instrument: absent days, days in part, holes of a grid, and counts."""
-    place = f"{row['kind']} of {row['exchange']}:{row['symbol']}"
+def flaws_of(catalog: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is missing or odd in each table of each instrument, and the rows set aside.
+
+    Returns:
+        Pairs of the kind of flaw and the flaw in words: ``gaps`` (days or months without a partition), ``missing`` (days in part, holes
+        of a grid, ids), ``quarantine`` (rows set aside, by reason), ``counts`` (duplicates and the like).
+    """
+    rows = sorted(catalog["instruments"], key=lambda row: (row["exchange"], row["symbol"], row["kind"]))
+    found = [(kind, f"{row['kind']} of {row['exchange']}:{row['symbol']}: {text}") for row in rows for kind, text in _flaws_of(row)]
+    return found + [("quarantine", f"quarantined {entry['rows']:,} x {entry['reason']}") for entry in catalog["quarantine"]]
+
+
+def _flaws_of(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """The flaws of one table of one instrument."""
     lines = []
     if row["gaps"]:
-        lines.append(f"{_count(len(row['gaps']), _unit(row))} missing: {_first_of(row['gaps'])}")
+        lines.append(("gaps", f"{_count(len(row['gaps']), _unit(row))} missing: {_first_of(row['gaps'])}"))
     if row["part_days"]:
         days = [f"{day['date']} to {share_text(day['covered_share'])}, {day['what']}" for day in row["part_days"]]
-        lines.append(f"{_count(len(days), 'day')} covered in part: {_first_of(days, '; ')}")
+        lines.append(("missing", f"{_count(len(days), 'day')} covered in part: {_first_of(days, '; ')}"))
     if row["missing_candles"]:
         length_us = candle_length_us(row["kind"])
         spans = [span_text((start_us, end_us), length_us) for start_us, end_us in row["missing"]]
-        lines.append(f"{_count(row['missing_candles'], 'candle')} missing: {_first_of(spans)}")
+        lines.append(("missing", f"{_count(row['missing_candles'], 'candle')} missing: {_first_of(spans)}"))
     if row["missing_stamps"]:
         spans = [span_text((start_us, end_us)) for start_us, end_us in row["missing"]]
-        lines.append(f"{_count(row['missing_stamps'], 'row')} missing: {_first_of(spans)}")
+        lines.append(("missing", f"{_count(row['missing_stamps'], 'row')} missing: {_first_of(spans)}"))
     found = [f"{row[name]:,} {title}" for name, title in _COUNTS.items() if row[name]]
-    return [f"{place}: {line}" for line in (*lines, *([", ".join(found)] if found else []))]
+    counts = [("missing" if row["missing_ids"] else "counts", ", ".join(found))] if found else []
+    return [*lines, *counts]
 
 
 def _first_of(texts: list[str], comma: str = ", ") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pointline.ingest.repair import Repaired
+    from pointline.ingest.repair import Repaired, RepairPlan
     from pointline.lake.maintenance import TableSize
     from pointline.lake.verify import Verdict
 
@@ -41,13 +41,26 @@ def repaired_view(done: Repaired) -> RenderableType:
     return Group(*lines, verdict_view(done.after))
 
 
-def sizes_view(sizes: list[TableSize]) -> RenderableType:
+def plan_view(plan: RepairPlan) -> RenderableType:
+    """What is wrong, and what a repair would read again."""
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = [Text(f"would read again: {path}") for path in plan.rereads]
+    lines += [Text(f"not at hand: {name}; name its folder with --archives", style="yellow") for name in plan.missing]
+    if plan.unknown is not None:
+        lines.append(Text(f"which archive files are needed shows when the books are put right: {plan.unknown}", style="yellow"))
+    return Group(verdict_view(plan.found), *lines, Text("nothing was changed"))
+
+
+def sizes_view(sizes: list[TableSize], *, dry_run: bool = False) -> RenderableType:
     """A table of what the lake takes on the disk."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    removed = ("would remove", "MB to remove") if dry_run else ("removed now", "MB removed")
     table = Table(box=SIMPLE_HEAD, header_style="cyan", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for column in ("table", "files", "MB", "replaced", "MB replaced", "removed now", "MB removed"):
+    for column in ("table", "files", "MB", "replaced", "MB replaced", *removed):
         table.add_column(column, justify="left" if column == "table" else "right")
     for size in sizes:
         table.add_row(

@@ -8,9 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import polars as pl
 
     from pointline.lake.store import LakeLike
+    from pointline.research import query, resample, spines
+
+_PARTS = ("query", "resample", "spines")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Loads a part of the room when it is first used."""
+    if name in _PARTS:
+        from importlib import import_module
+
+        return import_module(f"pointline.research.{name}")
+    raise AttributeError(f"module 'pointline.research' has no attribute {name!r}")
 
 
 def list_exchanges(asset_class: str | None = None, *, lake: LakeLike | None = None) -> pl.DataFrame:
@@ -91,4 +105,4 @@ def data_coverage(exchange: str, symbol: str, *, lake: LakeLike | None = None) -
     return coverage(opened, known["exchange"][0], known["exchange_symbol"][0])
 
 
-__all__ = ["data_coverage", "list_exchanges", "list_symbols"]
+__all__ = ["data_coverage", "list_exchanges", "list_symbols", "query", "resample", "spines"]

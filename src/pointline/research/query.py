@@ -8,12 +8,13 @@ partitions outside the window are never read.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import polars as pl
 
 from pointline import schema
 from pointline.clock import window_us
+from pointline.datetimes import in_times
 from pointline.errors import ConfigError
 from pointline.instruments.versions import warn_of_versions
 from pointline.lake import rows
@@ -22,8 +23,11 @@ from pointline.lake.window_coverage import no_data
 
 if TYPE_CHECKING:
     from pointline.clock import TimeLike
+    from pointline.datetimes import Times
     from pointline.instruments import Instrument
     from pointline.lake.store import LakeLike
+
+CandlePrice: TypeAlias = Literal["trade", "mark", "index", "premium"]
 
 
 @overload
@@ -35,14 +39,43 @@ def trades(
     *,
     decoded: bool = ...,
     lazy: Literal[False] = ...,
+    times: Times = ...,
     lake: LakeLike | None = ...,
 ) -> pl.DataFrame: ...
 @overload
 def trades(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = ..., lazy: Literal[True], lake: LakeLike | None = ...
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[True],
+    times: Times = ...,
+    lake: LakeLike | None = ...,
 ) -> pl.LazyFrame: ...
+@overload
 def trades(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: bool,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame | pl.LazyFrame: ...
+def trades(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = True,
+    lazy: bool = False,
+    times: Times = "us",
+    lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
     """Trades.
 
@@ -54,6 +87,8 @@ def trades(
             ``qty_contracts`` too. False gives ``price_int`` and ``qty_int`` as the exchange counts, with their ``price_decimals`` and
             ``qty_decimals``.
         lazy: True gives a LazyFrame.
+        times: ``"us"`` gives times as int64 microseconds UTC, which all functions of pointline take; ``"datetime"`` gives them as
+            ``Datetime("us", "UTC")`` (see `pointline.with_datetimes`).
         lake: a lake or its folder; the default lake if None.
 
     Returns:
@@ -63,45 +98,221 @@ def trades(
     Raises:
         RegistryError: unknown instrument; the error has the nearest names.
         NoDataError: no partition touches the window; the error has the coverage.
-        ConfigError: decoded, and the contract's size is not known.
+        ConfigError: decoded, and the contract's size is not known; there are no such `times`.
 
     Warns:
         MetadataWarning: the instrument has several versions inside the window.
     """
-    return _query("trades", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+    return _query("trades", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
 
+@overload
 def quotes(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[False] = ...,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame: ...
+@overload
+def quotes(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[True],
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.LazyFrame: ...
+@overload
+def quotes(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: bool,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame | pl.LazyFrame: ...
+def quotes(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = True,
+    lazy: bool = False,
+    times: Times = "us",
+    lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
     """Best bid and ask; arguments and errors as in `trades`.
 
     Decoded, ``bid_qty`` and ``ask_qty`` are in base-asset units, of inverse contracts at the quoted price, with the contracts in
     ``bid_qty_contracts`` and ``ask_qty_contracts`` where the exchange counts such.
     """
-    return _query("quotes", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+    return _query("quotes", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
 
+@overload
 def derivative_ticker(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[False] = ...,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame: ...
+@overload
+def derivative_ticker(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[True],
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.LazyFrame: ...
+@overload
+def derivative_ticker(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: bool,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame | pl.LazyFrame: ...
+def derivative_ticker(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = True,
+    lazy: bool = False,
+    times: Times = "us",
+    lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
     """Mark and index price, the running funding estimate, open interest; arguments and errors as in `trades`.
 
     ``funding_rate`` is the running estimate of the next payment; what was paid is in `funding`. Decoded, ``open_interest`` is as in
     `open_interest`.
     """
-    return _query("derivative_ticker", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+    return _query("derivative_ticker", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
 
+@overload
 def funding(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[False] = ...,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame: ...
+@overload
+def funding(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[True],
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.LazyFrame: ...
+@overload
+def funding(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: bool,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame | pl.LazyFrame: ...
+def funding(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = True,
+    lazy: bool = False,
+    times: Times = "us",
+    lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
     """Settled funding payments, known from ``ts_local_us``; arguments and errors as in `trades`."""
-    return _query("funding", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+    return _query("funding", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
 
+@overload
 def open_interest(
-    exchange: str, symbol: str, start: TimeLike, end: TimeLike, *, decoded: bool = True, lazy: bool = False, lake: LakeLike | None = None
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[False] = ...,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame: ...
+@overload
+def open_interest(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[True],
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.LazyFrame: ...
+@overload
+def open_interest(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: bool,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame | pl.LazyFrame: ...
+def open_interest(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = True,
+    lazy: bool = False,
+    times: Times = "us",
+    lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
     """Open interest and account ratios; arguments and errors as in `trades`.
 
@@ -109,9 +320,51 @@ def open_interest(
     exchange counts such; of inverse contracts it stays in contracts. ``open_interest_value`` is in the quote asset; what the exchange
     states of inverse contracts is in the coin and called ``open_interest_value_base``.
     """
-    return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+    return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
 
+@overload
+def candles(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    interval: str = ...,
+    price: CandlePrice = ...,
+    decoded: bool = ...,
+    lazy: Literal[False] = ...,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame: ...
+@overload
+def candles(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    interval: str = ...,
+    price: CandlePrice = ...,
+    decoded: bool = ...,
+    lazy: Literal[True],
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.LazyFrame: ...
+@overload
+def candles(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    interval: str = ...,
+    price: CandlePrice = ...,
+    decoded: bool = ...,
+    lazy: bool,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame | pl.LazyFrame: ...
 def candles(
     exchange: str,
     symbol: str,
@@ -119,15 +372,16 @@ def candles(
     end: TimeLike,
     *,
     interval: str = "1m",
-    price: Literal["trade", "mark", "index", "premium"] = "trade",
+    price: CandlePrice = "trade",
     decoded: bool = True,
     lazy: bool = False,
+    times: Times = "us",
     lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
     """Candles; a candle is known at its end, ``ts_local_us``, and belongs to the window by that.
 
     Args:
-        exchange, symbol, start, end, lazy, lake: as in `trades`.
+        exchange, symbol, start, end, lazy, times, lake: as in `trades`.
         interval: ``"1m"``, ``"1h"``, ``"1d"``, …
         price: which price the candle is of.
         decoded: True gives float64 and, of linear contracts, ``volume`` and ``taker_buy_volume`` in base-asset units, with the
@@ -139,11 +393,19 @@ def candles(
             "there are no such candles", value=f"{price} {interval}", expected="interval 1m, 1h, 1d, …; price trade, mark, index or premium"
         )
     kind = schema.candles(interval, price).name
-    return _query(kind, exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
+    return _query(kind, exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
 
 def _query(
-    kind: str, exchange: str, symbol: str, span: tuple[TimeLike, TimeLike], *, decoded: bool, lazy: bool, lake: LakeLike | None
+    kind: str,
+    exchange: str,
+    symbol: str,
+    span: tuple[TimeLike, TimeLike],
+    *,
+    decoded: bool,
+    lazy: bool,
+    times: Times,
+    lake: LakeLike | None,
 ) -> pl.DataFrame | pl.LazyFrame:
     start_us, end_us = window_us(*span)
     opened = as_lake(lake)
@@ -157,6 +419,7 @@ def _query(
     frame = frame.with_columns(side)
     if decoded:
         frame = decode(frame, kind, instrument)
+    frame = in_times(frame, times)
     return frame if lazy else frame.collect()
 
 

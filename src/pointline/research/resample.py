@@ -43,6 +43,8 @@ def assign_to_buckets(
             )
     _require(events, (ts_col,), "events")
     _require(spine, ("bucket_start", "bucket_end"), "spine")
+    _require_integers(events, ts_col, "events")
+    _require_integers(spine, "bucket_start", "spine")
     if isinstance(events, pl.DataFrame) and not events[ts_col].is_sorted():
         raise ConfigError("the events are not sorted by their clock", value=ts_col, hint=f"events.sort({ts_col!r})")
     windows = spine.lazy().select("bucket_start", "bucket_end").sort("bucket_start")
@@ -58,6 +60,18 @@ def assign_to_buckets(
         "_event_us"
     )
     return joined if isinstance(events, pl.LazyFrame) else joined.collect()
+
+
+def _require_integers(frame: pl.DataFrame | pl.LazyFrame, name: str, what: str) -> None:
+    dtype = frame.collect_schema()[name]
+    if not dtype.is_integer():
+        raise ConfigError(
+            f"the times of the {what} are no integers",
+            where=name,
+            value=str(dtype),
+            expected="int64 microseconds UTC, as queries and spines have them",
+            hint='ask for them with times="us", and use pointline.with_datetimes on the result',
+        )
 
 
 def _require(frame: pl.DataFrame | pl.LazyFrame, names: tuple[str, ...], what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pointline.server.config import ServerConfig, read_config
@@ -35,8 +36,21 @@ def start(lake: str | None, config: ServerConfig, *, say: Callable[[str], None],
     return serve(open_lake(lake), config, say=say, unsafe_no_sandbox=unsafe_no_sandbox)
 
 
-def new_secret(kind: str, ask: Callable[[], str]) -> str:
-    """Lines for the configuration file: of a password, or of a new token.
+@dataclass(frozen=True)
+class Secret:
+    """A password or token, made for the configuration file.
+
+    Attributes:
+        lines: for the file and, of a token, for its owner.
+        values: the same by name: ``password`` or ``tokens`` as the file takes them, ``token`` for its owner.
+    """
+
+    lines: str
+    values: dict[str, str | list[str]]
+
+
+def new_secret(kind: str, ask: Callable[[], str]) -> Secret:
+    """A password's hash, or a new token with its hash.
 
     Args:
         kind: ``"password"`` or ``"token"``.
@@ -45,6 +59,7 @@ def new_secret(kind: str, ask: Callable[[], str]) -> str:
     from pointline.server.hashes import hash_password, new_token
 
     if kind == "password":
-        return f'password = "{hash_password(ask())}"\n'
+        hashed = hash_password(ask())
+        return Secret(f'password = "{hashed}"\n', {"password": hashed})
     token, digest = new_token()
-    return f'token, for its owner only: {token}\ntokens = ["{digest}"]\n'
+    return Secret(f'token, for its owner only: {token}\ntokens = ["{digest}"]\n', {"token": token, "tokens": [digest]})

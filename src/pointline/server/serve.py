@@ -244,4 +244,4 @@ def log_to_stderr() -> None:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(level)
-        logger.propagate = False
+        logger.propagate = name == "pointline.serve"  # a log file of the command line takes them too

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pointline.errors import ConfigError, QueryNote
 from pointline.lake.durable import write_atomically
@@ -44,7 +44,7 @@ class SqlOptions:
     Attributes:
         text, file: the statement, or where it is.
         output_format: one of the short names, or ClickHouse's own.
-        output: the file for the result.
+        output: the file for the result; ``-`` is standard output.
         parameters: ``name=value`` of the statement's parameters.
         lake: the lake's folder.
         unsafe: the statement runs as it is, with the rights of this process and decimals that wrap.
@@ -58,14 +58,22 @@ class SqlOptions:
     lake: str | None = None
     unsafe: bool = False
 
+    @property
+    def is_to_stdout(self) -> bool:
+        """Whether the result is to be written to standard output, as a file would be."""
+        return self.output is not None and str(self.output) == "-"
 
-def answer(options: SqlOptions, *, say: Callable[[str], None], to_terminal: bool = False) -> Table | bytes | None:
+
+def answer(
+    options: SqlOptions, *, note: Callable[[str], None], to_terminal: bool = False, wait: Callable[[Callable[[], Any]], Any] = in_thread
+) -> Table | bytes | None:
     """Runs the statement.
 
     Args:
         options: what the user wants.
-        say: gets each note on the result, one sentence.
+        note: gets each note on the result, one sentence.
         to_terminal: the bytes go to a screen; binary formats are refused then.
+        wait: does the work; in a thread, where a signal is to end the process.
 
     Returns:
         A table, the bytes of another format, or None where they went to a file.
@@ -75,32 +83,40 @@ def answer(options: SqlOptions, *, say: Callable[[str], None], to_terminal: bool
         QueryError: the statement is wrong.
     """
     text, parameters = _statement(options), _parameters(options.parameters)
-    chosen = options.output_format or ("table" if options.output is None else options.output.suffix.removeprefix("."))
-    if options.output is None and chosen.lower() == "table":
+    output = None if options.is_to_stdout else options.output
+    chosen = options.output_format or _usual_format(options)
+    if output is None and chosen.lower() == "table":
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", QueryNote)
-            found = in_thread(partial(frame, text, lake=options.lake, parameters=parameters, guarded=not options.unsafe))
-        _say_all([str(one.message) for one in caught if issubclass(one.category, QueryNote)], say)
+            found = wait(partial(frame, text, lake=options.lake, parameters=parameters, guarded=not options.unsafe))
+        _tell_all([str(one.message) for one in caught if issubclass(one.category, QueryNote)], note)
         return table_view(found)
     wanted = _FORMATS.get(chosen.lower(), chosen)
-    if options.output is not None:
-        _check_place(options.output, chosen)
+    if output is not None:
+        _check_place(output, chosen)
     elif to_terminal and wanted in _BINARY:
         raise ConfigError("this format is for files, not for the screen", value=chosen, hint="add -o FILE, or redirect the output")
     settings = {"output_format_json_array_of_rows": 1} if chosen.lower() == "json" else {}
     how = {"output_format": wanted, "settings": settings, "guarded": not options.unsafe}
-    result = in_thread(partial(run, text, lake=options.lake, parameters=parameters, **how))  # type: ignore[arg-type]
+    result = wait(partial(run, text, lake=options.lake, parameters=parameters, **how))  # type: ignore[arg-type]
     data, losses = arrow_output.readable(result.data, wanted, {}) if wanted in arrow_output.FORMATS else (result.data, [])
-    _say_all([*result.notes, *losses], say)
-    if options.output is None:
+    _tell_all([*result.notes, *losses], note)
+    if output is None:
         return bytes(data)
-    write_atomically(options.output.absolute(), lambda path: _write(path, data))
+    write_atomically(output.absolute(), lambda path: _write(path, data))
     return None
 
 
-def _say_all(notes: list[str], say: Callable[[str], None]) -> None:
-    for note in dict.fromkeys(notes):
-        say(f"note: {note}")
+def _usual_format(options: SqlOptions) -> str:
+    """The format where none was chosen."""
+    if options.is_to_stdout:
+        return "csv"
+    return "table" if options.output is None else options.output.suffix.removeprefix(".")
+
+
+def _tell_all(notes: list[str], note: Callable[[str], None]) -> None:
+    for text in dict.fromkeys(notes):
+        note(text)
 
 
 def _write(path: Path, data: bytes | memoryview) -> None:
@@ -109,7 +125,12 @@ def _write(path: Path, data: bytes | memoryview) -> None:
 
 def _statement(options: SqlOptions) -> str:
     if (options.text is None) == (options.file is None):
-        raise ConfigError("one statement is wanted", expected='pointline sql "SELECT …", or pointline sql -f FILE.sql')
+        raise ConfigError(
+            "one statement is wanted",
+            value="none" if options.text is None else "one, and a file with --file",
+            expected='pointline sql "SELECT …", pointline sql -f FILE.sql, or pointline sql - with the statement on standard input',
+            hint="a prompt needs a terminal for input and output",
+        )
     if options.text == "-":
         return sys.stdin.read()
     if options.file is None:

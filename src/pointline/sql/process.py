@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import shutil
 import threading
 import warnings
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake, LakeLike
     from pointline.sql.engine import Result
+
+
+_log = logging.getLogger("pointline.sql")
 
 
 class _SharedEngine:
@@ -76,6 +80,7 @@ class _SharedEngine:
             self._engine = None
         self._built += 1
         self._is_old = False
+        _log.info("views over %s, built in %s", lake.root, self._scratch.path)
         catalogue = build_catalogue(lake, self._scratch.path / str(self._built))
         self._engine = Engine(catalogue)
         if before is not None:

@@ -18,6 +18,7 @@ from pointline.bars.rules import BarRule, check_bars
 from pointline.bars.stretches import keep_stretches, stretches, venue_of
 from pointline.bars.threshold import resolve_rule
 from pointline.costs import CostModel
+from pointline.datetimes import pandas_frame
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, PairParams, compute_features, forward_labels
 from pointline.instruments import check_pair, sql_exchange
@@ -26,6 +27,7 @@ from pointline.lake.coverage import share_text
 from pointline.lake.store import as_lake
 from pointline.lake.studies import save_study
 from pointline.lake.window_coverage import window_coverage
+from pointline.progress import followed
 from pointline.report.files import WrittenTable, check_output, write_blocks
 from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
@@ -35,11 +37,14 @@ from pointline.venues.funding import funding_rules
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import pandas as pd
+
     from pointline.bars.build import Bars
     from pointline.bars.run import Venue
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
+    from pointline.progress import Progress
     from pointline.studies.summary import Summary
     from pointline.venues.funding import FundingRule
     from pointline.venues.rules import Venues
@@ -160,6 +165,14 @@ class Study:
             write_chart(figure, path)
         return figure
 
+    def to_pandas(self) -> pd.DataFrame:
+        """The features as a frame of pandas: times are datetimes in UTC, the index is ``bucket_end``, when each row was known.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return pandas_frame(self.features, index="bucket_end")
+
     def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
         return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)
@@ -228,6 +241,7 @@ def compare(
     cache: bool = True,
     include_off_book: bool = False,
     output: str | Path | None = None,
+    progress: Progress = False,
 ) -> Study:
     """Builds bars from the perp's trades, puts both venues on them, and computes every feature.
 
@@ -250,6 +264,8 @@ def compare(
         include_off_book: also count the prints that are flagged as off-book.
         output: write the features to this file (.parquet, .csv or .arrow) block by block instead of holding them in memory, which
             then does not grow with the number of bars; the study reads the file when its features are asked for.
+        progress: True shows a line of progress; a function is called with the microseconds of the window that are done, those of the
+            whole window, and the date.
 
     Returns:
         A `Study`.
@@ -271,21 +287,23 @@ def compare(
     rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
     chosen = FeatureParams() if params is None else params
     settled = _pair_params(chosen, costs, pair, (start_us, end_us), notes, opened.venues)
-    built = build_bars(
-        BarRequest(
-            *(opened, pair.perp, pair.spot, start_us, end_us, rule, spot_bars, base_bars),
-            max_hole_us=chosen.max_hole_us,
-            warm_up_bars=max(f.bars_needed(settled) for f in FEATURES.values()),
-            threads=threads,
-            cache=cache_of(opened) if cache and rule.cacheable else None,
-            include_off_book=include_off_book,
+    with followed("compare", progress) as tell:
+        built = build_bars(
+            BarRequest(
+                *(opened, pair.perp, pair.spot, start_us, end_us, rule, spot_bars, base_bars),
+                max_hole_us=chosen.max_hole_us,
+                warm_up_bars=max(f.bars_needed(settled) for f in FEATURES.values()),
+                threads=threads,
+                cache=cache_of(opened) if cache and rule.cacheable else None,
+                include_off_book=include_off_book,
+                told=lambda us: tell(us - start_us, end_us - start_us, clock.date_text(us - 1)),
+            )
         )
-    )
-    sides, covered = _sides_of(opened, built, start_us, end_us)
-    notes += _coverage_notes(covered)
-    known = StateReader(opened, pair.perp, state or StateParams())
-    tables = _Tables(known.attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us))
-    table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
+        sides, covered = _sides_of(opened, built, start_us, end_us)
+        notes += _coverage_notes(covered)
+        known = StateReader(opened, pair.perp, state or StateParams())
+        tables = _Tables(known.attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us))
+        table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
     return Study(
         pair=pair,
         rule=rule,

@@ -27,6 +27,7 @@ from pointline.curves.closes import MAX_TRADE_AGE_US
 from pointline.curves.contracts import contract_listings, reference_listings, traded_contracts
 from pointline.curves.grid import CandleGrid, candle_grid
 from pointline.curves.quotes import CROSS_QUOTE
+from pointline.datetimes import pandas_frame
 from pointline.errors import NoDataError
 from pointline.lake.store import as_lake
 from pointline.lake.studies import save_study
@@ -36,6 +37,7 @@ from pointline.studies.summary import Summary
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from rich.console import RenderableType
 
     from pointline.curves.contracts import Listing
@@ -212,6 +214,14 @@ class Spreads:
         if target is not None:
             write_chart(figure, target)
         return figure
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The long table as a frame of pandas: the index is ``end``, the end of each row's candle in UTC.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return pandas_frame(self.table, index="end")
 
     def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
         """Stores the long table in the lake, where SQL finds it as ``study = name`` in ``api.spreads``.

@@ -1,0 +1,11 @@
+"""The command line: parses, calls, prints.
+
+A module per group of commands: `archives`, `upkeep`, `studies`, `queries`. `options` holds what they share, `output` what they print,
+`failures` what they say when they cannot go on, `entry` puts them together.
+"""
+
+from __future__ import annotations
+
+from pointline.cli.entry import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,272 @@
+"""The commands that measure: bars of a pair with its features, and spreads of contracts against spot."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pointline.cli.options import JsonOption, LakeOption, command
+from pointline.cli.output import note, settings, show, show_json, show_text, shows_progress
+from pointline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pointline.bars.rules import BarRule
+    from pointline.studies.compare import Study
+
+app = typer.Typer()
+
+_STDOUT = "-"
+
+
+def _checked_chart(path: Path | None) -> Path | None:
+    """The path of a chart, refused before the work where none can be written."""
+    from pointline.report.chart_files import check_chart_path
+
+    return None if path is None else check_chart_path(path)
+
+
+ChartOption = Annotated[
+    Path | None, typer.Option("--chart", help="Write the chart: .html or .png.", callback=_checked_chart, show_default=False)
+]
+
+
+@command(app, short_help="Builds bars of a perp and its spot with every feature.")
+def compare(
+    perp: Annotated[str, typer.Argument(help="exchange:symbol of the derivative, e.g. binance-futures:BTCUSDT.", show_default=False)],
+    spot: Annotated[str, typer.Argument(help="exchange:symbol of its spot market, e.g. binance-spot:BTCUSDT.", show_default=False)],
+    start: Annotated[str, typer.Option(help="Start: a date is its midnight UTC.", show_default=False)],
+    end: Annotated[str, typer.Option(help="End, exclusive.", show_default=False)],
+    threshold: Annotated[
+        str,
+        typer.Option(help="Base units for volume and imbalance, quote units for dollar, a count for trades, e.g. 1m for time; or auto."),
+    ] = "auto",
+    bars: Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")] = "volume",
+    boundary: Annotated[
+        str | None,
+        typer.Option(help="carry: excess counts for the next bar (usual); reset: counting restarts at zero.", show_default=False),
+    ] = None,
+    anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it starts with the window.")] = "day",
+    join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them, as the guide does.")] = "asof",
+    base_threshold: Annotated[
+        str | None,
+        typer.Option(help="Derive the bars from ones of this threshold, of which they are a whole multiple.", show_default=False),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute everything anew and keep nothing.")] = False,
+    dual: Annotated[
+        str | None, typer.Option("--dual", help="Gives the spot bars of its own with this threshold (dual spine).", show_default=False)
+    ] = None,
+    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the features: .parquet, .csv or .arrow; - writes them to standard output.", show_default=False
+        ),
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="Of -o -: csv, parquet or arrow. [default: csv]", show_default=False)
+    ] = None,
+    chart: ChartOption = None,
+    save: Annotated[
+        str | None, typer.Option(help="Keep the features in the lake under this name, for SQL's api.features.", show_default=False)
+    ] = None,
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Builds perp-driven bars, puts the spot on them, computes every feature and prints a summary.
+
+    Example: pointline compare binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-07 --threshold 100
+    """
+    import warnings
+
+    from pointline.costs import CostModel
+    from pointline.studies.compare import compare as run
+
+    with _table_file(output, output_format) as path, warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
+        study = run(
+            perp,
+            spot,
+            start=start,
+            end=end,
+            bars=_rule(bars, threshold, boundary, anchor),
+            spot_bars=_other_rule("--dual", bars, dual, boundary, anchor),
+            base_bars=_other_rule("--base-threshold", bars, base_threshold, boundary, anchor),
+            cache=not no_cache,
+            join=join,  # type: ignore[arg-type]
+            costs=CostModel.same_exchange() if same_exchange else None,
+            lake=lake,
+            output=path,
+            progress=shows_progress(),
+        )
+        if save is not None:
+            study.save(save)
+        if chart is not None:
+            study.chart(chart)
+        if json_output:
+            show_json({"perp": perp, "spot": spot, **_facts(study)})
+        elif _is_stdout(output):
+            _say_notes(study.notes)
+        else:
+            _show_study(study, output, chart)
+
+
+@command(app, short_help="Measures perpetuals and dated futures against spot.")
+def spreads(
+    base_asset: Annotated[str, typer.Argument(help="The asset, e.g. BTC.", show_default=False)],
+    reference: Annotated[
+        str, typer.Option(help="exchange:market of the spot market, e.g. binance:BTC-USDT; several with commas.", show_default=False)
+    ],
+    start: Annotated[str, typer.Option(help="Start: a date is its midnight UTC.", show_default=False)],
+    end: Annotated[str | None, typer.Option(help="End, exclusive.", show_default=False)] = None,
+    through: Annotated[
+        str | None, typer.Option(help="In place of --end: the last day of the window, as in BETWEEN.", show_default=False)
+    ] = None,
+    contracts: Annotated[
+        str | None, typer.Option(help="exchange:market of contracts, with commas; else all of the asset in the lake.", show_default=False)
+    ] = None,
+    duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
+    max_trade_age: Annotated[str, typer.Option(help="A last trade that is older than this at a candle's end tells no close.")] = "1m",
+    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the long table: .parquet, .csv or .arrow; - writes it to standard output.", show_default=False
+        ),
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="Of -o -: csv, parquet or arrow. [default: csv]", show_default=False)
+    ] = None,
+    chart: ChartOption = None,
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Spreads of each contract's closes against spot, annualised, with the term structure and the yield of cash and carry.
+
+    Example: pointline spreads BTC --reference binance:BTC-USDT --start 2024-12-01 --through 2024-12-31 --chart spreads.html
+    """
+    from pointline.costs import CostModel
+    from pointline.report.files import check_output, write_blocks
+    from pointline.studies.spreads import spreads as run
+
+    costs = CostModel.same_exchange() if same_exchange else CostModel()
+    with _table_file(output, output_format) as path:
+        if path is not None:
+            check_output(path)
+        study = run(
+            base_asset,
+            reference=_listed(reference),
+            start=start,
+            end=end,
+            through=through,
+            contracts=None if contracts is None else _listed(contracts),
+            duration=duration,
+            max_trade_age=max_trade_age,
+            lake=lake,
+        )
+        if path is not None:
+            write_blocks(iter([study.table]), path)
+        if chart is not None:
+            study.chart(chart)
+        if json_output:
+            show_json({**study.figures(costs), "table": study.table.to_dicts()})
+        elif _is_stdout(output):
+            _say_notes(study.notes)
+        elif not settings.quiet:
+            show(study.view(costs))
+            for written in (output, chart):
+                if written is not None:
+                    show_text(f"wrote {written}")
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+@contextlib.contextmanager
+def _table_file(output: Path | None, output_format: str | None) -> Iterator[Path | None]:
+    """The file that a table is to be written to; that of "-" is printed when it is done."""
+    from pointline.report.files import ENDINGS
+
+    if not _is_stdout(output):
+        if output_format is not None:
+            raise ConfigError(
+                "--format is for -o - only", value=output_format, expected=f"-o FILE, whose name ends in {', '.join(ENDINGS)}, or -o -"
+            )
+        yield output
+        return
+    if settings.json:
+        raise ConfigError("--json and -o - both want standard output", value="--json -o -", expected="one of them, or -o FILE")
+    suffix = f".{output_format or 'csv'}"
+    if suffix not in ENDINGS:
+        names = ", ".join(ending.removeprefix(".") for ending in ENDINGS)
+        raise ConfigError("there is no such format", where="--format", value=output_format, expected=names)
+    if suffix != ".csv" and sys.stdout.isatty():
+        raise ConfigError("this format is for files, not for the screen", value=output_format, hint="add -o FILE, or redirect the output")
+    with tempfile.TemporaryDirectory(prefix="pointline-table-") as folder:
+        path = Path(folder) / f"table{suffix}"
+        yield path
+        with path.open("rb") as table:
+            shutil.copyfileobj(table, sys.stdout.buffer)
+
+
+def _is_stdout(output: Path | None) -> bool:
+    return output is not None and str(output) == _STDOUT
+
+
+def _say_notes(notes: tuple[str, ...]) -> None:
+    for text in notes:
+        note(text)
+
+
+def _facts(study: Study) -> dict[str, Any]:
+    return {"rule": study.rule_text, "notes": study.notes, "pair": study.pair.reason, **study.summary}
+
+
+def _show_study(study: Study, output: Path | None, chart: Path | None) -> None:
+    from pointline.report.tables import summary_view
+
+    if settings.quiet:
+        return
+    show(summary_view(study.summary, title=study.title, rule=study.rule_text, notes=study.notes))
+    if output is not None:
+        show_text(f"wrote {study.summary['bars']:,} bars x {len(study.columns)} columns to {output}")
+    if chart is not None:
+        show_text(f"wrote {chart}")
+
+
+def _rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
+    from pointline.bars.rules import rule_of
+
+    rule = rule_of(kind)
+    if threshold == "auto":
+        if boundary == "reset" or anchor != "day":
+            raise ConfigError(
+                "--threshold auto goes with --boundary carry and --anchor day only",
+                value=f"--boundary {boundary or 'carry'} --anchor {anchor}",
+                expected="a number for --threshold",
+                hint="run it with --threshold auto alone and use the threshold that it prints",
+            )
+        return f"auto:{kind}"
+    common = {"anchor": anchor} if boundary is None else {"boundary": boundary, "anchor": anchor}
+    if rule.unit == "time" and boundary is not None:
+        raise ConfigError("time bars have no boundary rule", value=f"--boundary {boundary}", expected="--bars time without --boundary")
+    return rule.of(threshold, **common)
+
+
+def _other_rule(option: str, kind: str, threshold: str | None, boundary: str | None, anchor: str) -> BarRule | None:
+    rule = None if threshold is None else _rule(kind, threshold, boundary, anchor)
+    if isinstance(rule, str):
+        raise ConfigError(
+            f"{option} needs a threshold of its own",
+            value=threshold,
+            expected="a number, in the units of --threshold",
+            hint="auto is for --threshold only",
+        )
+    return rule
