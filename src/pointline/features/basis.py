@@ -1,4 +1,9 @@
-"""The basis between perp and spot, and the comparisons of their returns, volumes and volatility."""
+"""The basis between perp and spot, and the comparisons of their returns, volumes and volatility.
+
+The basis is (perp - spot) / spot, as the perp-spot guide defines it. The formulas of smoothing, slope, momentum divergence and of the
+ratios of volume and of price deviations are the guide's too; log basis, z-score and the ratios of realised volatility and of high-low
+range are ours.
+"""
 
 from __future__ import annotations
 

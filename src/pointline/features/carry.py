@@ -3,6 +3,9 @@
 Sign convention. Where the basis is zero or positive the trade is short perp and long spot: it earns the basis if that closes to zero and
 receives funding while the rate is positive. Where the basis is negative it is long perp and short spot: it earns the size of the basis,
 receives funding while the rate is negative, and borrows the coin. Funding is expected to stay at its present rate.
+
+The first two features are the perp-spot guide's ("Cash-and-Carry Arbitrage"), its costs too. The other two are ours: the same trade with
+funding, side, holding time and borrowing.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ def _breakeven(params: FeatureParams) -> pl.Expr:
 CARRY_FEATURES = (
     Feature(
         name="cash_carry_opportunity",
-        formula="abs(basis_bps) > costs.total_bps; knows neither funding nor holding time nor side",
+        formula="abs(basis_bps) > costs.total_bps; ignores funding, holding time and side",
         unit="true or false",
         inputs=("basis_bps",),
         build=lambda params: _BASIS.abs() > params.costs.total_bps,

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from pointline.venues.funding import FundingRule
 
 GUIDE = "perp-spot guide"
+"""Perp-Spot Comparison for Crypto MFT, 2026-02-09."""
+
+FUNDING_GUIDE = "funding-rate guide"
+"""Funding Rate Features for Crypto MFT, 2026-02-09; the perp-spot guide names it as related."""
+
+VOLUME_BAR_GUIDE = "volume-bar guide"
+"""Building Volume Bar Features for Crypto Middle-Frequency Trading, 2026-02-09; the funding-rate guide names it as related."""
+
+ANDERSEN_2003 = "Andersen et al. (2003), doi:10.1111/1468-0262.00418"
+"""T. G. Andersen, T. Bollerslev, F. X. Diebold, P. Labys: Modeling and Forecasting Realized Volatility, Econometrica 71 (2), 579-625."""
+
 OURS = "pointline"
 
 KEY_COLUMNS = ("symbol_id", "bar_id", "bucket_start", "bucket_end", "complete")
@@ -150,7 +161,7 @@ class Feature:
         build: the expression, given the parameters. Not-a-number and infinity become null afterwards.
         window: bars that a value depends on, its own included and those of its inputs counted; a number or a function of the parameters.
             A value is null where there are not so many bars, or a hole lies between two of them.
-        source: who defined it.
+        source: where the formula comes from: a guide, a paper with its DOI, or pointline.
         published_ic: information coefficient printed by the source, not reproduced here.
         dtype: type of the column.
 

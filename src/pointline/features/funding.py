@@ -1,11 +1,17 @@
-"""Funding: the running rate and its clock, the same rate per 8 hours, and what the venue's rule makes of the bar's premium."""
+"""Funding: the running rate and its clock, the same rate per 8 hours, and the rate that the venue's rule gives for the bar's premium.
+
+Sources. ``funding_basis_divergence`` is the perp-spot guide's; step, surprise and annual carry are those of the funding-rate guide, with
+the contract's own interval in place of three payments a day. The rule of ``funding_fair`` is each exchange's own, of the dates between
+which it is known; `pointline.venues` has the formula, and its TOML files the figures and where they were read. For the theory of perpetual
+funding see He, Manela, Ross and von Wachter, Fundamentals of Perpetual Futures, arXiv:2212.06888.
+"""
 
 from __future__ import annotations
 
 import polars as pl
 
 from pointline.features.basis import PER_BPS
-from pointline.features.feature import GUIDE, Feature, PairParams, from_bars, ratio
+from pointline.features.feature import FUNDING_GUIDE, GUIDE, Feature, PairParams, from_bars, ratio
 
 HOURS_PER_YEAR = 8_760
 FAIR_SOURCE = "funding_fair_source"
@@ -44,7 +50,7 @@ def fair_source(params: PairParams) -> pl.Expr:
 FUNDING_FEATURES = (
     from_bars(
         "funding_close",
-        "running estimate as-of bucket_end, else the last settled rate; funding_source says which",
+        "running estimate as-of bucket_end, else the last settled rate; see funding_source",
         "fraction per interval",
         source=GUIDE,
     ),
@@ -64,7 +70,7 @@ FUNDING_FEATURES = (
         unit="fraction per interval",
         inputs=("funding_close", "funding_open"),
         build=lambda _: pl.col("funding_close") - pl.col("funding_open"),
-        source=GUIDE,
+        source=FUNDING_GUIDE,
     ),
     Feature(
         name="funding_carry_annual",
@@ -72,13 +78,13 @@ FUNDING_FEATURES = (
         unit="fraction per year",
         inputs=("funding_close", "funding_interval_hours"),
         build=lambda _: _per_hours(HOURS_PER_YEAR),
-        source=GUIDE,
+        source=FUNDING_GUIDE,
     ),
     from_bars(
         "predicted_funding_close",
-        "the venue's own prediction as-of bucket_end; null where it publishes none",
+        "the venue's own prediction as-of bucket_end; null if it publishes none",
         "fraction per interval",
-        source=GUIDE,
+        source=FUNDING_GUIDE,
     ),
     Feature(
         name="funding_surprise",
@@ -86,14 +92,17 @@ FUNDING_FEATURES = (
         unit="fraction per interval",
         inputs=("funding_close", "predicted_funding_close"),
         build=lambda _: pl.col("funding_close") - pl.col("predicted_funding_close"),
-        source=GUIDE,
+        source=FUNDING_GUIDE,
     ),
     from_bars(
-        "oi_close", "open interest as-of bucket_end; oi_source says from which feed", "base (contracts of inverse contracts)", source=GUIDE
+        "oi_close",
+        "open interest as-of bucket_end; see oi_source for its feed",
+        "base (contracts of inverse contracts)",
+        source=FUNDING_GUIDE,
     ),
     Feature(
         name="funding_basis_divergence",
-        formula="funding_8h - basis_bps / 10^4 / 3; the guide's equilibrium, which no venue's rule has (see funding_fair_divergence)",
+        formula="funding_8h - basis_bps / 10^4 / 3; the guide's equilibrium, which is no venue's rule (see funding_fair_divergence)",
         unit="fraction per 8 h",
         inputs=("funding_8h", "basis_bps"),
         build=lambda _: pl.col("funding_8h") - pl.col("basis_bps") * (PER_BPS / 3),
@@ -103,9 +112,9 @@ FUNDING_FEATURES = (
     Feature(
         name="funding_fair",
         formula=(
-            "the venue's rule valid at bucket_end (with its dead band, and its cap where the venue file states one) applied to the "
-            "premium of the bar: (mark_close - index_close) / index_close, else basis_bps / 10^4, funding_fair_source says which; the "
-            "rule speaks of an average premium over the period, here it is the bar's; null where no rule of PairParams covers bucket_end"
+            "the venue's rule at bucket_end, with its dead band, and its cap if the venue file has one, applied to the premium of "
+            "the bar: (mark_close - index_close) / index_close, else basis_bps / 10^4, see funding_fair_source; the rule itself "
+            "averages the premium over the period, this feature takes the bar's; null if no rule of PairParams covers bucket_end"
         ),
         unit="fraction per 8 h",
         inputs=("mark_close", "index_close", "basis_bps", "funding_interval_hours", "bucket_end"),

@@ -1,25 +1,30 @@
-"""Features of one venue alone: prices, volumes, flow and returns of the perp and of the spot market."""
+"""Features of one venue alone: prices, volumes, flow and returns of the perp and of the spot market.
+
+``realized_vol`` is the square root of the realised variance of Andersen, Bollerslev, Diebold and Labys (2003), doi:10.1111/1468-0262.00418,
+over the bar. Two choices are ours: the returns are between consecutive trades at distinct times, so that trades of one timestamp count
+once, and the sum is not annualised. The volume-bar guide takes the standard deviation of the same returns instead.
+"""
 
 from __future__ import annotations
 
 import polars as pl
 
-from pointline.features.feature import GUIDE, VENUE_COLUMNS, Feature, from_bars, ratio
+from pointline.features.feature import ANDERSEN_2003, GUIDE, OURS, VENUE_COLUMNS, VOLUME_BAR_GUIDE, Feature, from_bars, ratio
 
 _AMOUNTS = {
-    "open": ("first trade price of the bar; null without a trade", "quote"),
-    "high": ("highest trade price of the bar; null without a trade", "quote"),
-    "low": ("lowest trade price of the bar; null without a trade", "quote"),
-    "close": ("last trade price strictly before bucket_end; a bar without a trade carries the one before", "quote"),
-    "vwap": ("sum(price * qty) / sum(qty); null without a trade", "quote"),
-    "volume": ("sum(qty)", "base"),
-    "quote_volume": ("sum(price * qty)", "quote"),
-    "trade_count": ("number of trades", "1"),
-    "buy_volume": ("sum(qty) where the buyer was the taker; null where the side of a trade is not known", "base"),
-    "sell_volume": ("sum(qty) where the seller was the taker; null where the side of a trade is not known", "base"),
-    "price_std": ("sample standard deviation of the trade prices; null below two trades", "quote"),
-    "realized_vol": ("square root of the sum of squared log returns between consecutive trades at distinct times", "1"),
-    "age_us": ("bucket_end - time of the last trade", "us"),
+    "open": ("first trade price of the bar; null without a trade", "quote", VOLUME_BAR_GUIDE),
+    "high": ("highest trade price of the bar; null without a trade", "quote", VOLUME_BAR_GUIDE),
+    "low": ("lowest trade price of the bar; null without a trade", "quote", VOLUME_BAR_GUIDE),
+    "close": ("last trade price strictly before bucket_end; a bar without a trade has the one before", "quote", GUIDE),
+    "vwap": ("sum(price * qty) / sum(qty); null without a trade", "quote", GUIDE),
+    "volume": ("sum(qty)", "base", GUIDE),
+    "quote_volume": ("sum(price * qty)", "quote", OURS),
+    "trade_count": ("number of trades", "1", VOLUME_BAR_GUIDE),
+    "buy_volume": ("sum(qty) where the buyer was the taker; null if the side of a trade is not known", "base", VOLUME_BAR_GUIDE),
+    "sell_volume": ("sum(qty) where the seller was the taker; null if the side of a trade is not known", "base", VOLUME_BAR_GUIDE),
+    "price_std": ("sample standard deviation of the trade prices; null below two trades", "quote", GUIDE),
+    "realized_vol": ("square root of the sum of squared log returns between consecutive trades at distinct times", "1", ANDERSEN_2003),
+    "age_us": ("bucket_end - time of the last trade", "us", OURS),
 }
 
 
@@ -27,7 +32,8 @@ def _features_of(venue: str) -> tuple[Feature, ...]:
     close, high, low, vwap = (pl.col(f"{venue}_{name}") for name in ("close", "high", "low", "vwap"))
     buys, sells = pl.col(f"{venue}_buy_volume"), pl.col(f"{venue}_sell_volume")
     held = tuple(
-        from_bars(f"{venue}_{name}", formula, unit, source=GUIDE, dtype=VENUE_COLUMNS[name]) for name, (formula, unit) in _AMOUNTS.items()
+        from_bars(f"{venue}_{name}", formula, unit, source=source, dtype=VENUE_COLUMNS[name])
+        for name, (formula, unit, source) in _AMOUNTS.items()
     )
     return (
         *held,
@@ -37,7 +43,7 @@ def _features_of(venue: str) -> tuple[Feature, ...]:
             unit="1",
             inputs=(f"{venue}_buy_volume", f"{venue}_sell_volume"),
             build=lambda _: ratio(buys - sells, buys + sells),
-            source=GUIDE,
+            source=VOLUME_BAR_GUIDE,
         ),
         Feature(
             name=f"{venue}_hl_spread",
@@ -45,7 +51,6 @@ def _features_of(venue: str) -> tuple[Feature, ...]:
             unit="1",
             inputs=(f"{venue}_high", f"{venue}_low", f"{venue}_close"),
             build=lambda _: ratio(high - low, close),
-            source=GUIDE,
         ),
         _bar_return(venue, 1),
         _bar_return(venue, 5),
@@ -55,7 +60,7 @@ def _features_of(venue: str) -> tuple[Feature, ...]:
             unit="1",
             inputs=(f"{venue}_close", f"{venue}_vwap"),
             build=lambda _: ratio(close - vwap, vwap),
-            source=GUIDE,
+            source=VOLUME_BAR_GUIDE,
         ),
     )
 
@@ -69,7 +74,7 @@ def _bar_return(venue: str, bars: int) -> Feature:
         inputs=(f"{venue}_close",),
         build=lambda _: ratio(close, close.shift(bars)) - 1,
         window=bars + 1,
-        source=GUIDE,
+        source=VOLUME_BAR_GUIDE,
     )
 
 
