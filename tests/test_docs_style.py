@@ -22,7 +22,7 @@ _NOT_PROSE = re.compile(
     flags=re.MULTILINE | re.DOTALL,
 )
 _ITEM = re.compile(r"\n(?=\s*(?:[-*]|\d+\.)\s)")
-_END = re.compile(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*]*[A-Z0-9])")
+_END = re.compile(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*]*(?:[A-Z0-9]|pointline))")
 _ABBREVIATIONS = re.compile(r"\b(?:e\.g|i\.e|vs|etc)\.")
 
 
