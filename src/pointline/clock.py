@@ -48,10 +48,11 @@ def to_us(value: TimeLike, *, name: str = "time") -> int:
     Raises:
         ConfigError: the value is of another type, unreadable, or outside 2009 to 2100.
 
-    >>> to_us("2024-05-01")
-    1714521600000000
-    >>> to_us("2024-05-01 02:00+02:00") == to_us(dt.date(2024, 5, 1))
-    True
+    Examples:
+        >>> to_us("2024-05-01")
+        1714521600000000
+        >>> to_us("2024-05-01 02:00+02:00") == to_us(dt.date(2024, 5, 1))
+        True
     """
     if isinstance(value, bool):
         raise _unreadable(value, name)
@@ -129,8 +130,9 @@ def to_duration_us(value: DurationLike, *, name: str = "duration", least_us: int
     Raises:
         ConfigError: the value is of another type, unreadable, a bare number that is evidently not microseconds, or out of range.
 
-    >>> to_duration_us("1m")
-    60000000
+    Examples:
+        >>> to_duration_us("1m")
+        60000000
     """
     us = _duration_us(value, name)
     if us < least_us:
@@ -204,8 +206,9 @@ class DurationField:
 def duration_text(us: int) -> str:
     """A duration in its largest whole unit, as `to_duration_us` reads it.
 
-    >>> duration_text(90_000_000)
-    '90s'
+    Examples:
+        >>> duration_text(90_000_000)
+        '90s'
     """
     unit, size = next((unit, size) for unit, size in _DURATION_UNITS if us % size == 0)
     return f"{us // size}{unit}"

@@ -35,10 +35,11 @@ class CostModel:
     Raises:
         ConfigError: a figure is negative, infinite or not a number, or the withdrawal is given twice or without its notional.
 
-    >>> CostModel().total_bps
-    48.0
-    >>> round(CostModel(withdrawal_quote=5.0, notional_quote=60_000).withdrawal_bps, 4)
-    0.8333
+    Examples:
+        >>> CostModel().total_bps
+        48.0
+        >>> round(CostModel(withdrawal_quote=5.0, notional_quote=60_000).withdrawal_bps, 4)
+        0.8333
     """
 
     perp_taker_bps: float = 5.0
@@ -96,8 +97,9 @@ class CostModel:
         Raises:
             ConfigError: a figure is negative, infinite or not a number.
 
-        >>> CostModel.same_exchange().total_bps
-        40.0
+        Examples:
+            >>> CostModel.same_exchange().total_bps
+            40.0
         """
         return cls(
             perp_taker_bps=perp_taker_bps,

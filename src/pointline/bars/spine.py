@@ -75,5 +75,15 @@ def get_builder(kind: str) -> SpineBuilder:
 
     Raises:
         ConfigError: there is no such kind.
+
+    Examples:
+        >>> from pointline import research
+        >>> from pointline.research.spines import TimeBarConfig, get_builder
+        >>> perp = research.list_symbols("binance-futures", lake="out/demo/lake")["symbol_id"][0]
+        >>> spine = get_builder("time").build_spine(
+        ...     symbol_id=perp, start_ts_us="2024-05-01", end_ts_us="2024-05-02", config=TimeBarConfig("1h"), lake="out/demo/lake"
+        ... )
+        >>> spine.height
+        24
     """
     return SpineBuilder(kind, rule_of(kind))

@@ -50,8 +50,9 @@ def candle_grid(
         ConfigError: a time or duration cannot be read, not one of `end` and `through` is given, `through` is no date, the window is
             empty, no whole candle fits into it, or more than `pointline.clock.MOST_BARS` do.
 
-    >>> candle_grid("2024-12-01", through="2024-12-31") == candle_grid("2024-12-01", "2025-01-01")
-    True
+    Examples:
+        >>> candle_grid("2024-12-01", through="2024-12-31") == candle_grid("2024-12-01", "2025-01-01")
+        True
     """
     start_us = to_us(start, name="start")
     end_us = _end_us(end, through)

@@ -36,8 +36,9 @@ def label_names(horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence
     Raises:
         ConfigError: a horizon is not a positive whole number or a duration, or is given twice.
 
-    >>> label_names((1,), ("60s",))[::3]
-    ['perp_forward_ret_1bar', 'perp_forward_ret_1m']
+    Examples:
+        >>> label_names((1,), ("60s",))[::3]
+        ['perp_forward_ret_1bar', 'perp_forward_ret_1m']
     """
     counts, lengths_us = _horizons(horizons_bars, horizons_us)
     horizons = [*(f"{bars}bar" for bars in counts), *map(duration_text, lengths_us)]
@@ -69,6 +70,24 @@ def forward_labels(
     Raises:
         ConfigError: a column is missing, the bars are out of order, or a horizon is not a positive whole number or a duration, or is given
             twice.
+
+    Examples:
+        >>> import polars as pl
+        >>> from pointline.features import forward_labels
+        >>> bars = pl.DataFrame(
+        ...     {
+        ...         "bucket_start": [0, 10, 20],
+        ...         "bucket_end": [10, 20, 30],
+        ...         "complete": [True, True, True],
+        ...         "perp_close": [100.0, 101.0, 101.0],
+        ...         "spot_close": [100.0, 100.0, 102.0],
+        ...         "perp_age_us": [1, 1, 1],
+        ...         "spot_age_us": [1, 1, 1],
+        ...     }
+        ... )
+        >>> labels = forward_labels(bars, horizons_bars=(1,))
+        >>> labels["perp_forward_ret_1bar"].round(4).to_list()
+        [0.01, 0.0, None]
     """
     _check(bars)
     counts, lengths_us = _horizons(horizons_bars, horizons_us)

@@ -63,6 +63,21 @@ def register(feature: Feature, *, replace: bool = False) -> Feature:
 
     Raises:
         ConfigError: the name is taken, or an input is neither a column of the bars nor a feature, or reads this feature itself.
+
+    Examples:
+        >>> import polars as pl
+        >>> from pointline.features import FEATURES, Feature, register, unregister
+        >>> range_bps = Feature(
+        ...     name="perp_range_bps",
+        ...     formula="perp_hl_spread * 10^4",
+        ...     unit="bps",
+        ...     inputs=("perp_hl_spread",),
+        ...     build=lambda params: pl.col("perp_hl_spread") * 10_000,
+        ... )
+        >>> register(range_bps).name in FEATURES
+        True
+        >>> unregister("perp_range_bps").unit
+        'bps'
     """
     kept = dict(_BY_NAME)
     if not (replace and feature.name in kept and feature.name not in BUILT_IN):
@@ -90,6 +105,15 @@ def unregister(name: str) -> Feature:
 
     Raises:
         ConfigError: there is no such feature, it is built in, or another one reads it.
+
+    Examples:
+        >>> from pointline.errors import ConfigError
+        >>> from pointline.features import unregister
+        >>> try:
+        ...     unregister("basis_bps")
+        ... except ConfigError as error:
+        ...     print(error.what)
+        a built-in feature stays
     """
     if name not in _BY_NAME:
         own = [known for known in _BY_NAME if known not in BUILT_IN]
@@ -131,6 +155,24 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     Raises:
         ConfigError: a column is missing, the bars are out of order or of several spines, or a feature of `extra` has a taken name or an
             unknown input; or a registered or extra feature fails, looks ahead, or depends on more bars than its window says.
+
+    Examples:
+        The same bars with wider windows:
+
+        >>> import pointline
+        >>> from pointline.features import FeatureParams, compute_features
+        >>> from pointline.research.spines import TimeBarConfig
+        >>> study = pointline.compare(
+        ...     "binance-futures:BTCUSDT",
+        ...     "binance-spot:BTCUSDT",
+        ...     start="2024-05-01",
+        ...     end="2024-05-02",
+        ...     bars=TimeBarConfig("1h"),
+        ...     lake="out/demo/lake",
+        ... )
+        >>> table = compute_features(study.bars, FeatureParams(smooth_bars=3, max_spot_age_us="1h", max_perp_age_us="1h"))
+        >>> table["basis_smooth"].null_count()
+        2
     """
     features = _with_extra(extra, bars.columns)
     _check_bars(bars, features)
@@ -189,7 +231,13 @@ def _on_some(bars: pl.DataFrame, params: PairParams, features: Mapping[str, Feat
 
 
 def feature_table() -> pl.DataFrame:
-    """The registry as a frame: name, formula, unit, inputs, window (bars, with the default parameters), source, published_ic."""
+    """The registry as a frame: name, formula, unit, inputs, window (bars, with the default parameters), source, published_ic.
+
+    Examples:
+        >>> from pointline.features import feature_table
+        >>> feature_table().filter(name="basis_momentum").select("formula", "unit", "window").row(0)
+        ('basis_bps - basis_bps.shift(1)', 'bps', 2)
+    """
     rows = [(f.name, f.formula, f.unit, ", ".join(f.inputs), f.bars_needed(_DEFAULTS), f.source, f.published_ic) for f in FEATURES.values()]
     schema = {
         "name": pl.String(),

@@ -31,8 +31,9 @@ def derive(exchange: str, exchange_symbol: str, known: Venues | None = None) -> 
         RegistryError: the exchange is unknown, the symbol cannot be split by its rules, or its delivery time or contract size is in
             no venue file.
 
-    >>> derive("binance-futures", "BTCUSDT").base_asset
-    'BTC'
+    Examples:
+        >>> derive("binance-futures", "BTCUSDT").base_asset
+        'BTC'
     """
     market = market_of(exchange, known)
     listed = (known or package_venues()).instruments.get((market.exchange, exchange_symbol))
@@ -51,8 +52,9 @@ def derive(exchange: str, exchange_symbol: str, known: Venues | None = None) -> 
 def symbol_candidates(exchange: str, name: str, known: Venues | None = None) -> list[str]:
     """The exchange's own symbols that somebody may mean by a name, the likeliest first: as it is, in capitals, or joined by the grammar.
 
-    >>> symbol_candidates("binance-delivery", "btc-usd-perp")
-    ['btc-usd-perp', 'BTC-USD-PERP', 'BTCUSD_PERP']
+    Examples:
+        >>> symbol_candidates("binance-delivery", "btc-usd-perp")
+        ['btc-usd-perp', 'BTC-USD-PERP', 'BTCUSD_PERP']
     """
     upper = name.upper()
     found = [name, upper]

@@ -367,6 +367,14 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
     Raises:
         LakeError: there is no lake at that place, or its path cannot be a Delta table's.
         LakeVersionError: an older or a newer pointline wrote it.
+
+    Examples:
+        Reads the lake of `pointline demo`:
+
+        >>> import pointline
+        >>> lake = pointline.open_lake("out/demo/lake")
+        >>> lake.kinds()[:3]
+        ['candles_1m', 'derivative_ticker', 'funding']
     """
     text = str(path if path is not None else os.environ.get("POINTLINE_LAKE", "lake"))
     if "://" in text:

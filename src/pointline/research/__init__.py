@@ -39,6 +39,11 @@ def list_exchanges(asset_class: str | None = None, *, lake: LakeLike | None = No
 
     Raises:
         ConfigError: there is no such asset class.
+
+    Examples:
+        >>> from pointline import research
+        >>> research.list_exchanges("perpetual", lake="out/demo/lake")["exchange"].to_list()
+        ['binance-futures']
     """
     import polars as pl
 
@@ -77,6 +82,12 @@ def list_symbols(
 
     Raises:
         RegistryError: no instrument of the exchange is known.
+
+    Examples:
+        >>> from pointline import research
+        >>> perps = research.list_symbols(base_asset="BTC", asset_type="perpetual", lake="out/demo/lake")
+        >>> perps.select("exchange", "exchange_symbol", "market").row(0)
+        ('binance-futures', 'BTCUSDT', 'BTC-USDT')
     """
     from pointline.errors import RegistryError
     from pointline.instruments import exchange_id
@@ -95,6 +106,12 @@ def data_coverage(exchange: str, symbol: str, *, lake: LakeLike | None = None) -
 
     Raises:
         RegistryError: the instrument is unknown; the error has the nearest names.
+
+    Examples:
+        >>> from pointline import research
+        >>> held = research.data_coverage("binance-futures", "BTCUSDT", lake="out/demo/lake")
+        >>> held.filter(kind="trades").select("first_date", "last_date", "rows", "missing_ids").row(0)
+        ('2024-05-01', '2024-05-02', 40000, 0)
     """
     from pointline.lake.catalog import coverage
     from pointline.lake.store import as_lake

@@ -102,6 +102,14 @@ def trades(
 
     Warns:
         MetadataWarning: the instrument has several versions inside the window.
+
+    Examples:
+        >>> from pointline.research import query
+        >>> rows = query.trades("binance-spot", "BTC-USDT", "2024-05-01", "2024-05-02", lake="out/demo/lake")
+        >>> rows.height
+        2000
+        >>> query.trades("binance-spot", "BTC-USDT", "2024-05-01", "2024-05-02", decoded=False, lake="out/demo/lake")["price_int"].dtype
+        Int64
     """
     return _query("trades", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
@@ -157,6 +165,17 @@ def quotes(
 
     Decoded, ``bid_qty`` and ``ask_qty`` are in base-asset units, of inverse contracts at the quoted price, with the contracts in
     ``bid_qty_contracts`` and ``ask_qty_contracts`` where the exchange counts such.
+
+    Examples:
+        The demo's market has no quotes, and the error says so:
+
+        >>> from pointline.errors import NoDataError
+        >>> from pointline.research import query
+        >>> try:
+        ...     query.quotes("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake="out/demo/lake")
+        ... except NoDataError as error:
+        ...     print(error.what)
+        the lake has no quotes of binance-futures:BTCUSDT in this window
     """
     return _query("quotes", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
@@ -212,6 +231,12 @@ def derivative_ticker(
 
     ``funding_rate`` is the running estimate of the next payment; what was paid is in `funding`. Decoded, ``open_interest`` is as in
     `open_interest`.
+
+    Examples:
+        >>> from pointline.research import query
+        >>> ticks = query.derivative_ticker("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake="out/demo/lake")
+        >>> {"mark_price", "index_price", "funding_rate", "open_interest"} <= set(ticks.columns)
+        True
     """
     return _query("derivative_ticker", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
@@ -263,7 +288,16 @@ def funding(
     times: Times = "us",
     lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Settled funding payments, known from ``ts_local_us``; arguments and errors as in `trades`."""
+    """Settled funding payments, known from ``ts_local_us``; arguments and errors as in `trades`.
+
+    Examples:
+        Three settlements on a day of eight-hour intervals:
+
+        >>> from pointline.research import query
+        >>> paid = query.funding("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake="out/demo/lake")
+        >>> paid.select("funding_us", "interval_hours").rows()
+        [(1714521600000000, 8.0), (1714550400000000, 8.0), (1714579200000000, 8.0)]
+    """
     return _query("funding", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
 
@@ -319,6 +353,13 @@ def open_interest(
     Decoded, ``open_interest`` of linear contracts is in base-asset units, with the contracts in ``open_interest_contracts`` where the
     exchange counts such; of inverse contracts it stays in contracts. ``open_interest_value`` is in the quote asset; what the exchange
     states of inverse contracts is in the coin and called ``open_interest_value_base``.
+
+    Examples:
+        A row each five minutes, stamped at its end:
+
+        >>> from pointline.research import query
+        >>> query.open_interest("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake="out/demo/lake").height
+        287
     """
     return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
@@ -387,6 +428,14 @@ def candles(
         decoded: True gives float64 and, of linear contracts, ``volume`` and ``taker_buy_volume`` in base-asset units, with the
             contracts in ``volume_contracts`` and ``taker_buy_volume_contracts`` where the exchange counts such; of inverse contracts
             these two stay in contracts and ``base_volume`` is in the coin. False gives the stored decimals.
+
+    Examples:
+        A candle belongs to the day on which it ends, so the last minute of a day is in the next one:
+
+        >>> from pointline.research import query
+        >>> minutes = query.candles("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", price="mark", lake="out/demo/lake")
+        >>> minutes.height
+        1439
     """
     if not re.fullmatch(r"[1-9]\d*(s|m|h|d|w|mo)", interval) or price not in ("trade", "mark", "index", "premium"):
         raise ConfigError(

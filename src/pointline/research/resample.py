@@ -32,6 +32,14 @@ def assign_to_buckets(
     Raises:
         ConfigError: `events` or `spine` is no frame of polars, a needed column is missing, or the events are not sorted (where they are
             lazy: polars says so when they are collected).
+
+    Examples:
+        >>> import polars as pl
+        >>> from pointline.research.resample import assign_to_buckets
+        >>> spine = pl.DataFrame({"bucket_start": [0, 10], "bucket_end": [10, 20]})
+        >>> events = pl.DataFrame({"ts_local_us": [3, 9, 10, 20]})
+        >>> assign_to_buckets(events, spine)["bucket_start"].to_list()
+        [0, 0, 10, None]
     """
     for name, frame in (("events", events), ("spine", spine)):
         if not isinstance(frame, pl.DataFrame | pl.LazyFrame):

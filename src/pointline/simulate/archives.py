@@ -63,6 +63,13 @@ def write_archives(config: MarketConfig, folder: Path, *, datasets: Sequence[str
 
     Raises:
         ConfigError: a dataset is not known.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from pointline.simulate import MarketConfig, write_archives
+        >>> files = write_archives(MarketConfig(perp_trades_per_day=1_000), Path("archives"), datasets=("trades",))
+        >>> [file.name for file in files]
+        ['BTCUSDT-trades-2024-05-01.zip', 'BTCUSDT-trades-2024-05-01.zip']
     """
     for name in datasets:
         if name not in DATASETS:
@@ -338,6 +345,12 @@ def write_exchange_info(config: MarketConfig, folder: Path) -> list[Path]:
 
     Returns:
         ``exchangeInfo-spot.json`` and ``exchangeInfo-usdm.json`` in `folder`.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from pointline.simulate import MarketConfig, write_exchange_info
+        >>> [file.name for file in write_exchange_info(MarketConfig(), Path("archives"))]
+        ['exchangeInfo-spot.json', 'exchangeInfo-usdm.json']
     """
     folder.mkdir(parents=True, exist_ok=True)
     server_time = config.start_us // 1_000

@@ -66,6 +66,12 @@ def simulate_day(config: MarketConfig, day_index: int) -> SimulatedDay:
 
     Raises:
         ConfigError: the market has no such day.
+
+    Examples:
+        >>> from pointline.simulate import MarketConfig, simulate_day
+        >>> day = simulate_day(MarketConfig(perp_trades_per_day=1_000, perp_spot_ratio=10), 0)
+        >>> day.perp.height, day.spot.height
+        (1000, 100)
     """
     if not 0 <= day_index < config.days:
         raise ConfigError("the simulated market has no such day", value=day_index, expected=f"0 to {config.days - 1}")
@@ -94,7 +100,13 @@ def simulate_day(config: MarketConfig, day_index: int) -> SimulatedDay:
 
 
 def simulate_market(config: MarketConfig) -> Iterator[SimulatedDay]:
-    """All days of the market, one at a time."""
+    """All days of the market, one at a time.
+
+    Examples:
+        >>> from pointline.simulate import MarketConfig, simulate_market
+        >>> [day.perp.height for day in simulate_market(MarketConfig(perp_trades_per_day=1_000, days=2))]
+        [1000, 1000]
+    """
     for day_index in range(config.days):
         yield simulate_day(config, day_index)
 
@@ -106,6 +118,16 @@ def funding_estimates(premium: Floats, *, interval_hours: int, midnight_us: int)
     mean P the rate per interval is F = P + clamp(I - P, -0.05 %, +0.05 %), so that F = I while P stays within 0.05 % of I. I is 0.01 %
     per 8 h; from 2025-09-18 08:01 UTC on, intervals other than 8 h take F with the 8 h interest and divide it by 8 / interval,
     before it the interest alone is scaled. There is no cap. Rates have eight decimals, as published.
+
+    Examples:
+        A premium of 10 bps pays what lies beyond the damper of 5 bps:
+
+        >>> import numpy as np
+        >>> from pointline.clock import to_us
+        >>> from pointline.simulate import funding_estimates
+        >>> premium = np.full(86_400, 0.0010)
+        >>> float(funding_estimates(premium, interval_hours=8, midnight_us=to_us("2024-05-01"))[-1])
+        0.0005
     """
     samples = premium[::SAMPLE_S].reshape(24 // interval_hours, -1)
     weight = np.arange(1, samples.shape[1] + 1)

@@ -145,6 +145,13 @@ def query(text: str, *, lake: LakeLike | None = None, **parameters: object) -> p
         QueryError: the statement is wrong or was stopped; has ClickHouse's code and name.
         LakeError: there is no lake at that place.
         MissingExtraError: chDB is not installed.
+
+    Examples:
+        >>> from pointline import sql
+        >>> statement = "SELECT market, row_count FROM api.coverage WHERE kind = {kind:String}"
+        >>> counted = sql.query(statement, lake="out/demo/lake", kind="funding")
+        >>> counted.rows()
+        [('BTC-USDT', 6)]
     """
     return frame(text, lake=lake, parameters=parameters)
 

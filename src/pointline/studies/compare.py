@@ -279,6 +279,24 @@ def compare(
     Warns:
         MetadataWarning: an instrument has several versions inside the window.
         CoverageWarning: days are missing on one side.
+
+    Examples:
+        Hourly bars of one day of the demo's market:
+
+        >>> import pointline
+        >>> from pointline.research.spines import TimeBarConfig
+        >>> study = pointline.compare(
+        ...     "binance-futures:BTCUSDT",
+        ...     "binance-spot:BTCUSDT",
+        ...     start="2024-05-01",
+        ...     end="2024-05-02",
+        ...     bars=TimeBarConfig("1h"),
+        ...     lake="out/demo/lake",
+        ... )
+        >>> study.features.height
+        24
+        >>> study.features.columns[:4]
+        ['symbol_id', 'bar_id', 'bucket_start', 'bucket_end']
     """
     began = time.perf_counter()
     _check_choices(join, output, (spot_bars, base_bars), costs=costs, params=params, state=state)
@@ -353,6 +371,20 @@ def sweep(
     Raises:
         ConfigError: `bars` is no list of rules.
         PointlineError: as `compare`; those of a rule when its turn comes.
+
+    Examples:
+        >>> import pointline
+        >>> from pointline.research.spines import TimeBarConfig
+        >>> studies = pointline.sweep(
+        ...     "binance-futures:BTCUSDT",
+        ...     "binance-spot:BTCUSDT",
+        ...     start="2024-05-01",
+        ...     end="2024-05-02",
+        ...     bars=[TimeBarConfig("1h"), TimeBarConfig("4h")],
+        ...     lake="out/demo/lake",
+        ... )
+        >>> [study.features.height for study in studies]
+        [24, 6]
     """
     _check_rules(bars)
     start_us, end_us = clock.window_us(start, end)

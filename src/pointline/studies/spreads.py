@@ -281,6 +281,16 @@ def spreads(
         ConfigError: an empty window, not one of `end` and `through`, a name that is no reference or no contract of the asset.
         RegistryError: an unknown instrument; the error has the nearest names.
         NoDataError: the lake has nothing of the asset, of a reference or of a named contract in the window.
+
+    Examples:
+        Daily closes of the demo's perpetual against its spot market:
+
+        >>> import pointline
+        >>> measured = pointline.spreads("BTC", reference="binance:BTC-USDT", start="2024-05-01", end="2024-05-03", lake="out/demo/lake")
+        >>> measured.contracts
+        ('binance-usdm-future:BTC-USDT',)
+        >>> measured.table.height
+        2
     """
     began = time.perf_counter()
     asset = base_asset.strip().upper()

@@ -10,8 +10,9 @@ import polars as pl
 class Summary(dict[str, Any]):
     """Figures of a study by name, JSON-ready; notebooks show them as a table.
 
-    >>> Summary({"bars": 731, "coverage": {"perp": 1.0}}).frame().rows()
-    [('bars', '731'), ('coverage.perp', '1.0')]
+    Examples:
+        >>> Summary({"bars": 731, "coverage": {"perp": 1.0}}).frame().rows()
+        [('bars', '731'), ('coverage.perp', '1.0')]
     """
 
     def frame(self) -> pl.DataFrame:
