@@ -6,13 +6,14 @@ import gc
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from pointline import lake_commands
-from pointline.errors import ConfigError, PointlineError
+from pointline.errors import ConfigError, PointlineError, SlowStartWarning
 from pointline.terminal import DATA_REFUSED, INTERRUPTED, SYSTEM_FAILED, JsonOption, LakeOption, console, show, show_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def main() -> None:
     Exit codes: 0 done (flagged or superseded rows included), 1 the result says no, 2 wrong usage, 3 data refused or rows quarantined,
     4 the lake is busy, 5 the system failed, 130 interrupted, 143 terminated.
     """
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     gc.set_threshold(100_000, 50, 100)  # looking again and again through what imports leave takes a tenth of the start-up
     try:
         code = app(standalone_mode=False, prog_name="pointline")
@@ -269,12 +271,11 @@ def compare(
 
     Example: pointline compare binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-07 --threshold 100
     """
-    import warnings
-
     from pointline.comparison import compare as run
     from pointline.trading.costs import CostModel
 
     with warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
+        warnings.simplefilter("default", SlowStartWarning)
         study = run(
             perp,
             spot,
