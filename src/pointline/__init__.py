@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pointline.comparison import Study, compare, sweep
+    from pointline.export.duckdb import export_duckdb
     from pointline.lake.store import Lake, open_lake
     from pointline.spread_study import Spreads, spreads
     from pointline.trading.costs import CostModel
@@ -27,12 +28,13 @@ _HOMES = {
     "Spreads": "pointline.spread_study",
     "Study": "pointline.comparison",
     "compare": "pointline.comparison",
+    "export_duckdb": "pointline.export.duckdb",
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.spread_study",
     "sweep": "pointline.comparison",
 }
 
-__all__ = ["CostModel", "Lake", "Spreads", "Study", "__version__", "compare", "open_lake", "spreads", "sweep"]
+__all__ = ["CostModel", "Lake", "Spreads", "Study", "__version__", "compare", "export_duckdb", "open_lake", "spreads", "sweep"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have different types

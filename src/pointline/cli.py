@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from pointline import lake_commands
+from pointline import export_commands, lake_commands
 from pointline.errors import ConfigError, PointlineError, SlowStartWarning
 from pointline.terminal import DATA_REFUSED, INTERRUPTED, SYSTEM_FAILED, JsonOption, LakeOption, console, show, show_json
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 
 
 app.add_typer(lake_commands.app)
+app.add_typer(export_commands.app)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import polars as pl
 
 from pointline import schema
 from pointline.errors import BusyError, ConfigError, MissingExtraError, nearest
+from pointline.export.columns import literal
 from pointline.export.views import (
     API,
     CANDLE_VIEWS,
@@ -27,7 +28,6 @@ from pointline.export.views import (
     View,
     features_view,
     last_trades_view,
-    literal,
     market_views,
     ohlcv_views,
     small_table,

@@ -125,11 +125,13 @@ def ohlcv_views(sources: list[CandleSource]) -> list[View]:
 def market_views() -> list[View]:
     """Spot markets and contracts, the newest version of each."""
     increments = "price_increment, quantity_increment, listed, valid_from"
-    spot = f"""SELECT exchange, market AS market_symbol, base_asset, quote_asset, native_symbol AS exchange_specific_symbol, market, native_symbol,
+    spot = f"""SELECT
+    exchange, market AS market_symbol, base_asset, quote_asset, native_symbol AS exchange_specific_symbol, market, native_symbol,
     {increments},
     base_asset AS underlying_asset, settle_asset AS settling_asset, quote_asset AS denomination_asset
 FROM {INTERNAL}.instruments WHERE asset_type = 'spot'"""
-    future = f"""SELECT exchange, market AS market_symbol, base_asset AS underlying_asset, quote_asset, coalesce(settle_asset, '') AS settling_asset,
+    future = f"""SELECT
+    exchange, market AS market_symbol, base_asset AS underlying_asset, quote_asset, coalesce(settle_asset, '') AS settling_asset,
     quote_asset AS denomination_asset, expiration, contract_size, coalesce(contract_type, '') AS contract_type,
     CASE WHEN asset_type = 'future' THEN 'EXPIRING' ELSE 'PERPETUAL' END AS future_type,
     native_symbol AS exchange_specific_symbol, market, native_symbol, base_asset, coalesce(settle_asset, '') AS settle_asset,
