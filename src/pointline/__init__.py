@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pointline import features, research, sql
     from pointline.costs import CostModel
     from pointline.datetimes import with_datetimes
+    from pointline.export.duckdb import export_duckdb
     from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
     from pointline.studies.compare import Study, compare, sweep
@@ -28,6 +29,7 @@ _HOMES = {
     "Spreads": "pointline.studies.spreads",
     "Study": "pointline.studies.compare",
     "compare": "pointline.studies.compare",
+    "export_duckdb": "pointline.export.duckdb",
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
@@ -42,6 +44,7 @@ __all__ = [
     "Study",
     "__version__",
     "compare",
+    "export_duckdb",
     "features",
     "ingest",
     "open_lake",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import itertools
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
-from pointline.cli import archives, failures, output, queries, studies, upkeep
+from pointline.cli import archives, export, failures, output, queries, studies, upkeep
 from pointline.cli.options import LogOption, QuietOption, VerboseOption
 from pointline.errors import PointlineError
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, upkeep, studies, queries):
+for group in (archives, upkeep, studies, queries, export):
     app.add_typer(group.app)
 
 
@@ -53,6 +54,7 @@ def main() -> None:
     4 the lake is busy, 5 the system failed, 130 interrupted, 141 the reader of the output stopped early, 143 terminated.
     """
     gc.set_threshold(100_000, 50, 100)  # looking again and again through what imports leave takes a tenth of the start-up
+    warnings.showwarning = output.warn
     output.reset(json_output="--json" in itertools.takewhile(lambda word: word != "--", sys.argv[1:]))
     try:
         code = _run()

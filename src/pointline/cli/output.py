@@ -122,6 +122,12 @@ def note(text: str) -> None:
         sys.stderr.write(f"note: {text}\n")
 
 
+def warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Says on standard error what Python's warnings say, without the line of code that they come from."""
+    if not (settings.quiet or settings.json):
+        sys.stderr.write(f"warning: {message}\n")
+
+
 def shows_progress() -> bool:
     """Whether somebody watches the command work."""
     return not settings.quiet and not settings.verbose and not settings.json and sys.stderr.isatty()

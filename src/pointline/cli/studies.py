@@ -13,7 +13,7 @@ import typer
 
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import note, settings, show, show_json, show_text, shows_progress
-from pointline.errors import ConfigError
+from pointline.errors import ConfigError, SlowStartWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +90,7 @@ def compare(
     from pointline.studies.compare import compare as run
 
     with _table_file(output, output_format) as path, warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
+        warnings.simplefilter("default", SlowStartWarning)
         study = run(
             perp,
             spot,
