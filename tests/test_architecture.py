@@ -18,7 +18,9 @@ PACKAGE = ROOT / "src" / "pointline"
 
 # The rooms, which are the modules and packages directly under pointline, and the rooms that each may import; ground values are open to
 # all. Data flows one way: a new room is given its place here before its first import.
-GROUND = frozenset({"errors", "clock", "datetimes", "progress", "schema", "costs", "kernels", "venues", "instruments", "simulate"})
+GROUND = frozenset(
+    {"errors", "version", "clock", "datetimes", "progress", "schema", "costs", "kernels", "venues", "instruments", "simulate"}
+)
 _BARS = frozenset({"lake", "bars"})
 _STATE = _BARS | {"state"}
 _FEATURES = _STATE | {"features"}
@@ -44,7 +46,7 @@ ROOMS: dict[str, frozenset[str]] = {
 }
 
 MAX_MODULE_LINES = 600
-MAX_FUNCTION_LINES = 60  # its docstring, which belongs to the reader and not to the code, is not counted
+MAX_FUNCTION_LINES = 50  # of its body; parameters and docstring, which tell the reader what it takes and gives, are not counted
 LONGER_BY_AGREEMENT: dict[str, int] = {}  # "pointline.module" or "pointline.module.function" -> its own limit, with the reason
 
 HEAVY = frozenset({"chdb", "deltalake", "duckdb", "numba", "plotly", "polars", "pyarrow", "pydantic", "scipy", "starlette"})
@@ -128,8 +130,8 @@ def circle(graph: dict[str, frozenset[str]]) -> list[str]:
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    lines = (function.end_lineno or function.lineno) - function.lineno + 1
     first = function.body[0]
+    lines = (function.end_lineno or function.lineno) - first.lineno + 1
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         lines -= (first.end_lineno or first.lineno) - first.lineno + 1
     return lines
@@ -366,10 +368,10 @@ class C:
     assert undocumented(ast.parse(source), "here") == ["here.f", "here.C.m"]
 
 
-def test_a_docstring_does_not_count_as_code() -> None:
+def test_parameters_and_docstring_do_not_count_as_code() -> None:
     (function,) = ast.parse('def f(\n    a,\n):\n    """One.\n\n    Two.\n    """\n    return a\n').body
     assert isinstance(function, ast.FunctionDef)
-    assert code_lines(function) == 4
+    assert code_lines(function) == 1
 
 
 @pytest.mark.parametrize(

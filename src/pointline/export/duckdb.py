@@ -41,6 +41,7 @@ from pointline.sql import tables as sql_tables
 from pointline.sql.catalogue import fingerprint_of
 from pointline.sql.files import check_files
 from pointline.sql.links import SqlNames
+from pointline.version import package_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -266,8 +267,6 @@ def _add_table(connection: Any, name: str, frame: pl.DataFrame) -> None:  # noqa
 
 def _add_mark(connection: Any, lake: Lake, fingerprint: str) -> None:  # noqa: ANN401 - duckdb's
     """The table that tells what this file is: when, from which lake at which versions, and which objects are its own."""
-    from pointline import __version__
-
     connection.execute(
         f"""CREATE TABLE main.{MARK} (
             made_at TIMESTAMP, lake VARCHAR, pointline_version VARCHAR, table_versions MAP(VARCHAR, BIGINT), fingerprint VARCHAR,
@@ -279,7 +278,7 @@ def _add_mark(connection: Any, lake: Lake, fingerprint: str) -> None:  # noqa: A
     values = [
         dt.datetime.now(dt.UTC).replace(tzinfo=None),
         str(lake.root),
-        __version__,
+        package_version(),
         list(held_versions),
         list(held_versions.values()),
         fingerprint,

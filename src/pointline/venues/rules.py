@@ -22,9 +22,10 @@ from pointline.clock import HOUR_US, MINUTE_US, time_text, to_us
 from pointline.errors import ConfigError, VenueRuleError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
     from pydantic import TypeAdapter
-    from pydantic_core import ErrorDetails
 
 UNKNOWN_START_US = 0
 FAR_FUTURE_US = 4_133_980_800_000_000
@@ -371,10 +372,10 @@ def _validated() -> TypeAdapter[Venue]:
     return TypeAdapter(Venue)
 
 
-def _told(error: ErrorDetails) -> str:
+def _told(error: Mapping[str, Any]) -> str:
     if error["type"] == "unexpected_keyword_argument":
         return f"there is no key {error['loc'][-1]}"
-    return error["msg"].removeprefix("Value error, ")
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _inconsistency(venue: Venue, beside: frozenset[str]) -> str | None:
