@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cli.running import run
 from tests.lake.archives import TRADES_HEADER, futures_trades, trade, write
-from tests.test_cli import run
 
 from pointline.lake import open_lake
 from pointline.lake.durable import single_writer

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 import os
-import random
 import re
 import shutil
 import subprocess
 import sys
-import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
-from unittest import mock
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from tests import oracle
+from tests.cli.running import (
+    DAY,
+    DAYS,
+    HOUR,
+    MAY_1,
+    OFF_BOOK_ID,
+    PERP,
+    PERP_HEADER,
+    PERP_TRADES,
+    SPOT,
+    SPOT_TRADES,
+    WINDOW,
+    Market,
+    Result,
+    Row,
+    archive,
+    assert_refused,
+    contents,
+    date,
+    day_of_rows,
+    done,
+    exchange_info,
+    run,
+    run_process,
+    write_zip,
+)
 
 import pointline
-from pointline import cli, open_lake
+from pointline import open_lake
 from pointline.instruments.versions import MetadataWarning
 from pointline.research import query
 from pointline.research.spines import (
@@ -40,195 +61,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tests.demo import Demo
-
-PERP, SPOT = "binance-futures:BTCUSDT", "binance-spot:BTCUSDT"
-MAY_1 = 1_714_521_600_000_000  # 2024-05-01 00:00 UTC
-DAY, HOUR = oracle.DAY_US, oracle.DAY_US // 24
-DAYS = (0, 1, 3)  # the lake has no 2024-05-03
-PERP_TRADES, SPOT_TRADES = 400, 120
-OFF_BOOK_ID = 1_203
-PERP_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker"
-WINDOW = ("--start", "2024-05-01", "--end", "2024-05-03")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 -- any JSON
-        return json.loads(self.out)
-
-
-def run(*arguments: str | Path) -> Result:
-    """The command in this process, as the entry point runs it."""
-    out, err = io.StringIO(), io.StringIO()
-    argv = ["pointline", *map(str, arguments)]
-    code: object = 0
-    with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-    assert isinstance(code, int)
-    return Result(code, out.getvalue(), err.getvalue())
-
-
-def run_process(*arguments: str | Path, env: dict[str, str] | None = None, max_file_kib: int | None = None) -> Result:
-    """The command as a process of its own, where wanted one whose files may not grow beyond a size."""
-    limit = [] if max_file_kib is None else ["bash", "-c", 'ulimit -f "$0" && exec "$@"', str(max_file_kib)]
-    command = [*limit, sys.executable, "-m", "pointline.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
-    return Result(done.returncode, done.stdout, done.stderr)
-
-
-def done(*arguments: str | Path) -> Result:
-    """As `run`, and the command must have succeeded without a word on standard error."""
-    result = run(*arguments)
-    assert (result.code, result.err) == (0, "")
-    return result
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a trades file; price in 0.01, quantity in 0.001."""
-
-    number: int
-    price: int
-    qty: int
-    us: int
-    seller: bool
-
-    def line(self, *, spot: bool) -> str:
-        price, qty = Decimal(self.price).scaleb(-2), Decimal(self.qty).scaleb(-3)
-        return f"{self.number},{price},{qty},{price * qty},{self.us // 1000},{str(self.seller).lower()}" + (",true" if spot else "")
-
-    @property
-    def trade(self) -> oracle.Trade:
-        return oracle.Trade(self.us, self.price, self.qty, self.seller, self.price * self.qty)
-
-
-def day_of_rows(day: int, count: int, first_number: int, seed: int) -> list[Row]:
-    """A day of trades in milliseconds, many of them at the same time."""
-    dice = random.Random(seed)  # noqa: S311 -- prices, not secrets
-    times = sorted(MAY_1 + day * DAY + 1_000 * dice.randrange(DAY // 1_000) for _ in range(count))
-    for at in range(1, count):
-        if dice.random() < 0.3:
-            times[at] = times[at - 1]
-    times.sort()
-    rows, price = [], 6_000_000 + 100 * seed
-    for at, us in enumerate(times):
-        price += 10 * dice.randrange(-5, 6)
-        rows.append(Row(first_number + at, price, dice.randrange(1, 3_000), us, dice.random() < 0.5))
-    return rows
-
-
-class Market(NamedTuple):
-    """The files of a market, and the trades in them that a lake should hold."""
-
-    folder: Path
-    perp: list[oracle.Trade]
-    spot: list[oracle.Trade]
-
-
-def write_zip(path: Path, lines: Sequence[str], *, checksum: bool = True) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{path.stem}.csv", "".join(f"{line}\n" for line in lines))
-    if checksum:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        path.with_name(f"{path.name}.CHECKSUM").write_text(f"{digest}  {path.name}", encoding="ascii")
-    return path
-
-
-def date(day: int) -> str:
-    return f"2024-05-{day + 1:02d}"
-
-
-def archive(folder: Path, market: str, day: int) -> Path:
-    return folder / f"data/{market}/daily/trades/BTCUSDT/BTCUSDT-trades-{date(day)}.zip"
-
-
-def exchange_info(path: Path, *, market: str, server_us: int, tick: str) -> Path:
-    """An exchange's answer with the one instrument."""
-    symbol: dict[str, object] = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
-    if market == "spot":
-        symbol |= {"isSpotTradingAllowed": True}
-    else:
-        symbol |= {"contractType": "PERPETUAL", "marginAsset": "USDT", "deliveryDate": 4_133_404_800_000, "onboardDate": 1_569_398_400_000}
-    symbol["filters"] = [{"filterType": "PRICE_FILTER", "tickSize": tick}, {"filterType": "LOT_SIZE", "stepSize": "0.001"}]
-    head: dict[str, object] = {"timezone": "UTC", "serverTime": server_us // 1000, "rateLimits": []}
-    if market != "spot":
-        head |= {"futuresType": "U_MARGINED"}
-    path.write_text(json.dumps({**head, "symbols": [symbol]}), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="session")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
-    """Three days of both markets. The first perp file lacks three ids, repeats a line and has a print 5 % off the market."""
-    folder = tmp_path_factory.mktemp("market")
-    perp: list[oracle.Trade] = []
-    spot: list[oracle.Trade] = []
-    for day in DAYS:
-        rows = day_of_rows(day, PERP_TRADES, 1_000 * (day + 1), seed=day)
-        lines = [row.line(spot=False) for row in rows]
-        if day == 0:
-            off_book = next(at for at in range(200, 300) if rows[at - 1].us < rows[at].us < rows[at + 1].us)
-            assert rows[off_book].number == OFF_BOOK_ID
-            lines[off_book] = replace(rows[off_book], price=rows[off_book].price * 105 // 100).line(spot=False)
-            lines.insert(50, lines[49])
-            del lines[301:304], rows[300:303], rows[off_book]
-        perp += [row.trade for row in rows]
-        write_zip(archive(folder, "futures/um", day), [PERP_HEADER, *lines])
-        rows = day_of_rows(day, SPOT_TRADES, 500 * (day + 1), seed=day)
-        spot += [row.trade for row in rows]
-        write_zip(archive(folder, "spot", day), [row.line(spot=True) for row in rows])
-    exchange_info(folder / "spot.json", market="spot", server_us=MAY_1 - DAY, tick="0.01")
-    exchange_info(folder / "usdm.json", market="futures", server_us=MAY_1 - DAY, tick="0.10")
-    return Market(folder, perp, spot)
-
-
-@pytest.fixture(scope="session")
-def first_ingest(market: Market, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    lake = tmp_path_factory.mktemp("lakes") / "lake"
-    return lake, done("ingest", market.folder, "--lake", lake, "--json")
-
-
-@pytest.fixture(scope="session")
-def lake(first_ingest: tuple[Path, Result]) -> Path:
-    """The lake of that market; tests that write to it take `copy`."""
-    return first_ingest[0]
-
-
-@pytest.fixture
-def copy(lake: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(lake, tmp_path / "lake")
-
-
-@pytest.fixture(autouse=True)
-def _no_default_lake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("POINTLINE_LAKE", raising=False)
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Every file below a folder with its hash, but for the lock, which holds a process number, and what reading may leave in the cache."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not {".lock", ".cache"} & set(path.relative_to(folder).parts))
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def assert_refused(result: Result, *fragments: str, advice: bool = True, code: int = 2) -> None:
-    """Exit code 2 and an error that says what, where or which value, and what would do or what to do next."""
-    assert result.code == code, result
-    assert result.err.startswith("error: ")
-    assert "Traceback" not in result.err + result.out
-    assert "unexpected" not in result.err
-    assert re.search(r"^  (where|value): ", result.err, re.MULTILINE), result.err
-    assert re.search(r"^  (expected|hint): ", result.err, re.MULTILINE) or not advice, result.err
-    for fragment in fragments:
-        assert fragment in result.err
 
 
 # ---- demo ------------------------------------------------------------------------------------------------------------------
@@ -444,7 +276,7 @@ def test_a_refused_file_does_not_stop_the_others(copy: Path, tmp_path: Path) -> 
     path, _ = truncated(tmp_path / "bad")
     good = write_zip(archive(tmp_path / "good", "futures/um", 5), [PERP_HEADER, *(r.line(spot=False) for r in day_of_rows(5, 7, 6_000, 5))])
     result = run("ingest", path, good, "--lake", copy, "--json")
-    assert_refused(result, "truncated or damaged", code=3)
+    assert (result.code, result.error["what"][:33]) == (3, "the archive is truncated or damag")
     assert [(report["outcome"], report["rows_landed"]) for report in result.json] == [("failed", 0), ("landed", 7)]
 
 
@@ -877,7 +709,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "imbalance -1": ((PERP, SPOT, *WINDOW, "--bars", "imbalance", "--threshold", "-1"), ("imbalance_threshold",)),
     "bad interval": ((PERP, SPOT, *WINDOW, "--bars", "time", "--threshold", "soon"), ("interval", "'soon'", "'1m'")),
     "interval 0": ((PERP, SPOT, *WINDOW, "--bars", "time", "--threshold", "0m"), ("interval", "'0m'")),
-    "unknown bars": ((PERP, SPOT, *WINDOW, "--bars", "renko"), ("no such spine", "'renko'", "volume, dollar")),
+    "unknown bars": ((PERP, SPOT, *WINDOW, "--bars", "renko"), ("no such kind of bar", "'renko'", "volume, dollar")),
     "unknown boundary": ((PERP, SPOT, *WINDOW, *T20, "--boundary", "split"), ("boundary", "'split'", "'carry' or 'reset'")),
     "unknown anchor": ((PERP, SPOT, *WINDOW, *T20, "--anchor", "week"), ("anchor", "'week'", "'day' or 'start'")),
     "unknown join": ((PERP, SPOT, *WINDOW, *T20, "--join", "outer"), ("no such join", "'outer'", "inner")),
@@ -936,25 +768,25 @@ def test_a_table_that_does_not_fit_the_disk_is_not_written_by_half(lake: Path, t
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        (("compare",), "Missing argument 'perp'"),
-        (("compare", PERP, SPOT), "Missing option '--start'"),
-        (("ingest",), "Missing argument 'paths"),
-        (("catalog", "--nonsense"), "No such option: --nonsense"),
+        (("compare",), "missing argument 'perp'"),
+        (("compare", PERP, SPOT), "missing option '--start'"),
+        (("ingest",), "missing argument 'paths"),
+        (("catalog", "--nonsense"), "no such option: --nonsense"),
         (("demo", "--trades", "10"), "Input should be greater than or equal to 1000"),
         (("demo", "--trades", "many"), "Input should be a valid integer"),
-        (("backtest",), "No such command 'backtest'"),
+        (("backtest",), "no such command 'backtest'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_mistake_in_the_options_shows_the_usage(
+def test_a_mistake_in_the_options_is_an_error_like_others(
     arguments: tuple[str, ...], fragment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run(*arguments)
-    assert result.code == 2
-    assert result.err.startswith("Usage: pointline")
-    assert f"Error: {fragment}" in result.err.replace("Invalid value for '--trades': ", "")
-    assert "Traceback" not in result.err
+    assert_refused(
+        result, fragment, f"where:    pointline {arguments[0]}" if arguments[0] != "backtest" else "where:    pointline\n", "-h` "
+    )
+    assert "expected: pointline" in result.err
     assert result.out == ""
     assert list(tmp_path.iterdir()) == []
 
