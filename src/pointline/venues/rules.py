@@ -331,8 +331,9 @@ def exchange_id(name: str, known: Venues | None = None) -> str:
         name: what somebody calls the exchange.
         known: the venue files of a lake; the package's own if None, here and in the other functions of this module.
 
-    >>> exchange_id("binance"), exchange_id("Binance-USDM-Future"), exchange_id("my-exchange")
-    ('binance-spot', 'binance-futures', 'my-exchange')
+    Examples:
+        >>> exchange_id("binance"), exchange_id("Binance-USDM-Future"), exchange_id("my-exchange")
+        ('binance-spot', 'binance-futures', 'my-exchange')
     """
     return (known or package_venues()).names.get(name.lower(), name)
 
@@ -340,8 +341,9 @@ def exchange_id(name: str, known: Venues | None = None) -> str:
 def sql_exchange(exchange: str) -> str:
     """The exchange's name in SQL; an exchange that no venue file knows keeps its own.
 
-    >>> sql_exchange("binance-delivery")
-    'binance-coinm-future'
+    Examples:
+        >>> sql_exchange("binance-delivery")
+        'binance-coinm-future'
     """
     found = markets().get(exchange_id(exchange))
     return exchange if found is None else found.sql_name
@@ -498,8 +500,9 @@ def fair_funding_8h(rule: FundingRule, premium: float, *, interval_hours: float 
     Raises:
         ConfigError: the interval is not a positive number.
 
-    >>> round(fair_funding_8h(funding_rule("binance-futures", 1_714_521_600_000_000), 0.0020), 6)
-    0.0015
+    Examples:
+        >>> round(fair_funding_8h(funding_rule("binance-futures", 1_714_521_600_000_000), 0.0020), 6)
+        0.0015
     """
     hours = rule.interval_hours if interval_hours is None else interval_hours
     if not hours > 0:
