@@ -13,6 +13,7 @@ import typer
 from pointline.cli import archives, export, failures, output, queries, studies, upkeep
 from pointline.cli.options import LogOption, QuietOption, VerboseOption
 from pointline.errors import PointlineError
+from pointline.version import package_version
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,9 +28,7 @@ for group in (archives, upkeep, studies, queries, export):
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from pointline import __version__
-
-        sys.stdout.write(f"pointline {__version__}\n")
+        sys.stdout.write(f"pointline {package_version()}\n")
         raise typer.Exit
 
 

@@ -68,7 +68,7 @@ def begin(*, quiet: bool, verbose: bool, json_output: bool, log: Path | None) ->
     settings.log = log or settings.log
     if settings.quiet and settings.verbose:
         raise ConfigError("-q and -v contradict each other", value="-q -v", expected="one of them")
-    logs.start(settings)
+    logs.start(verbose=settings.verbose, quiet=settings.quiet or settings.json, log=settings.log)
 
 
 def console() -> Console:
