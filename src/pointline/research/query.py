@@ -106,8 +106,8 @@ def open_interest(
     """Open interest and account ratios; arguments and errors as in `trades`.
 
     Decoded, ``open_interest`` of linear contracts is in base-asset units, with the contracts in ``open_interest_contracts`` where the
-    exchange counts such; of inverse contracts it stays in contracts. ``open_interest_value`` is in the quote asset; what the exchange
-    states of inverse contracts is in the coin and called ``open_interest_value_base``.
+    exchange counts such; of inverse contracts it stays in contracts. ``open_interest_value`` is in the quote asset. For inverse
+    contracts the exchange gives it in the coin; the column is then ``open_interest_value_base``.
     """
     return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 
@@ -124,12 +124,12 @@ def candles(
     lazy: bool = False,
     lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Candles; a candle is known at its end, ``ts_local_us``, and belongs to the window by that.
+    """Candles. A candle is known at its end, ``ts_local_us``, and belongs to the window that contains that time.
 
     Args:
         exchange, symbol, start, end, lazy, lake: as in `trades`.
         interval: ``"1m"``, ``"1h"``, ``"1d"``, …
-        price: which price the candle is of.
+        price: the price of which the candle is made.
         decoded: True gives float64 and, of linear contracts, ``volume`` and ``taker_buy_volume`` in base-asset units, with the
             contracts in ``volume_contracts`` and ``taker_buy_volume_contracts`` where the exchange counts such; of inverse contracts
             these two stay in contracts and ``base_volume`` is in the coin. False gives the stored decimals.
