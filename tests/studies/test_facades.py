@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[Callable[[Lake], object], str]] = {
     "params": (lambda lake: pointline.compare(*PAIR, **WINDOW, params={}, lake=lake), "params has the wrong type"),  # type: ignore[arg-type]
     "costs": (lambda lake: pointline.compare(*PAIR, **WINDOW, costs=40, lake=lake), "costs has the wrong type"),  # type: ignore[arg-type]
     "state": (lambda lake: pointline.compare(*PAIR, **WINDOW, state="1m", lake=lake), "state has the wrong type"),  # type: ignore[arg-type]
-    "spot_bars": (lambda lake: pointline.compare(*PAIR, **WINDOW, spot_bars=5, lake=lake), "spot_bars is no rule"),  # type: ignore[arg-type]
+    "spot_bars": (lambda lake: pointline.compare(*PAIR, **WINDOW, spot_bars=5, lake=lake), "spot_bars is not a bar rule"),  # type: ignore[arg-type]
     "perp": (lambda lake: pointline.compare(7, PAIR[1], **WINDOW, lake=lake), "named by exchange and symbol"),  # type: ignore[arg-type]
     "lake": (lambda _: pointline.compare(*PAIR, **WINDOW, lake=7), "lake"),  # type: ignore[arg-type]
     "both costs": (

@@ -131,7 +131,7 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
 
     Raises:
         ConfigError: a column is missing, the bars are out of order or of several spines, or a feature of `extra` has a taken name or an
-            unknown input; or a registered or extra feature fails, looks ahead, or depends on more bars than its window.
+            unknown input; or a registered or extra feature fails, looks ahead, or depends on more bars than its window says.
     """
     features = _with_extra(extra, bars.columns)
     _check_bars(bars, features)
@@ -240,7 +240,7 @@ def _check_bars(bars: pl.DataFrame, features: Mapping[str, Feature]) -> None:
     if missing:
         of_state = [name for name in missing if name in STATE_COLUMNS]
         raise ConfigError(
-            f"{len(missing)} column(s) of the bars that features need are missing",
+            f"the bars lack {len(missing)} column(s) that features need",
             where="compute_features, bars",
             value=missing,
             hint="attach_state adds the columns of mark, index, funding and open interest" if of_state else None,

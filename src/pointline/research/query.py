@@ -106,8 +106,8 @@ def open_interest(
     """Open interest and account ratios; arguments and errors as in `trades`.
 
     Decoded, ``open_interest`` of linear contracts is in base-asset units, with the contracts in ``open_interest_contracts`` where the
-    exchange counts such; of inverse contracts it stays in contracts. ``open_interest_value`` is in the quote asset. For inverse
-    contracts the exchange gives it in the coin; the column is then ``open_interest_value_base``.
+    exchange counts such; of inverse contracts it stays in contracts. ``open_interest_value`` is in the quote asset; what the exchange
+    states of inverse contracts is in the coin and called ``open_interest_value_base``.
     """
     return _query("open_interest", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, lake=lake)
 

@@ -30,8 +30,8 @@ def assign_to_buckets(
         The same rows in the same order, lazy where `events` was lazy.
 
     Raises:
-        ConfigError: `events` or `spine` is not a polars frame, a needed column is missing, or the events are not sorted (polars raises
-            for lazy events when they are collected).
+        ConfigError: `events` or `spine` is no frame of polars, a needed column is missing, or the events are not sorted (where they are
+            lazy: polars says so when they are collected).
     """
     for name, frame in (("events", events), ("spine", spine)):
         if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
