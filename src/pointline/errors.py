@@ -17,14 +17,14 @@ class PointlineError(Exception):
     """Base of all errors raised on purpose.
 
     Args:
-        what: one sentence that says what is wrong.
+        what: one sentence: what is wrong.
         where: the place, e.g. ``"trades.csv, line 12, column price"``.
         value: the offending value, shown with `repr`.
         expected: what would have been accepted.
         hint: what the user can do next.
 
     Attributes:
-        exit_code: what the command line exits with: 1 the result says no, 2 wrong usage, 3 data refused or rows quarantined, 4 the
+        exit_code: exit code of the command line: 1 the result is negative, 2 wrong usage, 3 data refused or rows quarantined, 4 the
             lake is busy, 5 the system failed.
     """
 
@@ -140,7 +140,7 @@ class QueryError(PointlineError, ValueError):
 
 
 class QueryNote(UserWarning):
-    """What a reader of a query's result should know: a column that does not hold its values to the last digit."""
+    """A note about a query's result, for example that a column is not exact to the last digit."""
 
 
 class SlowStartWarning(UserWarning):

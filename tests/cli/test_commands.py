@@ -306,7 +306,7 @@ def test_ingest_refuses_an_option(options: tuple[str, ...], fragments: tuple[str
 
 def test_ingest_does_not_make_a_lake_of_a_folder_with_other_things(market: Market, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
-    assert_refused(run("ingest", archive(market.folder, "spot", 0), "--lake", tmp_path), "holds other things", str(tmp_path))
+    assert_refused(run("ingest", archive(market.folder, "spot", 0), "--lake", tmp_path), "is not empty and is not a lake", str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 

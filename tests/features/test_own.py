@@ -210,7 +210,7 @@ def test_a_replaced_feature_may_read_what_came_later_and_its_readers_follow() ->
     register(own(lambda _: pl.col("reader") + 1, "reader", name="reader_of_reader"))
     register(own(lambda _: CLOSE * 3, name="other"))
     for name in ("reader", "reader_of_reader", "mine"):
-        with pytest.raises(ConfigError, match="reads what is neither"):
+        with pytest.raises(ConfigError, match="is neither a column of the bars nor a feature"):
             register(own(lambda _: CLOSE, name), replace=True)
     before = compute_features(BARS)
     register(own(lambda _: pl.col("other") * 1, "other"), replace=True)

@@ -121,7 +121,7 @@ def test_only_a_registered_feature_can_be_replaced() -> None:
     with pytest.raises(ConfigError, match="taken"):
         register(feature("mine", "oi_close"))
     assert register(feature("mine", "oi_close"), replace=True) is FEATURES["mine"]
-    with pytest.raises(ConfigError, match="reads what is neither"):
+    with pytest.raises(ConfigError, match="is neither a column of the bars nor a feature"):
         register(feature("mine", "later"), replace=True)
     with pytest.raises(ConfigError, match="taken"):
         register(feature("basis_bps", "oi_close"), replace=True)
@@ -153,7 +153,7 @@ def test_extra_features_serve_one_call_and_read_columns_of_these_bars() -> None:
     features = compute_features(bars, extra=extra)
     assert {"sentiment", "felt", "felt_twice"} < set(features.columns)
     assert "felt" not in FEATURES
-    with pytest.raises(ConfigError, match="reads what is neither"):
+    with pytest.raises(ConfigError, match="is neither a column of the bars nor a feature"):
         compute_features(empty_bars(), extra=extra)
 
 
@@ -214,5 +214,5 @@ def test_what_the_pair_settles_is_no_option_of_the_user() -> None:
 
 @pytest.mark.parametrize("params", [{}, 40, None, "default"])
 def test_parameters_of_another_type_are_refused(params: object) -> None:
-    with pytest.raises(ConfigError, match="no feature parameters"):
+    with pytest.raises(ConfigError, match="params has the wrong type"):
         compute_features(empty_bars(), params)  # type: ignore[arg-type]

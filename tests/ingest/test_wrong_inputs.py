@@ -453,7 +453,7 @@ def test_an_unreadable_version_file_is_refused(tmp_path: Path, text: str) -> Non
 def test_a_folder_with_other_things_is_not_taken_for_a_lake(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     write(folder, "holiday.csv", "a,b,c")
-    with pytest.raises(LakeError, match="holds other things") as caught:
+    with pytest.raises(LakeError, match="is not empty and is not a lake") as caught:
         take(folder, futures_trades(tmp_path, "2024-05-01", *DAY_1))
     assert caught.value.where == str(folder)
     assert "--lake" in str(caught.value.hint)

@@ -147,10 +147,10 @@ WRONG: dict[str, tuple[Callable[[Lake], object], str]] = {
     "sweep": (lambda lake: list(pointline.sweep(*PAIR, **WINDOW, bars=VolumeBarConfig(1), lake=lake)), "a list of rules"),  # type: ignore[arg-type]
     "empty sweep": (lambda lake: list(pointline.sweep(*PAIR, **WINDOW, bars=[], lake=lake)), "a list of rules"),
     "sweep of numbers": (lambda lake: list(pointline.sweep(*PAIR, **WINDOW, bars=[5.0], lake=lake)), "a list of rules"),  # type: ignore[list-item]
-    "params": (lambda lake: pointline.compare(*PAIR, **WINDOW, params={}, lake=lake), "params is of another type"),  # type: ignore[arg-type]
-    "costs": (lambda lake: pointline.compare(*PAIR, **WINDOW, costs=40, lake=lake), "costs is of another type"),  # type: ignore[arg-type]
-    "state": (lambda lake: pointline.compare(*PAIR, **WINDOW, state="1m", lake=lake), "state is of another type"),  # type: ignore[arg-type]
-    "spot_bars": (lambda lake: pointline.compare(*PAIR, **WINDOW, spot_bars=5, lake=lake), "spot_bars is no rule"),  # type: ignore[arg-type]
+    "params": (lambda lake: pointline.compare(*PAIR, **WINDOW, params={}, lake=lake), "params has the wrong type"),  # type: ignore[arg-type]
+    "costs": (lambda lake: pointline.compare(*PAIR, **WINDOW, costs=40, lake=lake), "costs has the wrong type"),  # type: ignore[arg-type]
+    "state": (lambda lake: pointline.compare(*PAIR, **WINDOW, state="1m", lake=lake), "state has the wrong type"),  # type: ignore[arg-type]
+    "spot_bars": (lambda lake: pointline.compare(*PAIR, **WINDOW, spot_bars=5, lake=lake), "spot_bars is not a bar rule"),  # type: ignore[arg-type]
     "perp": (lambda lake: pointline.compare(7, PAIR[1], **WINDOW, lake=lake), "named by exchange and symbol"),  # type: ignore[arg-type]
     "lake": (lambda _: pointline.compare(*PAIR, **WINDOW, lake=7), "lake"),  # type: ignore[arg-type]
     "both costs": (
@@ -159,7 +159,7 @@ WRONG: dict[str, tuple[Callable[[Lake], object], str]] = {
         ),
         "given twice",
     ),
-    "events": (lambda _: assign_to_buckets({"ts_local_us": [1]}, pl.DataFrame()), "events are no polars frame"),  # type: ignore[call-overload]
+    "events": (lambda _: assign_to_buckets({"ts_local_us": [1]}, pl.DataFrame()), "events is not a polars frame"),  # type: ignore[call-overload]
 }
 
 
@@ -172,6 +172,6 @@ def test_a_value_of_another_type_is_one_clear_error(lake: Lake, case: str) -> No
 
 def test_pandas_frames_are_told_how_to_get_in() -> None:
     frame = pl.DataFrame({"ts_local_us": [1]}).to_pandas()
-    with pytest.raises(ConfigError, match="no polars frame") as caught:
+    with pytest.raises(ConfigError, match="not a polars frame") as caught:
         assign_to_buckets(frame, pl.DataFrame({"bucket_start": [0], "bucket_end": [2]}))  # type: ignore[call-overload]
     assert "pl.from_pandas" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Bars whose windows somebody else made: a spine of the user's own, from another tool or another instrument."""
+"""Bars with given windows: a spine of the user's own, from another tool or another instrument."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class GivenBars(BarRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.anchor != "start":
-            raise ConfigError("a spine of one's own is not counted by day", where="bars", value=self.anchor, expected="anchor='start'")
+            raise ConfigError("a spine of your own cannot be anchored by day", where="bars", value=self.anchor, expected="anchor='start'")
         wrong = [name for name in _EDGES if self.spine.schema.get(name) != pl.Int64]
         if wrong:
             raise ConfigError(
-                "the spine lacks columns that say where its windows lie",
+                "the spine lacks columns with the edges of its windows",
                 where="bars",
                 value=dict(self.spine.schema),
                 expected="bucket_start and bucket_end, int64 microseconds UTC",
@@ -75,12 +75,12 @@ class GivenBars(BarRule):
         return self.text
 
     def closes(self, start_us: int, end_us: int) -> Sequence[int]:
-        """Every edge of a window: what lies between two windows is counted too, and left out by `kept`."""
+        """Every edge of a window. Time between two windows is counted too, and `kept` leaves it out."""
         edges = pl.concat([self.spine[name].alias("edge") for name in _EDGES]).unique().sort()
         return edges.filter((edges > start_us) & (edges <= end_us)).to_list()
 
     def kept(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """The bars that are windows of the spine, with what it says of them."""
+        """The bars that are windows of the spine, with its columns."""
         told = [name for name in ("symbol_id", "bar_id", "complete") if name in self.spine.columns]
         windows = self.spine.with_row_index("_row").select(*_EDGES, *(pl.col(name).alias(f"_{name}") for name in told), "_row")
         found = bars.join(windows, on=list(_EDGES), how="inner", maintain_order="left")

@@ -1,4 +1,10 @@
-"""What defines a spine: immutable values that say when a bar of the driving instrument closes."""
+"""Bar rules: immutable values that define when a bar of the driving instrument closes.
+
+Bars that follow trading activity instead of the clock: D. Easley, M. Lopez de Prado, M. O'Hara, The Volume Clock: Insights into the
+High-Frequency Paradigm, Journal of Portfolio Management 39 (1), 2012, doi:10.3905/jpm.2012.39.1.019. Dollar, tick and imbalance bars:
+M. Lopez de Prado, Advances in Financial Machine Learning, chapter 2, Wiley 2018, ISBN 978-1-119-48208-6. Two choices are ours: no rule
+splits a timestamp, and the imbalance threshold is a constant where the book adapts it to an expectation.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +50,10 @@ def _one_of(value: str, allowed: tuple[str, ...], name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class BarRule:
-    """What every spine has in common.
+    """Base of all bar rules.
 
-    A kind of bar is one subclass: what its class variables say is all that the rest of the package knows of it, apart from the kernel
-    that counts it. `BAR_KINDS` lists the kinds.
+    A kind of bar is one subclass. The rest of the package uses only its class variables and methods, apart from the kernel that counts
+    its bars. `BAR_KINDS` lists the kinds.
 
     Attributes:
         kind: the name by which users choose the kind.
@@ -55,7 +61,7 @@ class BarRule:
         unit: what the threshold is counted in: units of the base or quote asset, trades, or time.
         mergeable: whether bars of a multiple of the threshold are unions of these bars (under the carry rule).
         cacheable: whether the bars' sums can be kept and found again by the rule's fields.
-        daily_share: the automatic threshold as a share of what a day trades; None: `automatic` chooses without the market.
+        daily_share: the automatic threshold as a share of the daily trading; None: `automatic` chooses without the market.
         boundary: ``"carry"``: a timestamp belongs to bar floor(amount before it / threshold), the excess counts for the next
             bar and ids may skip; ``"reset"``: the count restarts at zero after each close.
         anchor: ``"day"``: counting restarts at 00:00 UTC, so a day's bars do not depend on the window that was asked for;
@@ -84,7 +90,7 @@ class BarRule:
 
     @classmethod
     def automatic(cls) -> tuple[BarRule, str]:
-        """The rule that is chosen without the market, and how; of kinds without a `daily_share`."""
+        """The automatic rule of a kind without a `daily_share`, and how it was chosen."""
         raise NotImplementedError
 
     @property
@@ -110,11 +116,11 @@ class BarRule:
         return f"{signed}{self.kind.removesuffix('s')} bars of {float(self.threshold):,.12g} {unit}"
 
     def closes(self, start_us: int, end_us: int) -> Sequence[int]:
-        """Where bars close between two times, end included; of kinds that close by the clock."""
+        """Times at which bars close between two times, end included; only for kinds that close by the clock."""
         raise NotImplementedError
 
     def kept(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """The bars of the stretches counted that are the rule's: all of them, of every kind that counts."""
+        """Those of the counted bars that belong to the rule; all of them, unless a subclass selects some."""
         return bars
 
     def decimals(self) -> tuple[int, int]:
@@ -146,7 +152,7 @@ class VolumeBarConfig(BarRule):
         _positive(self.volume_threshold, "volume_threshold")
         if not self.use_absolute_volume and self.boundary != "reset":
             raise ConfigError(
-                "signed volume can fall, so nothing can be carried",
+                "net volume can fall, so nothing can be carried",
                 value=self.boundary,
                 expected="boundary='reset' with use_absolute_volume=False",
             )
@@ -262,7 +268,7 @@ class ImbalanceBarConfig(BarRule):
         super().__post_init__()
         _positive(self.imbalance_threshold, "imbalance_threshold")
         if self.boundary != "reset":
-            raise ConfigError("signed volume can fall, so nothing can be carried", value=self.boundary, expected="boundary='reset'")
+            raise ConfigError("net volume can fall, so nothing can be carried", value=self.boundary, expected="boundary='reset'")
 
     @property
     def signed(self) -> bool:
@@ -287,10 +293,10 @@ def rule_of(kind: str) -> type[BarRule]:
 
 
 def check_bars(rule: BarRule, start_us: int, end_us: int, *, hint: str | None = None) -> None:
-    """Refuses time bars of ``[start_us, end_us)`` that are more than `pointline.clock.MOST_BARS`; of other bars nobody knows how many.
+    """Refuses more than `pointline.clock.MOST_BARS` time bars in ``[start_us, end_us)``. Bars of other kinds cannot be counted beforehand.
 
     Raises:
-        ConfigError: they are.
+        ConfigError: there would be more.
     """
     if isinstance(rule, TimeBarConfig):
         check_count(start_us, end_us, rule.interval_us, hint=hint)

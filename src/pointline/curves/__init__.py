@@ -1,4 +1,4 @@
-"""Contracts of one asset against spot: closes on a common grid, spreads, term structure and what carrying them pays.
+"""Contracts of one asset against spot: closes on a common grid, spreads, term structure and the yield of cash and carry.
 
 Everything here takes a lake or frames and returns frames; `pointline.studies.spreads.spreads` puts the pieces together.
 """

@@ -1,11 +1,12 @@
 """The price of an instrument at the end of each candle, from the lake's candles and, where they are missing, its trades.
 
-A close stands for the end of its candle, so it is only taken from data that reaches there: a candle of exactly the duration; else the
-last of the shorter candles that make it up; else the last trade, if it is young enough. A day whose last minute is missing has no close.
+A close is the price at the end of its candle, so it is only taken from data that reaches that end: a candle of exactly the duration; else
+the last of the shorter candles that make it up; else the last trade, if it is recent enough. A day whose last minute is missing has no
+close.
 
-A candle in which nothing was traded has no price, though archives print the last one in it: exchanges go on publishing candles after a
-contract was settled. Where the last candles were not traded, the last traded one before them tells the close, if it is young enough.
-A candle is not traded if its volume or its number of trades is zero; where a table has neither, each counts as traded.
+A candle without a trade has no price, although archives print the last one in it: exchanges continue to publish candles after a contract
+was settled. If the last candles had no trade, the last traded one before them gives the close, if it is recent enough. A candle has no
+trade if its volume or its number of trades is zero. If a table has neither column, each candle counts as traded.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _LATEST_RECEIPT_US = DAY_US  # a candle that was received later than this after 
 
 
 def close_sources(lake: Lake, duration_us: int) -> dict[str, int]:
-    """Candle tables of trade prices that can tell closes of a duration -> their own duration, the longest first; then trades."""
+    """Candle tables of trade prices from which closes of a duration can be taken -> their own duration, the longest first; then trades."""
     found = {}
     for kind in lake.kinds():
         if not kind.startswith(CANDLES):
@@ -55,7 +56,7 @@ def close_sources(lake: Lake, duration_us: int) -> dict[str, int]:
 
 
 def held(lake: Lake, grid: CandleGrid) -> list[tuple[str, str]]:
-    """Exchange and symbol of what the lake has data of that can tell closes inside the grid, in name order."""
+    """Exchange and symbol of the instruments for which the lake has data for closes inside the grid, in name order."""
     found = set()
     for kind in close_sources(lake, grid.duration_us):
         for exchange, symbol in lake.listing(kind).select("exchange", "symbol").unique().iter_rows():
@@ -71,11 +72,11 @@ def closes(lake: Lake, exchange: str, symbol: str, grid: CandleGrid, *, max_trad
         lake: the lake.
         exchange, symbol: the instrument by its exchange id and the exchange's own symbol.
         grid: the candles.
-        max_trade_age_us: a last trade that is older than this at its candle's end tells no close. Of a trade in a shorter candle only that
-            candle's end is known to be later: it tells no close if it ended this long before or longer.
+        max_trade_age_us: age that the last trade may have at its candle's end to give the close. Of a shorter candle only its own end is
+            known, not the time of its last trade: it must have ended less than this before.
 
     Returns:
-        One row per candle of which something tells, in time order: start_us; close, null where nothing was traded shortly before the
+        One row per candle for which there is data, in time order: start_us; close, null if nothing was traded shortly before the
         candle's end; known_us (when that was known, not before the candle's end); source (``"candles_1d"``, ``"candles_1m"``, …,
         ``"trades"``); and age_us, from the last trade to the candle's end, of shorter candles from the end of the last traded one.
     """
@@ -97,7 +98,7 @@ def closes(lake: Lake, exchange: str, symbol: str, grid: CandleGrid, *, max_trad
 
 
 def _of_candles(lake: Lake, kind: str, exchange: str, symbol: str, grid: CandleGrid, length_us: int, max_trade_age_us: int) -> pl.DataFrame:
-    """What the last candles of a table tell of each candle of the grid: the last traded one, if those after it are all there."""
+    """The close of each candle of the grid from the last candles of a table: the last traded one, if those after it are all there."""
     end_us = pl.col("start_us") + length_us
     before_end_us = -end_us % grid.duration_us
     inside = (end_us > grid.start_us) & (end_us <= grid.end_us) & (before_end_us <= grid.duration_us - length_us)
@@ -130,7 +131,7 @@ def _of_candles(lake: Lake, kind: str, exchange: str, symbol: str, grid: CandleG
 
 
 def _of_trades(lake: Lake, exchange: str, symbol: str, grid: CandleGrid, missing: pl.Series, max_trade_age_us: int) -> pl.DataFrame:
-    """The last trade of each missing candle that is young enough at the candle's end."""
+    """The last trade of each missing candle that is recent enough at the candle's end."""
     window_us = min(max_trade_age_us, grid.duration_us)
     parts = [
         _last_trades(file, grid.duration_us, ends_us, window_us)

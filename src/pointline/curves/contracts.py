@@ -1,4 +1,4 @@
-"""Which instruments take part: the references, the contracts, and the markets that convert one quote asset into another."""
+"""The instruments of a spread study: references, contracts, and the markets that convert one quote asset into another."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def find_listings(registry: Registry, name: str, grid: CandleGrid) -> list[Listi
         )
     versions = registry.versions(exchange, symbol, grid.start_us, grid.end_us)
     if versions.is_empty():
-        registry.find(exchange, symbol, grid.start_us)  # says when it is valid
+        registry.find(exchange, symbol, grid.start_us)  # raises, with the time in which it is valid
     if versions["exchange_symbol"].n_unique() > 1:
         several = ", ".join(versions["exchange_symbol"].unique().sort())
         raise RegistryError("the name stands for several instruments", value=name, expected=f"one of {several}")
@@ -194,7 +194,7 @@ def _derivatives(registry: Registry, keys: pl.DataFrame, base_asset: str, grid: 
 
 
 def rate_listings(lake: Lake, quote_asset: str, reference: Listing, grid: CandleGrid) -> list[Listing]:
-    """The spot markets of the lake that tell what `quote_asset` is worth in the reference's quote asset, best first.
+    """The spot markets of the lake with the price of `quote_asset` in the reference's quote asset, best first.
 
     A market on the reference's own exchange goes first, then the others by name. Only direct rates count: a market whose base and quote
     are these two assets, either way round.

@@ -1,8 +1,8 @@
 """Quote assets: what a contract's price is in the quote asset of its reference.
 
 A contract in USD against a spot market in USDT differs from it by the basis and by the price of USDT in USD. Where the lake has a market
-between the two assets, the contract's close is converted with that market's close of the same candle; else the spread stays as it
-is and says so.
+between the two assets, the contract's close is converted with that market's close of the same candle. Otherwise the spread is not
+converted, and ``basis_kind`` is ``cross_quote``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pointline.curves.contracts import Listing
 
 LIKE_QUOTE, CONVERTED, CROSS_QUOTE = "like_quote", "converted", "cross_quote"
-"""What a spread is made of: prices in one quote asset, prices brought to one quote asset, prices in two quote assets."""
+"""Kinds of spread: prices in one quote asset, prices converted to one quote asset, prices in two quote assets."""
 
 RATES_SCHEMA: dict[str, pl.DataType] = {
     "start_us": pl.Int64(),
@@ -51,7 +51,7 @@ def quote_rates(quote_asset: str, markets: Iterable[tuple[Listing, pl.DataFrame]
 def convert(table: pl.DataFrame) -> pl.DataFrame:
     """Adds the conversion to rows that have close, spot_close, known_us, quote, reference_quote and the columns of `quote_rates`.
 
-    A rate that became known after the row was is not used. Spreads between like quotes are their own conversion, with the rate 1.
+    A rate that became known after the row is not used. Between like quotes the rate is 1.
 
     Returns:
         The rows with cross_quote, quote_rate, rate_market, converted_close, converted_spread, converted_spread_pct and basis_kind.

@@ -1,6 +1,6 @@
 """The guide's smoothed basis and its slope, per contract, over candles.
 
-The guide calls these a "term structure". They look at one contract through time; what a curve of maturities says is in
+The guide calls these a "term structure". They describe one contract through time; curves over maturities are in
 `pointline.curves.term_structure`.
 """
 
@@ -20,8 +20,8 @@ def smoothing(table: pl.DataFrame, *, window: int = 5) -> pl.DataFrame:
     """The basis of each contract, its mean over a window and its change over it.
 
     Formulas of the perp-spot guide ("Basis Term Structure"): basis_smooth = mean of basis_bps over the last `window` candles,
-    basis_slope = basis_bps - basis_bps `window` candles before. A candle without a basis makes the values null that need it, and so does
-    one whose spread was converted to one quote asset where another's was not.
+    basis_slope = basis_bps - basis_bps `window` candles before. Values that need a candle without a basis are null. So are
+    values that need candles of which only some were converted to one quote asset.
 
     Args:
         table: rows of `pointline.curves.table.TABLE_SCHEMA`.

@@ -1,4 +1,4 @@
-"""The month in numbers: mean, lowest and highest spread of each contract, and how many candles are missing."""
+"""Statistics of a window: mean, lowest and highest spread of each contract, and how many candles are missing."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ def spread_table(
         `TABLE_SCHEMA`, ordered by start, exchange, market and reference. Prices are in the quote asset, ``spot_close`` is the
         reference's close times ``price_factor`` (1000 for a contract on a thousand coins), ``spread`` = close - spot_close,
         ``spread_pct`` = spread / spot_close x 100. ``known_at`` is when both closes were known, never before the candle's end, and null
-        where one is missing. Annualised rates are made of the converted spread where there is one (``basis_kind``). A source beside a
-        null close says that nothing was traded up to the candle's end; a close has its age (see `closes`).
+        if one is missing. Annualised rates use the converted spread if there is one (``basis_kind``). A source beside a null close means
+        that nothing was traded up to the candle's end; a close has its age (see `closes`).
     """
     read: dict[str, pl.DataFrame] = {}
 

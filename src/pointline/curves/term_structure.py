@@ -1,4 +1,4 @@
-"""Curves of maturity: what each contract's basis was at an instant, what it was at a constant maturity, and which contract is in front."""
+"""Curves over maturities: each contract's basis at an instant, the basis at a constant maturity, and which contract is in front."""
 
 from __future__ import annotations
 
@@ -66,21 +66,22 @@ def constant_maturity(table: pl.DataFrame, maturities_days: Sequence[float] = MA
     """The basis at fixed distances to delivery, per candle and curve, by linear interpolation of the log basis in time.
 
     Between the nearest contracts on both sides of maturity M, with T1 <= M <= T2 days left: y(M) = y1 + (y2 - y1) (M - T1) / (T2 - T1),
-    y = ln(future / spot). A contract that has exactly M days left stands alone. Outside the quoted maturities the value is null: nothing
-    is extrapolated. Contracts in their last day take no part.
+    y = ln(future / spot). A contract with exactly M days left gives the value alone. Outside the quoted maturities the value is null:
+    nothing is extrapolated. Contracts in their last day are left out. On constant maturities see G. A. Holton, Value-at-Risk: Theory and
+    Practice, section 6.6.3, who joins prices with a spline; the straight line in the log basis is our choice.
 
     Args:
         table: rows of `pointline.curves.table.TABLE_SCHEMA`.
         maturities_days: M.
-        from_spot: takes spot itself as a contract with no days left and no basis. Maturities below the nearest contract then have a value,
-            which assumes that this contract's rate holds all the way from now; off, because no price says so.
+        from_spot: adds spot itself as a contract with no days left and no basis. Maturities below the nearest contract then have a value.
+            It assumes that this contract's rate holds from now on. No price supports that, so it is off by default.
 
     Returns:
         One row per candle, curve (exchange, quote, reference) and maturity: day, start, end, exchange, quote, reference,
         maturity_days, basis_pct, the annualised rates, near_market, far_market, near_days, far_days, basis_kind, and known_at (of both).
 
     Raises:
-        ConfigError: a maturity is not a positive number of days or stands there twice.
+        ConfigError: a maturity is not a positive number of days, or is given twice.
     """
     days = _maturities(maturities_days)
     dated = table.filter(pl.col("expiry").is_not_null())

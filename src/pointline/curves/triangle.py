@@ -25,7 +25,7 @@ def triangle(table: pl.DataFrame, references: tuple[str, ...]) -> pl.DataFrame:
         One row per candle, contract and pair of references: day, start, end, exchange, market, close, quote; of both
         references, with the endings ``_first`` and ``_second``: reference, reference_quote, spot_close, spread, spread_pct, cross_quote;
         reference_spread = spot_close_second - spot_close_first, reference_spread_pct of spot_close_first, reference_cross_quote, and
-        known_at: when all of it was known. Nothing is converted here: what holds a rate between quotes says so.
+        known_at: when all of it was known. Nothing is converted here: the cross_quote columns mark spreads between different quotes.
 
     Raises:
         ConfigError: there are fewer than two references.

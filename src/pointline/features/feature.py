@@ -49,7 +49,7 @@ VENUE_COLUMNS: dict[str, pl.DataType] = {
     "realized_vol": pl.Float64(),
     "age_us": pl.Int64(),
 }
-"""What the bars hold for each venue, behind ``perp_`` and ``spot_``."""
+"""Columns of the bars for each venue, with the prefix ``perp_`` or ``spot_``."""
 
 HOLE_COLUMNS = ("perp_hole", "spot_hole")
 """True where trades of the venue are known to be missing between the bar's last known price before it and its end."""
@@ -57,7 +57,7 @@ HOLE_COLUMNS = ("perp_hole", "spot_hole")
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureParams:
-    """What the features' formulas leave open.
+    """Parameters of the features: age limits, windows, costs and holding time.
 
     Durations are given as text (``"5m"``), a timedelta or integer microseconds (`pointline.clock.to_duration_us`), and held in
     microseconds.
@@ -65,12 +65,12 @@ class FeatureParams:
     Attributes:
         max_spot_age_us: a spot price older than this at the bar's end gives no basis.
         max_perp_age_us: the same for the perp.
-        max_hole_us: what looks back or forward over a stretch longer than this in which trades are known to be missing is null; a
-            second or more, as shorter ones are not recorded. A minute, the age at which a price counts no more.
+        max_hole_us: a value that looks back or forward over missing trades is null, if they are missing for longer than this. A second
+            or more, because shorter stretches are not recorded. The default, a minute, is also the age limit of a price.
         smooth_bars: bars of `basis_smooth` and lag of `basis_slope`.
         z_bars: bars of `basis_z`.
-        funding_rules: the venue's dated funding rules over the window; `funding_fair` is null at bars that none covers.
-        costs: what the carry features charge; the guide's figures unless said otherwise.
+        funding_rules: the venue's dated funding rules over the window; `funding_fair` is null at bars without one.
+        costs: costs of the carry features; by default the figures of the perp-spot guide.
         holding_hours: how long `cash_carry_net_bps` collects funding.
 
     Raises:
@@ -91,10 +91,10 @@ class FeatureParams:
             value = getattr(self, name)
             if not (is_whole(value) and value >= fewest):
                 expected = f"a whole number, {fewest} or more"
-                raise ConfigError(f"{name} is no number of bars", where="FeatureParams", value=value, expected=expected)
+                raise ConfigError(f"{name} is not a number of bars", where="FeatureParams", value=value, expected=expected)
             object.__setattr__(self, name, int(value))
         if not isinstance(self.costs, CostModel):
-            raise ConfigError("costs is no cost model", where="FeatureParams", value=self.costs, expected="CostModel(...)")
+            raise ConfigError("costs is not a cost model", where="FeatureParams", value=self.costs, expected="CostModel(...)")
         if not (_is_finite(self.holding_hours) and self.holding_hours >= 0):
             expected = "a finite number, 0 or more"
             raise ConfigError("holding_hours is out of range", where="FeatureParams", value=self.holding_hours, expected=expected)
@@ -108,11 +108,11 @@ class FeatureParams:
 
 @dataclass(frozen=True, kw_only=True)
 class PairParams(FeatureParams):
-    """Feature parameters, and what follows from the pair that is compared.
+    """Feature parameters, and two more that depend on the pair that is compared.
 
     Attributes:
         price_factor: how many spot units one perp unit holds (1000 for 1000SHIB). Spot prices are multiplied by it, and spot
-            quantities divided by it, before they are compared; what the features frame shows of spot itself stays as traded.
+            quantities divided by it, before they are compared. Spot columns of the features frame stay as traded.
         cross_quote: the two quotes differ and were not converted: the three basis columns carry the prefix ``cross_quote_``.
 
     Raises:
@@ -129,13 +129,13 @@ class PairParams(FeatureParams):
 
     @classmethod
     def of(cls, params: FeatureParams, **pair: Any) -> Self:  # noqa: ANN401 - a float and a truth value
-        """The parameters with what the pair settles; without `pair`, with what they hold of it, else perp and spot of one unit and quote.
+        """The parameters with those of the pair. Without `pair`, they keep those that they have, else price factor 1 and like quotes.
 
         Raises:
             ConfigError: `params` are no `FeatureParams`.
         """
         if not isinstance(params, FeatureParams):
-            raise ConfigError("params are no feature parameters", value=params, expected="FeatureParams(...)")
+            raise ConfigError("params has the wrong type", value=params, expected="FeatureParams(...)")
         if isinstance(params, cls) and not pair:
             return params
         return cls(**{one.name: getattr(params, one.name) for one in fields(FeatureParams)}, **pair)
@@ -155,7 +155,7 @@ class Feature:
 
     Attributes:
         name: the column.
-        formula: the formula in words, with what was chosen where there is a choice.
+        formula: the formula in words, with the choices that were made.
         unit: ``"1"`` for a pure number, ``"bps"``, ``"quote"``, ``"base"``, ``"us"``, …
         inputs: columns of the bars, or features, that the formula reads.
         build: the expression, given the parameters. Not-a-number and infinity become null afterwards.
@@ -180,7 +180,7 @@ class Feature:
     dtype: pl.DataType = field(default_factory=pl.Float64)
 
     def reads(self, params: FeatureParams) -> tuple[str, ...]:
-        """Its inputs, and what else its expression turns out to read."""
+        """Its inputs, and other columns that its expression reads."""
         return tuple(dict.fromkeys((*self.inputs, *self.expression(params).meta.root_names())))
 
     def __post_init__(self) -> None:
@@ -198,16 +198,16 @@ class Feature:
     def _checked(self, bars: int) -> int:
         if not (is_whole(bars) and bars > 0):
             expected = "a whole number of bars, 1 or more, its own included"
-            raise ConfigError(f"the window of the feature {self.name} is no number of bars", value=bars, expected=expected)
+            raise ConfigError(f"the window of the feature {self.name} is not a number of bars", value=bars, expected=expected)
         return int(bars)
 
     def expression(self, params: FeatureParams) -> pl.Expr:
-        """The column, named and typed; nothing in it heeds holes yet (see `pointline.features.stretches.within`)."""
+        """The column, named and typed, before holes make values null (see `pointline.features.stretches.within`)."""
         return self.build(PairParams.of(params)).cast(self.dtype).alias(self.name)
 
 
 def from_bars(name: str, formula: str, unit: str, **options: Any) -> Feature:  # noqa: ANN401 - handed on to Feature as they are
-    """A feature that the bars hold already."""
+    """A feature that is already a column of the bars."""
     return Feature(name=name, formula=formula, unit=unit, inputs=(name,), build=lambda _: pl.col(name), **options)
 
 

@@ -1,9 +1,9 @@
-"""Labels: what happened after the end of a bar. They are never features and never stand in the features frame.
+"""Labels: what happened after the end of a bar. They are never features and never in the features frame.
 
-A label starts at ``bucket_end``, when the bar becomes known, with the closes known then. It is null where its window leaves the data or
-reaches over a hole (`pointline.features.stretches`).
-The data end with the last bar, or with the one before it where the last is not ``complete``: such a bar may have been cut off in the
-middle, so nothing vouches for its end. Bars closed by the turn of the day are incomplete too, but bars follow them, so they count.
+A label starts at ``bucket_end``, when the bar becomes known, with the closes known then. It is null if its window goes past the end of the
+data or over a hole (`pointline.features.stretches`).
+The data end with the last bar. If that bar is not ``complete``, they end with the one before it, because an incomplete last bar may have
+been cut off. Bars closed by midnight are incomplete too, but bars follow them, so they count.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def forward_labels(
         horizons_bars: horizons counted in rows of the frame: close(k + h) / close(k) - 1 and basis(k + h) - basis(k) in bps.
         horizons_us: horizons by the clock: ``"10m"``, a timedelta or integer microseconds. The value at ``bucket_end + horizon`` is that
             of the last bar that has ended by then, so it comes from trades strictly before it. A horizon shorter than the next bar finds
-            the same close and gives 0: choose horizons of several bars. Null where that instant lies behind the data, between two bars
-            that do not touch or inside a bar with a hole, and where a hole lies in between.
+            the same close and gives 0: choose horizons of several bars. Null if that instant is after the data, between two bars that
+            do not touch or inside a bar with a hole, and if a hole lies in between.
         params: age limits of the basis, and the price factor of the pair (`Study.params`); the basis is null where ``basis_bps`` is.
 
     Returns:
@@ -113,7 +113,7 @@ def forward_labels(
 def _values_at(known: pl.DataFrame, horizon_us: int) -> pl.DataFrame:
     """The values of the last trusted bar that has ended at ``bucket_end + horizon_us``; null where no bar covers that instant.
 
-    Where the instant lies inside a bar with a hole, nobody knows on which side of it.
+    If the instant lies inside a bar with a hole, it can lie on either side of the hole, so the values are null.
     """
     numbers = sorted(set(_VALUES.values()))
     goes_on = (pl.col("bucket_start").shift(-1) == pl.col("bucket_end")).fill_null(value=False)
@@ -166,6 +166,6 @@ def _horizons(horizons_bars: Sequence[int], horizons_us: Sequence[DurationLike])
 def _check(bars: pl.DataFrame) -> None:
     missing = [name for name in _NEEDED if name not in bars.columns]
     if missing:
-        raise ConfigError("the bars lack columns that labels read", where="forward_labels, bars", value=missing)
+        raise ConfigError("the bars lack columns that labels need", where="forward_labels, bars", value=missing)
     if not bars["bucket_start"].is_sorted():
         raise ConfigError("the bars are not in order of bucket_start", where="forward_labels, bars", hint="sort them by bucket_start first")

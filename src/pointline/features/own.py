@@ -1,12 +1,12 @@
-"""Features of one's own: computed by name, and computed again from what they say they depend on.
+"""The user's own features: computed, and then checked for look-ahead and for the window that they state.
 
-A registered or extra feature is code that nobody here wrote. At `CHECKED_BARS` bars of every frame (half of them evenly spread, half where
-the feature has a value) it is computed a second time from the bars of its window alone, with all features that it reads, and the value
-must be the same. A window that is too short, ``shift(-1)``, a mean or rank of the whole column and a running sum of all bars before give
-another one. What is found at none of these bars is not found: a look ahead that changes one value in a thousand may pass.
+At `CHECKED_BARS` bars of every frame (half of them evenly spread, half where the feature has a value) a registered or extra feature is
+computed a second time, from the bars of its window alone, with all features that it reads. The value must be the same. It differs if the
+window is too short, and for ``shift(-1)``, a mean or rank of the whole column, or a running sum of all earlier bars. Other bars are not
+checked: look-ahead that changes one value in a thousand may pass.
 
-Floats count as equal within `TOLERANCE`, because a sliding sum (``rolling_mean`` of polars) carries the rounding of the bars before it
-along; `pointline.features.rolling` has means that do not.
+Floats count as equal within `TOLERANCE`, because a sliding sum (``rolling_mean`` of polars) carries the rounding of all earlier bars.
+`pointline.features.rolling` has means that do not.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def check_own(
     params: PairParams,
     computed: Callable[[int, int, Iterable[str]], pl.DataFrame],
 ) -> None:
-    """Refuses a feature whose values at `CHECKED_BARS` bars are not made from the window that it states.
+    """Refuses a feature whose values at `CHECKED_BARS` bars do not come from the window that it states.
 
     Args:
         table: all bars with all features.
@@ -88,7 +88,7 @@ def check_own(
                 f"the feature {name} looks ahead: bars that come later change its value",
                 where=where,
                 value=f"{full!r}, and {cut[-1]!r} without the bars after it",
-                expected="a value that its bar and bars before it give",
+                expected="a value computed from its bar and earlier bars",
                 hint="shift(1), never shift(-1); rolling means and ranks, never those of the whole column",
             )
         alone = computed(row - bars + 1, bars, [name])[name][-1]
@@ -97,7 +97,7 @@ def check_own(
             where=where,
             value=f"{full!r}, and {alone!r} from {bars} bar{'s' * (bars > 1)} alone",
             expected="window= the bars that a value depends on, its own included and those of its inputs counted",
-            hint="shift(1) needs window=2, a rolling mean of 20 bars window=20; a sum of all bars before has no window",
+            hint="shift(1) needs window=2, a rolling mean of 20 bars window=20; a sum of all earlier bars has no window",
         )
 
 

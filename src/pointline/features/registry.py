@@ -36,11 +36,11 @@ BUILT_IN = frozenset(_BY_NAME)
 """Names that no user's feature can take."""
 
 PROVENANCE_COLUMNS = ("funding_source", "funding_interval_source", "oi_source", FAIR_SOURCE)
-"""Text columns of the features frame that say where a number came from."""
+"""Text columns of the features frame with the source of a value."""
 
 CROSS_QUOTE_PREFIX = "cross_quote_"
 NEEDS_LIKE_QUOTES = (*(feature.name for feature in CARRY_FEATURES), "funding_basis_divergence")
-"""Features that set the basis against funding or costs: null where the basis holds the rate between two quotes."""
+"""Features that set the basis against funding or costs: null if the basis contains the rate between two quotes."""
 
 _VENUE_NAMES = tuple(f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_COLUMNS)
 _BAR_COLUMNS = frozenset((*KEY_COLUMNS, *_VENUE_NAMES, *HOLE_COLUMNS, *STATE_COLUMNS))
@@ -50,8 +50,7 @@ _DEFAULTS = PairParams()
 def register(feature: Feature, *, replace: bool = False) -> Feature:
     """Add a feature to `FEATURES`; it is computed from then on in this process.
 
-    No bars are at hand here: whether its window is as long as it says and whether it knows the future is checked on the bars of each
-    `compute_features` (see `pointline.features.own`).
+    Its window, and whether it looks ahead, are checked on the bars of each `compute_features` (see `pointline.features.own`).
 
     Args:
         feature: its inputs are columns of the bars or features that are registered already.
@@ -119,7 +118,9 @@ def unregister(name: str) -> Feature:
         own = [known for known in _BY_NAME if known not in BUILT_IN]
         raise ConfigError("there is no such feature", where="features", value=name, expected=f"one of yours: {nearest(name, own).lower()}")
     if name in BUILT_IN:
-        raise ConfigError("a built-in feature stays", where="features", value=name, expected="a name that was given to register")
+        raise ConfigError(
+            "a built-in feature cannot be removed", where="features", value=name, expected="a name that was given to register"
+        )
     readers = _readers(name)
     if readers:
         raise ConfigError("other features read this one", where="features", value=name, hint=f"unregister {', '.join(readers)} first")
@@ -138,12 +139,12 @@ def _readers(name: str) -> list[str]:
 def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extra: Sequence[Feature] = ()) -> pl.DataFrame:
     """All features of `FEATURES`, and those of `extra`, beside the bars.
 
-    A value is null where its window does not hold so many bars or has a hole in it (see `pointline.features.stretches`). The values of
+    A value is null if its window has too few bars or a hole (see `pointline.features.stretches`). The values of
     registered and extra features are computed a second time at some bars, from their windows alone, and must be the same.
 
     Args:
         bars: one row per bar of one spine, sorted by ``bucket_start``, after `pointline.state.attach.attach_state`.
-        params: limits, windows, costs and funding rules; `Study.params` holds what follows from the pair too.
+        params: limits, windows, costs and funding rules; `Study.params` has those of the pair too.
         extra: further features for this call alone; each may read bars, features and the extras before it.
 
     Returns:
@@ -209,7 +210,7 @@ def _compute_built_in(bars: pl.DataFrame, params: PairParams, features: Mapping[
 
 
 def _origins(params: PairParams, features: Mapping[str, Feature], feature: Feature) -> set[str]:
-    """The columns of the bars that a feature comes from; one's own may read more than it says."""
+    """The columns of the bars that a feature comes from; the expression of a user's feature may read more than its inputs."""
     found: set[str] = set()
     for name in feature.inputs if feature.name in BUILT_IN else feature.reads(params):
         found |= _origins(params, features, features[name]) if name in features and name != feature.name else {name}
@@ -265,7 +266,7 @@ def _check_inputs(feature: Feature, known: set[str]) -> None:
     unknown = [name for name in feature.inputs if name not in known]
     if unknown:
         raise ConfigError(
-            f"the feature {feature.name} reads what is neither a column of the bars nor a feature",
+            f"an input of the feature {feature.name} is neither a column of the bars nor a feature",
             where="features",
             value=unknown,
             hint="most alike: " + "; ".join(f"{name}: {nearest(name, known).lower()}" for name in unknown),
@@ -287,7 +288,7 @@ def _check_bars(bars: pl.DataFrame, features: Mapping[str, Feature]) -> None:
     if missing:
         of_state = [name for name in missing if name in STATE_COLUMNS]
         raise ConfigError(
-            f"the bars lack {len(missing)} column(s) that features read",
+            f"the bars lack {len(missing)} column(s) that features need",
             where="compute_features, bars",
             value=missing,
             hint="attach_state adds the columns of mark, index, funding and open interest" if of_state else None,

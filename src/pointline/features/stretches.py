@@ -1,12 +1,12 @@
 """Stretches of bars without a hole: no value looks back or forward from one into another.
 
-A hole lies between a bar and the one before where the two do not touch (``bucket_start`` is not the previous ``bucket_end``), or where
-the bar says that trades of a venue are missing in between (``perp_hole``, ``spot_hole``; bars without these columns have no such holes).
-A perp's value heeds the perp's holes, a spot's the spot's, and what compares both heeds both. State (funding, mark, open interest) has
-ages of its own and heeds only bars that do not touch.
+A hole lies between a bar and the one before if the two do not touch (``bucket_start`` is not the previous ``bucket_end``), or if the bar is
+marked because trades of a venue are missing in between (``perp_hole``, ``spot_hole``; bars without these columns have no such holes).
+Values of the perp depend on the perp's holes, those of spot on the spot's, and comparisons on both. State (funding, mark, open interest)
+has ages of its own and depends only on bars that do not touch.
 
 Every feature and label with a window of more than one bar passes through `within`, which reads nothing but that window; built-in features
-only where the bars are not one stretch, since without holes each is null until its window is full.
+only if the bars are not one stretch, since without holes each is null until its window is full.
 """
 
 from __future__ import annotations

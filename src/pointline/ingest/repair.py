@@ -1,4 +1,4 @@
-"""Puts a damaged lake right: logs are rebuilt from the data files, lost rows are read again from the archive files behind them."""
+"""Repairs a damaged lake: rebuilds logs from the data files, and reads lost rows again from the archive files behind them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Repaired:
         before: what was wrong.
         after: what is wrong still.
         reread: archive files that were read again.
-        missing: archive files that are needed and not at hand, as ``name (sha256)``.
+        missing: archive files that are needed and were not found, as ``name (sha256)``.
     """
 
     before: Verdict
@@ -59,7 +59,7 @@ def repair(lake: Lake, sources: Callable[[str], Sequence[Source]], archives: Seq
     Args:
         lake: the lake.
         sources: the parsers of a name, as the manifest has it.
-        archives: folders in which archive files are looked for that are no longer where they were.
+        archives: folders in which to search archive files that were moved.
 
     Raises:
         BusyError: another process is writing.
@@ -141,11 +141,11 @@ def _finish_or_drop_journal(lake: Lake) -> None:
     try:
         finish(lake)
     except (LakeError, OSError):
-        (lake.root / JOURNAL).unlink(missing_ok=True)  # what it told of is read again from the archives
+        (lake.root / JOURNAL).unlink(missing_ok=True)  # its rows are read again from the archives
 
 
 def _restore_book(lake: Lake) -> None:
-    """A book that cannot be read is written anew from the logs."""
+    """Writes the book of heads from the logs if it cannot be read."""
     try:
         heads = read_heads(lake.root)
     except DamageError:
@@ -179,7 +179,7 @@ def _rebuild_log(lake: Lake, name: str) -> None:
 
 
 def _live_on_disk(folder: Path, name: str, head: Head) -> Iterator[NewFile]:
-    """Whole files that were not replaced; of several in one partition none, because it cannot be told which one counts."""
+    """Whole files that were not replaced; of several in one partition none, because it is unknown which one counts."""
     dead = {path for path, _ in head.dead}
     by_folder: dict[Path, list[Path]] = {}
     for path in sorted(folder.rglob("*.parquet")):
@@ -207,13 +207,13 @@ _CLOCKS = {"ts_local_us": "local", "ts_event_us": "event"}
 def _is_readable(path: Path) -> bool:
     try:
         scan_rows(path).collect_schema()
-    except Exception:  # noqa: BLE001 - whatever a damaged file makes the reader say
+    except Exception:  # noqa: BLE001 - any error that a damaged file causes
         return False
     return True
 
 
 def _drop_damaged(lake: Lake, problems: list[Problem]) -> None:
-    """Damaged and missing files leave the logs; what takes their place is read again."""
+    """Removes damaged and missing files from the logs, so that their rows are read again."""
     by_table: dict[str, list[str]] = {}
     for problem in problems:
         by_table.setdefault(problem.table, []).append(problem.path)
@@ -272,7 +272,7 @@ def _is_held(slot: str, held: dict[str, set[tuple[Any, ...]]]) -> bool:
 
 
 def _unlisted(lake: Lake, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Feeds of partitions of which the manifest does not tell."""
+    """Feeds of partitions that are not in the manifest."""
     for kind in _tables(lake):
         for path, *_ in lake.listing(kind).iter_rows():
             for feed in PartitionFile(lake.table_path(kind) / path, "", "", 0, 0).footer["feeds"]:
@@ -300,7 +300,7 @@ def _read_again(lake: Lake, path: Path, entry: dict[str, Any], sources: Callable
     told: dict[str, Any] = json.loads(entry["options"])
     mapping = told.pop("mapping", None)
     source, exchange, _, dataset, symbol, period = (*entry["key"].split("|"), *[""] * 6)[:6]
-    if entry["hints"] is None:  # the row of the manifest is lost; what was said shows in the key
+    if entry["hints"] is None:  # the row of the manifest is lost; the key has the hints
         told |= {"exchange": exchange} | ({} if symbol == "*" else {"symbol": symbol})
     else:
         told |= json.loads(entry["hints"])

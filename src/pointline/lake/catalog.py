@@ -60,10 +60,10 @@ def coverage(lake: Lake, exchange: str | None = None, symbol: str | None = None)
 
     Returns:
         kind, exchange, symbol; first_date and last_date with rows (of candles: on which the first and the last start); partitions (days
-        or months) present and missing between them, where ids do not tell that nothing was traded; rows; covered_share and missing_us of
-        the time in which rows are expected; missing_ids of trades; missing_candles; missing_stamps (settlements of funding, stamps of open
-        interest); off_grid (candles that start at no multiple of their length, which SQL and spreads pass over); flagged (off-book
-        prints); superseded (rows that another feed serves at present). `pointline.lake.coverage` says what counts as missing.
+        or months) present, and missing between them unless ids show that nothing was traded; rows; covered_share and missing_us of the
+        time in which rows are expected; missing_ids of trades; missing_candles; missing_stamps (settlements of funding, stamps of open
+        interest); off_grid (candles that start at no multiple of their length, which SQL and spreads ignore); flagged (off-book prints);
+        superseded (rows in reserve, because another file has a better one). `pointline.lake.coverage` defines what counts as missing.
     """
     return pl.DataFrame([one.row for one in held(lake, exchange, symbol)], schema=COVERAGE_SCHEMA, orient="row")
 
@@ -110,13 +110,13 @@ def _expiries(lake: Lake) -> dict[tuple[str, str], int]:
 
 
 def superseded_rows(lake: Lake, kind: str, exchange: str, symbol: str) -> int:
-    """Rows that are kept beside a table because another feed serves their time at present."""
+    """Rows that are kept in reserve because another file has a better row of the same event."""
     kept = lake.listing(f"{kind}_reserve").filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol))
     return int(kept["num_records"].sum())
 
 
 def asked_for(lake: Lake, exchange: str | None, symbol: str | None) -> pl.Expr:
-    """Whether a row with ``exchange`` and ``symbol`` is one that somebody asks for.
+    """Whether a row with ``exchange`` and ``symbol`` is one of those that were asked for.
 
     Args:
         lake: whose instruments are meant.
@@ -153,7 +153,7 @@ def gaps(dates: list[str], *, monthly: bool) -> list[str]:
 
 
 def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) -> dict[str, Any]:
-    """The whole picture, JSON-ready.
+    """Everything that the lake holds and misses, JSON-ready.
 
     Returns:
         ``instruments``: one entry per table and instrument with its coverage, the dates of its gaps, the spans of time that are

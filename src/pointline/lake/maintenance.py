@@ -1,4 +1,4 @@
-"""Files that no reader needs any more leave the disk: replaced data files after a grace time, and what killed runs left behind."""
+"""Removes files that no reader needs any more: replaced data files after a grace time, and files left by killed runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GRACE_US = HOUR_US
 
 @dataclass(frozen=True)
 class TableSize:
-    """What one table takes on the disk.
+    """Size of one table on the disk.
 
     Attributes:
         table: its name.
@@ -60,11 +60,11 @@ def remove_dead(lake: Lake, grace_us: int = GRACE_US) -> None:
 
 
 def maintain(lake: Lake, grace_us: int = GRACE_US, *, dry_run: bool = False) -> list[TableSize]:
-    """Removes replaced files and what no log knows, and says what every table takes; the caller holds the lake's lock.
+    """Removes replaced files and files that are in no log, and returns the size of every table; the caller holds the lake's lock.
 
     Args:
         lake: the lake.
-        grace_us: files that were replaced (or written, where no log knows them) less long ago stay.
+        grace_us: files that were replaced (or written, if they are in no log) less long ago stay.
         dry_run: only say what would be removed; no lock is needed.
 
     Raises:
@@ -95,7 +95,7 @@ def maintain(lake: Lake, grace_us: int = GRACE_US, *, dry_run: bool = False) -> 
 
 
 def remove_temporaries(root: Path) -> None:
-    """Removes what killed runs left in a lake's own folders."""
+    """Removes files that killed runs left in a lake's own folders."""
     for folder in (root, root / "studies", root / ".cache" / "bars"):
         remove_left_behind(folder)
 

@@ -71,7 +71,7 @@ class PartitionFile:
         try:
             told = pl.read_parquet_metadata(self.path)
         except (pl.exceptions.PolarsError, OSError):
-            check_content(self.path)  # says what is wrong
+            check_content(self.path)  # raises where the content is damaged
             raise
         text = told.get(FOOTER_KEY)
         if text is None or told.get(FOOTER_CRC_KEY) != footer_crc(text):
@@ -167,7 +167,7 @@ class Lake:
         """All live files of a table: path, num_records and, of market tables, exchange, symbol and date (String).
 
         Raises:
-            DamageError: the log is damaged, or tells of other files than the writer left.
+            DamageError: the log is damaged, or lists other files than the writer left.
         """
         head = read_heads(self.root).get(name)  # before the log is looked at: a writer may go on meanwhile
         table = self.delta(name)
@@ -213,10 +213,10 @@ class Lake:
         return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()), default=None)
 
     def actions(self, name: str) -> pl.DataFrame:
-        """What the log says of a table's live files: ``path`` below its folder, size, partition values, bounds; empty without any.
+        """The log's entries of a table's live files: ``path`` below its folder, size, partition values, bounds; empty without any.
 
         Raises:
-            LakeError: a path leads out of the table's folder; the error has the way out.
+            LakeError: a path leads out of the table's folder; the error has a hint.
         """
         table = self.delta(name)
         actions = pl.DataFrame() if table is None else pl.DataFrame(table.get_add_actions(flatten=True))
@@ -280,7 +280,7 @@ class Lake:
         return self._venues[1]
 
     def venue_versions(self) -> tuple[object, ...]:
-        """Changes when a venue file of the lake's own does."""
+        """A value that changes when one of the lake's own venue files does."""
         return tuple((path.name, (status := path.stat()).st_mtime_ns, status.st_size) for path in venue_file_paths(self.root))
 
     def described(self) -> Registry:
@@ -294,7 +294,7 @@ class Lake:
         return self._described[1]
 
     def registry(self) -> Registry:
-        """The instruments of all exchangeInfo snapshots, those that mappings state, and those that only archive files tell of."""
+        """The instruments of exchangeInfo snapshots, of mappings, and those that are known from archive files alone."""
         kinds = self.kinds()
         versions = (*(self.newest_version(kind) for kind in ("instruments", *kinds)), *self.venue_versions())
         if self._registry is None or self._registry[0] != versions:
@@ -317,7 +317,7 @@ class Lake:
 
 
 def footer_crc(text: str) -> str:
-    """CRC-32 of a footer's text, which stands beside it: footers are read without the rows."""
+    """CRC-32 of a footer's text, stored beside it, because footers are read without the rows."""
     return f"{zlib.crc32(text.encode()):08x}"
 
 
@@ -349,7 +349,7 @@ def _misplaced(listing: pl.DataFrame) -> str | None:
 
 
 def is_market(name: str) -> bool:
-    """Whether rows of a table serve: neither a reserve nor one of the lake's own books."""
+    """Whether a table has market data: it is neither a reserve nor one of the lake's own books."""
     try:
         schema.table(name)
     except KeyError:
@@ -389,7 +389,7 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
         write_atomically(version, _write_version)
     else:
         raise NoLakeError(
-            "there is no lake here" if not create else "this folder holds other things and is not a lake",
+            "there is no lake here" if not create else "this folder is not empty and is not a lake",
             where=str(root),
             hint="make one with `pointline ingest PATH… --lake FOLDER`, or point to yours with --lake or POINTLINE_LAKE",
         )
@@ -405,7 +405,7 @@ def _root(text: str) -> Path:
     root = path.resolve()
     if found := _NO_DELTA_PATH.search(str(root)):
         raise LakeError(
-            "a lake cannot lie below a folder of this name, which the Delta library reads as another one",
+            "the path of the lake has a part that the Delta library would misread",
             where=str(root),
             value=found[0],
             expected="a path without backslashes, control characters and % before two hexadecimal digits",
@@ -422,7 +422,7 @@ def as_lake(lake: LakeLike | None) -> Lake:
         LakeError: there is no lake at that place.
     """
     if lake is not None and not isinstance(lake, Lake | str | Path):
-        raise ConfigError("lake is of another type", value=lake, expected="a lake, the path of its folder, or None for the default place")
+        raise ConfigError("lake has the wrong type", value=lake, expected="a lake, the path of its folder, or None for the default place")
     return lake if isinstance(lake, Lake) else open_lake(lake)
 
 

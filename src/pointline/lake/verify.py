@@ -1,4 +1,4 @@
-"""Is the lake what was written? Every data file, every log entry, the manifest and the rows set aside, compared with each other."""
+"""Checks a lake for damage: compares data files, log entries, the manifest and the quarantine with each other."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Verdict:
     """What `verify` found.
 
     Attributes:
-        tables, files, rows, bytes: how much was looked at.
-        problems: what is wrong; none where all is well.
+        tables, files, rows, bytes: how much was read.
+        problems: what is wrong; empty if the lake is undamaged.
     """
 
     tables: int = 0
@@ -63,7 +63,7 @@ def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict
 
     Args:
         lake: the lake.
-        progress: told the bytes of each data file that was read.
+        progress: called with the bytes of each data file that was read.
     """
     verdict = Verdict()
     if is_pending(lake):
@@ -100,7 +100,7 @@ def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict
 
 
 def table_names(lake: Lake) -> list[str]:
-    """Tables that exist, or that the book says should."""
+    """Tables that exist, or that are in the book of heads."""
     try:
         booked = set(read_heads(lake.root))
     except DamageError:
@@ -117,7 +117,7 @@ def _book(lake: Lake) -> list[Problem]:
         return [Problem("book", str(path), f"{error.what}: {error.value}")]
     missing = [folder.name for folder in lake.root.iterdir() if (folder / "_delta_log").is_dir() and folder.name not in heads]
     if missing and not is_pending(lake):
-        return [Problem("book", str(path), f"does not know the tables {', '.join(sorted(missing))}")]
+        return [Problem("book", str(path), f"has no entry of the tables {', '.join(sorted(missing))}")]
     return []
 
 
@@ -132,7 +132,7 @@ def _log(lake: Lake, name: str) -> Iterator[Problem]:
     try:
         head = read_heads(lake.root).get(name)
     except DamageError:
-        head = None  # said already
+        head = None  # reported already
     if head is not None and not gaps and log_state(folder) != (head.version, head.log_crc32) and not is_pending(lake):
         yield Problem("log", str(folder), "an entry of the log is not what was written", table=name)
     for path in entries:
@@ -154,12 +154,12 @@ def _data_file(name: str, file: Path, place: tuple[str, str, str], rows: int) ->
             return ["the content is not what was written: its SHA-256 differs from its name"]
         if not is_market(name.removesuffix(schema.RESERVE)):
             held = scan_rows(file).collect().height
-            return [] if held == rows else [f"holds {held} rows, the log says {rows}"]
+            return [] if held == rows else [f"has {held} rows, the log has {rows}"]
         partition = PartitionFile(file, place[0], place[1], 0, rows)
         totals = partition.totals["rows"]
     except (PointlineError, ValueError, KeyError, OSError) as error:
         return [str(error).splitlines()[0]]
-    return [] if totals == rows else [f"its footer tells of {totals} rows, the log of {rows}"]
+    return [] if totals == rows else [f"its footer has {totals} rows, the log has {rows}"]
 
 
 def _versions(file: Path) -> set[tuple[str, str]]:
@@ -168,7 +168,7 @@ def _versions(file: Path) -> set[tuple[str, str]]:
 
 
 def _manifest(lake: Lake, feeds: dict[str, set[tuple[str, str]]], damaged: set[str]) -> Iterator[Problem]:
-    """Files of which the manifest tells and partitions do not, or the other way round."""
+    """Files that are in the manifest and not in partitions, or the other way round."""
     manifest = Manifest(lake)
     where = str(lake.table_path("manifest"))
     current: dict[str, set[tuple[str, str]]] = {}
@@ -179,16 +179,16 @@ def _manifest(lake: Lake, feeds: dict[str, set[tuple[str, str]]], damaged: set[s
         for slot in row["partitions"]:
             current.setdefault(slot, set()).add((row["key"], row["sha256"]))
         if "quarantine" not in damaged and aside.get(row["entry"], 0) != row["rows_quarantined"]:
-            told = f"tells of {row['rows_quarantined']} rows set aside of {row['file_name']}, quarantine holds {aside.get(row['entry'], 0)}"
-            yield Problem("manifest", where, told, table="quarantine")
+            counts = f"lists {row['rows_quarantined']} quarantined rows of {row['file_name']}, quarantine has {aside.get(row['entry'], 0)}"
+            yield Problem("manifest", where, counts, table="quarantine")
     for slot in sorted({*current, *feeds}):
         kind = slot.split("/")[0]
         if {kind, kind + schema.RESERVE} & damaged:
             continue
         for key, _ in sorted(current.get(slot, set()) - feeds.get(slot, set())):
-            yield Problem("manifest", where, f"tells of rows of {key} in {slot} that are not there", table=kind, path=slot)
+            yield Problem("manifest", where, f"lists rows of {key} in {slot} that are not there", table=kind, path=slot)
         for key, _ in sorted(feeds.get(slot, set()) - current.get(slot, set())):
-            yield Problem("manifest", where, f"does not tell of {key}, of which {slot} holds rows", table="manifest", path=slot)
+            yield Problem("manifest", where, f"does not list {key}, but {slot} has rows of it", table="manifest", path=slot)
 
 
 def _studies(lake: Lake) -> Iterator[Problem]:
@@ -196,12 +196,12 @@ def _studies(lake: Lake) -> Iterator[Problem]:
     for name, path in saved:
         try:
             scan_rows(path).collect()
-        except Exception as error:  # noqa: BLE001 - whatever a damaged file makes the reader say
+        except Exception as error:  # noqa: BLE001 - any error that a damaged file causes
             yield Problem("study", str(path), f"the saved study {name} cannot be read: {str(error).splitlines()[0]}")
 
 
 def entry_hints(entry: dict[str, Any]) -> dict[str, Any]:
-    """What was said of a file when it was ingested, as the manifest keeps it."""
+    """The hints that were given for a file at its ingest, as the manifest keeps them."""
     return dict(json.loads(entry["hints"]))
 
 

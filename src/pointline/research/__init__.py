@@ -1,4 +1,4 @@
-"""The research API: what the lake holds, and how to get at it.
+"""The research API: lists of exchanges and symbols, and what the lake holds. `pointline.research.query` has the rows.
 
 All times are int64 microseconds UTC, all windows half-open ``[start, end)``.
 """

@@ -419,12 +419,12 @@ def candles(
     times: Times = "us",
     lake: LakeLike | None = None,
 ) -> pl.DataFrame | pl.LazyFrame:
-    """Candles; a candle is known at its end, ``ts_local_us``, and belongs to the window by that.
+    """Candles. A candle is known at its end, ``ts_local_us``, and belongs to the window that contains that time.
 
     Args:
         exchange, symbol, start, end, lazy, times, lake: as in `trades`.
         interval: ``"1m"``, ``"1h"``, ``"1d"``, …
-        price: which price the candle is of.
+        price: the price of which the candle is made.
         decoded: True gives float64 and, of linear contracts, ``volume`` and ``taker_buy_volume`` in base-asset units, with the
             contracts in ``volume_contracts`` and ``taker_buy_volume_contracts`` where the exchange counts such; of inverse contracts
             these two stay in contracts and ``base_volume`` is in the coin. False gives the stored decimals.

@@ -44,7 +44,7 @@ def assign_to_buckets(
     for name, frame in (("events", events), ("spine", spine)):
         if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
             raise ConfigError(
-                f"the {name} are no polars frame",
+                f"{name} is not a polars frame",
                 value=type(frame).__name__,
                 expected="a polars DataFrame or LazyFrame",
                 hint="pl.from_pandas(frame) makes one of a pandas frame",

@@ -1,10 +1,10 @@
-"""A market whose truth is known: a perpetual, its spot, funding, mark and index, made from a seed.
+"""A simulated market with known truth: a perpetual, its spot, funding, mark and index, made from a seed.
 
 One efficient price, a driftless geometric Brownian motion, drives both venues. The perpetual shows it first and adds a
-mean-reverting basis; spot shows it `lead_ms` later. Trades bounce between bid and ask, arrive in bursts, tie in their millisecond, and
-their taker side says nothing about prices, so every feature made of order flow alone should find nothing. What an estimator
-should find is in `SimulatedDay.truth`. The lead is exact in event time; last prices sampled on a grid show a longer one wherever spot
-trades more rarely than the perpetual, as they do in real data.
+mean-reverting basis; spot shows it `lead_ms` later. Trades bounce between bid and ask, arrive in bursts and share milliseconds. Their taker
+side contains no information about prices, so every feature made of order flow alone should find nothing. `SimulatedDay.truth` has the
+values that an estimator should find. The lead is exact in event time. Last prices sampled on a grid show a longer one if spot trades more
+rarely than the perpetual, as in real data.
 
 The index is spot's own price before it is rounded, the mark is the index times one plus the basis, so the premium index is exactly the
 basis, and funding follows from it by the exchange's rule, dead band included. A halt stops a venue's trades, not index, mark or funding.

@@ -1,4 +1,4 @@
-"""What a simulated market looks like: one frozen value that, with the day's number, decides every byte."""
+"""Settings of a simulated market: one frozen value that, with the day's number, decides every byte."""
 
 from __future__ import annotations
 

@@ -114,6 +114,8 @@ def simulate_market(config: MarketConfig) -> Iterator[SimulatedDay]:
 def funding_estimates(premium: Floats, *, interval_hours: int, midnight_us: int) -> Floats:
     """The running funding estimate at each second of a day, from the premium index (a fraction) at each second.
 
+    The rule is Binance's, as its support article 360033525031 on funding rates states it.
+
     Each interval starts afresh. Every 5 s one premium is sampled, the n-th sample of the interval has weight n, and with their
     mean P the rate per interval is F = P + clamp(I - P, -0.05 %, +0.05 %), so that F = I while P stays within 0.05 % of I. I is 0.01 %
     per 8 h; from 2025-09-18 08:01 UTC on, intervals other than 8 h take F with the 8 h interest and divide it by 8 / interval,

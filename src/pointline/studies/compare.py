@@ -72,7 +72,7 @@ class Study:
         start_us, end_us: the window.
         join: ``"asof"`` keeps every bar, ``"inner"`` drops those without a spot trade (the guide's way).
         params: limits, windows and costs of the features, and what follows from the pair.
-        notes: what a reader should know: metadata versions, missing days, mixed quotes.
+        notes: warnings about the result: metadata versions, missing days, mixed quotes.
         elapsed_s: seconds from the call to the table.
     """
 
@@ -243,7 +243,7 @@ def compare(
     output: str | Path | None = None,
     progress: Progress = False,
 ) -> Study:
-    """Builds bars from the perp's trades, puts both venues on them, and computes every feature.
+    """Builds bars from the perp's trades, sums both venues on them, and computes every feature.
 
     Args:
         perp: ``"exchange:symbol"`` of the derivative, e.g. ``"binance-futures:BTCUSDT"``.
@@ -255,11 +255,11 @@ def compare(
         base_bars: finer bars of the same kind (carry rule) from which `bars`, a whole multiple of them, are derived; the result does
             not depend on it. With the cache, one pass over the trades then serves a sweep over thresholds.
         join: ``"asof"`` keeps bars without spot trades, ``"inner"`` drops them.
-        costs: cost model of the carry features; that of `params` if None, which are the guide's figures unless said otherwise.
+        costs: cost model of the carry features; ``params.costs`` if None, by default the figures of the perp-spot guide.
         params: feature parameters.
         state: age limits of funding, mark, index and open interest.
         lake: a lake or its folder; the default lake if None.
-        threads: days counted side by side; the result does not depend on it.
+        threads: days counted in parallel; the result does not depend on it.
         cache: keep the bars' sums beside the lake and use those of earlier calls; the result does not depend on it.
         include_off_book: also count the prints that are flagged as off-book.
         output: write the features to this file (.parquet, .csv or .arrow) block by block instead of holding them in memory, which
@@ -443,10 +443,10 @@ def _check_choices(
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
     for name, value, kind in (("costs", costs, CostModel), ("params", params, FeatureParams), ("state", state, StateParams)):
         if value is not None and not isinstance(value, kind):
-            raise ConfigError(f"{name} is of another type", value=value, expected=f"{kind.__name__}(...) or None")
+            raise ConfigError(f"{name} has the wrong type", value=value, expected=f"{kind.__name__}(...) or None")
     for name, rule in zip(("spot_bars", "base_bars"), other_rules, strict=True):
         if rule is not None and not (isinstance(rule, BarRule) and rule.cacheable):
-            raise ConfigError(f"{name} is no rule that counts", value=rule, expected="a config such as VolumeBarConfig(100.0), or None")
+            raise ConfigError(f"{name} is not a bar rule", value=rule, expected="a config such as VolumeBarConfig(100.0), or None")
     if output is not None:
         check_output(output)
 
@@ -459,15 +459,15 @@ def _sides_of(lake: Lake, built: Bars, start_us: int, end_us: int) -> tuple[dict
 
 @dataclass
 class _Tables:
-    """Blocks of bars as blocks of features, each with as many bars in front of it as the features look back on.
+    """Blocks of bars as blocks of features, each computed with the earlier bars that the features look back on.
 
     Attributes:
         attach: puts the derivative's state beside bars.
         params: of the features.
-        start_us: where the window starts; the bars before it are only looked back on.
+        start_us: start of the window; earlier bars are only looked back on.
         join: which bars are kept.
         totals: sums over all bars of the window.
-        interval_notes: what is to be said of the funding interval.
+        interval_notes: notes about the funding interval.
     """
 
     attach: Callable[[pl.DataFrame], pl.DataFrame]
@@ -552,14 +552,14 @@ def _interval_notes(bars: pl.DataFrame) -> list[str]:
     assumed = bars.filter(told)["funding_interval_hours"]
     if assumed.is_empty():
         return []
-    usual = f"the funding interval is taken to be the venue's usual {assumed[0]:g} h where no payment tells it"
-    return [f"{usual}: ingest fundingRate files to know"]
+    assumption = f"where no payment gives the funding interval, it is assumed to be the venue's usual {assumed[0]:g} h"
+    return [f"{assumption}; fundingRate files have the real one, ingest them"]
 
 
 def _pair_params(
     given: FeatureParams, costs: CostModel | None, pair: Pair, window_us: tuple[int, int], notes: list[str], known: Venues
 ) -> PairParams:
-    """The parameters with what the pair, the costs and the venue's rules settle."""
+    """The parameters together with the pair, the costs and the venue's funding rules."""
     params = PairParams.of(given, price_factor=float(pair.price_factor), cross_quote=not pair.quote_match)
     if costs is not None:
         if params.costs not in (CostModel(), costs):
@@ -572,7 +572,7 @@ def _pair_params(
     if not pair.quote_match:
         perp, spot = pair.perp, pair.spot
         quotes = f"{perp.name} is quoted in {perp.quote_asset}, {spot.name} in {spot.quote_asset}"
-        notes.append(f"{quotes}: the basis holds their rate and is named cross_quote_basis_bps")
+        notes.append(f"{quotes}: the basis also contains the rate between them and is named cross_quote_basis_bps")
     return params
 
 

@@ -57,7 +57,7 @@ class Spreads:
         contracts: the perpetuals and dated futures, likewise.
         grid: the candles.
         table: one row per candle, contract and reference (see `pointline.curves.table.spread_table`).
-        notes: what a reader should know: missing candles, quotes that differ, rates that were used, sources that differ.
+        notes: warnings about the result: missing candles, differing quotes, rates that were used, differing sources.
         elapsed_s: seconds from the call to the table.
     """
 
@@ -122,7 +122,7 @@ class Spreads:
 
         Args:
             at: the instant; the end of the window if None.
-            max_age: older spreads are shown without their values; two candles if None.
+            max_age: the values of older spreads are null; two candles if None.
 
         Raises:
             NoDataError: nothing was known then.
@@ -224,7 +224,7 @@ class Spreads:
         return pandas_frame(self.table, index="end")
 
     def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
-        """Stores the long table in the lake, where SQL finds it as ``study = name`` in ``api.spreads``.
+        """Stores the long table in the lake, as ``studies/spreads/NAME.parquet``.
 
         Args:
             name: letters, digits, dots, dashes and underscores; a study of the same name is replaced.
@@ -264,14 +264,14 @@ def spreads(
 
     Args:
         base_asset: the asset, e.g. ``"BTC"``.
-        reference: the spot market as ``exchange:market``, or several. The exchange goes by its id, alias or SQL name, the market by its
+        reference: the spot market as ``exchange:market``, or several. Name the exchange by its id, alias or SQL name, the market by its
             universal name or the exchange's own symbol.
         start: first moment; a bare date is its midnight UTC.
         end: first moment that is not in the window any more.
         through: in place of `end`, the last day of the window, as in ``BETWEEN '2024-12-01' AND '2024-12-31'``.
         contracts: ``exchange:market`` of one or several contracts; all that the lake has of the asset if None.
         duration: length of a candle in whole minutes, e.g. ``"1d"`` or ``"1h"``.
-        max_trade_age: a last trade that is older at a candle's end tells no close (see `pointline.curves.closes.closes`).
+        max_trade_age: age that a last trade may have at a candle's end to give its close (see `pointline.curves.closes.closes`).
         lake: a lake or its folder; the default lake if None.
 
     Returns:
@@ -365,7 +365,7 @@ def _notes(table: pl.DataFrame, contracts: Sequence[Listing], grid: CandleGrid) 
     for name, column, close in (("contracts", "close_source", "close"), ("references", "spot_source", "spot_close")):
         sources = table.filter(pl.col(close).is_not_null())[column].drop_nulls().unique().sort().to_list()
         if len(sources) > 1:
-            notes.append(f"closes of the {name} come from {', '.join(sources)}; the column {column} says which")
+            notes.append(f"closes of the {name} come from {', '.join(sources)}; see the column {column}")
     ended = [c.name for c in contracts if c.until_us < grid.end_us and c.instrument.expiry_us == c.until_us]
     notes += [f"{name} is delivered inside the window; its rows end before" for name in ended]
     return notes
@@ -385,11 +385,11 @@ def _untraded_notes(table: pl.DataFrame) -> list[str]:
 
 
 def _left_out_notes(lake: Lake, taken: Sequence[Listing], base_asset: str, grid: CandleGrid) -> list[str]:
-    """A line for the contracts that were trading and that the lake knows, but not by data that tells closes of this duration."""
+    """A line for the contracts that were trading and that the lake has, but without data for closes of this duration."""
     names = sorted(set(traded_contracts(lake, base_asset, grid)) - {contract.name for contract in taken})
     if not names:
         return []
-    return [f"left out, because the lake has no data of the window that tells closes of {_duration_text(grid)} candles: {', '.join(names)}"]
+    return [f"left out, because the lake has no data for closes of {_duration_text(grid)} candles in the window: {', '.join(names)}"]
 
 
 def _quote_notes(table: pl.DataFrame) -> list[str]:
@@ -398,9 +398,11 @@ def _quote_notes(table: pl.DataFrame) -> list[str]:
     for (quote, reference, other), rows in crossed.group_by("quote", "reference", "reference_quote", maintain_order=True):
         bare = rows.filter(pl.col("basis_kind") == CROSS_QUOTE).height
         used = ", ".join(rows["rate_market"].drop_nulls().unique().sort())
-        text = f"contracts in {quote} against {reference} in {other}: the spread holds the rate between them"
+        text = f"contracts in {quote} against {reference} in {other}: the spread also contains the rate between them"
         converted = (
-            f"; converted_spread does not, by {used}" if used else f", and the lake has no market of {quote} and {other} to convert it"
+            f"; converted_spread does not, it is converted with {used}"
+            if used
+            else f", and the lake has no market of {quote} and {other} to convert it"
         )
         rest = f" ({bare:,} of {rows.height:,} rows have no rate)" if used and bare else ""
         notes.append(text + converted + rest)
