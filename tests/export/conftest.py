@@ -10,7 +10,7 @@ from tests.archives import trades_archive
 from tests.sql.markets import Candle, candles_archives, funding_archive, lake_with
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
-from pointline.lake.ingest import ingest
+from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources

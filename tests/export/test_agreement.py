@@ -12,8 +12,8 @@ from tests.export.agreement import differences, opened, ordered
 import pointline
 from pointline.clock import DAY_US
 from pointline.export.duckdb import export_duckdb
+from pointline.ingest.run import ingest
 from pointline.instruments import sql_exchange
-from pointline.lake.ingest import ingest
 from pointline.lake.store import open_lake
 from pointline.research import query
 from pointline.sources.base import Hints
@@ -22,7 +22,7 @@ from pointline.sources.families import all_sources
 if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
-pytestmark = pytest.mark.filterwarnings("ignore::pointline.errors.QueryNote", "ignore::pointline.research.metadata.MetadataWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::pointline.errors.QueryNote", "ignore::pointline.instruments.versions.MetadataWarning")
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "mappings"
 
