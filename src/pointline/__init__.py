@@ -56,7 +56,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have different types
     """Loads a public name when it is first used, so that importing pointline stays quick."""
     if name == "__version__":
-        return _version()
+        from pointline.version import package_version
+
+        return package_version()
     from importlib import import_module
 
     if name in _HOMES:
@@ -64,15 +66,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have different ty
     if name in _ROOMS:
         return import_module(f"pointline.{name}")
     raise AttributeError(f"module 'pointline' has no attribute {name!r}")
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("pointline")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return "0.1.0"
 
 
 def __dir__() -> list[str]:

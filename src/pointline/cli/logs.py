@@ -7,12 +7,9 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pointline.cli.output import Settings
+from pointline.version import package_version
 
 _ALL = logging.getLogger("pointline")
 _KERNELS = logging.getLogger("pointline.kernels")  # say when they are compiled, which takes seconds
@@ -42,25 +39,28 @@ class _OneLine(logging.Formatter):
         return "; ".join(line.strip() for line in super().format(record).splitlines())
 
 
-def start(settings: Settings) -> None:
-    """Sends messages where the settings say, and nowhere else that an earlier command chose.
+def start(*, verbose: bool, quiet: bool, log: Path | None) -> None:
+    """Sends messages where a command wants them, and nowhere else that an earlier command chose.
+
+    Args:
+        verbose: all of them to standard error.
+        quiet: none to standard error.
+        log: all of them to this file too.
 
     Raises:
         ConfigError: the log file cannot be written.
     """
     stop()
-    if settings.verbose:
+    if verbose:
         _add(_ALL, logging.DEBUG, _StandardError("%(name)s: %(message)s"))
-    elif not settings.quiet and not settings.json:
+    elif not quiet:
         _add(_KERNELS, logging.INFO, _StandardError("%(message)s"))
-    if settings.log is not None:
-        handler = _file(settings.log)
+    if log is not None:
+        handler = _file(log)
         handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         _add(_ALL, logging.DEBUG, handler)
-    if settings.verbose or settings.log is not None:
-        from pointline import __version__
-
-        _ALL.info("pointline %s, Python %s, in %s", __version__, platform.python_version(), Path.cwd())
+    if verbose or log is not None:
+        _ALL.info("pointline %s, Python %s, in %s", package_version(), platform.python_version(), Path.cwd())
 
 
 def _file(path: Path) -> logging.Handler:
