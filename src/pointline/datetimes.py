@@ -34,9 +34,16 @@ def with_datetimes(frame: Frame) -> Frame:
     Raises:
         ConfigError: it is no polars frame.
 
-    >>> import polars as pl
-    >>> with_datetimes(pl.DataFrame({"ts_local_us": [1714521600000000], "spot_age_us": [250000]})).rows()
-    [(datetime.datetime(2024, 5, 1, 0, 0, tzinfo=zoneinfo.ZoneInfo(key='UTC')), 250000)]
+    Examples:
+        An age is no time, and stays:
+
+        >>> import polars as pl
+        >>> import pointline
+        >>> frame = pl.DataFrame({"bucket_end": [1714521600000000], "spot_age_us": [250000]})
+        >>> print(pointline.with_datetimes(frame).write_csv())
+        bucket_end,spot_age_us
+        2024-05-01T00:00:00.000000+0000,250000
+        <BLANKLINE>
     """
     import polars as pl
 

@@ -53,18 +53,24 @@ class Result(NamedTuple):
         return dict(fields)
 
 
-def run(*arguments: str | Path) -> Result:
+def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
     """The command in this process, as the entry point runs it."""
-    out, err = io.StringIO(), io.StringIO()
+    given, out, err = io.TextIOWrapper(io.BytesIO(stdin)), io.TextIOWrapper(io.BytesIO(), newline="\n"), io.StringIO()
     argv = ["pointline", *map(str, arguments)]
     code: object = 0
-    with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.object(sys, "stdin", given),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         try:
             cli.main()
         except SystemExit as stop:
             code = stop.code or 0
+    out.flush()
     assert isinstance(code, int)
-    return Result(code, out.getvalue(), err.getvalue())
+    return Result(code, out.buffer.getvalue().decode("utf-8"), err.getvalue())
 
 
 def run_process(*arguments: str | Path, env: dict[str, str] | None = None, max_file_kib: int | None = None) -> Result:

@@ -148,10 +148,10 @@ def _end(errors: list[PointlineError], code: int, count: int) -> None:
     """Ends the command as the worst of the files wants."""
     if not errors:
         return
-    together = PointlineError(
+    several = PointlineError(
         f"{len(errors)} of {count} files are refused, or have rows set aside",
-        where=errors[0].where,
-        value=[error.what for error in errors],
+        where=str(errors[0].where),
+        value=[f"{error.where}: {error.what}" for error in errors],
         hint="the list on standard output has the problem of each file",
     )
-    raise typer.Exit(failures.report_all(errors, together, code))
+    raise typer.Exit(failures.report_all(errors, errors[0] if len(errors) == 1 else several, code))

@@ -65,21 +65,29 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = app(standalone_mode=False, prog_name="pointline")
-        sys.stdout.flush()
+        code = _call()
     except (typer.Abort, KeyboardInterrupt):
         code = failures.INTERRUPTED
-    except BrokenPipeError:  # of the help, which is no command
-        output.discard_output()
-        return output.READER_LEFT
     except PointlineError as error:
         return failures.report(error)
     except OSError as error:
         return failures.report(failures.refused_by_system(error), failures.SYSTEM_FAILED)
     except Exception as error:  # noqa: BLE001 - the last line of defence against a traceback
         return _report_other(error)
-    if code == failures.INTERRUPTED:
-        return failures.report(failures.interrupted(), failures.INTERRUPTED)
+    return failures.report(failures.interrupted(), code) if code == failures.INTERRUPTED else code
+
+
+def _call() -> int:
+    """The app's exit code, that of a reader that stopped early among them: commands meet it by themselves, help and version do not."""
+    try:
+        code = app(standalone_mode=False, prog_name="pointline")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return output.reader_left()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # met by typer itself
+            return output.reader_left()
+        raise
     return int(code or 0)
 
 

@@ -37,7 +37,7 @@ def report_all(errors: Sequence[PointlineError], together: PointlineError, code:
         together: the same in one error.
         code: the exit code.
     """
-    _write(errors, errors[0] if len(errors) == 1 else together, code)
+    _write(errors, together, code)
     return code
 
 

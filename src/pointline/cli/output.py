@@ -144,11 +144,11 @@ def written_out() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        discard_output()
-        raise typer.Exit(READER_LEFT) from None
+        raise typer.Exit(reader_left()) from None
 
 
-def discard_output() -> None:
-    """Standard output leads nowhere from now on, so that nothing fails when the process ends."""
+def reader_left() -> int:
+    """Standard output leads nowhere from now on, so that nothing fails when the process ends; returns the exit code."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_LEFT

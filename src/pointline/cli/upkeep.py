@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-FINDINGS = ("gaps", "missing", "quarantine")
+FINDINGS = {"gaps": "gaps", "missing": "missing data", "quarantine": "quarantined rows"}
 
 
 @command(app, short_help="Shows what the lake holds and what is missing or wrong.")
@@ -72,7 +72,9 @@ def _wanted(text: str | None) -> list[str]:
     names = [] if text is None else [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in FINDINGS]
     if unknown:
-        raise ConfigError("there is no such finding", where="--fail-on", value=unknown[0], expected=f"{', '.join(FINDINGS)}, with commas")
+        raise ConfigError(
+            "there is no such finding", where="--fail-on", value=unknown[0], expected=f"of {', '.join(FINDINGS)} one or more, with commas"
+        )
     return names
 
 
@@ -90,20 +92,21 @@ def _catalog(lake: Lake, exchange: str | None, symbol: str | None) -> dict[str, 
 
 
 def _fail_on(found: dict[str, Any], wanted: Sequence[str]) -> None:
-    """Ends the command with 1 where the catalog has what is wanted; each finding is an error of its own."""
+    """Ends the command with 1 where the catalog has what is wanted, and names each finding."""
     from pointline.report.tables import flaws_of
 
-    named = [(finding, text) for finding, text in flaws_of(found) if finding in wanted]
+    named = [f"{finding}: {text}" for finding, text in flaws_of(found) if finding in wanted]
     if not named:
         return
-    kinds = [finding for finding in FINDINGS if any(finding == other for other, _ in named)]
-    expected = f"none of {', '.join(wanted)}, as --fail-on says"
-    hint = "ingest the files that lack; `pointline catalog --quarantine` shows the rows that were set aside"
-    errors = [PointlineError(f"{finding}: {text}", where=found["lake"]) for finding, text in named]
-    together = PointlineError(
-        f"the lake has {', '.join(kinds)}", where=found["lake"], value=[error.what for error in errors], expected=expected, hint=hint
-    )
-    raise typer.Exit(failures.report_all(errors, together, RESULT_SAYS_NO))
+    kinds = [words for finding, words in FINDINGS.items() if any(text.startswith(f"{finding}: ") for text in named)]
+    what = f"the lake has {' and '.join(kinds)}"
+    rest = {
+        "where": found["lake"],
+        "expected": f"none of {', '.join(wanted)} (--fail-on)",
+        "hint": "ingest the files that lack, or corrected ones",
+    }
+    as_text = PointlineError("\n  ".join([f"{what}:", *named]), **rest)
+    raise typer.Exit(failures.report_all([as_text], PointlineError(what, value=named, **rest), RESULT_SAYS_NO))
 
 
 @command(app, short_help="Compares the whole lake with what was written.")
@@ -192,7 +195,9 @@ def repair(
     else:
         show(repaired_view(done))
     if done.after.problems:
-        raise typer.Exit(failures.report(_problems(opened, done.after, "name the folders of the archive files with --archives"), 1))
+        raise typer.Exit(
+            failures.report(_problems(opened, done.after, "name the folders of the archive files with --archives"), RESULT_SAYS_NO)
+        )
     if done.missing:
         raise typer.Exit(failures.report(_missing(opened, done.missing), RESULT_SAYS_NO))
 

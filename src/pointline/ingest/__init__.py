@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from inspect import Signature
 
     import polars as pl
 
@@ -55,6 +56,12 @@ def ingest(
         ConfigError: an option cannot be used, or there is no file.
         BusyError: another process is writing.
         LakeError: the disk is full, or the lake is damaged.
+
+    Examples:
+        >>> import pointline
+        >>> report = pointline.ingest("out/demo/archives/data/spot/daily/trades", lake="mine")
+        >>> report.select("outcome", "rows_landed", "problem").rows()
+        [('landed', 2000, None), ('landed', 2000, None)]
     """
     from pointline.errors import SourceError
     from pointline.ingest.request import IngestOptions, as_paths, failures_of, ingest_paths, report_frame
@@ -80,7 +87,14 @@ def ingest(
 class CallableRoom(ModuleType):
     """A module that can be called: its call is its function `ingest`. Python lets a module have a class of its own."""
 
-    __call__ = staticmethod(ingest)
+    def __call__(self, *paths: Any, **options: Any) -> pl.DataFrame:  # noqa: ANN401 - those of `ingest`
+        return ingest(*paths, **options)
+
+    @property
+    def __signature__(self) -> Signature:
+        from inspect import signature
+
+        return signature(ingest)
 
 
 sys.modules[__name__].__class__ = CallableRoom

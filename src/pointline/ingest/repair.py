@@ -30,7 +30,7 @@ from pointline.sources.base import INSTRUMENTS, Hints
 from pointline.sources.families import family
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pointline.ingest.run import FileReport
     from pointline.sources.base import Source
@@ -251,7 +251,7 @@ def _entries_to_read(lake: Lake, problems: list[Problem]) -> list[dict[str, Any]
         hit = any((kind, partition_folder(*place)) in folders for kind, *place in map(read_slot, slots))
         if hit or slots & touched or gone or lost or entry["entry"] in aside or {slot.split("/")[0] for slot in slots} & lost_logs:
             wanted[entry["key"]] = entry
-    for feed in _unlisted(lake, manifest):
+    for feed in _unlisted(lake, manifest, damaged={(problem.table, problem.path) for problem in problems if problem.kind == "data"}):
         wanted.setdefault(feed["key"], {**feed, "path": "", "hints": None})
     return [wanted[key] for key in sorted(wanted)]
 
@@ -271,10 +271,12 @@ def _is_held(slot: str, held: dict[str, set[tuple[Any, ...]]]) -> bool:
     return any(tuple(place) in held.get(name, set()) for name in (kind, kind + schema.RESERVE))
 
 
-def _unlisted(lake: Lake, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Feeds of partitions that are not in the manifest."""
+def _unlisted(lake: Lake, manifest: Manifest, *, damaged: Collection[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Feeds of whole partitions that are not in the manifest."""
     for kind in _tables(lake):
         for path, *_ in lake.listing(kind).iter_rows():
+            if (kind, path) in damaged:
+                continue
             for feed in PartitionFile(lake.table_path(kind) / path, "", "", 0, 0).footer["feeds"]:
                 entry = manifest.current(feed["key"])
                 if entry is None or entry["sha256"] != feed["sha256"]:

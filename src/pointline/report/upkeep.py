@@ -27,7 +27,7 @@ def verdict_view(verdict: Verdict) -> RenderableType:
     if more > 0:
         lines.append(Text(f"and {more:,} more; --json lists all"))
     hint = Text("`pointline repair` restores what the archive files behind it are at hand for")
-    return Group(Text(f"{looked}: {len(verdict.problems):,} problems"), *lines, hint)
+    return Group(Text(f"{looked}: {_count(len(verdict.problems), 'problem')}"), *lines, hint)
 
 
 def repaired_view(done: Repaired) -> RenderableType:
@@ -35,7 +35,7 @@ def repaired_view(done: Repaired) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    lines = [Text(f"{len(done.before.problems):,} problems found, {len(done.reread):,} archive files read again")]
+    lines = [Text(f"{_count(len(done.before.problems), 'problem')} found, {_count(len(done.reread), 'archive file')} read again")]
     lines += [Text(f"read again: {report.path} ({report.outcome}, {report.rows_landed:,} rows serve)") for report in done.reread]
     lines += [Text(f"not at hand: {name}; name its folder with --archives", style="yellow") for name in done.missing]
     return Group(*lines, verdict_view(done.after))
@@ -70,6 +70,10 @@ def sizes_view(sizes: list[TableSize], *, dry_run: bool = False) -> RenderableTy
             *(f"{size.removed_files:,}", _mb(size.removed_bytes)),
         )
     return table
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
 def _mb(count: int) -> str:
