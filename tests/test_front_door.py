@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from tests import test_docs
-from tests.test_docs import PAGES, SHELLS, blocks, make_targets
+from tests.test_docs import SHELLS, blocks, make_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tests.demo import Demo
@@ -35,16 +36,38 @@ def test_the_readme_has_lines_to_paste() -> None:
     assert [len(script.splitlines()) for script in pasted(ROOT / "README.md")] == [5]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if MARK in page.read_text(encoding="utf-8")], ids=lambda page: page.name)
-def test_pasted_lines_run(page: Path, tmp_path: Path, demo: Demo) -> None:
+@pytest.fixture
+def in_a_shell(tmp_path: Path) -> Callable[[str], None]:
+    """Runs a script with bash in an empty folder that has a virtual environment, with the system's own path."""
     if not Path(sys.prefix, "bin", "activate").is_file():
         pytest.skip("the tests do not run in a virtual environment, and the lines activate one")
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    shutil.copytree(demo.folder, tmp_path / "out" / "demo")
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
-    for script in pasted(page):
-        run = subprocess.run(["bash", "-eu"], input=script, capture_output=True, check=False, cwd=tmp_path, env=environment, text=True)
-        assert run.returncode == 0, run.stderr
+
+    def run(script: str) -> None:
+        done = subprocess.run(["bash", "-eu"], input=script, capture_output=True, check=False, cwd=tmp_path, env=environment, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+def test_the_lines_of_the_readme_run(in_a_shell: Callable[[str], None], tmp_path: Path, demo: Demo) -> None:
+    shutil.copytree(demo.folder, tmp_path / "out" / "demo")
+    for script in pasted(ROOT / "README.md"):
+        in_a_shell(script)
+    assert (tmp_path / "features.parquet").is_file()
+
+
+def test_the_quickstart_runs(in_a_shell: Callable[[str], None], tmp_path: Path) -> None:
+    """Every block that is neither an installation nor a download, as it would be pasted."""
+    scripts = [". .venv/bin/activate"]
+    for block in blocks((ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")):
+        if block.language == "python":
+            scripts.append(f"python - <<'END'\n{block.text}END")
+        elif block.mark == "run":
+            scripts += [line.removeprefix("$ ") for line in block.text.splitlines()]
+    assert len(scripts) == 9
+    in_a_shell("\n".join(scripts))
     assert (tmp_path / "features.parquet").is_file()
 
 
