@@ -224,7 +224,7 @@ class Spreads:
         return pandas_frame(self.table, index="end")
 
     def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
-        """Stores the long table in the lake, as ``studies/spreads/NAME.parquet``.
+        """Stores the long table in the lake, where SQL has it as ``study = name`` in ``api.spreads``.
 
         Args:
             name: letters, digits, dots, dashes and underscores; a study of the same name is replaced.
