@@ -40,12 +40,12 @@ def ingest(
     Args:
         paths: a file or folder, or several; folders are searched for archive files.
         lake: a lake or its folder, which is made where there is none; the default place if None.
-        source: binance_vision, recorded or table; else told by path and content.
+        source: name of a source, e.g. ``"table"`` (`pointline.sources.families`); else told by path and content.
         exchange, dataset, symbol, period: what the files are of, where path and content do not say, e.g. ``"binance-futures"``,
             ``"trades"``, ``"BTCUSDT"``, ``"2024-05-01"``.
         mapping: TOML file that describes the columns of any table.
-        clock: ``"receipt"`` uses a recording's receive times, ``"event"`` the exchange's.
-        latency: assumed delay where there is no receive time, e.g. ``"20ms"``.
+        clock: ``"receipt"`` uses a recording's receipt times, ``"event"`` the exchange's.
+        latency: assumed delay where there is no receipt time, e.g. ``"20ms"``.
         progress: True shows a line of progress; a function is called with the bytes done, all bytes and the name of the file.
 
     Returns:

@@ -17,7 +17,7 @@ from pointline.ingest.run import ingest as run
 from pointline.lake.store import Lake, open_lake
 from pointline.progress import followed
 from pointline.sources.base import Hints
-from pointline.sources.families import all_sources
+from pointline.sources.families import all_sources, archive_suffixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pointline.ingest")
 
-ARCHIVE_SUFFIXES = (".zip", ".csv", ".gz", ".json", ".jsonl", ".dat", ".parquet", ".feather", ".arrow", ".log", ".txt")
 _COUNTS = (
     *("rows_read", "rows_landed", "rows_flagged", "duplicates", "rows_superseded", "rows_quarantined", "rows_skipped"),
     *("rounded", "displaced", "missing_ids", "out_of_order", "file_bytes"),
@@ -51,11 +50,11 @@ class IngestOptions:
     """What the paths of the files do not say; None = the files say it.
 
     Attributes:
-        source: binance_vision, recorded or table.
+        source: name of a source (`pointline.sources.families`).
         exchange, dataset, symbol, period: what a file is of, e.g. binance-futures, trades, BTCUSDT, 2024-05-01.
         mapping: TOML file that describes the columns of any table.
-        clock: ``"receipt"`` uses a recording's receive times, ``"event"`` the exchange's.
-        latency: assumed delay where there is no receive time.
+        clock: ``"receipt"`` uses a recording's receipt times, ``"event"`` the exchange's.
+        latency: assumed delay where there is no receipt time.
     """
 
     source: str | None = None
@@ -117,7 +116,7 @@ def archive_files(paths: Sequence[Path]) -> list[Path]:
     files = list(_found(paths))
     if not files:
         named = [str(path) for path in paths]
-        raise ConfigError("no archive file was found", value=named, expected="files ending in " + ", ".join(ARCHIVE_SUFFIXES))
+        raise ConfigError("no archive file was found", value=named, expected="files ending in " + ", ".join(archive_suffixes()))
     _log.info("%d files to read", len(files))
     return files
 
@@ -126,7 +125,7 @@ def _found(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
             yield from sorted(
-                p for p in path.rglob("*") if p.name.endswith(ARCHIVE_SUFFIXES) and not p.name.startswith(".") and not _is_folder(p)
+                p for p in path.rglob("*") if p.name.endswith(archive_suffixes()) and not p.name.startswith(".") and not _is_folder(p)
             )
         else:
             yield path
