@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pointline.server import worker
-from pointline.sql.guard import statements
+from pointline.sql.guard import checker
 from pointline.sql.guard.codes import RefusedError
 from pointline.sql.guard.settings import for_engine
 from pointline.sql.guard.tree_check import Statement, check
@@ -54,11 +54,11 @@ class Everything:
 
 if __name__ == "__main__":
     if sys.argv[1] == "guarded":
-        statements.check = named(check)
+        checker.check = named(check)
         worker.for_engine = named(for_engine)
     else:
-        statements.check = check_nothing  # type: ignore[assignment]
-        statements.Statements.check_orc = check_nothing  # type: ignore[method-assign,assignment]
+        checker.check = check_nothing  # type: ignore[assignment]
+        checker.StatementChecker.check_orc = check_nothing  # type: ignore[method-assign,assignment]
         worker.for_engine = every_setting
         worker.FORMATS = Everything()  # type: ignore[assignment]
     worker.main()

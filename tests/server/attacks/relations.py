@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.server.attacks.attempts import Attempt, Kind, plain, spelt
 
-from pointline.sql.guard.allow_lists import STAND_INS, TABLE_FUNCTIONS
+from pointline.sql.guard.allow_lists import SYSTEM_TABLES, TABLE_FUNCTIONS
 
 if TYPE_CHECKING:
     from tests.server.attacks.engine import Engine
@@ -112,7 +112,7 @@ def _like_table_functions(engine: Engine) -> list[Attempt]:
 
 
 def _tables(engine: Engine) -> list[Attempt]:
-    served = {("system", name) for name in STAND_INS}
+    served = {("system", name) for name in SYSTEM_TABLES}
     hidden = [table for table in engine.tables if table not in served]
     hidden += [("lake", name) for name in ("trades", "candles_1m", "funding", "instruments", "coverage", "nosuch")] + [("default", "x")]
     texts = []
@@ -123,7 +123,7 @@ def _tables(engine: Engine) -> list[Attempt]:
     texts += [
         way.format(d="lake", n="trades", t="lake.trades", q="`lake`.trades", u="LAKE.TRADES", s="'lake', 'trades'") for way in _TABLE_WAYS
     ]
-    texts += [f"SELECT * FROM system.{name}" for name in STAND_INS if not name.startswith("numbers")]
+    texts += [f"SELECT * FROM system.{name}" for name in SYSTEM_TABLES if not name.startswith("numbers")]
     return plain(texts)
 
 
@@ -133,7 +133,7 @@ def _by_parameter(engine: Engine) -> list[Attempt]:
         "SELECT 1 IN {d:Identifier}.{t:Identifier}",
         "DESCRIBE {d:Identifier}.{t:Identifier}",
     )
-    hidden = [(d, t) for d, t in engine.tables if d != "system" or t not in STAND_INS] + [("lake", "trades"), ("lake", "funding")]
+    hidden = [(d, t) for d, t in engine.tables if d != "system" or t not in SYSTEM_TABLES] + [("lake", "trades"), ("lake", "funding")]
     return [Attempt(text, {"d": database, "t": name}) for (database, name), text in zip(hidden, cycle(texts), strict=False)]
 
 
