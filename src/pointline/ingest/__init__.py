@@ -88,6 +88,7 @@ class CallableRoom(ModuleType):
     """A module that can be called: its call is its function `ingest`. Python lets a module have a class of its own."""
 
     def __call__(self, *paths: Any, **options: Any) -> pl.DataFrame:  # noqa: ANN401 - those of `ingest`
+        """As `ingest`."""
         return ingest(*paths, **options)
 
     @property
