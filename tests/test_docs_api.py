@@ -34,11 +34,11 @@ WITHOUT_EXAMPLE = re.compile(r"pointline\.(?:curves|instruments|lake|clock|error
 
 @cache
 def modules() -> tuple[str, ...]:
-    """The modules with an ``__all__``, and the faces without one."""
+    """The modules with an ``__all__``, and the faces without one; the command line is no Python interface."""
     listed = [
         ".".join(("pointline", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for path in sorted(PACKAGE.rglob("*.py"))
-        if re.search(r"^__all__\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if "cli" not in path.relative_to(PACKAGE).parts and re.search(r"^__all__\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     ]
     return tuple(dict.fromkeys([*listed, *(f"pointline.{name}" for name in FACES)]))
 
@@ -68,10 +68,12 @@ def documented() -> tuple[str, ...]:
 
 
 def is_on_a_page(path: str) -> bool:
-    """Whether a page has this path, or another path to the same class or function."""
+    """Whether a page has this path, another path to the same class or function, or what is in the module of this name."""
     if path in documented():
         return True
     thing = resolved(path)
+    if inspect.ismodule(thing):
+        return any(other.startswith(f"{thing.__name__}.") for other in documented())
     same = inspect.isclass(thing) or inspect.isfunction(thing)
     return same and any(thing is resolved(other) for other in documented())
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from tests import test_docs
-from tests.test_docs import SHELLS, blocks, make_targets
+from tests.test_docs import blocks, make_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,9 @@ MARK = "<!-- pasted -->"
 
 
 def pasted(page: Path) -> list[str]:
-    """The commands of the blocks that stand under the mark, a script for each block."""
+    """The blocks that stand under the mark; they have no prompt, so they can be pasted."""
     text = page.read_text(encoding="utf-8")
-    below = [block for block in blocks(text) if block.language in SHELLS and text.splitlines()[block.line - 3].strip() == MARK]
-    return ["\n".join(line.removeprefix("$ ") for line in block.text.splitlines() if line.startswith("$ ")) for block in below]
+    return [block.text for block in blocks(text) if block.language == "bash" and text.splitlines()[block.line - 3].strip() == MARK]
 
 
 def test_the_readme_has_lines_to_paste() -> None:
@@ -65,8 +64,8 @@ def test_the_quickstart_runs(in_a_shell: Callable[[str], None], tmp_path: Path) 
         if block.language == "python":
             scripts.append(f"python - <<'END'\n{block.text}END")
         elif block.mark == "run":
-            scripts += [line.removeprefix("$ ") for line in block.text.splitlines()]
-    assert len(scripts) == 9
+            scripts.append(block.text)
+    assert len(scripts) == 7
     in_a_shell("\n".join(scripts))
     assert (tmp_path / "features.parquet").is_file()
 
