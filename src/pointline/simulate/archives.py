@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pointline.simulate.config import Increment, MarketConfig, Venue, VenueName
+    from pointline.simulate.config import Increment, MarketConfig, SimulatedVenue, VenueName
     from pointline.simulate.day import SimulatedDay
 
 DATASETS = ("trades", "klines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines", "fundingRate", "metrics", "recorded")
@@ -170,7 +170,7 @@ def _units(column: str, increment: Increment) -> pl.Expr:
     return units
 
 
-def _printed_decimals(venue: Venue) -> tuple[int, int, int]:
+def _printed_decimals(venue: SimulatedVenue) -> tuple[int, int, int]:
     """How many decimals the archive prints for price, quantity and quote quantity."""
     if venue.name == "spot":
         return _SPOT_DECIMALS, _SPOT_DECIMALS, _SPOT_DECIMALS
@@ -185,7 +185,7 @@ def _printed(units: pl.Expr, decimals: int, printed: int) -> pl.Expr:
     return _decimal(units // 10 ** (decimals - printed), printed)
 
 
-def _trade_text(venue: Venue, trades: pl.DataFrame, day_us: int) -> Iterator[bytes]:
+def _trade_text(venue: SimulatedVenue, trades: pl.DataFrame, day_us: int) -> Iterator[bytes]:
     if venue.name == "perp" and day_us >= UM_TRADES_HEADER_FROM_US:
         yield TRADES_HEADER.encode()
     price, qty = _units("price", venue.price), _units("qty", venue.qty)
@@ -209,7 +209,7 @@ def _trade_text(venue: Venue, trades: pl.DataFrame, day_us: int) -> Iterator[byt
         yield _csv(chunk.select(columns))
 
 
-def _kline_rows(venue: Venue, trades: pl.DataFrame, microseconds: bool) -> pl.DataFrame:  # noqa: FBT001
+def _kline_rows(venue: SimulatedVenue, trades: pl.DataFrame, microseconds: bool) -> pl.DataFrame:  # noqa: FBT001
     """One-minute candles of the trades, off-book prints left out.
 
     A minute without a trade repeats the last close with volume zero; minutes before the day's first trade are left out.
@@ -235,7 +235,7 @@ def _kline_rows(venue: Venue, trades: pl.DataFrame, microseconds: bool) -> pl.Da
     )
 
 
-def _candles(venue: Venue, trades: pl.DataFrame) -> pl.DataFrame:
+def _candles(venue: SimulatedVenue, trades: pl.DataFrame) -> pl.DataFrame:
     """Candles of the minutes that have trades, amounts in units of the increments' decimals; made hour by hour to save memory."""
     time_us = trades["ts_event_us"].to_numpy()
     hours = np.searchsorted(time_us, np.unique(time_us // HOUR_US) * HOUR_US)
@@ -389,7 +389,7 @@ def write_exchange_info(config: MarketConfig, folder: Path) -> list[Path]:
     return paths
 
 
-def _filters(venue: Venue, price_decimals: int, qty_decimals: int) -> list[dict[str, str]]:
+def _filters(venue: SimulatedVenue, price_decimals: int, qty_decimals: int) -> list[dict[str, str]]:
     tick = f"{Decimal(venue.price.multiple).scaleb(-venue.price.decimals):.{price_decimals}f}"
     lot = f"{Decimal(venue.qty.multiple).scaleb(-venue.qty.decimals):.{qty_decimals}f}"
     return [

@@ -55,7 +55,7 @@ class Increment(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Venue:
+class SimulatedVenue:
     """One venue of the market as the generator needs it.
 
     Attributes:
@@ -175,10 +175,10 @@ class MarketConfig:
         """Midnight UTC of day `day_index`, 0 being the first."""
         return self.start_us + day_index * DAY_US
 
-    def venue(self, name: VenueName) -> Venue:
+    def venue(self, name: VenueName) -> SimulatedVenue:
         """The venue of that name."""
         if name == "perp":
-            return Venue(
+            return SimulatedVenue(
                 name=name,
                 symbol=self.perp_symbol,
                 trades_per_day=self.perp_trades_per_day,
@@ -190,7 +190,7 @@ class MarketConfig:
                 first_trade_id=4_000_000_001,
                 off_book_prints=self.off_book_prints_per_day,
             )
-        return Venue(
+        return SimulatedVenue(
             name=name,
             symbol=self.spot_symbol,
             trades_per_day=round(self.perp_trades_per_day / self.perp_spot_ratio),

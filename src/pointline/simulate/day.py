@@ -12,7 +12,7 @@ from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pointline.errors import ConfigError
 from pointline.simulate.config import VENUES
 from pointline.simulate.process import DAY_S, MeanReversion, Purpose, basis_bps, intensity, price_path, stream
-from pointline.simulate.trades import Market, venue_trades
+from pointline.simulate.trades import MarketPath, venue_trades
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def simulate_day(config: MarketConfig, day_index: int) -> SimulatedDay:
     """
     if not 0 <= day_index < config.days:
         raise ConfigError("the simulated market has no such day", value=day_index, expected=f"0 to {config.days - 1}")
-    market = Market(price_path(config, day_index), basis_bps(config, day_index), intensity(config, day_index))
+    market = MarketPath(price_path(config, day_index), basis_bps(config, day_index), intensity(config, day_index))
     perp = venue_trades(config, day_index, "perp", market)
     spot = venue_trades(config, day_index, "spot", market)
 

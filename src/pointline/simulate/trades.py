@@ -14,7 +14,7 @@ from pointline.simulate.config import MICROSECOND_SPOT_FROM_US
 from pointline.simulate.process import DAY_S, Purpose, stream
 
 if TYPE_CHECKING:
-    from pointline.simulate.config import MarketConfig, Venue, VenueName
+    from pointline.simulate.config import MarketConfig, SimulatedVenue, VenueName
     from pointline.simulate.process import Floats, Integers, PricePath
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -30,7 +30,7 @@ TRADE_SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Market:
+class MarketPath:
     """What both venues of one day share.
 
     Attributes:
@@ -44,7 +44,7 @@ class Market:
     intensity: Floats
 
 
-def venue_trades(config: MarketConfig, day_index: int, name: VenueName, market: Market) -> pl.DataFrame:
+def venue_trades(config: MarketConfig, day_index: int, name: VenueName, market: MarketPath) -> pl.DataFrame:
     """The venue's trades of that day in `TRADE_SCHEMA`, in order of time and id.
 
     Taker orders arrive by the intensity, each filled in one or more trades. An order trades at the best ask or bid around the
@@ -120,7 +120,7 @@ def _order_of_fill(random: np.random.Generator, count: int, orders: int) -> Inte
     return np.cumsum(first_fill, dtype=np.int64)
 
 
-def _middle_ticks(venue: Venue, market: Market, time_us: Integers) -> Floats:
+def _middle_ticks(venue: SimulatedVenue, market: MarketPath, time_us: Integers) -> Floats:
     """The venue's price in ticks, not rounded."""
     price = market.path.at(time_us // 1_000 - venue.lag_ms)
     if venue.name == "perp":
@@ -130,7 +130,7 @@ def _middle_ticks(venue: Venue, market: Market, time_us: Integers) -> Floats:
     return price / venue.price.value
 
 
-def _lots(random: np.random.Generator, count: int, venue: Venue, log_std: float) -> Integers:
+def _lots(random: np.random.Generator, count: int, venue: SimulatedVenue, log_std: float) -> Integers:
     size = random.standard_normal(count, dtype=np.float32)
     size *= np.float32(log_std)
     size += np.float32(math.log(venue.median_qty_base / venue.qty.value))
