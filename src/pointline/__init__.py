@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,10 +15,7 @@ if TYPE_CHECKING:
     from pointline.studies.compare import Study, compare, sweep
     from pointline.studies.spreads import Spreads, spreads
 
-try:
-    __version__ = version("pointline")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.1.0"
+    __version__: str
 
 _HOMES = {
     "CostModel": "pointline.costs",
@@ -37,11 +33,22 @@ __all__ = ["CostModel", "Lake", "Spreads", "Study", "__version__", "compare", "o
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have different types
     """Loads a public name when it is first used, so that importing pointline stays quick."""
+    if name == "__version__":
+        return _version()
     if name in _HOMES:
         from importlib import import_module
 
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'pointline' has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pointline")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0.1.0"
 
 
 def __dir__() -> list[str]:
