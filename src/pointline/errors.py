@@ -6,7 +6,6 @@ can print them without a traceback. Each also derives from the closest builtin.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -163,5 +162,7 @@ class MissingExtraError(PointlineError, ImportError):
 
 def nearest(name: str, names: Iterable[str], limit: int = 5) -> str:
     """The `limit` names most alike `name`, for the hint of an error."""
+    from difflib import get_close_matches
+
     found = get_close_matches(name.upper(), sorted({n.upper() for n in names}), n=limit, cutoff=0.4)
     return ", ".join(found) if found else "none is alike"

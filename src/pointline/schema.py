@@ -173,6 +173,55 @@ _CANDLE: dict[str, pl.DataType] = {
     **_SOURCE_ROW,
 }
 
+MANIFEST_SCHEMA: dict[str, pl.DataType] = {
+    "entry": pl.Int64(),  # rises by one
+    "key": pl.String(),
+    "source": pl.String(),
+    "exchange": pl.String(),
+    "market": pl.String(),
+    "dataset": pl.String(),
+    "symbol": pl.String(),
+    "period": pl.String(),
+    "sha256": pl.String(),
+    "file_name": pl.String(),
+    "path": pl.String(),  # where the file was
+    "file_bytes": pl.Int64(),
+    "outcome": pl.String(),  # landed | superseded | quarantined | empty
+    "partitions": pl.List(pl.String()),  # kind/exchange/symbol/date
+    "rows_read": pl.Int64(),
+    "rows_landed": pl.Int64(),
+    "rows_flagged": pl.Int64(),
+    "duplicates": pl.Int64(),
+    "rows_superseded": pl.Int64(),
+    "rows_quarantined": pl.Int64(),
+    "rows_skipped": pl.Int64(),
+    "rounded": pl.Int64(),
+    "missing_ids": pl.Int64(),
+    "out_of_order": pl.Int64(),
+    "clock": pl.String(),  # recorded | assumed
+    "options": pl.String(),  # the options that change what lands
+    "hints": pl.String(),  # JSON of what was said of the file beside the options: with them it can be read again
+    "conflicts": pl.List(pl.String()),  # contradictions with other files, in words
+}
+"""What the lake notes of each archive file."""
+
+QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
+    "entry": pl.Int64(),  # of the manifest
+    "key": pl.String(),
+    "sha256": pl.String(),
+    "exchange": pl.String(),
+    "symbol": pl.String(),
+    "kind": pl.String(),
+    "file_name": pl.String(),
+    "line": pl.Int64(),
+    "column": pl.String(),
+    "value": pl.String(),
+    "reason": pl.String(),
+    "raw": pl.String(),
+    "fatal": pl.Boolean(),
+}
+"""What the lake notes of each row that it set aside."""
+
 
 def candles(interval: str, price: str = "trade") -> Table:
     """The candle table of an interval (``"1m"``, ``"1h"``, …) and price (``"trade"``, ``"mark"``, ``"index"`` or ``"premium"``)."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from pointline.clock import to_us
 from pointline.ingest.run import ingest
 from pointline.lake import open_lake
-from pointline.lake.manifest import MANIFEST_SCHEMA, Manifest, read_quarantine
+from pointline.lake.manifest import Manifest, read_quarantine
+from pointline.schema import MANIFEST_SCHEMA
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 

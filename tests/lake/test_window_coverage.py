@@ -13,11 +13,11 @@ from pointline.bars.stretches import venue_of
 from pointline.bars.threshold import resolve_rule
 from pointline.clock import DAY_US, MINUTE_US, date_text, to_us
 from pointline.errors import ConfigError
-from pointline.lake.manifest import QUARANTINE_SCHEMA
 from pointline.lake.store import PartitionFile
 from pointline.lake.window_coverage import WindowCoverage, uneven_days, window_coverage
 from pointline.report.tables import summary_view
 from pointline.research.spines import TradeBarConfig
+from pointline.schema import QUARANTINE_SCHEMA
 from pointline.studies.figures import advice
 
 if TYPE_CHECKING:

@@ -68,7 +68,7 @@ def unpacked(column: pl.Series) -> Bytes:
     try:
         first, count = array.offset % 8, array.length
         start = array.buffers[1] + array.offset // 8
-        bits = np.ctypeslib.as_array((ctypes.c_uint8 * ((first + count + 7) // 8)).from_address(start))
+        bits = np.frombuffer((ctypes.c_uint8 * ((first + count + 7) // 8)).from_address(start), dtype=np.uint8)
         return np.unpackbits(bits, count=first + count, bitorder="little")[first:]
     finally:
         array.release(ctypes.byref(array))

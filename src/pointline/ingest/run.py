@@ -32,8 +32,9 @@ from pointline.lake.delta_log import Change
 from pointline.lake.durable import STAGING, single_writer
 from pointline.lake.journal import carry_out, finish, is_pending, stage_rows
 from pointline.lake.maintenance import remove_dead, remove_temporaries
-from pointline.lake.manifest import QUARANTINE_SCHEMA, Manifest
+from pointline.lake.manifest import Manifest
 from pointline.lake.partition import Feed, file_id
+from pointline.schema import QUARANTINE_SCHEMA
 from pointline.sources.base import INSTRUMENTS, REJECT_SCHEMA, Identity
 
 if TYPE_CHECKING:

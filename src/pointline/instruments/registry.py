@@ -271,7 +271,8 @@ def _runs(observations: pl.DataFrame) -> pl.DataFrame:
 def _split_at_asset_changes(runs: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """Versions end where the reviewed asset table says that the base asset became another one."""
     changes = pl.concat([table.select("exchange", "base_asset", at_us=name) for name in ("asset_from_us", "asset_until_us")]).unique()
-    for exchange, base_asset, at_us in changes.sort("exchange", "base_asset", "at_us").iter_rows():
+    changes = changes.join(runs, on=["exchange", "base_asset"], how="semi").sort("exchange", "base_asset", "at_us")
+    for exchange, base_asset, at_us in changes.iter_rows():
         crossed = (
             (pl.col("exchange") == exchange)
             & (pl.col("base_asset") == base_asset)

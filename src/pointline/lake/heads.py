@@ -71,7 +71,7 @@ def log_state(log: Path, version: int = -1, crc32: int = 0) -> tuple[int, int]:
     return version, crc32
 
 
-def digest_of(path: str, rows: int) -> int:
+def digest_of(path: str, rows: int | None) -> int:
     """64 bits of a live file's name and row count."""
     return int.from_bytes(hashlib.blake2b(f"{path}\n{rows}".encode(), digest_size=8).digest(), "big")
 
@@ -83,7 +83,7 @@ def head_of(log: Path, live: Iterable[tuple[str, int]], dead: tuple[tuple[str, i
     return Head(version, count, digest, crc32, dead)
 
 
-def summed(live: Iterable[tuple[str, int]]) -> tuple[int, int]:
+def summed(live: Iterable[tuple[str, int | None]]) -> tuple[int, int]:
     """How many live files there are, and the sum over them."""
     files = list(live)
     return len(files), sum(digest_of(*file) for file in files) % _MODULUS

@@ -7,57 +7,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pointline.lake.journal import stage_rows
+from pointline.schema import MANIFEST_SCHEMA, QUARANTINE_SCHEMA
 
 if TYPE_CHECKING:
     from pointline.lake.delta_log import NewFile
     from pointline.lake.store import Lake
-
-MANIFEST_SCHEMA: dict[str, pl.DataType] = {
-    "entry": pl.Int64(),  # rises by one
-    "key": pl.String(),
-    "source": pl.String(),
-    "exchange": pl.String(),
-    "market": pl.String(),
-    "dataset": pl.String(),
-    "symbol": pl.String(),
-    "period": pl.String(),
-    "sha256": pl.String(),
-    "file_name": pl.String(),
-    "path": pl.String(),  # where the file was
-    "file_bytes": pl.Int64(),
-    "outcome": pl.String(),  # landed | superseded | quarantined | empty
-    "partitions": pl.List(pl.String()),  # kind/exchange/symbol/date
-    "rows_read": pl.Int64(),
-    "rows_landed": pl.Int64(),
-    "rows_flagged": pl.Int64(),
-    "duplicates": pl.Int64(),
-    "rows_superseded": pl.Int64(),
-    "rows_quarantined": pl.Int64(),
-    "rows_skipped": pl.Int64(),
-    "rounded": pl.Int64(),
-    "missing_ids": pl.Int64(),
-    "out_of_order": pl.Int64(),
-    "clock": pl.String(),  # recorded | assumed
-    "options": pl.String(),  # the options that change what lands
-    "hints": pl.String(),  # JSON of what was said of the file beside the options: with them it can be read again
-    "conflicts": pl.List(pl.String()),  # contradictions with other files, in words
-}
-
-QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
-    "entry": pl.Int64(),  # of the manifest
-    "key": pl.String(),
-    "sha256": pl.String(),
-    "exchange": pl.String(),
-    "symbol": pl.String(),
-    "kind": pl.String(),
-    "file_name": pl.String(),
-    "line": pl.Int64(),
-    "column": pl.String(),
-    "value": pl.String(),
-    "reason": pl.String(),
-    "raw": pl.String(),
-    "fatal": pl.Boolean(),
-}
 
 
 class Manifest:

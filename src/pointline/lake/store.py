@@ -20,6 +20,7 @@ from pointline import clock, schema
 from pointline.errors import ConfigError, DamageError, LakeError, LakeVersionError, NoLakeError, RegistryError
 from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
+from pointline.lake.log_entries import live_files
 from pointline.lake.paths import partition_folder, path_of
 from pointline.lake.rows import decode_one, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from pointline.instruments import Registry
+    from pointline.lake.log_entries import LiveFile
     from pointline.venues.rules import Venues
 
 _log = logging.getLogger("pointline.lake")
@@ -170,33 +172,42 @@ class Lake:
             DamageError: the log is damaged, or lists other files than the writer left.
         """
         head = read_heads(self.root).get(name)  # before the log is looked at: a writer may go on meanwhile
-        table = self.delta(name)
-        if table is None:
+        newest = self.newest_version(name)
+        if newest is None:
             if head is not None:
                 raise self._log_damage(name, "there is no log")
             return pl.DataFrame(schema=_LISTING)
         known = self._listings.get(name)
-        if known is not None and known[0] == table.version():
+        if known is not None and known[0] == newest:
             return known[1]
-        actions = self.actions(name)
-        frame = pl.DataFrame(schema=_LISTING)
-        if not actions.is_empty():
-            named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
-            parts = [
-                pl.col(name).cast(pl.String) if name in named.columns else pl.lit("").alias(name) for name in ("exchange", "symbol", "date")
-            ]
-            frame = named.select("path", *parts, "num_records")
-            _check_names(frame, self.table_path(name))
-            if "exchange" in named.columns and (stray := _misplaced(frame)) is not None:
-                raise self._log_damage(name, stray, "partition values as the path has them")
-        frame = frame.sort("exchange", "symbol", "date", "path")
-        if head is not None and head.version >= table.version():
-            files, digest = summed(frame.select("path", "num_records").iter_rows())
-            if (table.version(), files, digest) != (head.version, head.files, head.digest):
-                told = f"{files} files at version {table.version()}"
+        files = None
+        if head is not None and head.version == newest and name not in self._tables:  # a table that is open has only news to read
+            files = live_files(self.table_path(name), head)
+        if files is None:
+            newest, files = self._files_by_delta(name)
+        _check_names(files, self.table_path(name))
+        if (stray := _misplaced(files)) is not None:
+            raise self._log_damage(name, stray, "partition values as the path has them")
+        if head is not None and head.version >= newest:
+            count, digest = summed((path, rows) for path, *_, rows in files)
+            if (newest, count, digest) != (head.version, head.files, head.digest):
+                told = f"{count} files at version {newest}"
                 raise self._log_damage(name, told, f"{head.files} files at version {head.version}, as the writer left them")
-        self._listings[name] = (table.version(), frame)
+        frame = pl.DataFrame(files, schema=_LISTING, orient="row").sort("exchange", "symbol", "date", "path")
+        self._listings[name] = (newest, frame)
         return frame
+
+    def _files_by_delta(self, name: str) -> tuple[int, list[LiveFile]]:
+        """Version and live files of a table that has a log, as the Delta library reads it."""
+        table = self.delta(name)
+        if table is None:
+            raise self._log_damage(name, "there is no log")
+        actions = self.actions(name)
+        if actions.is_empty():
+            return table.version(), []
+        named = actions.select(pl.all().name.map(lambda name: name.removeprefix("partition.")))
+        parts = [pl.col(name).cast(pl.String) if name in named.columns else pl.lit("").alias(name) for name in schema.PARTITION_COLUMNS]
+        return table.version(), named.select("path", *parts, "num_records").rows()
 
     def _log_damage(self, name: str, value: str, expected: str | None = None) -> DamageError:
         log = self.table_path(name) / "_delta_log"
@@ -326,26 +337,30 @@ def stored_columns(kind: str) -> dict[str, pl.DataType]:
     return {**schema.table(kind).columns, "source_file": pl.Int64()}
 
 
-def _check_names(listing: pl.DataFrame, folder: Path) -> None:
-    nameless = listing.filter(pl.any_horizontal(pl.col("exchange", "symbol", "date").is_null()))
-    if not nameless.is_empty():
+def _check_names(files: Sequence[LiveFile], folder: Path) -> None:
+    nameless = next((path for path, *names, _ in files if None in names), None)
+    if nameless is not None:
         raise LakeError(
             "a partition of the lake names no exchange, symbol or date",
             where=str(folder),
-            value=nameless["path"][0],
+            value=nameless,
             hint="take it out of the table with the deltalake library, e.g. "
             f'DeltaTable({str(folder)!r}).delete("symbol IS NULL"), and ingest the archive file again',
         )
 
 
-def _misplaced(listing: pl.DataFrame) -> str | None:
-    """The path of a file whose partition the log names otherwise than the path does."""
-    pairs = listing.select("exchange", "symbol").unique(maintain_order=True)
-    folders = [partition_folder(exchange, symbol, _ANY_DATE).removesuffix(_ANY_DATE) for exchange, symbol in pairs.iter_rows()]
-    placed = listing.join(pairs.with_columns(pl.Series("folder", folders, dtype=pl.String)), on=["exchange", "symbol"], how="left")
-    encoded, plain = pl.format("{}{}/", "folder", "date"), pl.format("exchange={}/symbol={}/date={}/", "exchange", "symbol", "date")
-    stray = placed.filter(~(pl.col("path").str.starts_with(encoded) | pl.col("path").str.starts_with(plain)))
-    return None if stray.is_empty() else f"{stray['exchange'][0]}, {stray['symbol'][0]}, {stray['date'][0]}: {stray['path'][0]}"
+def _misplaced(files: Sequence[LiveFile]) -> str | None:
+    """The path of a file of a partition that the log names otherwise than the path does; tables without partitions have none."""
+    folders: dict[tuple[str | None, str | None], str] = {}
+    for path, exchange, symbol, date, _ in files:
+        if not (exchange and symbol and date):
+            continue
+        encoded = folders.get((exchange, symbol))
+        if encoded is None:
+            encoded = folders[exchange, symbol] = partition_folder(exchange, symbol, _ANY_DATE).removesuffix(_ANY_DATE)
+        if not path.startswith((f"{encoded}{date}/", f"exchange={exchange}/symbol={symbol}/date={date}/")):
+            return f"{exchange}, {symbol}, {date}: {path}"
+    return None
 
 
 def is_market(name: str) -> bool:

@@ -11,7 +11,7 @@ from pointline.errors import DamageError, PointlineError
 from pointline.lake.content import check_sha256
 from pointline.lake.heads import HEADS, log_state, read_heads
 from pointline.lake.journal import JOURNAL, is_pending
-from pointline.lake.manifest import MANIFEST_SCHEMA, QUARANTINE_SCHEMA, Manifest
+from pointline.lake.manifest import Manifest
 from pointline.lake.paths import slot_text
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import PartitionFile, is_market
@@ -174,7 +174,7 @@ def _manifest(lake: Lake, feeds: dict[str, set[tuple[str, str]]], damaged: set[s
     current: dict[str, set[tuple[str, str]]] = {}
     aside: dict[int, int] = {}
     if "quarantine" not in damaged:
-        aside = dict(lake.rows("quarantine", QUARANTINE_SCHEMA).group_by("entry").len().iter_rows())
+        aside = dict(lake.rows("quarantine", schema.QUARANTINE_SCHEMA).group_by("entry").len().iter_rows())
     for row in manifest.frame().iter_rows(named=True):
         for slot in row["partitions"]:
             current.setdefault(slot, set()).add((row["key"], row["sha256"]))
@@ -205,4 +205,4 @@ def entry_hints(entry: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(entry["hints"]))
 
 
-__all__ = ["MANIFEST_SCHEMA", "Problem", "Verdict", "entry_hints", "table_names", "verify"]
+__all__ = ["Problem", "Verdict", "entry_hints", "table_names", "verify"]

@@ -10,9 +10,7 @@ import polars as pl
 from pointline import schema
 from pointline.clock import DAY_US, days_in, time_text
 from pointline.errors import NoDataError, nearest
-from pointline.lake.catalog import coverage
 from pointline.lake.coverage import clipped, cover_parts, declared_span, part_days, parts_of
-from pointline.lake.manifest import QUARANTINE_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +83,7 @@ def _parts(lake: Lake, instrument: Instrument, files: list[PartitionFile]) -> tu
 
 def _quarantined(lake: Lake, instrument: Instrument, files: list[PartitionFile], start_us: int, end_us: int) -> int:
     """Rows set aside from the files that the window's partitions were made of, and from files that declare a period inside it."""
-    aside = lake.rows("quarantine", QUARANTINE_SCHEMA).filter(
+    aside = lake.rows("quarantine", schema.QUARANTINE_SCHEMA).filter(
         (pl.col("kind") == _TRADES) & (pl.col("exchange") == instrument.exchange) & (pl.col("symbol") == instrument.exchange_symbol)
     )
     serving = {feed["key"]: feed["sha256"] for file in files for feed in file.footer["feeds"]}
@@ -105,6 +103,8 @@ def uneven_days(perp: WindowCoverage, spot: WindowCoverage) -> list[int]:
 
 def no_data(lake: Lake, kind: str, exchange: str, symbol: str, start_us: int, end_us: int) -> NoDataError:
     """The error for an instrument without rows of a kind in a window, with its coverage or the nearest names."""
+    from pointline.lake.catalog import coverage
+
     own = coverage(lake, exchange, symbol)
     window = f"{time_text(start_us)} to {time_text(end_us)} (exclusive)"
     what = f"the lake has no {kind} of {exchange}:{symbol} in this window"

@@ -22,8 +22,6 @@ from pointline.clock import HOUR_US, MINUTE_US, time_text, to_us
 from pointline.errors import ConfigError, VenueRuleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import polars as pl
     from pydantic import TypeAdapter
 
@@ -238,14 +236,14 @@ def _check_filled(**values: str | tuple[str, ...] | None) -> None:
     """Refuses empty values with a ValueError, which pydantic makes part of its own."""
     for name, value in values.items():
         if value is not None and not value:
-            message = f"{name} must not be empty"
+            message = f"{name} must have at least 1 {'character' if isinstance(value, str) else 'entry'}"
             raise ValueError(message)
 
 
 def _check_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not (value > 0 and math.isfinite(value)):
-            message = f"{name} must be positive and finite, not {value}"
+            message = f"{name} must be finite and greater than 0, not {value}"
             raise ValueError(message)
 
 
@@ -354,8 +352,10 @@ def parse_venue(text: str, *, where: str, beside: frozenset[str] = frozenset()) 
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        unknown = first["type"] == "unexpected_keyword_argument"
+        what = f"there is no key {first['loc'][-1]}" if unknown else first["msg"].removeprefix("Value error, ")
         raise ConfigError(
-            f"the venue file cannot be used: {_told(first)}",
+            f"the venue file cannot be used: {what}",
             where=f"{where}, {place}" if place else where,
             hint=f"{error.error_count()} problem(s) in all",
         ) from None
@@ -370,12 +370,6 @@ def _validated() -> TypeAdapter[Venue]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Venue)
-
-
-def _told(error: Mapping[str, Any]) -> str:
-    if error["type"] == "unexpected_keyword_argument":
-        return f"there is no key {error['loc'][-1]}"
-    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _inconsistency(venue: Venue, beside: frozenset[str]) -> str | None:
