@@ -20,7 +20,7 @@ PACKAGE = ROOT / "src" / "pointline"
 # packages directly under pointline. A new room is given its place here before its first import.
 LAYERS: tuple[frozenset[str], ...] = (
     # the common ground: knows no data flow, everyone may use it
-    frozenset({"errors", "clock", "schema", "venue_rules", "instruments", "kernels", "simulate"}),
+    frozenset({"errors", "clock", "schema", "venue_rules", "instruments", "kernels", "simulate", "spreadsheets"}),
     frozenset({"sources"}),
     frozenset({"lake"}),
     # sql, export and scale stand beside research: the same lake through another door, the same work over more processes

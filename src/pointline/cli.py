@@ -260,7 +260,10 @@ def compare(
     ] = None,
     same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the features: .parquet, .csv or .arrow.", show_default=False)
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the features: .parquet, .arrow or .exact.csv; for spreadsheets .xlsx or .csv.", show_default=False
+        ),
     ] = None,
     save: Annotated[
         str | None, typer.Option(help="Keep the features in the lake under this name, for SQL's api.features.", show_default=False)
@@ -307,7 +310,7 @@ def sql(
         str | None,
         typer.Option(
             "--format",
-            help="table, csv, tsv, json, jsonl, parquet, arrow, markdown, or any format of ClickHouse. [default: by --output, else table]",
+            help="table, csv, tsv, json, jsonl, parquet, arrow, markdown, xlsx, or any of ClickHouse. [default: by --output, else table]",
             show_default=False,
         ),
     ] = None,
@@ -405,7 +408,13 @@ def spreads(
     max_trade_age: Annotated[str, typer.Option(help="A last trade that is older than this at a candle's end tells no close.")] = "1m",
     same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the long table: .parquet, .csv or .arrow.", show_default=False)
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Write the long table: .parquet, .arrow or .exact.csv; for spreadsheets .xlsx or .csv.",
+            show_default=False,
+        ),
     ] = None,
     chart: Annotated[Path | None, typer.Option(help="Write the charts: .html or .png.", show_default=False)] = None,
     lake: LakeOption = None,

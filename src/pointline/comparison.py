@@ -188,8 +188,9 @@ def compare(
         threads: days counted side by side; the result does not depend on it.
         cache: keep the bars' sums beside the lake and use those of earlier calls; the result does not depend on it.
         include_off_book: also count the prints that are flagged as off-book.
-        output: write the features to this file (.parquet, .csv or .arrow) block by block instead of holding them in memory, which
-            then does not grow with the number of bars; the study reads the file when its features are asked for.
+        output: write the features to this file (.parquet, .arrow or .exact.csv) block by block instead of holding them in memory, which
+            then does not grow with the number of bars; the study reads the file when its features are asked for. A .xlsx or .csv is
+            for spreadsheets: times and long numbers become text, computed figures have 12 digits; the study keeps every digit.
 
     Returns:
         A `Study`.

@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pointline import spreadsheets
 from pointline.errors import ConfigError, QueryNote
 from pointline.lake.durable import write_atomically
 from pointline.sql import arrow_output
@@ -77,11 +78,12 @@ def answer(ask: Ask, *, say: Callable[[str], None], to_terminal: bool = False) -
     text, parameters = _statement(ask), _parameters(ask.parameters)
     chosen = ask.output_format or ("table" if ask.output is None else ask.output.suffix.removeprefix("."))
     if ask.output is None and chosen.lower() == "table":
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", QueryNote)
-            found = in_thread(partial(frame, text, lake=ask.lake, parameters=parameters, guarded=not ask.unsafe))
-        _say_all([str(one.message) for one in caught if issubclass(one.category, QueryNote)], say)
-        return table_view(found)
+        return table_view(_frame(ask, text, parameters, say))
+    if (sheet := _sheet_writer(ask, chosen)) is not None and ask.output is not None:
+        _check_place(ask.output, chosen)
+        found = _frame(ask, text, parameters, say).lazy()
+        write_atomically(ask.output.absolute(), lambda path: sheet(found, path))
+        return None
     wanted = _FORMATS.get(chosen.lower(), chosen)
     if ask.output is not None:
         _check_place(ask.output, chosen)
@@ -96,6 +98,25 @@ def answer(ask: Ask, *, say: Callable[[str], None], to_terminal: bool = False) -
         return bytes(data)
     write_atomically(ask.output.absolute(), lambda path: _write(path, data))
     return None
+
+
+def _frame(ask: Ask, text: str, parameters: dict[str, object], say: Callable[[str], None]) -> pl.DataFrame:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", QueryNote)
+        found = in_thread(partial(frame, text, lake=ask.lake, parameters=parameters, guarded=not ask.unsafe))
+    _say_all([str(one.message) for one in caught if issubclass(one.category, QueryNote)], say)
+    return found
+
+
+def _sheet_writer(ask: Ask, chosen: str) -> Callable[[pl.LazyFrame, Path], None] | None:
+    """What writes a file for spreadsheets, where one is asked for; a format that is named is that format, with every digit."""
+    if chosen.lower() == "xlsx":
+        if ask.output is None:
+            raise ConfigError("an Excel file is no text", value=chosen, hint="name a file: -o FILE.xlsx")
+        spreadsheets.check_xlsx()
+        return spreadsheets.write_xlsx
+    is_exact = ask.output_format is not None or ask.output is None or ask.output.suffixes[-2:] == [".exact", ".csv"]
+    return spreadsheets.write_csv if chosen.lower() == "csv" and not is_exact else None
 
 
 def _say_all(notes: list[str], say: Callable[[str], None]) -> None:
@@ -137,7 +158,7 @@ def _check_place(path: Path, chosen: str) -> None:
         raise ConfigError(
             "the output's name does not tell its format",
             value=str(path),
-            expected="a name ending in " + ", ".join(f".{name}" for name in _FORMATS),
+            expected="a name ending in " + ", ".join(f".{name}" for name in (*_FORMATS, "xlsx")),
             hint="or say it: --format csv",
         )
 
