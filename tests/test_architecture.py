@@ -19,7 +19,20 @@ PACKAGE = ROOT / "src" / "pointline"
 # The rooms, which are the modules and packages directly under pointline, and the rooms that each may import; ground values are open to
 # all. Data flows one way: a new room is given its place here before its first import.
 GROUND = frozenset(
-    {"errors", "version", "clock", "datetimes", "progress", "schema", "costs", "kernels", "venues", "instruments", "simulate"}
+    {
+        "errors",
+        "version",
+        "clock",
+        "datetimes",
+        "progress",
+        "schema",
+        "costs",
+        "kernels",
+        "venues",
+        "instruments",
+        "simulate",
+        "spreadsheets",
+    }
 )
 _BARS = frozenset({"lake", "bars"})
 _STATE = _BARS | {"state"}

@@ -556,13 +556,13 @@ def test_what_compare_writes_equals_what_the_api_returns(lake: Path, tmp_path: P
 
 def test_compare_writes_three_formats(lake: Path, tmp_path: Path) -> None:
     study = pointline.compare(PERP, SPOT, start="2024-05-01", end="2024-05-03", bars=VolumeBarConfig(20), lake=lake)
-    for suffix in ("parquet", "csv", "arrow"):
+    for suffix in ("parquet", "exact.csv", "arrow"):
         out = done("compare", PERP, SPOT, *WINDOW, "--threshold", "20", "-o", tmp_path / f"f.{suffix}", "--lake", lake).out
         assert f"wrote {study.features.height:,} bars x {study.features.width} columns to {tmp_path / f'f.{suffix}'}" in out
     assert pl.read_ipc(tmp_path / "f.arrow").equals(study.features)
     assert pl.read_parquet(tmp_path / "f.parquet").equals(study.features)
-    assert pl.read_csv(tmp_path / "f.csv", schema=study.features.schema).equals(study.features)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.arrow", "f.csv", "f.parquet"]
+    assert pl.read_csv(tmp_path / "f.exact.csv", schema=study.features.schema).equals(study.features)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.arrow", "f.exact.csv", "f.parquet"]
 
 
 def test_costs_of_one_exchange_hold_no_withdrawal(lake: Path, tmp_path: Path) -> None:
@@ -734,7 +734,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "backwards": ((PERP, SPOT, "--start", "2024-05-02", "--end", "2024-05-01"), ("the window is empty", "2024-05-02 to 2024-05-01")),
     "empty window": ((PERP, SPOT, "--start", "2024-05-02", "--end", "2024-05-02"), ("the window is empty", "exclusive")),
     "output nowhere": ((PERP, SPOT, *WINDOW, "-o", "nowhere/f.parquet"), ("nowhere/f.parquet", "existing folder")),
-    "output of no format": ((PERP, SPOT, *WINDOW, "-o", "f.xlsx"), ("f.xlsx", ".parquet, .csv, .arrow")),
+    "output of no format": ((PERP, SPOT, *WINDOW, "-o", "f.ods"), ("f.ods", ".parquet, .arrow, .csv, .xlsx, .exact.csv")),
 }
 
 

@@ -120,7 +120,7 @@ def test_several_references_and_contracts(lake: Path) -> None:
         ({"--duration": "daily"}, "duration cannot be read as a duration"),
         ({"--duration": "30s"}, "whole minutes"),
         ({"--max-trade-age": "young"}, "max_trade_age cannot be read"),
-        ({"-o": "spreads.xlsx"}, "the output cannot be written there"),
+        ({"-o": "spreads.ods"}, "the output cannot be written there"),
         ({"--chart": "spreads.svg"}, "the chart cannot be written there"),
         ({"--lake": "nowhere"}, "there is no lake here"),
     ],

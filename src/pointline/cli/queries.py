@@ -27,7 +27,7 @@ def sql(
         str | None,
         typer.Option(
             "--format",
-            help="table, csv, tsv, json, jsonl, parquet, arrow, markdown, or any format of ClickHouse. [default: by --output, else table]",
+            help="table, csv, tsv, json, jsonl, parquet, arrow, markdown, xlsx, or any of ClickHouse. [default: by --output, else table]",
             show_default=False,
         ),
     ] = None,

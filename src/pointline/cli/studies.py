@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _STDOUT = "-"
+_STDOUT_FORMATS = {"csv": ".exact.csv", "parquet": ".parquet", "arrow": ".arrow"}  # another program reads them
 
 
 def _checked_chart(path: Path | None) -> Path | None:
@@ -67,7 +68,10 @@ def compare(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Write the features: .parquet, .csv or .arrow; - writes them to standard output.", show_default=False
+            "-o",
+            "--output",
+            help="Write the features: .parquet, .arrow or .exact.csv; for spreadsheets .xlsx or .csv; - is standard output.",
+            show_default=False,
         ),
     ] = None,
     output_format: Annotated[
@@ -138,7 +142,10 @@ def spreads(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Write the long table: .parquet, .csv or .arrow; - writes it to standard output.", show_default=False
+            "-o",
+            "--output",
+            help="Write the long table: .parquet, .arrow or .exact.csv; for spreadsheets .xlsx or .csv; - is standard output.",
+            show_default=False,
         ),
     ] = None,
     output_format: Annotated[
@@ -204,11 +211,10 @@ def _table_file(output: Path | None, output_format: str | None) -> Iterator[Path
         return
     if settings.json:
         raise ConfigError("--json and -o - both want standard output", value="--json -o -", expected="one of them, or -o FILE")
-    suffix = f".{output_format or 'csv'}"
-    if suffix not in ENDINGS:
-        names = ", ".join(ending.removeprefix(".") for ending in ENDINGS)
-        raise ConfigError("there is no such format", where="--format", value=output_format, expected=names)
-    if suffix != ".csv" and sys.stdout.isatty():
+    suffix = _STDOUT_FORMATS.get(output_format or "csv")
+    if suffix is None:
+        raise ConfigError("there is no such format", where="--format", value=output_format, expected=", ".join(_STDOUT_FORMATS))
+    if suffix != _STDOUT_FORMATS["csv"] and sys.stdout.isatty():
         raise ConfigError("this format is for files, not for the screen", value=output_format, hint="add -o FILE, or redirect the output")
     with tempfile.TemporaryDirectory(prefix="pointline-table-") as folder:
         path = Path(folder) / f"table{suffix}"

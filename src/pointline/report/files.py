@@ -1,7 +1,14 @@
-"""Tables written to a file block by block, so that memory does not grow with their length."""
+"""Tables written to a file: exact ones block by block, so that memory does not grow with their length, and those for spreadsheets.
+
+The ending of the name decides. ``.parquet``, ``.arrow`` and ``.exact.csv`` hold every digit. ``.csv`` and ``.xlsx`` are for spreadsheets,
+see `pointline.spreadsheets`; they are made from an exact table in the system's temporary folder, from which `WrittenTable` goes on reading.
+"""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
+from pointline import spreadsheets
 from pointline.errors import ConfigError
-from pointline.lake.durable import remove_left_behind, write_atomically
+from pointline.lake.durable import disk_errors, remove_left_behind, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROW_GROUP_ROWS = 32_768
 
-ENDINGS = (".parquet", ".csv", ".arrow")
+ENDINGS = (".parquet", ".arrow", ".csv", ".xlsx", ".exact.csv")
 
 
 @dataclass(frozen=True)
@@ -25,18 +33,20 @@ class WrittenTable:
     """A table in a file.
 
     Attributes:
-        path: ends in .parquet, .csv or .arrow.
-        schema: names and types, which text does not tell.
+        path: the file.
+        schema: names and types of the table, which text does not tell.
+        exact: the file that holds every digit: the same, or where that is for spreadsheets, a temporary one that goes with this object.
     """
 
     path: Path
     schema: pl.Schema
+    exact: Path
 
     def scan(self) -> pl.LazyFrame:
-        """Its rows, lazily."""
-        if self.path.suffix == ".csv":
-            return pl.scan_csv(self.path, schema=self.schema)
-        return pl.scan_ipc(self.path) if self.path.suffix == ".arrow" else pl.scan_parquet(self.path, hive_partitioning=False)
+        """Its rows with every digit, lazily."""
+        if self.exact.suffix == ".csv":
+            return pl.scan_csv(self.exact, schema=self.schema)
+        return pl.scan_ipc(self.exact) if self.exact.suffix == ".arrow" else pl.scan_parquet(self.exact, hive_partitioning=False)
 
 
 def check_output(path: str | Path) -> None:
@@ -44,33 +54,58 @@ def check_output(path: str | Path) -> None:
 
     Raises:
         ConfigError: the ending is unknown, the folder does not exist, or the path is a folder.
+        MissingExtraError: the file is for Excel, and XlsxWriter is not installed.
     """
     file = Path(path)
     if file.suffix not in ENDINGS or not file.absolute().parent.is_dir() or file.is_dir():
         raise ConfigError(
             "the output cannot be written there", value=str(path), expected=f"a file in an existing folder, ending in {', '.join(ENDINGS)}"
         )
+    if file.suffix == ".xlsx":
+        spreadsheets.check_xlsx()
 
 
 def write_blocks(blocks: Iterator[pl.DataFrame], path: Path) -> WrittenTable:
-    """Writes frames of one schema as one table; the file appears when it is whole. Its bytes do not depend on how the rows were cut.
+    """Writes frames of one schema as one table; the file appears when it is whole. Its rows do not depend on how they were cut.
 
     Args:
         blocks: the frames, at least one, in order.
-        path: ends in .parquet, .csv or .arrow.
+        path: ends as one of `ENDINGS`.
+
+    Raises:
+        ConfigError: as `check_output`, or the table is larger than a sheet.
     """
     check_output(path)
     remove_left_behind(path.absolute().parent, of=path.name)
+    if path.suffix in {".csv", ".xlsx"} and path.suffixes[-2:] != [".exact", ".csv"]:
+        return _write_sheet(blocks, path)
+    schemas: list[pl.Schema] = []
+    write_atomically(path.absolute(), lambda temporary: schemas.append(_write_rows(blocks, temporary, path.suffix)))
+    return WrittenTable(path, schemas[0], path)
+
+
+def _write_sheet(blocks: Iterator[pl.DataFrame], path: Path) -> WrittenTable:
+    folder = Path(tempfile.mkdtemp(prefix="pointline-table-"))
+    try:
+        exact = folder / "table.parquet"
+        with disk_errors(path):
+            written = WrittenTable(path, _write_rows(blocks, exact, ".parquet"), exact)
+        write = spreadsheets.write_xlsx if path.suffix == ".xlsx" else spreadsheets.write_csv
+        write_atomically(path.absolute(), lambda temporary: write(written.scan(), temporary))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(written, shutil.rmtree, folder, ignore_errors=True)
+    return written
+
+
+def _write_rows(blocks: Iterator[pl.DataFrame], path: Path, suffix: str) -> pl.Schema:
     schemas = []
-
-    def write(temporary: Path) -> None:
-        with _writer(path.suffix, temporary) as writer:
-            for rows in _groups(blocks):
-                writer.add(rows)
-                schemas.append(rows.schema)
-
-    write_atomically(path.absolute(), write)
-    return WrittenTable(path, schemas[0])
+    with _writer(suffix, path) as writer:
+        for rows in _groups(blocks):
+            writer.add(rows)
+            schemas.append(rows.schema)
+    return schemas[0]
 
 
 def _groups(blocks: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pointline import spreadsheets
 from pointline.errors import ConfigError, QueryNote
 from pointline.lake.durable import write_atomically
 from pointline.sql import arrow_output
@@ -86,11 +87,12 @@ def answer(
     output = None if options.is_to_stdout else options.output
     chosen = options.output_format or _usual_format(options)
     if output is None and chosen.lower() == "table":
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", QueryNote)
-            found = wait(partial(frame, text, lake=options.lake, parameters=parameters, guarded=not options.unsafe))
-        _tell_all([str(one.message) for one in caught if issubclass(one.category, QueryNote)], note)
-        return table_view(found)
+        return table_view(_frame(options, text, parameters, note, wait))
+    if (sheet := _sheet_writer(options, chosen)) is not None and output is not None:
+        _check_place(output, chosen)
+        found = _frame(options, text, parameters, note, wait).lazy()
+        write_atomically(output.absolute(), lambda path: sheet(found, path))
+        return None
     wanted = _FORMATS.get(chosen.lower(), chosen)
     if output is not None:
         _check_place(output, chosen)
@@ -112,6 +114,28 @@ def _usual_format(options: SqlOptions) -> str:
     if options.is_to_stdout:
         return "csv"
     return "table" if options.output is None else options.output.suffix.removeprefix(".")
+
+
+def _frame(
+    options: SqlOptions, text: str, parameters: dict[str, object], note: Callable[[str], None], wait: Callable[[Callable[[], Any]], Any]
+) -> pl.DataFrame:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", QueryNote)
+        found: pl.DataFrame = wait(partial(frame, text, lake=options.lake, parameters=parameters, guarded=not options.unsafe))
+    _tell_all([str(one.message) for one in caught if issubclass(one.category, QueryNote)], note)
+    return found
+
+
+def _sheet_writer(options: SqlOptions, chosen: str) -> Callable[[pl.LazyFrame, Path], None] | None:
+    """What writes a file for spreadsheets, where one is asked for; a format that is named is that format, with every digit."""
+    output = None if options.is_to_stdout else options.output
+    if chosen.lower() == "xlsx":
+        if output is None:
+            raise ConfigError("an Excel file is no text", value=chosen, hint="name a file: -o FILE.xlsx")
+        spreadsheets.check_xlsx()
+        return spreadsheets.write_xlsx
+    is_exact = options.output_format is not None or output is None or output.suffixes[-2:] == [".exact", ".csv"]
+    return spreadsheets.write_csv if chosen.lower() == "csv" and not is_exact else None
 
 
 def _tell_all(notes: list[str], note: Callable[[str], None]) -> None:
@@ -158,7 +182,7 @@ def _check_place(path: Path, chosen: str) -> None:
         raise ConfigError(
             "the output's name does not tell its format",
             value=str(path),
-            expected="a name ending in " + ", ".join(f".{name}" for name in _FORMATS),
+            expected="a name ending in " + ", ".join(f".{name}" for name in (*_FORMATS, "xlsx")),
             hint="or say it: --format csv",
         )
 

@@ -93,7 +93,10 @@ class Study:
     _lake: Lake = field(repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "summary": self.summary}
+        table = self._table
+        if isinstance(table, WrittenTable) and table.exact != table.path:  # a file that goes with this study
+            table = self.features
+        return {**self.__dict__, "summary": self.summary, "_table": table}
 
     @property
     def title(self) -> str:
@@ -262,8 +265,9 @@ def compare(
         threads: days counted in parallel; the result does not depend on it.
         cache: keep the bars' sums beside the lake and use those of earlier calls; the result does not depend on it.
         include_off_book: also count the prints that are flagged as off-book.
-        output: write the features to this file (.parquet, .csv or .arrow) block by block instead of holding them in memory, which
-            then does not grow with the number of bars; the study reads the file when its features are asked for.
+        output: write the features to this file (.parquet, .arrow or .exact.csv) block by block instead of holding them in memory, which
+            then does not grow with the number of bars; the study reads the file when its features are asked for. A .xlsx or .csv is
+            for spreadsheets: times and long numbers become text, computed figures have 12 digits; the study keeps every digit.
         progress: True shows a line of progress; a function is called with the microseconds of the window that are done, those of the
             whole window, and the date.
 
