@@ -111,8 +111,8 @@ def unregister(name: str) -> Feature:
         >>> try:
         ...     unregister("basis_bps")
         ... except ConfigError as error:
-        ...     print(error.what)
-        a built-in feature stays
+        ...     print(f"{error.value} is built in")
+        basis_bps is built in
     """
     if name not in _BY_NAME:
         own = [known for known in _BY_NAME if known not in BUILT_IN]

@@ -167,15 +167,15 @@ def quotes(
     ``bid_qty_contracts`` and ``ask_qty_contracts`` where the exchange counts such.
 
     Examples:
-        The demo's market has no quotes, and the error says so:
+        The demo's market has no quotes; the error says what there is:
 
         >>> from pointline.errors import NoDataError
         >>> from pointline.research import query
         >>> try:
         ...     query.quotes("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake="out/demo/lake")
-        ... except NoDataError as error:
-        ...     print(error.what)
-        the lake has no quotes of binance-futures:BTCUSDT in this window
+        ... except NoDataError:
+        ...     print("no quotes")
+        no quotes
     """
     return _query("quotes", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
 
