@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.test_cli import run
+from tests.cli.running import run
 
 import pointline
 from pointline import spreadsheets
