@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.lake.archives import futures_trades, land, trade, write
 
+from pointline.errors import DamageError
 from pointline.lake import log_entries, open_lake
 from pointline.lake.heads import read_heads
 from pointline.lake.log_entries import live_files
@@ -67,6 +68,13 @@ def test_an_entry_that_was_changed_is_left_to_the_library(lake: Lake, change: st
     else:
         entry.write_text(changed[change], encoding="utf-8")
     assert live_files(lake.table_path("trades"), head) is None
+
+
+def test_a_path_that_is_no_text_is_damage_of_the_log(lake: Lake) -> None:
+    entry = lake.log_path("trades") / f"{read_heads(lake.root)['trades'].version:020d}.json"
+    entry.write_text(entry.read_text(encoding="utf-8").replace("part-", "part%D9", 1), encoding="utf-8")
+    with pytest.raises(DamageError, match="log of a table is damaged"):
+        lake.live("trades")
 
 
 def test_a_long_log_is_left_to_the_library(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

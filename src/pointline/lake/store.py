@@ -228,13 +228,18 @@ class Lake:
 
         Raises:
             LakeError: a path leads out of the table's folder; the error has a hint.
+            DamageError: a path is no text.
         """
         table = self.delta(name)
         actions = pl.DataFrame() if table is None else pl.DataFrame(table.get_add_actions(flatten=True))
         if actions.is_empty():
             return actions
         folder = self.table_path(name)
-        return actions.with_columns(pl.Series("path", [path_of(logged, folder) for logged in actions["path"]], dtype=pl.String))
+        paths = [path_of(logged, folder) for logged in actions["path"]]
+        try:
+            return actions.with_columns(pl.Series("path", paths, dtype=pl.String))
+        except UnicodeEncodeError as error:
+            raise self._log_damage(name, str(error), "paths in UTF-8") from error
 
     def listing(self, kind: str) -> pl.DataFrame:
         """All live files of a market table: path, exchange, symbol, date (String) and num_records.

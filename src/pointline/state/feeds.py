@@ -114,6 +114,10 @@ class StateReader:
 class _Feed:
     """The last known values of one table's columns at instants in time order; each file is read once, unless time runs back.
 
+    The instants are answered file by file: by the rows of the file that holds the moment before the instant, and by a memory of what all
+    files before it told. While time runs on, a file that is left goes into the memory. Where it starts, jumps or runs back, the memory is
+    made anew from the files of the look-back, and of them only the columns are read that the file's own rows leave open.
+
     Args:
         lake, exchange, symbol, kind: which files.
         columns: names and types; a decimal is read as a float.
@@ -170,18 +174,27 @@ class _Feed:
         self._place = place
 
     def _look_back(self, place: int, instant: int) -> Memory:
-        """What the files before `place` told of the columns that its own rows before the instant leave open."""
+        """What the files before `place` told, of the columns that its own rows before the instant leave open."""
         memory = Memory(self._columns)
-        rows = self._rows(place)
-        at = rows.places(np.array([instant], dtype=np.int64))
-        unclear = [name for name in self._columns if rows.last(name, at)[0] < 0]
-        if SETTLEMENT in self._columns and SETTLEMENT not in unclear:
-            spoken = [rows.last(SETTLEMENT, rows.last(rate, at))[0] for rate in RATES]
-            unclear += [SETTLEMENT] if min(spoken) < 0 else []
-        for earlier in range(place):
-            if unclear and self._starts[earlier] + self._span_us > instant - self._look_back_us:
-                memory.add(Rows(self._scan(earlier, unclear).collect()))
+        columns = self._left_open(self._rows(place), instant)
+        for earlier in self._within_reach(place, instant) if columns else ():
+            memory.add(Rows(self._scan(earlier, columns).collect()))
         return memory
+
+    def _left_open(self, rows: Rows, instant: int) -> list[str]:
+        """The columns of which no row before the instant tells; the settlement too where a rate stands in front of the first one told."""
+        last = rows.places(np.array([instant], dtype=np.int64))
+        tellers = {name: rows.last(name, last) for name in self._columns}
+        open_columns = [name for name, teller in tellers.items() if teller[0] < 0]
+        if SETTLEMENT in self._columns and SETTLEMENT not in open_columns:
+            givers = [rows.last(SETTLEMENT, tellers[rate]) for rate in RATES]
+            open_columns += [SETTLEMENT] if any(giver[0] < 0 for giver in givers) else []
+        return open_columns
+
+    def _within_reach(self, place: int, instant: int) -> list[int]:
+        """The files before `place` that can hold rows of the look-back, in time order."""
+        oldest_us = instant - self._look_back_us
+        return [earlier for earlier in range(place) if self._starts[earlier] + self._span_us > oldest_us]
 
     def _rows(self, place: int) -> Rows:
         """The rows of the file that was gone to; none at -1."""

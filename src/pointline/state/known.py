@@ -133,7 +133,10 @@ class Rows:
 
 
 class Memory:
-    """The last known values of a feed's columns in the rows so far, and with them those at instants among the rows that follow.
+    """What a feed's rows so far said last of each column, and how that goes on over the rows that follow.
+
+    A feed is a table with empty cells, read a file at a time. What is known of a column at an instant is its last filled cell before it:
+    among the rows at hand where there is one, else in the memory, which holds the last filled cell of all rows before these.
 
     Args:
         columns: names and types.
@@ -154,23 +157,39 @@ class Memory:
         return {name: self._column(rows, places, name) for name in columns}
 
     def _column(self, rows: Rows, places: Ints, name: str) -> Known:
-        last = self._last[name]
+        """A column at places among the rows, -1 for the time before the first of them."""
+        remembered = self._last[name]
         if rows.tells_nothing(name):
-            return last.repeated(len(places))
-        found = rows.last(name, places)
-        times = _taken(rows.times, found, last.times)
-        values = _taken(rows.values(name), found, last.values)
+            return remembered.repeated(len(places))
+        tellers = rows.last(name, places)
+        values = _taken(rows.values(name), tellers, remembered.values)
+        times = _taken(rows.times, tellers, remembered.times)
         if name not in RATES or SETTLEMENT not in self._last:
             return Known(values, times, times, times)
-        told = rows.last(SETTLEMENT, found)
-        settles = _taken(rows.values(SETTLEMENT), told, self._last[SETTLEMENT].values)
-        settles_times = _taken(rows.times, told, self._last[SETTLEMENT].times)
-        ahead = (told == found) | (settles > times)
-        here = found >= 0
-        if not (ahead.all() and here.all()):
-            settles = np.where(here, np.where(ahead, settles, NEVER), last.settles)
-            settles_times = np.where(here, settles_times, last.settles_times)
-        return Known(values, times, settles, settles_times)
+        return Known(values, times, *self._settlements(rows, tellers, times, remembered))
+
+    def _settlements(self, rows: Rows, tellers: Ints, times: Ints, remembered: Known) -> tuple[Ints, Ints]:
+        """The settlement of which the rows that told a rate spoke, and since when it was known.
+
+        It is the row's own. A row that gives none speaks of the last one that was given before it, unless that had passed when the row
+        came. A remembered rate keeps the settlement that is remembered with it.
+
+        Args:
+            rows: the rows at hand.
+            tellers: which of them told the rate, -1 where the rate is remembered.
+            times: when the rate was told.
+            remembered: the rate of the rows before.
+        """
+        givers = rows.last(SETTLEMENT, tellers)
+        earlier = self._last[SETTLEMENT]
+        settles = _taken(rows.values(SETTLEMENT), givers, earlier.values)
+        since = _taken(rows.times, givers, earlier.times)
+        spoken_of = (givers == tellers) | (settles > times)
+        told_here = tellers >= 0
+        if spoken_of.all() and told_here.all():
+            return settles, since
+        settles = np.where(told_here, np.where(spoken_of, settles, NEVER), remembered.settles)
+        return settles, np.where(told_here, since, remembered.settles_times)
 
 
 def _taken(values: Values, places: Ints, before: Values) -> Values:
