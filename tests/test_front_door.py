@@ -76,6 +76,13 @@ def test_commands_and_links_of_the_page_hold(name: str) -> None:
     test_docs.test_links_of_the_page_lead_somewhere(ROOT / name)
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md"])
+def test_the_table_of_extras_is_whole(name: str) -> None:
+    table = (ROOT / name).read_text(encoding="utf-8").partition("| Extra | Adds |\n")[2].partition("\n\n")[0]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(project["optional-dependencies"]) - {"dev"}
+
+
 def test_the_contributors_page_names_the_targets_that_exist() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`make ([\w-]+)`", page)) <= make_targets()
