@@ -239,16 +239,13 @@ def test_functions_stay_short() -> None:
 
 
 # Twice outside of sql and server; the last of them go with the rooms that are still to be moved.
-STAND_TWICE = frozenset({"Amounts", "Closes", "Feed", "Known", "Lines", "Market", "Part", "Venue", "Work"})
-
-
 def test_a_class_name_stands_once() -> None:
     places: dict[str, list[str]] = {}
     for name, tree in modules().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name.lstrip("_"), []).append(name)
-    assert {name: found for name, found in places.items() if len(found) > 1 and name not in STAND_TWICE} == {}
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_public_names_are_documented() -> None:

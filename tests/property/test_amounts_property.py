@@ -21,7 +21,7 @@ from pointline.bars.aggregate import venue_frame
 from pointline.bars.amounts import amounts_of
 from pointline.bars.cache import BarCache
 from pointline.bars.coarsen import coarsen
-from pointline.bars.run import Run, Venue, run_spine
+from pointline.bars.run import Run, VenueTrades, run_spine
 from pointline.bars.stretches import run_stretches, spine_frame
 from pointline.clock import DAY_US, to_us
 from pointline.errors import AmountOverflowError, ConfigError
@@ -67,7 +67,7 @@ def quote_of(item: Print, instrument: Instrument) -> Fraction:
     return base_of(item, instrument) * Fraction(item.price, 10**PRICE_DECIMALS)
 
 
-def venue_of(folder: Path, instrument: Instrument, prints: list[Print]) -> Venue:
+def venue_of(folder: Path, instrument: Instrument, prints: list[Print]) -> VenueTrades:
     """The prints as stored partitions, one a day, whose footers count what ingest counts."""
     files = {}
     for day in sorted({item.us - item.us % DAY_US for item in prints}):
@@ -91,7 +91,7 @@ def venue_of(folder: Path, instrument: Instrument, prints: list[Print]) -> Venue
         counts = {"off_book": sum(item.off_book for item in rows), "unknown_sides": sum(item.seller is None for item in rows)}
         file.__dict__["footer"] = {**file.footer, "totals": {**file.totals, **counts}}
         files[day] = file
-    return Venue(instrument, files)
+    return VenueTrades(instrument, files)
 
 
 _FEED: dict[str, Any] = {"key": "test", "sha256": "0", "options": "", "rank": 10, "rows": 1, "clock": "assumed", "file_name": "test"}

@@ -25,7 +25,7 @@ from pointline.bars.aggregate import venue_frame
 from pointline.bars.amounts import Amounts, TradeRows, read_trades
 from pointline.bars.closer import Closer
 from pointline.bars.pages import FiledBars
-from pointline.bars.run import Run, Sums, Venue, run_spine
+from pointline.bars.run import Run, Sums, VenueTrades, run_spine
 from pointline.bars.stretches import run_stretches, spine_frame
 from pointline.clock import DAY_US, to_us
 from pointline.errors import AmountOverflowError
@@ -93,12 +93,12 @@ def scaled(value: int, decimals: int, wanted: int) -> int:
     return value // 10 ** (decimals - wanted) if wanted <= decimals else value * 10 ** (wanted - decimals)
 
 
-def venue(instrument: Instrument, trades: list[Trade]) -> Venue:
+def venue(instrument: Instrument, trades: list[Trade]) -> VenueTrades:
     days: dict[int, list[Trade]] = {}
     for trade in trades:
         days.setdefault(trade.us - trade.us % DAY_US, []).append(trade)
     files: Any = {day: MemoryFile(tuple(rows)) for day, rows in days.items()}
-    return Venue(instrument, files)
+    return VenueTrades(instrument, files)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -502,7 +502,7 @@ def test_stored_partitions_give_the_same(tmp_path_factory: pytest.TempPathFactor
 NO_IDS = {name: pl.lit(None, schema.TRADES.columns[name]) for name in ("first_trade_id", "last_trade_id", "text_id")}
 
 
-def stored_venue(folder: Path, trades: list[Trade]) -> Venue:
+def stored_venue(folder: Path, trades: list[Trade]) -> VenueTrades:
     files = {}
     for day, file in venue(PERP, trades).files.items():
         rows = file.trades  # type: ignore[attr-defined]
@@ -522,7 +522,7 @@ def stored_venue(folder: Path, trades: list[Trade]) -> Venue:
         path = folder / f"{day}.parquet"
         write_partition(path, encode(frame, "trades"), "trades", [Feed("test", "0", "", 10, len(rows), "assumed")])
         files[day] = PartitionFile(path, PERP.exchange, PERP.exchange_symbol, day, len(rows))
-    return Venue(PERP, files)
+    return VenueTrades(PERP, files)
 
 
 # --- overflow

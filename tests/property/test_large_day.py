@@ -47,10 +47,10 @@ from pointline.clock import DAY_US, to_us
 from pointline.instruments import Registry
 from pointline.lake.store import PartitionFile
 from pointline.research.spines import VolumeBarConfig
-from pointline.bars.run import Venue, run_spine
+from pointline.bars.run import VenueTrades, run_spine
 start = to_us("2024-05-01")
 file = PartitionFile(Path(sys.argv[1]), "binance-futures", "BTCUSDT", start, int(sys.argv[2]))
-venue = Venue(Registry().with_derived("binance-futures", "BTCUSDT").find("binance-futures", "BTCUSDT", start), {start: file})
+venue = VenueTrades(Registry().with_derived("binance-futures", "BTCUSDT").find("binance-futures", "BTCUSDT", start), {start: file})
 run = run_spine(VolumeBarConfig(sys.argv[3]), venue, (venue,), start, start + DAY_US, int(sys.argv[4]))
 digest = hashlib.sha256(run.ends)
 digest.update(run.ids)

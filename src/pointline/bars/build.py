@@ -13,7 +13,7 @@ from pointline.bars.amounts import BATCH_ROWS, on_book
 from pointline.bars.coarsen import coarsen, multiple_of
 from pointline.bars.holes import Spoiled, holes_of
 from pointline.bars.rules import check_bars
-from pointline.bars.run import BarSlice, Venue, run_spine
+from pointline.bars.run import BarSlice, VenueTrades, run_spine
 from pointline.bars.stretches import run_stretches, spine_frame, stretches, venue_of, whole_bars
 from pointline.clock import DAY_US, MINUTE_US, day_start, time_text
 from pointline.errors import ConfigError, NoDataError
@@ -67,7 +67,7 @@ class BarRequest:
     include_off_book: bool = False
     told: Callable[[int], object] | None = None
 
-    def venue(self, instrument: Instrument, start_us: int, end_us: int) -> Venue:
+    def venue(self, instrument: Instrument, start_us: int, end_us: int) -> VenueTrades:
         """An instrument's trades on the days of a window; raises as `venue_of`."""
         return venue_of(self.lake, instrument, start_us, end_us, include_off_book=self.include_off_book)
 
@@ -83,8 +83,8 @@ class Bars:
     """
 
     blocks: Iterator[pl.DataFrame]
-    perp_venue: Venue
-    spot_venue: Venue
+    perp_venue: VenueTrades
+    spot_venue: VenueTrades
 
 
 def build_bars(request: BarRequest) -> Bars:
@@ -99,11 +99,11 @@ def build_bars(request: BarRequest) -> Bars:
     return Bars(_in_window(request, perp, spot), perp, spot)
 
 
-def _in_window(request: BarRequest, perp: Venue, spot: Venue) -> Iterator[pl.DataFrame]:
+def _in_window(request: BarRequest, perp: VenueTrades, spot: VenueTrades) -> Iterator[pl.DataFrame]:
     """The blocks of the window, warm-up bars in front of the first."""
     parts = stretches(request.rule, [perp], request.start_us, request.end_us)
     earlier = _earlier(request, parts[0][0])
-    closes = _Closes(request, (perp, spot), int(earlier["bucket_start"][0]) if earlier.height else parts[0][0])
+    closes = _CarriedCloses(request, (perp, spot), int(earlier["bucket_start"][0]) if earlier.height else parts[0][0])
     before = closes.carried(earlier) if earlier.height else earlier
     seen = _Seen()
     for block in _blocks(request, perp, spot, parts):
@@ -170,13 +170,13 @@ def _earlier(request: BarRequest, first_us: int) -> pl.DataFrame:
             perp = request.venue(request.perp, day, day + DAY_US)
             spot_files = {f.start_us: f for f in lake.files("trades", spot.exchange, spot.exchange_symbol, day, day + DAY_US)}
             last = pl.DataFrame()
-            for block in _blocks(request, perp, Venue(spot, spot_files, request.include_off_book), [(day, day + DAY_US)]):
+            for block in _blocks(request, perp, VenueTrades(spot, spot_files, request.include_off_book), [(day, day + DAY_US)]):
                 last = pl.concat([last, block], how="diagonal").tail(request.warm_up_bars)
             found.insert(0, last)
     return pl.concat(found) if found else pl.DataFrame()
 
 
-def _blocks(request: BarRequest, perp: Venue, spot: Venue, parts: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
+def _blocks(request: BarRequest, perp: VenueTrades, spot: VenueTrades, parts: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
     """The bars of all stretches: spine columns and aggregates."""
     venues = (perp, spot) if request.spot_rule is None else (perp,)
     return _frames(_told(_runs(request, perp, venues, parts), request.told), ("perp", "spot"), request.perp.symbol_id)
@@ -189,7 +189,7 @@ def _told(runs: Iterator[Run], told: Callable[[int], object] | None) -> Iterator
             told(run.end_us)
 
 
-def _runs(request: BarRequest, perp: Venue, venues: Sequence[Venue], parts: Sequence[tuple[int, int]]) -> Iterator[Run]:
+def _runs(request: BarRequest, perp: VenueTrades, venues: Sequence[VenueTrades], parts: Sequence[tuple[int, int]]) -> Iterator[Run]:
     """The runs of the request's rule, derived from finer ones where a base rule is given."""
     if request.base_rule is None:
         yield from run_stretches(request.rule, perp, venues, parts, threads=request.threads, cache=request.cache)
@@ -230,7 +230,7 @@ def _frame(slices: Sequence[BarSlice], units: tuple[Amounts, ...], prefixes: tup
     return pl.concat([spine_frame(bars, symbol_id), *frames], how="horizontal")
 
 
-class _Closes:
+class _CarriedCloses:
     """As-of closes of both venues, their ages at ``bucket_end`` and their holes, from one block of bars to the next.
 
     Args:
@@ -239,7 +239,7 @@ class _Closes:
         first_us: where the first bar opens.
     """
 
-    def __init__(self, request: BarRequest, venues: tuple[Venue, Venue], first_us: int) -> None:
+    def __init__(self, request: BarRequest, venues: tuple[VenueTrades, VenueTrades], first_us: int) -> None:
         self._request = request
         self._spoiled = [
             Spoiled(side, holes_of(request.lake, venue, first_us, request.end_us, request.max_hole_us))
@@ -272,7 +272,7 @@ def _spot_spine(request: BarRequest, rule: BarRule, first_us: int) -> pl.DataFra
     lake, exchange, symbol = request.lake, request.spot.exchange, request.spot.exchange_symbol
     files = {f.start_us: f for f in lake.files("trades", exchange, symbol, None, day_start(request.end_us - 1) + DAY_US)}
     start_us = request.start_us if rule.anchor == "start" else max((day for day in files if day < first_us), default=first_us)
-    venue = Venue(request.spot, {day: file for day, file in files.items() if day >= day_start(start_us)}, request.include_off_book)
+    venue = VenueTrades(request.spot, {day: file for day, file in files.items() if day >= day_start(start_us)}, request.include_off_book)
     check_bars(rule, start_us, request.end_us)
     runs = run_stretches(
         rule, venue, (venue,), stretches(rule, [venue], start_us, request.end_us), threads=request.threads, cache=request.cache

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pointline.bars.amounts import Ints
     from pointline.bars.rules import BarRule
-    from pointline.bars.run import Venue
+    from pointline.bars.run import VenueTrades
     from pointline.lake.store import Lake
 
 
@@ -54,7 +54,9 @@ class BarCache:
     folder: Path
     most_bytes: int = DEFAULT_BYTES
 
-    def load(self, rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: int, end_us: int) -> tuple[Run | None, list[int]]:
+    def load(
+        self, rule: BarRule, driver: VenueTrades, venues: Sequence[VenueTrades], start_us: int, end_us: int
+    ) -> tuple[Run | None, list[int]]:
         """The run of a stretch as far as it is known, and the places of the venues whose sums are not.
 
         Returns:
@@ -79,7 +81,7 @@ class BarCache:
         amounts = tuple(venue.amounts(rule, days) for venue in venues)
         return Run(start_us, end_us, *spine, tuple(found), amounts), missing
 
-    def store(self, rule: BarRule, driver: Venue, venues: Sequence[Venue], run: Run) -> None:
+    def store(self, rule: BarRule, driver: VenueTrades, venues: Sequence[VenueTrades], run: Run) -> None:
         """Keeps a run, one entry per venue; a folder that cannot be written keeps nothing, and neither do bars nearly as many as trades."""
         for venue, ints in zip(venues, run.sums, strict=True):
             if isinstance(ints, FiledBars):
@@ -120,7 +122,7 @@ class BarCache:
                 found.append((path, status.st_size, status.st_mtime))
         return sorted(found, key=lambda entry: (entry[2], entry[0].name))
 
-    def _name(self, rule: BarRule, driver: Venue, venue: Venue, start_us: int, end_us: int) -> Path:
+    def _name(self, rule: BarRule, driver: VenueTrades, venue: VenueTrades, start_us: int, end_us: int) -> Path:
         days = days_of((driver, venue), start_us, end_us)
         made_from = {
             "version": VERSION,

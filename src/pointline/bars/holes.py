@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pointline.bars.amounts import Ints
-    from pointline.bars.run import Venue
+    from pointline.bars.run import VenueTrades
     from pointline.lake.store import Lake, PartitionFile
 
 _EVER_US, _NEVER_US = 0, 1 << 62
@@ -56,7 +56,7 @@ class Holes:
         return spoiled
 
 
-def holes_of(lake: Lake, venue: Venue, start_us: int, end_us: int, longer_than_us: int) -> Holes:
+def holes_of(lake: Lake, venue: VenueTrades, start_us: int, end_us: int, longer_than_us: int) -> Holes:
     """The holes of an instrument's trades that bars of a window can touch, whatever the window: none is cut at its edges.
 
     Args:

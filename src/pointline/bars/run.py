@@ -29,7 +29,7 @@ _MOST_GROWTH = 1 << 20
 
 
 @dataclass(frozen=True)
-class Venue:
+class VenueTrades:
     """One instrument's trades for one computation.
 
     Attributes:
@@ -50,7 +50,7 @@ class Venue:
 
 
 @dataclass
-class Closes:
+class ClosedBars:
     """The bars that are closed so far.
 
     Attributes:
@@ -194,12 +194,12 @@ class _Counting:
     """
 
     def __init__(
-        self, rule: BarRule, driver: Venue, venues: Sequence[Venue], amounts: tuple[Amounts, ...], start_us: int, end_us: int
+        self, rule: BarRule, driver: VenueTrades, venues: Sequence[VenueTrades], amounts: tuple[Amounts, ...], start_us: int, end_us: int
     ) -> None:
         self._stretch = start_us, end_us
         self._amounts = amounts[1:]
         self._closer = Closer(rule, amounts[0], start_us, end_us)
-        self._closes = Closes(*self._closer.time_closes())
+        self._closes = ClosedBars(*self._closer.time_closes())
         self._sums = [Sums() for _ in venues]
         self._own = [total for venue, total in zip(venues, self._sums, strict=True) if venue is driver]
 
@@ -229,7 +229,7 @@ class _Counting:
         return Run(start_us, end_us, closes.ends, closes.ids, tail, sums, self._amounts)
 
 
-def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: int, end_us: int, batch_rows: int) -> Run:
+def run_spine(rule: BarRule, driver: VenueTrades, venues: Sequence[VenueTrades], start_us: int, end_us: int, batch_rows: int) -> Run:
     """Counts the driver's bars over ``[start_us, end_us)`` and sums every venue's trades over them.
 
     Args:
@@ -242,7 +242,9 @@ def run_spine(rule: BarRule, driver: Venue, venues: Sequence[Venue], start_us: i
     return run_spines([rule], driver, venues, start_us, end_us, batch_rows)[0]
 
 
-def run_spines(rules: Sequence[BarRule], driver: Venue, venues: Sequence[Venue], start_us: int, end_us: int, batch_rows: int) -> list[Run]:
+def run_spines(
+    rules: Sequence[BarRule], driver: VenueTrades, venues: Sequence[VenueTrades], start_us: int, end_us: int, batch_rows: int
+) -> list[Run]:
     """As `run_spine` for several rules, in one pass over the trades where they count in the same units."""
     days = days_of((driver, *venues), start_us, end_us)
     runs: dict[int, Run] = {}
@@ -272,7 +274,7 @@ def _add(counting: Sequence[_Counting], number: int, rows: TradeRows) -> None:
         one.add(number, rows)
 
 
-def sum_over(rule: BarRule, driver: Venue, spine: Run, venue: Venue, batch_rows: int) -> Ints | FiledBars:
+def sum_over(rule: BarRule, driver: VenueTrades, spine: Run, venue: VenueTrades, batch_rows: int) -> Ints | FiledBars:
     """A venue's accumulators over a spine that is known already; equal to those of `run_spine`."""
     days = days_of((driver, venue), spine.start_us, spine.end_us)
     amounts = venue.amounts(rule, days)
@@ -282,12 +284,14 @@ def sum_over(rule: BarRule, driver: Venue, spine: Run, venue: Venue, batch_rows:
     return total.finish(len(spine.ends))
 
 
-def days_of(venues: Sequence[Venue], start_us: int, end_us: int) -> list[int]:
+def days_of(venues: Sequence[VenueTrades], start_us: int, end_us: int) -> list[int]:
     """The days of ``[start_us, end_us)`` that some venue has."""
     return sorted({day for venue in venues for day in venue.files if day < end_us and day + DAY_US > start_us})
 
 
-def _read(venue: Venue, amounts: Amounts, day: int, start_us: int, end_us: int, batch_rows: int, use: Callable[[TradeRows], None]) -> None:
+def _read(
+    venue: VenueTrades, amounts: Amounts, day: int, start_us: int, end_us: int, batch_rows: int, use: Callable[[TradeRows], None]
+) -> None:
     """Hands the day's trades inside the stretch to `use`."""
     file = venue.files.get(day)
     if file is not None:

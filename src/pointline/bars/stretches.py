@@ -13,7 +13,7 @@ import polars as pl
 
 from pointline.bars.amounts import BATCH_ROWS
 from pointline.bars.rules import check_bars
-from pointline.bars.run import Run, Venue, run_spine, run_spines, sum_over
+from pointline.bars.run import Run, VenueTrades, run_spine, run_spines, sum_over
 from pointline.clock import DAY_US, days_in
 from pointline.lake.window_coverage import no_data
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pointline.bars")
 
 
-def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int, *, include_off_book: bool = False) -> Venue:
+def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int, *, include_off_book: bool = False) -> VenueTrades:
     """An instrument's trade partitions that touch the window's days.
 
     Raises:
@@ -42,10 +42,10 @@ def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int, *, 
         raise no_data(lake, "trades", instrument.exchange, instrument.exchange_symbol, start_us, end_us)
     rows = sum(file.rows for file in files.values())
     _log.info("%s: trades of %d days in the window, %d rows, files below %s", instrument.name, len(files), rows, lake.root)
-    return Venue(instrument, files, include_off_book)
+    return VenueTrades(instrument, files, include_off_book)
 
 
-def stretches(rule: BarRule, drivers: Sequence[Venue], start_us: int, end_us: int) -> list[tuple[int, int]]:
+def stretches(rule: BarRule, drivers: Sequence[VenueTrades], start_us: int, end_us: int) -> list[tuple[int, int]]:
     """What is counted on its own: each day that a driver has, or the whole window.
 
     Raises:
@@ -61,8 +61,8 @@ def stretches(rule: BarRule, drivers: Sequence[Venue], start_us: int, end_us: in
 
 def run_stretches(
     rule: BarRule,
-    driver: Venue,
-    venues: Sequence[Venue],
+    driver: VenueTrades,
+    venues: Sequence[VenueTrades],
     parts: Sequence[tuple[int, int]],
     *,
     threads: int | None = None,
@@ -91,8 +91,8 @@ def run_stretches(
 
 def keep_stretches(
     rules: Sequence[BarRule],
-    driver: Venue,
-    venues: Sequence[Venue],
+    driver: VenueTrades,
+    venues: Sequence[VenueTrades],
     parts: Sequence[tuple[int, int]],
     cache: BarCache,
     *,
@@ -110,7 +110,7 @@ def keep_stretches(
     cache.trim()
 
 
-def _run_or_recall(rule: BarRule, driver: Venue, venues: Sequence[Venue], part: tuple[int, int], cache: BarCache | None) -> Run:
+def _run_or_recall(rule: BarRule, driver: VenueTrades, venues: Sequence[VenueTrades], part: tuple[int, int], cache: BarCache | None) -> Run:
     if cache is None:
         return run_spine(rule, driver, venues, *part, BATCH_ROWS)
     known, missing = cache.load(rule, driver, venues, *part)

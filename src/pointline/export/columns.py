@@ -36,7 +36,7 @@ _DATE = r"CAST(regexp_extract(filename, '.*/date=([0-9]{4}-[0-9]{2}-[0-9]{2})/[^
 
 
 @dataclass(frozen=True)
-class Market:
+class ExportedMarket:
     """A market of the lake, whose files one SELECT reads.
 
     Attributes:
@@ -69,12 +69,12 @@ def places(size: Decimal | None) -> int:
     return 0 if size is None else max(0, -int(size.normalize().as_tuple().exponent))
 
 
-def quantity_type(markets: list[Market]) -> str:
+def quantity_type(markets: list[ExportedMarket]) -> str:
     """The type that holds the quantities of all markets: 12 decimals, and those of the sizes of their contracts."""
     return f"DECIMAL({_DIGITS}, {min(MOST_PLACES, MAX_DECIMALS + max((places(one.contract_size) for one in markets), default=0))})"
 
 
-def columns_of(kind: str, market: Market, quantity: str) -> dict[str, str]:
+def columns_of(kind: str, market: ExportedMarket, quantity: str) -> dict[str, str]:
     """The columns of a table's view, each with what it is made from.
 
     Args:
@@ -100,7 +100,7 @@ def _moment(us: str) -> str:
     return f"make_timestamp({us})"
 
 
-def _trades(market: Market, quantity: str) -> dict[str, str]:
+def _trades(market: ExportedMarket, quantity: str) -> dict[str, str]:
     return {
         "side": "CASE side WHEN true THEN 'sell' WHEN false THEN 'buy' END",
         "quantity": _counted("qty_int", "qty_decimals", market.contract_size, quantity),
@@ -112,7 +112,7 @@ def _trades(market: Market, quantity: str) -> dict[str, str]:
     }
 
 
-def _quotes(market: Market, quantity: str) -> dict[str, str]:
+def _quotes(market: ExportedMarket, quantity: str) -> dict[str, str]:
     amounts = {}
     for side in ("bid", "ask"):
         amounts[f"{side}_price"] = _counted(f"{side}_price_int", "price_decimals", Decimal(1), PRICE_TYPE)
@@ -120,7 +120,7 @@ def _quotes(market: Market, quantity: str) -> dict[str, str]:
     return {"timestamp": _moment("ts_event_us"), **amounts, "update_id": "update_id"}
 
 
-def _ticker(market: Market, quantity: str) -> dict[str, str]:
+def _ticker(market: ExportedMarket, quantity: str) -> dict[str, str]:
     del quantity  # the exchange publishes these as floats
     return {
         "timestamp": _moment("ts_event_us"),
@@ -133,7 +133,7 @@ def _ticker(market: Market, quantity: str) -> dict[str, str]:
     }
 
 
-def _open_interest(market: Market, quantity: str) -> dict[str, str]:
+def _open_interest(market: ExportedMarket, quantity: str) -> dict[str, str]:
     del quantity  # as in `_ticker`
     value, absent = "open_interest_value", "CAST(NULL AS DOUBLE)"
     return {
@@ -145,7 +145,7 @@ def _open_interest(market: Market, quantity: str) -> dict[str, str]:
     }
 
 
-def _funding(market: Market, quantity: str) -> dict[str, str]:
+def _funding(market: ExportedMarket, quantity: str) -> dict[str, str]:
     del quantity  # rates have none
     finite = "CASE WHEN isfinite(funding_rate) THEN CAST(funding_rate AS VARCHAR) END"  # the shortest text is what the exchange printed
     rate = f"CAST(trunc(CAST({finite} AS DECIMAL(38, 30)), {MOST_PLACES}) AS {RATE_TYPE})"
@@ -160,7 +160,7 @@ def _funding(market: Market, quantity: str) -> dict[str, str]:
     }
 
 
-_TABLES: dict[str, Callable[[Market, str], dict[str, str]]] = {
+_TABLES: dict[str, Callable[[ExportedMarket, str], dict[str, str]]] = {
     schema.TRADES.name: _trades,
     schema.QUOTES.name: _quotes,
     schema.DERIVATIVE_TICKER.name: _ticker,
@@ -169,7 +169,7 @@ _TABLES: dict[str, Callable[[Market, str], dict[str, str]]] = {
 }
 
 
-def _candles(kind: str, market: Market, quantity: str) -> dict[str, str]:
+def _candles(kind: str, market: ExportedMarket, quantity: str) -> dict[str, str]:
     of_trades = kind.startswith("candles_")
     size = market.contract_size if of_trades else Decimal(1)
     counted = {name: _sized_decimal(name, size, quantity) for name in ("volume", "taker_buy_volume")}

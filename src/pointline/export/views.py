@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pointline import schema
-from pointline.export.columns import Market, columns_of, literal, nothing, quantity_type
+from pointline.export.columns import ExportedMarket, columns_of, literal, nothing, quantity_type
 from pointline.export.ohlcv import ohlcv_macro
 from pointline.lake.studies import saved_studies, study_schema
 from pointline.sql.links import exchange_name
@@ -96,10 +96,10 @@ def _date_of(path: str) -> str:
     return path.rpartition("/date=")[2].partition("/")[0]
 
 
-def _union(kind: str, files: dict[Market, list[str]]) -> str:
+def _union(kind: str, files: dict[ExportedMarket, list[str]]) -> str:
     quantity = quantity_type(list(files))
     selects = [_select(columns_of(kind, market, quantity), _files(paths)) for market, paths in files.items()]
-    return "\nUNION ALL\n".join(selects or [_select(columns_of(kind, Market("", "", ""), quantity), nothing(kind))])
+    return "\nUNION ALL\n".join(selects or [_select(columns_of(kind, ExportedMarket("", "", ""), quantity), nothing(kind))])
 
 
 def last_trades_view() -> View:
@@ -197,9 +197,9 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _market_files(lake: Lake, kind: str, names: SqlNames) -> dict[Market, list[str]]:
+def _market_files(lake: Lake, kind: str, names: SqlNames) -> dict[ExportedMarket, list[str]]:
     """The live files of a table by market and contract size, in order."""
-    found: dict[Market, list[str]] = {}
+    found: dict[ExportedMarket, list[str]] = {}
     folder: Path = lake.table_path(kind)
     types: dict[tuple[str, str], str] = {}
     for path, exchange, symbol, date, _ in lake.listing(kind).iter_rows():
@@ -207,6 +207,6 @@ def _market_files(lake: Lake, kind: str, names: SqlNames) -> dict[Market, list[s
             types[exchange, symbol] = names.contract_type(exchange, symbol)
         size = Decimal(names.contract_size(exchange, symbol, date))
         contract = (size or None, types[exchange, symbol])
-        market = Market(exchange_name(exchange), names.market(exchange, symbol, date), symbol, *contract)
+        market = ExportedMarket(exchange_name(exchange), names.market(exchange, symbol, date), symbol, *contract)
         found.setdefault(market, []).append(f"{folder}/{path}")
     return found

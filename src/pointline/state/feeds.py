@@ -74,9 +74,9 @@ class StateReader:
         size = perp.size if perp.contract_type == "linear" else Decimal(1)
         symbol, candle = perp.exchange_symbol, dict[str, pl.DataType](close=pl.Float64())
 
-        def feed(kind: str, columns: Sequence[str], look_back_us: int = LOOK_BACK_US) -> _Feed:
+        def feed(kind: str, columns: Sequence[str], look_back_us: int = LOOK_BACK_US) -> _StateSource:
             types = schema.table(kind).columns
-            return _Feed(lake, perp.exchange, symbol, kind, {name: types[name] for name in columns}, look_back_us, size)
+            return _StateSource(lake, perp.exchange, symbol, kind, {name: types[name] for name in columns}, look_back_us, size)
 
         self._feeds = {
             TICKER: feed(TICKER, TICKER_COLUMNS),
@@ -86,7 +86,7 @@ class StateReader:
         # index candles are filed under the pair's name, which is the symbol itself for USD-M
         names = {"mark": symbol, "index": symbol.split("_")[0]}
         self._candles = {
-            f"{price}_price": _Feed(lake, perp.exchange, name, schema.candles("1m", price).name, candle, LOOK_BACK_US)
+            f"{price}_price": _StateSource(lake, perp.exchange, name, schema.candles("1m", price).name, candle, LOOK_BACK_US)
             for price, name in names.items()
         }
 
@@ -111,7 +111,7 @@ class StateReader:
         return known.with_columns(pl.when(told_age).then("funding_age_us").alias("funding_age_us"))
 
 
-class _Feed:
+class _StateSource:
     """The last known values of one table's columns at instants in time order; each file is read once, unless time runs back.
 
     The instants are answered file by file: by the rows of the file that holds the moment before the instant, and by a memory of what all

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pointline.bars.build import Bars
-    from pointline.bars.run import Venue
+    from pointline.bars.run import VenueTrades
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
@@ -88,7 +88,7 @@ class Study:
     _table: pl.DataFrame | WrittenTable = field(repr=False)
     _bars: pl.DataFrame | None = field(repr=False)
     _totals: BarTotals = field(repr=False)
-    _sides: dict[str, Venue] = field(repr=False)
+    _sides: dict[str, VenueTrades] = field(repr=False)
     _covered: dict[str, WindowCoverage] = field(repr=False)
     _lake: Lake = field(repr=False)
 
@@ -455,7 +455,7 @@ def _check_choices(
         check_output(output)
 
 
-def _sides_of(lake: Lake, built: Bars, start_us: int, end_us: int) -> tuple[dict[str, Venue], dict[str, WindowCoverage]]:
+def _sides_of(lake: Lake, built: Bars, start_us: int, end_us: int) -> tuple[dict[str, VenueTrades], dict[str, WindowCoverage]]:
     """The partitions of each side, and what of the window they cover."""
     sides = {"perp": built.perp_venue, "spot": built.spot_venue}
     return sides, {side: window_coverage(lake, one.instrument, one.files, start_us, end_us) for side, one in sides.items()}

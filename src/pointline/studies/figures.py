@@ -17,7 +17,7 @@ from pointline.studies.summary import Summary
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pointline.bars.run import Venue
+    from pointline.bars.run import VenueTrades
     from pointline.lake.window_coverage import WindowCoverage
 
 QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
@@ -71,7 +71,7 @@ def summarise(
     *,
     features: pl.LazyFrame,
     totals: BarTotals,
-    sides: Mapping[str, Venue],
+    sides: Mapping[str, VenueTrades],
     covered: Mapping[str, WindowCoverage],
     window: tuple[int, int],
     elapsed_s: float,
@@ -120,7 +120,7 @@ def summarise(
     )
 
 
-def _spot_amounts(totals: BarTotals, venue: Venue, *, dual: bool) -> tuple[int, float]:
+def _spot_amounts(totals: BarTotals, venue: VenueTrades, *, dual: bool) -> tuple[int, float]:
     """Spot trades and base volume; a dual spine repeats some spot bars and passes over others, so there the trades are counted."""
     if not dual:
         return totals.spot_trades, totals.spot_volume
