@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 
 
+_ENDINGS = ".parquet, .arrow or .exact.csv; .xlsx or .csv for spreadsheets"
 app.add_typer(lake_commands.app)
 app.add_typer(export_commands.app)
 
@@ -259,12 +260,7 @@ def compare(
         str | None, typer.Option("--dual", help="Gives the spot bars of its own with this threshold (dual spine).", show_default=False)
     ] = None,
     same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", help="Write the features: .parquet, .arrow or .exact.csv; for spreadsheets .xlsx or .csv.", show_default=False
-        ),
-    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help=f"Write the features: {_ENDINGS}.", show_default=False)] = None,
     save: Annotated[
         str | None, typer.Option(help="Keep the features in the lake under this name, for SQL's api.features.", show_default=False)
     ] = None,
@@ -407,15 +403,7 @@ def spreads(
     duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
     max_trade_age: Annotated[str, typer.Option(help="A last trade that is older than this at a candle's end tells no close.")] = "1m",
     same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Write the long table: .parquet, .arrow or .exact.csv; for spreadsheets .xlsx or .csv.",
-            show_default=False,
-        ),
-    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help=f"Write the long table: {_ENDINGS}.", show_default=False)] = None,
     chart: Annotated[Path | None, typer.Option(help="Write the charts: .html or .png.", show_default=False)] = None,
     lake: LakeOption = None,
     json_output: JsonOption = False,
