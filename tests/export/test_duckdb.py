@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import pointline
 from pointline.cli import app
 from pointline.clock import DAY_US, to_us
-from pointline.errors import BusyError, ConfigError, DamageError, MissingExtraError, PointlineError
+from pointline.errors import BusyError, ConfigError, DamageError, LakeError, MissingExtraError, PointlineError
 from pointline.export import duckdb as export
 from pointline.export.duckdb import export_duckdb
 from pointline.lake import open_lake
@@ -363,9 +363,16 @@ def test_a_failure_leaves_the_earlier_file(tmp_path: Path, mixed: Lake, monkeypa
     def fail(*_: object) -> None:
         raise duckdb.OutOfMemoryException("no memory")
 
+    def no_space(*_: object) -> None:
+        raise duckdb.IOException("No space left on device")
+
     monkeypatch.setattr(export, "_add_mark", fail)
     with pytest.raises(duckdb.OutOfMemoryException):
         export_duckdb(path, lake=mixed)
+    monkeypatch.setattr(export, "_add_mark", no_space)
+    with pytest.raises(LakeError, match="cannot build") as caught:
+        export_duckdb(path, lake=mixed)
+    assert "TMPDIR" in str(caught.value)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["lake.duckdb"]
 

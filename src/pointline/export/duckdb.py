@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pointline import schema
-from pointline.errors import BusyError, ConfigError, MissingExtraError, nearest
+from pointline.errors import BusyError, ConfigError, LakeError, MissingExtraError, nearest
 from pointline.export.columns import literal
 from pointline.export.views import (
     API,
@@ -26,6 +26,7 @@ from pointline.export.views import (
     INTERNAL,
     VIEW_OF,
     View,
+    coverage_view,
     features_view,
     last_trades_view,
     market_views,
@@ -92,7 +93,7 @@ def export_duckdb(
         ConfigError: the file cannot be written there, another file is there, or there is no such view.
         BusyError: the file is open, or the lake changes again and again meanwhile.
         DamageError: a data file of the lake is missing.
-        LakeError: there is no lake at that place.
+        LakeError: there is no lake at that place, or no space is left.
         MissingExtraError: DuckDB is not installed.
     """
     file, opened, driver = Path(path).absolute(), as_lake(lake), _driver()
@@ -108,7 +109,13 @@ def export_duckdb(
         raise BusyError("the lake changes while it is looked at", where=str(opened.root), hint="wait until the writer has finished")
     with tempfile.TemporaryDirectory(prefix="pointline-export-") as folder:
         built = Path(folder) / "built.duckdb"
-        _build(driver, built, opened, plan, before)
+        try:
+            _build(driver, built, opened, plan, before)
+        except driver.IOException as error:
+            reason = str(error).splitlines()[0][:200]
+            raise LakeError(
+                "DuckDB cannot build the export", where=folder, value=reason, hint="set TMPDIR to a folder with space"
+            ) from error
         write_atomically(file, lambda temporary: shutil.copyfile(built, temporary))
     return DuckdbExport(file, opened.root, file.stat().st_size, plan.views)
 
@@ -181,15 +188,17 @@ UNION SELECT schema_name, function_name FROM duckdb_functions() WHERE NOT intern
 
 @dataclass(frozen=True)
 class _Plan:
-    """Views, those first that others read; and beside them small tables, by the name with the schema, and views in the inner schema."""
+    """Views, those first that others read; small tables, by the name with the schema, views in the inner schema; the lake's versions."""
 
     views: tuple[View, ...]
     frames: dict[str, pl.DataFrame]
     inner: tuple[View, ...]
+    versions: dict[str, int]
 
 
 def _plan(lake: Lake, wanted: Sequence[str] | None) -> _Plan:
     chosen = _chosen(lake, wanted)
+    versions = {kind: version for kind in ("instruments", *lake.kinds()) if (version := lake.newest_version(kind)) is not None}
     names = SqlNames(lake)
     kinds = [kind for kind in _kinds(lake) if VIEW_OF.get(kind, kind) in chosen]
     views: list[View] = []
@@ -216,8 +225,9 @@ def _plan(lake: Lake, wanted: Sequence[str] | None) -> _Plan:
         holdings = held(lake)
         frames[f"{INTERNAL}.hole_minutes"] = sql_tables.hole_minutes(holdings, names)
         if "coverage" in chosen:
-            frames[f"{API}.coverage"] = sql_tables.coverage_table(holdings, names)
-    return _Plan((*(table_view(lake, kind, names) for kind in dict.fromkeys(kinds)), *views), frames, tuple(inner))
+            frames[f"{INTERNAL}.coverage"] = sql_tables.coverage_table(holdings, names)
+            views.append(coverage_view())
+    return _Plan((*(table_view(lake, kind, names) for kind in dict.fromkeys(kinds)), *views), frames, tuple(inner), versions)
 
 
 def _kinds(lake: Lake) -> list[str]:
@@ -252,7 +262,7 @@ def _build(driver: Any, file: Path, lake: Lake, plan: _Plan, fingerprint: str) -
             connection.execute(view.statement)
             if view.statement.startswith("CREATE VIEW"):
                 connection.execute(f"COMMENT ON VIEW {API}.{view.name} IS {literal(view.about)}")
-        _add_mark(connection, lake, fingerprint)
+        _add_mark(connection, lake, plan.versions, fingerprint)
         connection.execute("CHECKPOINT built")
 
 
@@ -265,7 +275,7 @@ def _add_table(connection: Any, name: str, frame: pl.DataFrame) -> None:  # noqa
     connection.unregister("rows_of_frame")
 
 
-def _add_mark(connection: Any, lake: Lake, fingerprint: str) -> None:  # noqa: ANN401 - duckdb's
+def _add_mark(connection: Any, lake: Lake, versions: dict[str, int], fingerprint: str) -> None:  # noqa: ANN401 - duckdb's
     """The table that tells what this file is: when, from which lake at which versions, and which objects are its own."""
     connection.execute(
         f"""CREATE TABLE main.{MARK} (
@@ -273,14 +283,12 @@ def _add_mark(connection: Any, lake: Lake, fingerprint: str) -> None:  # noqa: A
             objects VARCHAR[])"""
     )
     own = sorted(f"{schema_name}.{name}" for schema_name, name in connection.execute(_OBJECTS).fetchall())
-    versions = {kind: lake.newest_version(kind) for kind in ("instruments", *lake.kinds())}
-    held_versions = {kind: version for kind, version in versions.items() if version is not None}
     values = [
         dt.datetime.now(dt.UTC).replace(tzinfo=None),
         str(lake.root),
         package_version(),
-        list(held_versions),
-        list(held_versions.values()),
+        list(versions),
+        list(versions.values()),
         fingerprint,
         own,
     ]

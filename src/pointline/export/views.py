@@ -144,6 +144,12 @@ FROM {INTERNAL}.instruments WHERE asset_type <> 'spot'"""
     ]
 
 
+def coverage_view() -> View:
+    """What the lake holds of each table and instrument."""
+    about = "What the lake holds of each table and instrument, and what is missing"
+    return View("coverage", _create("coverage", f"SELECT * FROM {INTERNAL}.coverage"), about)
+
+
 _STUDY_NAMES = ("perp_exchange", "perp_market", "spot_exchange", "spot_market")
 _STUDY_TIMES = {"start": "bucket_start", '"end"': "bucket_end", "known_at": "bucket_end"}
 
