@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pointline import spreadsheets
-from pointline.errors import ConfigError, QueryNote
+from pointline.errors import ConfigError, QueryError, QueryNote
 from pointline.lake.durable import write_atomically
 from pointline.sql import arrow_output
 from pointline.sql.interrupts import in_thread
@@ -83,6 +83,23 @@ def answer(
         ConfigError: no statement or two, an unknown parameter form, a place that cannot be written.
         QueryError: the statement is wrong.
     """
+    try:
+        return _answer(options, note=note, to_terminal=to_terminal, wait=wait)
+    except QueryError as error:
+        error.where = error.where or _place(options)
+        raise
+
+
+def _place(options: SqlOptions) -> str:
+    """Where the statement is."""
+    if options.file is not None:
+        return str(options.file)
+    return "standard input" if options.text == "-" else "the statement"
+
+
+def _answer(
+    options: SqlOptions, *, note: Callable[[str], None], to_terminal: bool, wait: Callable[[Callable[[], Any]], Any]
+) -> Table | bytes | None:
     text, parameters = _statement(options), _parameters(options.parameters)
     output = None if options.is_to_stdout else options.output
     chosen = options.output_format or _usual_format(options)
