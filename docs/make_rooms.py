@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import textwrap
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PICTURE = PAGE.parent / "images" / "rooms.svg"
 BEGIN, END = "<!-- begin: made by make_rooms.py -->", "<!-- end -->"
 
 BOX_W, BOX_H, GAP_X, GAP_Y, MARGIN = 116, 40, 36, 34, 24
+LETTER_W, LINE_H = 8.2, 20
 SWEEPS = 8
 # Box colours that stand out from a light and from a dark page; the text in them is dark.
 ROOM, GROUND_COLOUR, FACE, LINE = "#a9c7ea", "#cfd4da", "#f2c98f", "#8a93a0"
@@ -74,14 +76,17 @@ def picture() -> str:
     graph = placed()
     rows, ways = routed(graph, levels(graph))
     width = MARGIN * 2 + max(len(row) for row in rows) * (BOX_W + GAP_X) - GAP_X
-    height = MARGIN * 2 + (len(rows) + 2) * (BOX_H + GAP_Y) - GAP_Y
+    inner = width - 2 * MARGIN
+    ground, faces = (
+        textwrap.wrap(", ".join(sorted(name or "__init__" for name in names)), int(inner / LETTER_W)) for names in (GROUND, FACES)
+    )
+    below = MARGIN + _height(faces) + GAP_Y + len(rows) * (BOX_H + GAP_Y)
+    height = below + _height(ground) + MARGIN
     centre: dict[str, tuple[float, float]] = {}
     for n, row in enumerate(rows):
         left = (width - len(row) * (BOX_W + GAP_X) + GAP_X) / 2
-        y = height - MARGIN - (n + 1) * (BOX_H + GAP_Y) - BOX_H / 2
+        y = below - (n + 1) * (BOX_H + GAP_Y) + BOX_H / 2
         centre.update({place: (left + k * (BOX_W + GAP_X) + BOX_W / 2, y) for k, place in enumerate(row)})
-    inner = width - 2 * MARGIN
-    ground, faces = (", ".join(sorted(name or "__init__" for name in names)) for names in (GROUND, FACES))
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="15"><title>The rooms of pointline</title>\n'
@@ -91,20 +96,23 @@ def picture() -> str:
     parts = [
         head,
         *(_arrow([centre[place] for place in way]) for way in ways),
-        *(_box(x - BOX_W / 2, y, BOX_W, ROOM, place) for place, (x, y) in centre.items() if "@" not in place),
-        _box(MARGIN, MARGIN + BOX_H / 2, inner, FACE, faces),
-        _box(MARGIN, height - MARGIN - BOX_H / 2, inner, GROUND_COLOUR, ground),
+        *(_box(x - BOX_W / 2, y - BOX_H / 2, BOX_W, ROOM, [place]) for place, (x, y) in centre.items() if "@" not in place),
+        _box(MARGIN, MARGIN, inner, FACE, faces),
+        _box(MARGIN, below, inner, GROUND_COLOUR, ground),
     ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _box(left: float, y: float, width: float, colour: str, text: str) -> str:
-    top, middle = y - BOX_H / 2, left + width / 2
-    size = "" if len(text) * 7.5 < width else f' font-size="{width / len(text) * 1.9:.1f}"'
-    return (
-        f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{BOX_H}" rx="6" fill="{colour}"/>'
-        f'<text x="{middle:g}" y="{y + 5:g}" text-anchor="middle" fill="#16202c"{size}>{text}</text>'
+def _box(left: float, top: float, width: float, colour: str, lines: list[str]) -> str:
+    middle, first = left + width / 2, top + BOX_H / 2 + 5
+    texts = (
+        f'<text x="{middle:g}" y="{first + n * LINE_H:g}" text-anchor="middle" fill="#16202c">{line}</text>' for n, line in enumerate(lines)
     )
+    return f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{_height(lines)}" rx="6" fill="{colour}"/>{"".join(texts)}'
+
+
+def _height(lines: list[str]) -> int:
+    return BOX_H + (len(lines) - 1) * LINE_H
 
 
 def _arrow(points: list[tuple[float, float]]) -> str:
