@@ -95,6 +95,14 @@ def export_duckdb(
         DamageError: a data file of the lake is missing.
         LakeError: there is no lake at that place, or no space is left.
         MissingExtraError: DuckDB is not installed.
+
+    Examples:
+        >>> import duckdb
+        >>> import pointline
+        >>> written = pointline.export_duckdb("lake.duckdb", lake="out/demo/lake", tables=["trade"])
+        >>> with duckdb.connect("lake.duckdb", read_only=True) as connection:
+        ...     connection.sql("SELECT count(*) FROM api.trade WHERE exchange = 'binance'").fetchall()
+        [(4000,)]
     """
     file, opened, driver = Path(path).absolute(), as_lake(lake), _driver()
     _check_place(file)

@@ -23,8 +23,9 @@ def exchange_id(name: str, known: Venues | None = None) -> str:
         name: what somebody calls the exchange.
         known: the venue files of a lake; the package's own if None, here and in the other functions of this module.
 
-    >>> exchange_id("binance"), exchange_id("Binance-USDM-Future"), exchange_id("my-exchange")
-    ('binance-spot', 'binance-futures', 'my-exchange')
+    Examples:
+        >>> exchange_id("binance"), exchange_id("Binance-USDM-Future"), exchange_id("my-exchange")
+        ('binance-spot', 'binance-futures', 'my-exchange')
     """
     return (known or package_venues()).names.get(name.lower(), name)
 
@@ -32,8 +33,9 @@ def exchange_id(name: str, known: Venues | None = None) -> str:
 def sql_exchange(exchange: str) -> str:
     """The exchange's name in SQL; an exchange that no venue file knows keeps its own.
 
-    >>> sql_exchange("binance-delivery")
-    'binance-coinm-future'
+    Examples:
+        >>> sql_exchange("binance-delivery")
+        'binance-coinm-future'
     """
     found = markets().get(exchange_id(exchange))
     return exchange if found is None else found.sql_name
