@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _REFRESH_S = 0.1
 _BAR = 24
 _WIDTH = 79
-_NAME = 34
 
 
 @contextlib.contextmanager
@@ -83,8 +82,9 @@ class ProgressLine:
     def _line(self, share: float, spent_s: float, text: str) -> str:
         full = int(share * _BAR)
         left = f"{spent_s * (1 - share) / share:,.0f} s left" if 0 < share < 1 else f"{spent_s:,.1f} s"
-        name = text if len(text) <= _NAME else f"…{text[1 - _NAME :]}"
-        return f"{self._work} {share:4.0%} [{'#' * full}{'.' * (_BAR - full)}] {left}, {name}"[:_WIDTH]
+        head = f"{self._work} {share:4.0%} [{'#' * full}{'.' * (_BAR - full)}] {left}, "
+        room = max(2, _WIDTH - len(head))
+        return head + (text if len(text) <= room else f"…{text[1 - room :]}")
 
     def _write(self, line: str) -> None:
         sys.stderr.write(f"\r{line:<{_WIDTH}}")
