@@ -85,10 +85,9 @@ class Closer:
 
     def _amount(self, rows: TradeRows) -> Ints:
         if self._rule.unit == "trades":
-            return np.ones(len(rows.ts), dtype=np.int64)
-        if self._rule.unit == "quote":
-            return rows.quote()
-        amount = rows.base()
+            amount = np.ones(len(rows.ts), dtype=np.int64)
+        else:
+            amount = rows.quote() if self._rule.unit == "quote" else rows.base()
         if not self._rule.signed:
             return amount
         if len(rows.unknown):
