@@ -142,6 +142,10 @@ class QueryNote(UserWarning):
     """What a reader of a query's result should know: a column that does not hold its values to the last digit."""
 
 
+class SlowStartWarning(UserWarning):
+    """Every process of this installation takes seconds longer than it need; the text says why and what to do."""
+
+
 class VenueRuleError(PointlineError, LookupError):
     """A venue rule is asked for outside the dates for which it is known."""
 

@@ -2,6 +2,9 @@
 
 Importing numba and linking what it compiled takes longer than reading a day of trades; loading the finished code takes a few
 milliseconds. The file is named by everything that the code depends on: the sources, the compiler's version and the processor.
+
+Keeping the code uses parts of numba and llvmlite that may change. Where anything of it fails, numba compiles the loops for this process
+alone. The results are the same bit for bit, each process takes seconds longer, and one `SlowStartWarning` says so.
 """
 
 from __future__ import annotations
@@ -9,8 +12,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import logging
 import os
 import threading
+import time
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,38 +24,93 @@ from typing import TYPE_CHECKING, Any
 import llvmlite
 from llvmlite import binding as llvm
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pointline.errors import SlowStartWarning
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_log = logging.getLogger("pointline.kernels")  # the command line shows what it says
 _HERE = Path(__file__).parent
 _SOURCES = ("slots.py", "loops.py", "entries.py")
 _LIBRARY = frozenset({"log", "memcpy", "memmove", "memset"})  # what the code may call outside itself
 _PREFIX = "pointline_"
 ENTRY_NAMES = ("close_on_total", "close_on_imbalance", "add_rows", "close_last", "merge_rows")
 _DIGEST_BYTES = 32
+_FORMAT = "2"  # of the kept file
 _LOCK = threading.Lock()
+_TESTED = "'numba>=0.68,<0.69' 'llvmlite>=0.50,<0.51'"
+_FUNCTIONS: dict[str, Callable[..., int]] = {}
 
 
 def entry_points() -> dict[str, Callable[..., int]]:
     """Every entry of `pointline.kernels.entries` as a function of addresses and integers that lets other threads run.
 
-    The code is compiled where no kept file fits, which takes some seconds.
+    The code is compiled where no kept file can be used, which takes some seconds.
+
+    Warns:
+        SlowStartWarning: once per process: the code was compiled and cannot be kept, or a kept file was damaged.
 
     Raises:
         ArithmeticError: (when called) a loop failed; none of them is written so that it can.
     """
     with _LOCK:
-        return _made()
+        if _FUNCTIONS:
+            return _FUNCTIONS
+        functions, trouble = _found()
+        _FUNCTIONS.update(functions)
+    if trouble is not None:
+        warnings.warn(trouble, SlowStartWarning, stacklevel=4)  # the caller of `pointline.kernels`
+    return _FUNCTIONS
 
 
-@cache
-def _made() -> dict[str, Callable[..., int]]:
-    _start_compiler()
-    code = _kept()
-    if code is None:
+def _found() -> tuple[dict[str, Callable[..., int]], str | None]:
+    """The functions, and what the user should know where it took long."""
+    began = time.perf_counter()
+    try:
+        _start_compiler()
+        functions, damaged = _kept()
+        if functions is not None:
+            return functions, None
+        _log.info("compiling the loops for this machine, once: some seconds")
         code = _compiled()
-        _keep(code)
-    return _linked(code)
+        functions = _linked(code)
+        refused = _keep(code)
+    except Exception as error:  # noqa: BLE001 - whatever fails here, numba itself still works
+        functions = _by_numba()
+        what = f"The machine code of pointline's loops cannot be kept or loaded ({type(error).__name__}: {_line(error)})"
+        advice = f"Install the versions that pointline is tested with: pip install {_TESTED} (found: llvmlite {llvmlite.__version__})"
+        return functions, _trouble(what, began, "Every process compiles them", advice)
+    if refused is not None:
+        what = f"The machine code of pointline's loops cannot be kept ({refused})"
+        advice = f"Make one of these folders writable, or set XDG_CACHE_HOME to a folder that is: {', '.join(map(str, _folders()))}"
+        return functions, _trouble(what, began, "Every process compiles them", advice)
+    if damaged is not None:
+        what = f"The kept machine code of pointline's loops was damaged ({damaged}) and has been made again"
+        return functions, _trouble(what, began, "This process compiled them", "If this comes again, check the disk")
+    return functions, None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _trouble(what: str, began: float, cost: str, advice: str) -> str:
+    return f"{what}. {cost}, which took {time.perf_counter() - began:.1f} s now; results are the same. {advice}."
+
+
+def _by_numba() -> dict[str, Callable[..., int]]:
+    """The entries as numba compiles them, for this process, by its public functions only."""
+    from numba import cfunc
+
+    from pointline.kernels.entries import ENTRIES
+
+    return {name: _callback(cfunc(signature)(function), len(signature.args)) for name, (signature, function) in ENTRIES.items()}
+
+
+def _callback(compiled: Any, arguments: int) -> Callable[..., int]:
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * arguments)(compiled.address)
+    _compiled_code.append(compiled)
+    return function
 
 
 def _start_compiler() -> None:
@@ -69,7 +130,7 @@ def _features() -> str:
 @cache
 def _name() -> str:
     digest = hashlib.sha256()
-    for text in (llvmlite.__version__, llvm.get_process_triple(), llvm.get_host_cpu_name(), _features()):
+    for text in (_FORMAT, llvmlite.__version__, llvm.get_process_triple(), llvm.get_host_cpu_name(), _features()):
         digest.update(text.encode() + b"\n")
     for name in _SOURCES:
         digest.update((_HERE / name).read_bytes())
@@ -85,25 +146,55 @@ def _folders() -> list[Path]:
     return [_HERE / "__pycache__"]
 
 
-def _kept() -> bytes | None:
-    """The kept code; None where there is none, or it is damaged."""
-    for folder in _folders():
-        with contextlib.suppress(OSError):
-            content = (folder / _name()).read_bytes()
-            if hashlib.sha256(content[_DIGEST_BYTES:]).digest() == content[:_DIGEST_BYTES]:
-                return content[_DIGEST_BYTES:]
-    return None
+def _digest(code: bytes) -> bytes:
+    """Of the code and what it was made for: code for another processor would end the process where it is loaded."""
+    return hashlib.sha256(_name().encode() + code).digest()
 
 
-def _keep(code: bytes) -> None:
-    """Writes the code where it can be written, so that another process reads all of it or nothing."""
+def _kept() -> tuple[dict[str, Callable[..., int]] | None, str | None]:
+    """The functions of the kept code, None where there is none that can be used; and which file cannot be used, with the reason."""
+    damaged = None
     for folder in _folders():
+        path = folder / _name()
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        if _digest(content[_DIGEST_BYTES:]) != content[:_DIGEST_BYTES]:
+            damaged = f"{path}: its checksum is wrong"
+            continue
+        try:
+            return _linked(content[_DIGEST_BYTES:]), None
+        except Exception as error:  # noqa: BLE001 - the code is made again
+            damaged = f"{path}: {_line(error)}"
+    return None, damaged
+
+
+def _keep(code: bytes) -> str | None:
+    """Writes the code where it can be written, so that another process reads all of it or nothing; else says why it cannot."""
+    refused = "there is no folder for it"
+    for folder in _folders():
+        temporary = folder / f".{_name()}.{os.getpid()}"
+        try:
+            with _removed_on_failure(temporary):
+                folder.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(_digest(code) + code)
+                temporary.replace(folder / _name())
+        except OSError as error:
+            refused = f"{folder}: {error.strerror or error}"
+        else:
+            return None
+    return refused
+
+
+@contextlib.contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f".{_name()}.{os.getpid()}"
-            temporary.write_bytes(hashlib.sha256(code).digest() + code)
-            temporary.replace(folder / _name())
-            return
+            path.unlink()
+        raise
 
 
 def _compiled() -> bytes:
@@ -146,7 +237,9 @@ class LinkError(RuntimeError):
     """The compiled loops need a function that only numba brings."""
 
 
-_linked_code: list[Any] = []  # the code lives as long as its linker does
+# The code lives as long as its linker, or numba's function, does.
+_linked_code: list[Any] = []
+_compiled_code: list[Any] = []
 
 
 def _linked(code: bytes) -> dict[str, Callable[..., int]]:
