@@ -31,16 +31,17 @@ def venue_frame(prefix: str, ints: Ints, amounts: Amounts) -> pl.DataFrame:
         ints: accumulators of `pointline.kernels.add_rows`.
         amounts: the scale of the integers.
     """
-    count = ints[:, _COLUMN["count"]]
+    ints = np.ascontiguousarray(ints.T)  # a row per sum: each is worked on as a whole
+    count = ints[_COLUMN["count"]]
     traded = count > 0
-    qty, qty_fraction = ints[:, _COLUMN["qty"]], ints[:, _COLUMN["qty_fraction"]]
-    buy, buy_fraction = ints[:, _COLUMN["buy"]], ints[:, _COLUMN["buy_fraction"]]
+    qty, qty_fraction = ints[_COLUMN["qty"]], ints[_COLUMN["qty_fraction"]]
+    buy, buy_fraction = ints[_COLUMN["buy"]], ints[_COLUMN["buy_fraction"]]
     borrowed = qty_fraction < buy_fraction
-    sided = ints[:, _COLUMN["unknown_sides"]] == 0
-    quote = _nearest(ints[:, _COLUMN["quote_low"]], amounts.quote_decimals, ints[:, _COLUMN["quote_high"]])
+    sided = ints[_COLUMN["unknown_sides"]] == 0
+    quote = _nearest(ints[_COLUMN["quote_low"]], amounts.quote_decimals, ints[_COLUMN["quote_high"]])
     volume = _base(qty, qty_fraction, amounts)
     sold = _base(qty - buy - borrowed, qty_fraction - buy_fraction + (borrowed.astype(np.int64) << FRACTION_BITS), amounts)
-    prices = {name: _nearest(ints[:, _COLUMN[name]], amounts.price_decimals) for name in ("open", "high", "low", "close")}
+    prices = {name: _nearest(ints[_COLUMN[name]], amounts.price_decimals) for name in ("open", "high", "low", "close")}
     vwap = _vwap(ints, amounts, quote, volume, (prices["low"], prices["high"]))
     deviation = np.sqrt(_variance(ints, amounts.price_decimals))
     columns: dict[str, tuple[Any, Any]] = {
@@ -52,12 +53,12 @@ def venue_frame(prefix: str, ints: Ints, amounts: Amounts) -> pl.DataFrame:
         "buy_volume": (_base(buy, buy_fraction, amounts), sided),
         "sell_volume": (sold, sided),
         "price_std": (deviation, count > 1),
-        "realized_vol": (_realized_vol(ints), ints[:, _COLUMN["distinct_times"]] > 1),
-        "last_us": (ints[:, _COLUMN["last_us"]], traded),
+        "realized_vol": (_realized_vol(ints), ints[_COLUMN["distinct_times"]] > 1),
+        "last_us": (ints[_COLUMN["last_us"]], traded),
     }
     series = []
     for name, (values, valid) in columns.items():
-        column = pl.Series(f"{prefix}_{name}", np.ascontiguousarray(values))
+        column = pl.Series(f"{prefix}_{name}", values)
         series.append(column if valid is None else _masked(column, valid))
     return pl.DataFrame(series)
 
@@ -105,8 +106,8 @@ def _vwap(ints: Ints, amounts: Amounts, quote: Floats, volume: Floats, between: 
     vwap = np.where(low == high, low, vwap)  # of one price, which the quotient of doubles often misses by its last bit
     unit = 10**amounts.base_decimals << FRACTION_BITS
     names = ("quote_high", "quote_low", "qty", "qty_fraction")
-    for row in np.flatnonzero((ints[:, _COLUMN["count"]] > 0) & ~((low <= vwap) & (vwap <= high))).tolist():
-        quote_high, quote_low, qty, fraction = (int(ints[row, _COLUMN[name]]) for name in names)
+    for row in np.flatnonzero((ints[_COLUMN["count"]] > 0) & ~((low <= vwap) & (vwap <= high))).tolist():
+        quote_high, quote_low, qty, fraction = (int(ints[_COLUMN[name], row]) for name in names)
         base = ((qty << FRACTION_BITS) + fraction) * 10**amounts.quote_decimals
         vwap[row] = ((quote_high << 62) + quote_low) * unit / base
     return vwap
@@ -114,8 +115,8 @@ def _vwap(ints: Ints, amounts: Amounts, quote: Floats, volume: Floats, between: 
 
 def _realized_vol(ints: Ints) -> Floats:
     """Square root of the sum of squared returns, which is counted in 2**-100."""
-    high = ints[:, _COLUMN["return_square_high"]].astype(np.float64)
-    low = ints[:, _COLUMN["return_square_low"]].astype(np.float64)
+    high = ints[_COLUMN["return_square_high"]].astype(np.float64)
+    low = ints[_COLUMN["return_square_low"]].astype(np.float64)
     result: Floats = np.sqrt(high * 2.0**-38 + low * 2.0**-100)
     return result
 
@@ -125,13 +126,13 @@ def _variance(ints: Ints, price_decimals: int) -> Floats:
 
     Rounded once, as in `_nearest`.
     """
-    count = ints[:, _COLUMN["count"]]
-    deviation = ints[:, _COLUMN["deviation"]]
-    squares = ints[:, _COLUMN["square_low"]]
+    count = ints[_COLUMN["count"]]
+    deviation = ints[_COLUMN["deviation"]]
+    squares = ints[_COLUMN["square_low"]]
     n = count.astype(np.float64)
     divisor = n * (n - 1.0) * float(10 ** (2 * price_decimals))
     fits = (
-        (ints[:, _COLUMN["square_high"]] == 0)
+        (ints[_COLUMN["square_high"]] == 0)
         & (n * squares.astype(np.float64) < float(1 << 62))
         & (np.abs(deviation.astype(np.float64)) < float(1 << 31))
     )
@@ -140,6 +141,6 @@ def _variance(ints: Ints, price_decimals: int) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         result: Floats = top / divisor
     for row in np.flatnonzero(~exact & (count > 1)).tolist():
-        rows, total = int(count[row]), (int(ints[row, _COLUMN["square_high"]]) << 62) + int(squares[row])
+        rows, total = int(count[row]), (int(ints[_COLUMN["square_high"], row]) << 62) + int(squares[row])
         result[row] = (rows * total - int(deviation[row]) ** 2) / (rows * (rows - 1) * 10 ** (2 * price_decimals))
     return result
