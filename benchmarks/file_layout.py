@@ -39,8 +39,9 @@ def seconds(run: Callable[[], object]) -> float:
 def day(trades: int) -> pl.DataFrame:
     """A simulated day of perp trades as the lake stores it."""
     perp = simulate_day(MarketConfig(perp_trades_per_day=trades), 0).perp.sort("ts_event_us", maintain_order=True)
-    parsed = perp.with_columns(ts_local_us="ts_event_us", source_row=pl.int_range(pl.len()), source_file=pl.lit(1, dtype=pl.Int64))
-    return encode(parsed, "trades")
+    known = perp.with_columns(ts_local_us="ts_event_us", source_row=pl.int_range(pl.len()), source_file=pl.lit(1, dtype=pl.Int64))
+    unknown = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in TRADES.parsed.items() if name not in known.columns]
+    return encode(known.with_columns(unknown), "trades")
 
 
 def write_as_lake(frame: pl.DataFrame, path: Path) -> None:

@@ -146,10 +146,6 @@ class SlowStartWarning(UserWarning):
     """Every process of this installation takes seconds longer than it need; the text says why and what to do."""
 
 
-class SlowStartWarning(UserWarning):
-    """Every process of this installation takes seconds longer than it need; the text says why and what to do."""
-
-
 class VenueRuleError(PointlineError, LookupError):
     """A venue rule is asked for outside the dates for which it is known."""
 

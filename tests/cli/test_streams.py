@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import pty
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -149,3 +152,33 @@ def test_a_reader_that_stops_early_ends_the_command_without_a_word(lake: Path, c
     line = f"{sys.executable} -m pointline {command} | true; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=env)
     assert (ran.stdout, ran.stderr) == ("141\n", "")
+
+
+# ---- progress on a terminal ------------------------------------------------------------------------------------------------
+
+
+def said_on_a_terminal(*arguments: str | Path) -> str:
+    """What a command writes to standard error, which is a terminal."""
+    master, other = pty.openpty()
+    with subprocess.Popen([sys.executable, "-m", "pointline", *map(str, arguments)], stdout=subprocess.PIPE, stderr=other) as process:
+        os.close(other)
+        said = b""
+        with contextlib.suppress(OSError):  # the other side is closed
+            while part := os.read(master, 65_536):
+                said += part
+        process.communicate()
+    os.close(master)
+    assert process.returncode == 0, said
+    return said.decode()
+
+
+def test_somebody_who_watches_sees_progress_and_is_left_with_a_clean_line(market: Market, tmp_path: Path) -> None:
+    place = ("--lake", tmp_path / "lake")
+    said = said_on_a_terminal("ingest", market.folder, *place)
+    assert re.search(r"\ringest +\d+% \[[#.]+\] ", said)
+    assert said.endswith(f"\r{' ' * 79}\r")
+    assert said_on_a_terminal("ingest", market.folder, *place, "-q") == ""
+    assert said_on_a_terminal("ingest", market.folder, *place, "--json") == ""
+    compared = said_on_a_terminal("compare", PERP, SPOT, *WINDOW, *T20, *place)
+    assert re.search(r"\rcompare +\d+% \[[#.]+\] .*2024-05-0[12]", compared)
+    assert re.search(r"\rverify +\d+% ", said_on_a_terminal("verify", *place))

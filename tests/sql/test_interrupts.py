@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -90,6 +91,16 @@ def test_a_catalogue_that_is_built(simulated: Lake, place: Path, number: signal.
     assert code == 128 + number
     assert len(said) == 1
     assert list(place.iterdir()) == []
+
+
+def test_a_signal_as_json(simulated: Lake, place: Path) -> None:
+    with command(place, "sql", ENDLESS, "--json", "--lake", str(simulated.root)) as process:
+        until(lambda: query_runs(process, place))
+        os.kill(process.pid, signal.SIGTERM)
+        code, said = ended(process)
+    assert code == 143
+    error = json.loads("\n".join(said))["error"]
+    assert (error["what"], error["exit_code"]) == ("terminated before the end; there is no complete result", 143)
 
 
 def test_a_file_is_whole_or_not_there(simulated: Lake, place: Path, tmp_path: Path) -> None:

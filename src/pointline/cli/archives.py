@@ -32,7 +32,7 @@ def demo(
     trades: Annotated[int, typer.Option(help="Perp trades per simulated day.", min=1_000)] = 1_000_000,
     json_output: JsonOption = False,
 ) -> None:
-    """Simulates two days of a market, ingests them, compares perp and spot, and leaves tables and a chart.
+    """Simulates two days of a market, ingests them and compares perp and spot. Leaves archives, lake, tables and a chart.
 
     Example: pointline demo -o out/demo
     """
@@ -81,7 +81,7 @@ def ingest(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Brings archive files into the lake, each whole or not at all, each once.
+    """Brings archive files into the lake: each whole or not at all, and each once.
 
     Example: pointline ingest ~/vision/data --lake lake
 

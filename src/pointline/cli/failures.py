@@ -41,14 +41,22 @@ def report_all(errors: Sequence[PointlineError], together: PointlineError, code:
     return code
 
 
+def line_of(what: str, code: int) -> str:
+    """What would be told of an error that has only words."""
+    return _text([CommandError(what)], CommandError(what), code)
+
+
 def _write(errors: Sequence[PointlineError], together: PointlineError, code: int) -> None:
-    if settings.json:
-        sys.stderr.write(json.dumps({"error": {**fields_of(together), "exit_code": code}}, default=str) + "\n")
-    else:
-        sys.stderr.write("".join(f"error: {_printable(error)}\n" for error in errors))
+    sys.stderr.write(_text(errors, together, code))
     if logs := sys.modules.get("pointline.cli.logs"):
         for error in errors:
             logs.error(_printable(error))
+
+
+def _text(errors: Sequence[PointlineError], together: PointlineError, code: int) -> str:
+    if settings.json:
+        return json.dumps({"error": {**fields_of(together), "exit_code": code}}, default=str) + "\n"
+    return "".join(f"error: {_printable(error)}\n" for error in errors)
 
 
 def _printable(error: PointlineError) -> str:
@@ -99,6 +107,7 @@ __all__ = [
     "defect",
     "fields_of",
     "interrupted",
+    "line_of",
     "refused_by_system",
     "report",
     "report_all",

@@ -52,6 +52,7 @@ def _with_shared_options(function: Callable[..., None]) -> Callable[..., None]:
     kind = inspect.Parameter.KEYWORD_ONLY
     shared = [inspect.Parameter(name, kind, annotation=option, default=default) for name, (option, default) in _SHARED.items()]
     signature = inspect.signature(function, eval_str=True)
+    run.__doc__ = inspect.cleandoc(function.__doc__ or "").replace("\n\nExample: ", "\n\n\b\nExample: ")  # on one line, to be pasted
     run.__annotations__ = {}  # the signature has them evaluated; typer would do it twice more, which takes a tenth of the help's time
     run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *shared])  # type: ignore[attr-defined]
     return run

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pointline.cli import failures
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import note, say, show, show_json
 from pointline.errors import ConfigError
@@ -37,15 +38,14 @@ def sql(
     ] = None,
     param: Annotated[list[str] | None, typer.Option(help="Value of {x:Type} in the statement, as x=VALUE.", show_default=False)] = None,
     unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Run the statement unchecked: it may read files, and its decimals may wrap.")
+        bool, typer.Option("--unsafe", help="Run the statement unchecked: it may read your files, and decimals may overflow.")
     ] = False,
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
     r"""Runs one statement over the views of api: ohlcv, trade, trade_last, funding_rate, market_spot, market_future, features and coverage.
 
-    Without a statement, a terminal gets a prompt: statements end with ; and may have several lines, \q or Ctrl-D leaves, Ctrl-C stops a
-    statement.
+    Without a statement, a terminal gets a prompt. There statements end with a semicolon. \q or Ctrl-D leaves, Ctrl-C stops a statement.
 
     Example: pointline sql "SELECT exchange, market, first_date, last_date FROM api.coverage"
     """
@@ -67,7 +67,7 @@ def sql(
 
         run_prompt(options, show=show, note=note)
         return
-    with ending_on_signals():
+    with ending_on_signals(failures.line_of):
         shown = answer(options, note=note, to_terminal=sys.stdout.isatty())
         if isinstance(shown, bytes):
             sys.stdout.buffer.write(shown)
@@ -96,11 +96,11 @@ def serve(
     ] = False,
     new_token: Annotated[bool, typer.Option("--new-token", help="Print a new token with its hash for the file and stop.")] = False,
     unsafe_no_sandbox: Annotated[
-        bool, typer.Option("--unsafe-no-sandbox", help="Serve where queries cannot be confined; this machine only.")
+        bool, typer.Option("--unsafe-no-sandbox", help="Serve although queries cannot be confined; for this machine only.")
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Answers SQL over ClickHouse's HTTP protocol, and shows a page with a query box at the same address.
+    """Answers SQL over ClickHouse's HTTP protocol. The same address shows a page with a query box.
 
     Example: pointline serve --lake lake --port 8123
     """

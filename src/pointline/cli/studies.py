@@ -43,28 +43,30 @@ ChartOption = Annotated[
 def compare(
     perp: Annotated[str, typer.Argument(help="exchange:symbol of the derivative, e.g. binance-futures:BTCUSDT.", show_default=False)],
     spot: Annotated[str, typer.Argument(help="exchange:symbol of its spot market, e.g. binance-spot:BTCUSDT.", show_default=False)],
-    start: Annotated[str, typer.Option(help="Start: a date is its midnight UTC.", show_default=False)],
-    end: Annotated[str, typer.Option(help="End, exclusive.", show_default=False)],
+    start: Annotated[str, typer.Option(help="First moment of the window; a date means 00:00 UTC.", show_default=False)],
+    end: Annotated[str, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)],
     threshold: Annotated[
         str,
-        typer.Option(help="Base units for volume and imbalance, quote units for dollar, a count for trades, e.g. 1m for time; or auto."),
+        typer.Option(
+            help="Size of a bar: base units (volume, imbalance), quote units (dollar), a count (trades), a time such as 1m; or auto."
+        ),
     ] = "auto",
     bars: Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")] = "volume",
     boundary: Annotated[
         str | None,
-        typer.Option(help="carry: excess counts for the next bar (usual); reset: counting restarts at zero.", show_default=False),
+        typer.Option(help="carry: what exceeds the threshold counts for the next bar (default); reset: it does not.", show_default=False),
     ] = None,
-    anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it starts with the window.")] = "day",
-    join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them, as the guide does.")] = "asof",
+    anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it begins with the window.")] = "day",
+    join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them.")] = "asof",
     base_threshold: Annotated[
         str | None,
-        typer.Option(help="Derive the bars from ones of this threshold, of which they are a whole multiple.", show_default=False),
+        typer.Option(help="Build the bars from finer ones of this threshold; --threshold is a whole multiple of it.", show_default=False),
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute everything anew and keep nothing.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no bar sums of earlier runs, and keep none.")] = False,
     dual: Annotated[
-        str | None, typer.Option("--dual", help="Gives the spot bars of its own with this threshold (dual spine).", show_default=False)
+        str | None, typer.Option("--dual", help="Give the spot bars of its own with this threshold (dual spine).", show_default=False)
     ] = None,
-    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
+    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Both legs on one exchange: costs without a withdrawal.")] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +86,7 @@ def compare(
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Builds perp-driven bars, puts the spot on them, computes every feature and prints a summary.
+    """Builds bars from the perp's trades, puts the spot on the same bars, computes every feature and prints a summary.
 
     Example: pointline compare binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-07 --threshold 100
     """
@@ -128,17 +130,17 @@ def spreads(
     reference: Annotated[
         str, typer.Option(help="exchange:market of the spot market, e.g. binance:BTC-USDT; several with commas.", show_default=False)
     ],
-    start: Annotated[str, typer.Option(help="Start: a date is its midnight UTC.", show_default=False)],
-    end: Annotated[str | None, typer.Option(help="End, exclusive.", show_default=False)] = None,
+    start: Annotated[str, typer.Option(help="First moment of the window; a date means 00:00 UTC.", show_default=False)],
+    end: Annotated[str | None, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)] = None,
     through: Annotated[
-        str | None, typer.Option(help="In place of --end: the last day of the window, as in BETWEEN.", show_default=False)
+        str | None, typer.Option(help="Instead of --end: the last day of the window, inclusive.", show_default=False)
     ] = None,
     contracts: Annotated[
-        str | None, typer.Option(help="exchange:market of contracts, with commas; else all of the asset in the lake.", show_default=False)
+        str | None, typer.Option(help="exchange:market of the contracts, with commas; else all contracts of the asset.", show_default=False)
     ] = None,
     duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
-    max_trade_age: Annotated[str, typer.Option(help="A last trade that is older than this at a candle's end tells no close.")] = "1m",
-    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Costs without a withdrawal between venues.")] = False,
+    max_trade_age: Annotated[str, typer.Option(help="A candle has no close if its last trade is older than this at its end.")] = "1m",
+    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Both legs on one exchange: costs without a withdrawal.")] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -155,7 +157,7 @@ def spreads(
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Spreads of each contract's closes against spot, annualised, with the term structure and the yield of cash and carry.
+    """Measures each contract's closes against spot: spread, annualised basis, term structure, and the yield of cash and carry.
 
     Example: pointline spreads BTC --reference binance:BTC-USDT --start 2024-12-01 --through 2024-12-31 --chart spreads.html
     """

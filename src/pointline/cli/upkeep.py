@@ -41,7 +41,7 @@ def catalog(
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Shows exchanges, symbols, days, gaps, duplicate or missing ids and quarantined rows.
+    """Shows what the lake holds, by exchange and symbol, and what is missing: days, ids, candles. Also the rows that were set aside.
 
     Example: pointline catalog --lake lake --fail-on gaps,missing
     """
@@ -111,7 +111,7 @@ def _fail_on(found: dict[str, Any], wanted: Sequence[str]) -> None:
 
 @command(app, short_help="Compares the whole lake with what was written.")
 def verify(lake: LakeOption = None, json_output: JsonOption = False) -> None:
-    """Reads every file of the lake: content against names, totals, logs, manifest; exits with 1 where something is wrong.
+    """Reads every file of the lake and compares it with what was written. Exits with 1 where something is wrong.
 
     Example: pointline verify --lake lake
     """
@@ -163,13 +163,13 @@ def _problems(lake: Lake, verdict: Verdict, hint: str) -> PointlineError:
 def repair(
     archives: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder to search for archive files that are no longer where they were; may be repeated.", show_default=False),
+        typer.Option(help="Folder to search for archive files that were moved; may be repeated.", show_default=False),
     ] = None,
     lake: LakeOption = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Rebuilds logs from the data files and reads again the archive files behind lost rows; exits with 1 where something stays wrong.
+    """Rebuilds logs from the data files, and reads lost rows again from the archive files. Exits with 1 where something stays wrong.
 
     Example: pointline repair --archives ~/vision --lake lake
     """
@@ -229,12 +229,12 @@ def _plan(lake: Lake, archives: Sequence[Path]) -> None:
 
 @command(app, short_help="Removes replaced files and shows what every table takes.")
 def maintain(
-    grace: Annotated[str, typer.Option(help="Files that were replaced less long ago stay for readers.")] = "1h",
+    grace: Annotated[str, typer.Option(help="Keep files that were replaced less long ago than this: readers may still use them.")] = "1h",
     lake: LakeOption = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Removes replaced data files and what killed runs left behind, and shows the sizes of all tables.
+    """Removes replaced data files and what killed runs left behind. Shows the sizes of all tables.
 
     Example: pointline maintain --grace 1h --lake lake
     """

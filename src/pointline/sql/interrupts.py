@@ -22,8 +22,8 @@ _RECEIVED: list[int] = []  # signals that came; a library may drop the exception
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _MESSAGES = {
-    signal.SIGINT: "error: interrupted before the end; there is no complete result\n",
-    signal.SIGTERM: "error: terminated before the end; there is no complete result\n",
+    signal.SIGINT: "interrupted before the end; there is no complete result",
+    signal.SIGTERM: "terminated before the end; there is no complete result",
 }
 _CLEAN_UP = """import shutil, sys
 code, message, *folders = sys.argv[1:]
@@ -46,11 +46,19 @@ class StoppedError(BaseException):
         self.number = signal.Signals(number)
 
 
+def error_line(what: str, _: int) -> str:
+    """The line of an error, as people read it."""
+    return f"error: {what}\n"
+
+
 @contextlib.contextmanager
-def ending_on_signals() -> Iterator[None]:
+def ending_on_signals(line: Callable[[str, int], str] = error_line) -> Iterator[None]:
     """Within it Ctrl-C and SIGTERM end the process: its folders are removed, one line is written, the exit code is 128 + the signal.
 
     Another signal after the first one changes nothing. Outside of the main thread, where no signal arrives, nothing is done.
+
+    Args:
+        line: makes the line of what has happened and of the exit code.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -60,7 +68,7 @@ def ending_on_signals() -> Iterator[None]:
     try:
         yield
     except StoppedError as stopped:
-        _end(stopped.number)
+        _end(stopped.number, line(_MESSAGES[stopped.number], 128 + stopped.number))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -77,11 +85,11 @@ def _ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _end(number: signal.Signals) -> NoReturn:
+def _end(number: signal.Signals, message: str) -> NoReturn:
     """Becomes another program that removes the folders: of this one, threads of the engine may still write into them."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-    arguments = [str(128 + number), _MESSAGES[number], *map(str, scratch.made())]
+    arguments = [str(128 + number), message, *map(str, scratch.made())]
     os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", _CLEAN_UP, *arguments])  # noqa: S606 - our own program
 
 
