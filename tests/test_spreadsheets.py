@@ -192,6 +192,32 @@ def test_nothing_in_a_sheet_is_a_formula_or_a_link(tmp_path: Path) -> None:
     assert [row[0] for row in sheet(tmp_path / "t.xlsx")[1:]] == texts
 
 
+def test_names_that_a_sheet_reads_as_one(tmp_path: Path) -> None:
+    write_xlsx(pl.LazyFrame({"a": [1], "A": [2], "a_2": [3]}), tmp_path / "t.xlsx")
+    assert sheet(tmp_path / "t.xlsx") == [["a", "A_2", "a_2_2"], [1, 2, 3]]
+
+
+def test_types_that_sheets_do_not_know(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "old": [dt.date(1899, 12, 31)],
+            "far": [dt.datetime(1800, 1, 1, 12)],  # noqa: DTZ001 -- a sheet knows no zones
+            "wait": [dt.timedelta(seconds=90)],
+            "single": pl.Series([0.1], dtype=pl.Float32),
+            "raw": [b"\x00\xff"],
+            "pair": [{"a": 1, "b": None}],
+            "large": pl.Series([2**64 - 1], dtype=pl.UInt64),
+        }
+    )
+    write_xlsx(frame.lazy(), tmp_path / "t.xlsx")
+    write_csv(frame.lazy(), tmp_path / "t.csv")
+    expected = ["1899-12-31", "1800-01-01 12:00:00.000000", "PT1M30S", 0.1, "00ff", '{"a": 1, "b": null}', "18446744073709551615"]
+    assert sheet(tmp_path / "t.xlsx")[1] == expected
+    assert list(csv_rows(tmp_path / "t.csv")[0].values()) == [
+        *("1899-12-31", "1800-01-01T12:00:00Z", "PT1M30S", "0.1", "00ff", '{"a": 1, "b": null}', "#18446744073709551615")
+    ]
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(6, 1), (1, 4)])
 def test_a_table_larger_than_a_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, columns: int) -> None:
     monkeypatch.setattr(spreadsheets, "MOST_ROWS", 5)

@@ -31,7 +31,7 @@ MOST_COLUMNS = 16_384
 _MOST_TEXT = 32_767
 DIGITS, COMPUTED_DIGITS = 15, 12
 _LONG = 10**DIGITS
-_BLOCK_ROWS = 32_768
+_FIRST_DATE = dt.date(1900, 3, 1)  # before it dates of sheets are off or none
 _FIRST_US, _LAST_US = (int(dt.datetime(year, 1, 1, tzinfo=dt.UTC).timestamp()) * 1_000_000 for year in (2000, 2100))
 _TIMES = ("bucket_start", "bucket_end")  # int64 microseconds whose names do not say so
 _TEXTS = {pl.String, pl.Categorical, pl.Enum}
@@ -66,12 +66,28 @@ def write_xlsx(rows: pl.LazyFrame, path: Path) -> None:
     check_xlsx()
     frame = rows.select(_columns(rows, text=False)).collect()
     _check_size(frame, path)
+    frame = frame.with_columns(pl.col(name).dt.to_string() for name in frame.columns if _is_older(frame[name]))
     import xlsxwriter
 
     options = {"strings_to_formulas": False, "strings_to_numbers": False, "strings_to_urls": False, "nan_inf_to_errors": True}
     with path.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
         formats: Any = {pl.Float64: "General", pl.Int64: "0", pl.Datetime: _time_format(frame)}
-        frame.write_excel(book, "table", dtype_formats=formats, freeze_panes=(1, 0), autofit=frame.height <= _BLOCK_ROWS)
+        distinct = frame.rename(dict(zip(frame.columns, _distinct(frame.columns), strict=True)))
+        distinct.write_excel(book, "table", dtype_formats=formats, freeze_panes=(1, 0), autofit=True)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names with numbers behind those that a sheet could not tell apart: it reads A and a as one."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        number, own = 1, name
+        while own.lower() in taken:
+            number += 1
+            own = f"{name}_{number}"
+        taken.add(own.lower())
+        found.append(own)
+    return found
 
 
 def check_xlsx() -> None:
@@ -82,6 +98,10 @@ def check_xlsx() -> None:
     """
     if find_spec("xlsxwriter") is None:
         raise MissingExtraError("an .xlsx file needs XlsxWriter", hint="pip install 'pointline[report]', or write a .csv")
+
+
+def _is_older(times: pl.Series) -> bool:
+    return isinstance(times.dtype, (pl.Date, pl.Datetime)) and times.min() is not None and bool((times.cast(pl.Date) < _FIRST_DATE).any())
 
 
 def _check_size(frame: pl.DataFrame, path: Path) -> None:
@@ -151,8 +171,10 @@ def _plain(name: str, dtype: pl.DataType, *, text: bool) -> pl.Expr:
         utc = (column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if dtype.time_zone else column).dt.cast_time_unit("us")
         return _iso(utc) if text else utc
     if isinstance(dtype, pl.Decimal) or dtype.is_float():
-        round_them = rounded if dtype.is_float() else _to_digits
-        return column.cast(pl.Float64).map_batches(round_them, return_dtype=pl.Float64, is_elementwise=True)
+        doubles = (column.cast(pl.String) if dtype == pl.Float32 else column).cast(pl.Float64)
+        return doubles.map_batches(rounded if dtype.is_float() else _to_digits, return_dtype=pl.Float64, is_elementwise=True)
+    if isinstance(dtype, pl.Duration):
+        return column.dt.to_string()
     if isinstance(dtype, pl.Binary):
         return column.bin.encode("hex")
     if dtype.is_nested():
