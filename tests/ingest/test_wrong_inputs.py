@@ -412,7 +412,7 @@ def test_an_unknown_file_says_how_to_name_it(tmp_path: Path) -> None:
     (report,) = take(tmp_path / "lake", path)
     assert report.outcome == "unknown"
     assert report.problem is not None
-    for part in ("no source recognises this file", str(path), "binance_vision, recorded, table", "--mapping FILE.toml"):
+    for part in ("no source recognises this file", str(path), "binance_vision, recorded, table", "--mapping mapping.toml"):
         assert part in report.problem
 
 
