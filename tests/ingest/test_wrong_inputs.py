@@ -416,7 +416,7 @@ def test_an_unknown_file_says_how_to_name_it(tmp_path: Path) -> None:
         "no source recognises this file",
         str(path),
         "exchange_info, table, binance_vision, recorded by its path",
-        "--mapping FILE.toml",
+        "--mapping mapping.toml",
     ):
         assert part in report.problem
 
