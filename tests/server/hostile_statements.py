@@ -569,7 +569,8 @@ TOO_MUCH = _all(
     "SELECT * FROM numbers(40000000) ORDER BY rand()",
     "SELECT number, repeat('x', 1000) FROM numbers(100000)",
     "SELECT repeat('x', 1000000) FROM numbers(1000)",
-    "SELECT sum(sipHash64(repeat(toString(number), 200))) FROM numbers(49000000) GROUP BY number % 3 WITH CUBE HAVING sum(cityHash64(number)) > 0",
+    "SELECT sum(sipHash64(repeat(toString(number), 200))) FROM numbers(49000000) GROUP BY number % 3 WITH CUBE "
+    "HAVING sum(cityHash64(number)) > 0",
     "SELECT number FROM numbers(3) ORDER BY number WITH FILL FROM 0 TO 1000000000000",
     "SELECT h3ToChildren(599405990164561919, 15)",
     "SELECT bitmapToArray(bitmapBuild(range(100000000)))",
