@@ -90,6 +90,9 @@ def run_process(command: Sequence[str], job: dict[str, Any] | None = None, *, sh
     Raises:
         ProcessFailedError: it was killed or returned an error.
     """
+    kept = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }  # else every process compiles its imports
     search = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory() as folder:
         task, out, err = (Path(folder) / name for name in ("job.json", "out", "err"))
@@ -99,9 +102,7 @@ def run_process(command: Sequence[str], job: dict[str, Any] | None = None, *, sh
             words.append(str(task))
         with out.open("wb") as stdout, err.open("wb") as stderr:
             began = time.perf_counter()
-            process = subprocess.Popen(
-                words, stdout=stdout, stderr=None if show_progress else stderr, env={**os.environ, "PYTHONPATH": search}
-            )
+            process = subprocess.Popen(words, stdout=stdout, stderr=None if show_progress else stderr, env={**kept, "PYTHONPATH": search})
             _, status, usage = os.wait4(process.pid, 0)
             wall_s = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
