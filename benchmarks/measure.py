@@ -90,9 +90,8 @@ def run_process(command: Sequence[str], job: dict[str, Any] | None = None, *, sh
     Raises:
         ProcessFailedError: it was killed or returned an error.
     """
-    kept = {
-        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-    }  # else every process compiles its imports
+    # With this variable every process would compile its imports.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     search = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory() as folder:
         task, out, err = (Path(folder) / name for name in ("job.json", "out", "err"))
