@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pointline.clock import DAY_US, DurationLike, check_count, duration_text, to_duration_us
+from pointline.clock import DAY_US, DurationLike, check_count, duration_text, time_text, to_duration_us
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,8 +90,14 @@ class BarRule:
 
     @classmethod
     def automatic(cls) -> tuple[BarRule, str]:
-        """The automatic rule of a kind without a `daily_share`, and how it was chosen."""
-        raise NotImplementedError
+        """The automatic rule of a kind without a `daily_share`, and how it was chosen.
+
+        Raises:
+            ConfigError: the kind has none.
+        """
+        raise ConfigError(
+            f"{cls.__name__} has no automatic threshold", value="auto", expected="a threshold", hint="or daily_share in the class"
+        )
 
     @property
     def threshold(self) -> Any:  # noqa: ANN401 - a number, text or a duration, as the user gave it
@@ -116,8 +122,16 @@ class BarRule:
         return f"{signed}{self.kind.removesuffix('s')} bars of {float(self.threshold):,.12g} {unit}"
 
     def closes(self, start_us: int, end_us: int) -> Sequence[int]:
-        """Times at which bars close between two times, end included; only for kinds that close by the clock."""
-        raise NotImplementedError
+        """Times at which bars close between two times, end included; only for kinds that close by the clock.
+
+        Raises:
+            ConfigError: the kind does not close by the clock, or its class does not say when.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} does not say when bars close",
+            value=f"{time_text(start_us)} to {time_text(end_us)}",
+            expected=f"a method closes in the class, whose unit is {self.unit}",
+        )
 
     def kept(self, bars: pl.DataFrame) -> pl.DataFrame:
         """Those of the counted bars that belong to the rule; all of them, unless a subclass selects some."""
