@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.machine import limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 # Examples are the same on every run, whatever the order of tests is. How long one takes says nothing on a busy machine.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,3 +42,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real market data is not at {folder}; set POINTLINE_DATA to test against it")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The installed browser; ended with the module, because the driver's event loop keeps others from theirs."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pages are tested with playwright: pip install playwright")
+    path = os.environ.get("POINTLINE_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"pages are tested in a browser, and none of {', '.join(BROWSERS)} is installed")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=limit(180_000))
+        yield found
+        found.close()

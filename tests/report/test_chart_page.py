@@ -6,8 +6,6 @@ Playwright drives the browser; it and a Chromium or Chrome must be installed (``
 from __future__ import annotations
 
 import datetime as dt
-import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PHONE, DESKTOP = 390, 1280
 PLOT_WIDTH = "document.querySelector('#chart .main-svg').getBoundingClientRect().width"
 CUT_OFF = """() => [...document.querySelectorAll('h1, p, #chart text')]
@@ -44,19 +41,6 @@ COVERED = """() => [...document.querySelectorAll('#chart .xtick text, #chart .xt
         .filter(([, other]) => one.left < other.right - 1 && other.left < one.right - 1)
         .filter(([, other]) => one.top < other.bottom - 1 && other.top < one.bottom - 1)
         .map(([other]) => text + ' and ' + other))"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The installed browser; ended with the module, because the driver's event loop keeps others from theirs."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="charts are tested with playwright: pip install playwright")
-    path = os.environ.get("POINTLINE_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"charts are tested in a browser, and none of {', '.join(BROWSERS)} is installed")
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=limit(180_000))
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ Playwright drives the browser; it and a Chromium or Chrome must be installed (``
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from pointline.lake.store import Lake
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CONFIG = """
 [server]
 workers = 2
@@ -73,19 +70,6 @@ def served(confining: None, page_lake: Lake, tmp_path_factory: pytest.TempPathFa
     """A server on that lake."""
     with running_server(page_lake, tmp_path_factory.mktemp("served"), config=CONFIG) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The installed browser; ended with the module, because the driver's event loop keeps others from theirs."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright: pip install playwright")
-    path = os.environ.get("POINTLINE_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"the page is tested in a browser, and none of {', '.join(BROWSERS)} is installed")
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=limit(180_000))
-        yield found
-        found.close()
 
 
 @pytest.fixture
