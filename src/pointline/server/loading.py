@@ -1,24 +1,20 @@
 """Loading the engine without starting it, so that a process can be confined in between.
 
-A thread keeps the restrictions that it was started with. ``import chdb`` opens a connection to learn the engine's version, and with it the
-engine starts threads; those would be free of restrictions that the process puts on itself later. `load_engine` has that connection
-answered without an engine, and checks that no thread was started.
+A thread keeps the restrictions that it was started with. Threads of the engine that run before would be free of those that the process puts
+on itself later, so `load_engine` checks that none was started.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+from importlib.machinery import BuiltinImporter, FrozenImporter
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from pointline.errors import MissingExtraError
 from pointline.server.sandbox import SandboxError
+from pointline.sql.chdb_import import session_class
 
-_CORE = "chdb._chdb"
 # Imported by chdb, or by a query later, when no file can be read any more.
 _BEFORE = (
     *("numpy", "pyarrow", "pyarrow.compute", "pyarrow.parquet", "zstandard", "lz4.frame", "lz4.block", "clickhouse_cityhash.cityhash"),
@@ -37,9 +33,7 @@ def load_engine() -> Any:  # noqa: ANN401 - chdb has no types
         importlib.import_module(name)
     _write_once()
     before = _threads()
-    if "chdb" not in sys.modules:
-        _import_without_starting()
-    session = importlib.import_module("chdb.session").Session
+    session = session_class()
     if _threads() > before:
         raise SandboxError(
             "the engine starts threads when it is imported, and they could not be confined",
@@ -81,46 +75,3 @@ def end_imports() -> None:
 def _threads() -> int:
     tasks = Path("/proc/self/task")
     return sum(1 for _ in tasks.iterdir()) if tasks.is_dir() else 0
-
-
-def _import_without_starting() -> None:
-    found = PathFinder.find_spec("chdb")
-    folders = list(found.submodule_search_locations or ()) if found is not None else []
-    if not folders:
-        raise MissingExtraError("SQL needs chDB", hint="pip install 'pointline[sql]'")
-    core = _core(folders)
-    connect = core.connect
-    core.connect = _NoConnection
-    try:
-        importlib.import_module("chdb")
-    finally:
-        core.connect = connect
-
-
-def _core(folders: list[str]) -> Any:  # noqa: ANN401 - chdb has no types
-    """The extension module alone, loaded as ``import chdb`` loads it: from its own folder, with its own symbols before those of others."""
-    package = ModuleType("chdb")
-    package.__path__ = folders
-    folder, flags = Path.cwd(), sys.getdlopenflags()
-    sys.modules["chdb"] = package
-    os.chdir(folders[0])
-    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
-    try:
-        return importlib.import_module(_CORE)
-    finally:
-        sys.setdlopenflags(flags)
-        os.chdir(folder)
-        del sys.modules["chdb"]
-
-
-class _NoConnection:
-    """Stands for a connection while chdb is imported: the import sends one query, whose answer is not used here."""
-
-    def query(self, *_: object) -> _NoConnection:
-        return self
-
-    def bytes(self) -> bytes:
-        return b'"unknown"'
-
-    def close(self) -> None:
-        pass

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from pointline.errors import ConfigError
+from pointline.sql.chdb_import import session_class
 from pointline.sql.coarse_candles import CoarseCandles
 from pointline.sql.guard.checker import StatementChecker
 from pointline.sql.guard.codes import RefusedError
 from pointline.sql.guard.settings import MEANING, checked
 from pointline.sql.messages import query_error
-from pointline.sql.sessions import address, close_last, open_first, session_class
+from pointline.sql.sessions import address, close_last, open_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

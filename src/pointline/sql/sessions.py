@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pointline.errors import ConfigError, MissingExtraError
+from pointline.errors import ConfigError
+from pointline.sql.chdb_import import session_class
 from pointline.sql.messages import query_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
 _OPENED: list[Path] = []
 _CHANGING = threading.Lock()
-
-
-def session_class() -> Any:  # noqa: ANN401 - chdb has no types
-    """ChDB's class of sessions.
-
-    Raises:
-        MissingExtraError: chDB is not installed.
-    """
-    try:
-        with _zone_that_loads():
-            from chdb.session import Session
-    except ImportError as error:
-        raise MissingExtraError("SQL needs chDB", hint="pip install 'pointline[sql]'") from error
-    return Session
-
-
-@contextlib.contextmanager
-def _zone_that_loads() -> Iterator[None]:
-    """Sets TZ to UTC meanwhile: the engine does not load where TZ is no name of its own list (``UTC-14``), and works in UTC anyway."""
-    before = os.environ.get("TZ")
-    if before is None or "chdb" in sys.modules:
-        yield
-        return
-    os.environ["TZ"] = "UTC"
-    try:
-        yield
-    finally:
-        os.environ["TZ"] = before
 
 
 def address(store: Path, config: Path) -> str:
