@@ -44,7 +44,7 @@ buyer_taker       `side` only: the values that mean that the buyer was; may be l
 buyer_maker       `side` only: the same as `seller_taker`, for files that tell the maker's side (Coinbase: ``["buy"]``)
 seller_maker      `side` only: the same as `buyer_taker`
 unknown           `side` only: the values that mean that the side is not known; ``["unknown"]`` if not given
-signed            `qty` of trades only: the sign of the size is the side of the ``"taker"`` (or ``"maker"``): below zero he sold
+signed            `qty` of trades only: the sign of the quantity is the side of the ``"taker"`` (or ``"maker"``): below zero he sold
 ================  ====================================================================================================
 
 Table columns are those of `pointline.schema`. Needed are ``ts_event_us`` and, by kind, price and qty (trades), bid and ask price
