@@ -9,7 +9,12 @@ The rooms `research`, `features`, `sql` and `ingest` are loaded when they are fi
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# numpy's BLAS makes a thread per core when it is loaded, and each keeps its core busy for 2**26 cycles before it sleeps: some 0.07 s of
+# every process. They sleep after 2**16 cycles, 25 µs, where the user has not chosen and numpy is not loaded yet.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 if TYPE_CHECKING:
     from pointline import features, research, sql

@@ -88,25 +88,27 @@ class Bars:
 
 
 def build_bars(request: BarRequest) -> Bars:
-    """Bars of the request with ``perp_*`` and ``spot_*`` aggregates, as-of closes, ages and holes.
+    """Bars of the request with ``perp_*`` and ``spot_*`` aggregates, as-of closes, ages and holes; counting begins with this call.
 
     Raises:
         NoDataError: one side has no trades in the window; or, with the last block, no whole bar lies inside the window.
-        ConfigError: with the last block: no bar completes.
+        ConfigError: too many bars; or, with the last block, no bar completes.
     """
     perp = request.venue(request.perp, request.start_us, request.end_us)
     spot = request.venue(request.spot, request.start_us, request.end_us)
-    return Bars(_in_window(request, perp, spot), perp, spot)
-
-
-def _in_window(request: BarRequest, perp: VenueTrades, spot: VenueTrades) -> Iterator[pl.DataFrame]:
-    """The blocks of the window, warm-up bars in front of the first."""
     parts = stretches(request.rule, [perp], request.start_us, request.end_us)
-    earlier = _earlier(request, parts[0][0])
-    closes = _CarriedCloses(request, (perp, spot), int(earlier["bucket_start"][0]) if earlier.height else parts[0][0])
+    return Bars(_in_window(request, (perp, spot), parts[0][0], _blocks(request, perp, spot, parts)), perp, spot)
+
+
+def _in_window(
+    request: BarRequest, venues: tuple[VenueTrades, VenueTrades], first_us: int, blocks: Iterator[pl.DataFrame]
+) -> Iterator[pl.DataFrame]:
+    """The blocks of the window, warm-up bars in front of the first."""
+    earlier = _earlier(request, first_us)
+    closes = _CarriedCloses(request, venues, int(earlier["bucket_start"][0]) if earlier.height else first_us)
     before = closes.carried(earlier) if earlier.height else earlier
     seen = _Seen()
-    for block in _blocks(request, perp, spot, parts):
+    for block in blocks:
         seen.note(block, request)
         known = closes.carried(block)
         before = pl.concat([before, known.filter(pl.col("bucket_start") < request.start_us)], how="diagonal").tail(request.warm_up_bars)
@@ -192,12 +194,10 @@ def _told(runs: Iterator[Run], told: Callable[[int], object] | None) -> Iterator
 def _runs(request: BarRequest, perp: VenueTrades, venues: Sequence[VenueTrades], parts: Sequence[tuple[int, int]]) -> Iterator[Run]:
     """The runs of the request's rule, derived from finer ones where a base rule is given."""
     if request.base_rule is None:
-        yield from run_stretches(request.rule, perp, venues, parts, threads=request.threads, cache=request.cache)
-        return
+        return run_stretches(request.rule, perp, venues, parts, threads=request.threads, cache=request.cache)
     factor = multiple_of(request.rule, request.base_rule)
     fine = run_stretches(request.base_rule, perp, venues, parts, threads=request.threads, cache=request.cache)
-    for run, part in zip(fine, parts, strict=True):
-        yield coarsen(run, factor) or run_spine(request.rule, perp, venues, *part, BATCH_ROWS)
+    return (coarsen(run, factor) or run_spine(request.rule, perp, venues, *part, BATCH_ROWS) for run, part in zip(fine, parts, strict=True))
 
 
 def _frames(runs: Iterator[Run], prefixes: tuple[str, ...], symbol_id: int) -> Iterator[pl.DataFrame]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pointline import kernels
 from pointline.clock import time_text
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.kernels.slots import CLOSER_STATE
@@ -41,8 +42,6 @@ class Closer:
         """The ``bucket_end`` and ``bar_id`` of every bar that these rows close."""
         if self._rule.unit == "time" or not len(rows.ts):
             return _nothing()
-        from pointline import kernels
-
         amount = self._amount(rows)
         if len(self._ends) <= len(amount):
             self._ends = np.empty(len(amount) + 1, dtype=np.int64)

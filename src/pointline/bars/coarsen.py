@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pointline import kernels
 from pointline.bars.pages import PAGE_BARS
 from pointline.errors import AmountOverflowError, ConfigError
 from pointline.kernels.slots import BAR_INTS
@@ -58,8 +59,6 @@ def coarsen(run: Run, factor: int) -> Run | None:
 
 
 def _merged(fine: Ints | FiledBars, target: Ints, bars: int) -> Ints:
-    from pointline import kernels
-
     coarse = np.zeros((bars, len(BAR_INTS)), dtype=np.int64)
     for first in range(0, len(target), PAGE_BARS):
         page = slice(first, first + PAGE_BARS)

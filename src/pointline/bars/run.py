@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pointline import kernels
 from pointline.bars.amounts import Ints, amounts_of, read_trades
 from pointline.bars.closer import Closer
 from pointline.bars.pages import PAGE_BARS, FiledBars, Pages
@@ -100,8 +101,6 @@ class Sums:
 
     def finish(self, count: int) -> Ints | FiledBars:
         """Counts the last open timestamp; the accumulators of `count` bars."""
-        from pointline import kernels
-
         kernels.close_last(self._page, self.row - self._first)
         while len(self._done) < count:
             self._done.append(self._page[: count - len(self._done)])
@@ -110,8 +109,6 @@ class Sums:
 
     def _turn(self, row: int) -> None:
         """The page begins at bar `row` now; a bar before it that was open gets no more rows."""
-        from pointline import kernels
-
         if row > self.row:
             kernels.close_last(self._page, self.row - self._first)
         finished = row - self._first
@@ -123,8 +120,6 @@ class Sums:
     def _count(self, rows: TradeRows, ends: Ints) -> None:
         if not len(rows.ts):
             return
-        from pointline import kernels
-
         first = self._first
         row = kernels.add_rows(rows.ts, rows.price, rows.qty, rows.side, rows.notional, ends[first:], self.row - first, self._page)
         if row == TOO_LARGE:
@@ -246,6 +241,7 @@ def run_spines(
     rules: Sequence[BarRule], driver: VenueTrades, venues: Sequence[VenueTrades], start_us: int, end_us: int, batch_rows: int
 ) -> list[Run]:
     """As `run_spine` for several rules, in one pass over the trades where they count in the same units."""
+    kernels.load_ahead()  # while the first trades are decoded
     days = days_of((driver, *venues), start_us, end_us)
     runs: dict[int, Run] = {}
     together: dict[tuple[Amounts, ...], list[int]] = {}

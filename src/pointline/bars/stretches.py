@@ -7,6 +7,7 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake
 
 _log = logging.getLogger("pointline.bars")
+
+_AHEAD = 3  # stretches per thread that are counted before they are asked for, so that no thread waits while features are computed
 
 
 def venue_of(lake: Lake, instrument: Instrument, start_us: int, end_us: int, *, include_off_book: bool = False) -> VenueTrades:
@@ -68,25 +71,31 @@ def run_stretches(
     threads: int | None = None,
     cache: BarCache | None = None,
 ) -> Iterator[Run]:
-    """The runs of all stretches in time order; while one is used, the next ones are counted.
+    """The runs of all stretches in time order. Counting begins with this call; while a run is used, the next ones are counted.
 
     Stretches are independent, so they run side by side and equal a serial run bit for bit; what a cache knows is not run again.
     """
     workers = min(threads or os.cpu_count() or 1, len(parts))
-    if workers <= 1:
-        for part in parts:
-            yield _run_or_recall(rule, driver, venues, part, cache)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[Run]] = deque()
-            for part in parts:
-                ahead.append(pool.submit(_run_or_recall, rule, driver, venues, part, cache))
-                if len(ahead) > workers:
-                    yield ahead.popleft().result()
+    pool = ThreadPoolExecutor(max(workers, 1), thread_name_prefix="pointline-bars")
+    waiting = iter(parts)
+
+    def begin(part: tuple[int, int]) -> Future[Run]:
+        return pool.submit(_run_or_recall, rule, driver, venues, part, cache)
+
+    ahead = deque(begin(part) for part in islice(waiting, _AHEAD * workers))
+
+    def in_order() -> Iterator[Run]:
+        try:
             while ahead:
-                yield ahead.popleft().result()
-    if cache is not None:
-        cache.trim()
+                run = ahead.popleft().result()
+                ahead.extend(begin(part) for part in islice(waiting, 1))
+                yield run
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if cache is not None:
+            cache.trim()
+
+    return in_order()
 
 
 def keep_stretches(

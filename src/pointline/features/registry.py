@@ -6,7 +6,7 @@ known at ``bucket_end``; labels live in a frame of their own (`pointline.feature
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -180,7 +180,7 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     settled = PairParams.of(params)
     real = pl.DataFrame(bars.get_columns())  # constant columns as real ones: dividing by a constant rounds differently
     own = {name: feature for name, feature in features.items() if name not in BUILT_IN}
-    table = _compute_built_in(real, settled, {name: features[name] for name in features if name in BUILT_IN}, numbered=bool(own))
+    table = _compute_built_in(real, settled, [name for name in features if name in BUILT_IN], numbered=bool(own))
     for feature in own.values():
         table = add_own(table, feature, settled, partial(_origins, settled, features))
     for feature in own.values():
@@ -191,22 +191,43 @@ def compute_features(bars: pl.DataFrame, params: FeatureParams = _DEFAULTS, extr
     return table.rename({name: CROSS_QUOTE_PREFIX + name for name in BASIS_LEVELS}) if settled.cross_quote else table
 
 
-def _compute_built_in(bars: pl.DataFrame, params: PairParams, features: Mapping[str, Feature], *, numbered: bool) -> pl.DataFrame:
+def prepare(params: FeatureParams) -> None:
+    """Builds the expressions that `compute_features` needs of bars without holes, for a caller that waits for its first bars."""
+    _rounds(PairParams.of(params), tuple(name for name in FEATURES if name in BUILT_IN), whole=True)
+
+
+def _compute_built_in(bars: pl.DataFrame, params: PairParams, names: Iterable[str], *, numbered: bool) -> pl.DataFrame:
     """The bars with built-in features beside them and, where features of one's own follow, the numbers of their stretches."""
-    whole, query = are_whole(bars), bars.lazy()
-    if numbered or not whole:
-        query = query.with_columns(stretch_numbers(bars.columns))
-    for level in _levels(features):
+    whole = are_whole(bars)
+    table = bars if whole and not numbered else bars.with_columns_seq(stretch_numbers(bars.columns))
+    for columns in _rounds(params, tuple(names), whole=whole):
+        table = table.with_columns_seq(columns)
+    return table
+
+
+@lru_cache(maxsize=64)
+def _rounds(params: PairParams, names: tuple[str, ...], *, whole: bool) -> tuple[list[pl.Expr], ...]:
+    """The columns of built-in features in rounds; each round reads only the bars and earlier rounds.
+
+    Building them takes as long as computing some thousand bars. All rounds in one query take twice as long as one after the other.
+
+    Args:
+        params: of the features.
+        names: of the features, in the registry's order.
+        whole: the bars are one stretch, so that nothing has to be cut.
+    """
+    rounds: list[list[pl.Expr]] = []
+    for level in _levels({name: _BY_NAME[name] for name in names}):
         columns = [feature.expression(params) for feature in level]
         if not whole:
             columns = [within(c, _STRETCHES[f.name], f.bars_needed(params)).alias(f.name) for c, f in zip(columns, level, strict=True)]
-        query = query.with_columns(columns)
-        query = query.with_columns(pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64)
-    if "funding_fair" in features:
-        query = query.with_columns(fair_source(params))
+        finite = [pl.when(pl.col(f.name).is_finite()).then(f.name).alias(f.name) for f in level if f.dtype == pl.Float64]
+        rounds += [columns, finite]
+    if "funding_fair" in names:
+        rounds.append([fair_source(params)])
     if params.cross_quote:
-        query = query.with_columns(pl.lit(None, dtype=features[name].dtype).alias(name) for name in NEEDS_LIKE_QUOTES if name in features)
-    return query.collect()
+        rounds.append([pl.lit(None, dtype=_BY_NAME[name].dtype).alias(name) for name in NEEDS_LIKE_QUOTES if name in names])
+    return tuple(rounds)
 
 
 def _origins(params: PairParams, features: Mapping[str, Feature], feature: Feature) -> set[str]:
@@ -224,7 +245,7 @@ def _on_some(bars: pl.DataFrame, params: PairParams, features: Mapping[str, Feat
         if name in names:
             names.update(features[name].reads(params))
     needed = {name: feature for name, feature in features.items() if name in names}
-    table = _compute_built_in(bars, params, {name: needed[name] for name in needed if name in BUILT_IN}, numbered=True)
+    table = _compute_built_in(bars, params, [name for name in needed if name in BUILT_IN], numbered=True)
     for name, feature in needed.items():
         if name not in BUILT_IN:
             table = add_own(table, feature, params, partial(_origins, params, features))

@@ -5,6 +5,9 @@ Arrays are contiguous, int64 where nothing else is said; the loops run without h
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +72,19 @@ def merge_rows(fine: Ints, target: Ints, coarse: Ints) -> int:
     if len(target) and not 0 <= target[0] <= target[-1] < len(coarse):
         raise ValueError("there is no such bar")
     return _loop("merge_rows")(_table(fine), len(fine), _at(target, len(fine)), _table(coarse), len(coarse))
+
+
+def load_ahead() -> None:
+    """Loads the loops in a thread of its own, for a caller that will wait for something else first."""
+    if "pointline.kernels.machine_code" not in sys.modules:
+        threading.Thread(target=_load, name="pointline-kernels", daemon=True).start()
+
+
+def _load() -> None:
+    with contextlib.suppress(Exception):  # raised again where a loop is called
+        from pointline.kernels.machine_code import load
+
+        load()
 
 
 def _loop(name: str) -> Callable[..., int]:

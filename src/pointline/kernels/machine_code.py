@@ -40,6 +40,7 @@ _FORMAT = "2"  # of the kept file
 _LOCK = threading.Lock()
 _TESTED = "'numba>=0.68,<0.69' 'llvmlite>=0.50,<0.51'"
 _FUNCTIONS: dict[str, Callable[..., int]] = {}
+_TROUBLE: list[str] = []  # not said yet
 
 
 def entry_points() -> dict[str, Callable[..., int]]:
@@ -53,14 +54,21 @@ def entry_points() -> dict[str, Callable[..., int]]:
     Raises:
         ArithmeticError: (when called) a loop failed; none of them is written so that it can.
     """
+    load()
     with _LOCK:
-        if _FUNCTIONS:
-            return _FUNCTIONS
-        functions, trouble = _found()
-        _FUNCTIONS.update(functions)
+        trouble = _TROUBLE.pop() if _TROUBLE else None
     if trouble is not None:
         warnings.warn(trouble, SlowStartWarning, stacklevel=4)  # the caller of `pointline.kernels`
     return _FUNCTIONS
+
+
+def load() -> None:
+    """Makes the entries ready; what is to be said about it is said by `entry_points`."""
+    with _LOCK:
+        if not _FUNCTIONS:
+            functions, trouble = _found()
+            _FUNCTIONS.update(functions)
+            _TROUBLE.extend([] if trouble is None else [trouble])
 
 
 def _found() -> tuple[dict[str, Callable[..., int]], str | None]:

@@ -90,6 +90,11 @@ class StateReader:
             for price, name in names.items()
         }
 
+    def read_ahead(self, us: int) -> None:
+        """Reads what bars from an instant on need first, for a caller that waits for them; `attach` gives the same with and without."""
+        for feed in (*self._feeds.values(), *self._candles.values()):
+            feed.at(np.array([us], dtype=np.int64))
+
     def attach(self, bars: pl.DataFrame) -> pl.DataFrame:
         """The bars with the `STATE_COLUMNS` beside them.
 

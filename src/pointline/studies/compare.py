@@ -21,6 +21,7 @@ from pointline.costs import CostModel
 from pointline.datetimes import pandas_frame
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, PairParams, compute_features, forward_labels
+from pointline.features.registry import prepare
 from pointline.instruments import check_pair, sql_exchange
 from pointline.instruments.versions import warn_of_versions
 from pointline.lake.coverage import share_text
@@ -324,6 +325,8 @@ def compare(
         sides, covered = _sides_of(opened, built, start_us, end_us)
         notes += _coverage_notes(covered)
         known = StateReader(opened, pair.perp, state or StateParams())
+        known.read_ahead(start_us + 1)  # while the first bars are counted
+        prepare(settled)
         tables = _Tables(known.attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us))
         table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
     return Study(
