@@ -13,8 +13,8 @@ import pytest
 from tests.archives import Print, lake_of
 
 from pointline import compare, sql
-from pointline.bars.build import last_trade_before
 from pointline.bars.threshold import daily_amount
+from pointline.bars.trade_events import last_trade_before
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
 from pointline.curves.closes import closes
 from pointline.curves.grid import CandleGrid

@@ -33,7 +33,8 @@ from pointline.research.resample import assign_to_buckets
 from pointline.research.spines import TimeBarConfig, VolumeBarConfig, get_builder
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
-from pointline.studies.compare import CoverageWarning, compare
+from pointline.studies.compare import compare
+from pointline.studies.coverage import CoverageWarning
 
 if TYPE_CHECKING:
     from pointline.ingest.run import FileReport

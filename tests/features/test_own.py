@@ -13,7 +13,7 @@ from tests.features.test_oracle import START, market
 
 import pointline
 from pointline import clock
-from pointline.bars import build as bars_module
+from pointline.bars import trade_events as bars_module
 from pointline.errors import ConfigError
 from pointline.features import FEATURES, Feature, FeatureParams, compute_features, register, unregister
 from pointline.features import registry as registry_module

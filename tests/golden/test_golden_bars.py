@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from tests.archives import Print, lake_of
 
-from pointline.bars.build import BarRequest, build_bars
+from pointline.bars.build import build_bars
+from pointline.bars.request import BarRequest
 from pointline.clock import DAY_US, to_us
 from pointline.research.resample import assign_to_buckets
 from pointline.research.spines import (

@@ -15,7 +15,7 @@ from pointline.clock import DAY_US, HOUR_US, MINUTE_US
 from pointline.research import query
 from pointline.research.spines import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.simulate import MarketConfig, write_archives
-from pointline.studies.compare import CoverageWarning
+from pointline.studies.coverage import CoverageWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable

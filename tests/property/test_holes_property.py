@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.archives import Print, lake_from, lake_of
 
 from pointline import clock, compare
-from pointline.bars import build as bars_module
+from pointline.bars import trade_events as bars_module
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from pointline.features import FeatureParams
 from pointline.lake.store import Lake, PartitionFile
@@ -138,7 +138,7 @@ def computed(lake: Lake, start: int, end: int, **options: Any) -> pl.DataFrame: 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HOLES, st.sampled_from(sorted(RULES)), st.integers(0, DAYS * 24 - 12), st.integers(6, 60))
-@pytest.mark.filterwarnings("ignore::pointline.studies.compare.CoverageWarning")
+@pytest.mark.filterwarnings("ignore::pointline.studies.coverage.CoverageWarning")
 def test_nothing_reaches_over_a_hole(lake: Lake, trades: Trades, drawn: dict[str, Any], name: str, first_hour: int, hours: int) -> None:
     options = RULES[name]
     holes = {side: long_holes(drawn[place], trades.of[place]) for side, place in (("perp", PERP), ("spot", SPOT))}
@@ -198,7 +198,7 @@ def check_values(table: pl.DataFrame, drawn: dict[str, Any], trades: Trades, hol
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HOLES, st.sampled_from(["volume", "time", "dual"]))
-@pytest.mark.filterwarnings("ignore::pointline.studies.compare.CoverageWarning")
+@pytest.mark.filterwarnings("ignore::pointline.studies.coverage.CoverageWarning")
 def test_the_limit_and_the_holes_do_not_depend_on_the_cache(lake: Lake, drawn: dict[str, Any], name: str) -> None:
     """Sums come from the cache, holes from the footers: other limits on the same bars mark other bars."""
     with holed(drawn):
@@ -209,7 +209,7 @@ def test_the_limit_and_the_holes_do_not_depend_on_the_cache(lake: Lake, drawn: d
             assert kept.equals(anew)
 
 
-@pytest.mark.filterwarnings("ignore::pointline.studies.compare.CoverageWarning")
+@pytest.mark.filterwarnings("ignore::pointline.studies.coverage.CoverageWarning")
 def test_labels_reach_over_no_hole(lake: Lake, trades: Trades) -> None:
     hole = (FIRST + DAY_US + 5 * HOUR_US, HOUR_US)
     drawn: dict[str, Any] = {PERP: {"days": {2}, "spans": [hole]}, SPOT: {"days": set(), "spans": []}}
@@ -250,7 +250,7 @@ def day_of(day: str, price: int, hours: range = ALL_DAY) -> list[Print]:
 @pytest.mark.parametrize(
     "options", [{"bars": TradeBarConfig(6)}, {"bars": TimeBarConfig("30m")}, {"bars": TimeBarConfig("30m", anchor="start")}]
 )
-@pytest.mark.filterwarnings("ignore::pointline.studies.compare.CoverageWarning")
+@pytest.mark.filterwarnings("ignore::pointline.studies.coverage.CoverageWarning")
 def test_no_return_spans_months(tmp_path: Path, options: dict[str, Any]) -> None:
     """The first bars after sixteen months without data, the first of them without trades, show no return over the time between."""
     perp = day_of("2022-01-01", 20_000) + day_of("2023-05-01", 44_000, range(3, 24))

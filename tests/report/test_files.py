@@ -78,7 +78,7 @@ def test_a_study_in_a_file_says_the_same(lake: Path, tmp_path: Path, monkeypatch
     whole = compare(*markets, **options)  # type: ignore[arg-type]
     assert whole.features.height > 200
     for bars in (16_384, 300, 37):
-        monkeypatch.setattr("pointline.bars.build.BLOCK_BARS", bars)
+        monkeypatch.setattr("pointline.bars.trade_events.BLOCK_BARS", bars)
         study = compare(*markets, **options, output=tmp_path / "features.parquet")  # type: ignore[arg-type]
         assert study.features.equals(whole.features)
         assert study.columns == whole.columns

@@ -38,10 +38,10 @@ def venue_frame(prefix: str, ints: Ints, amounts: Amounts) -> pl.DataFrame:
     buy, buy_fraction = ints[_COLUMN["buy"]], ints[_COLUMN["buy_fraction"]]
     borrowed = qty_fraction < buy_fraction
     sided = ints[_COLUMN["unknown_sides"]] == 0
-    quote = _nearest(ints[_COLUMN["quote_low"]], amounts.quote_decimals, ints[_COLUMN["quote_high"]])
+    quote = nearest_float(ints[_COLUMN["quote_low"]], amounts.quote_decimals, ints[_COLUMN["quote_high"]])
     volume = _base(qty, qty_fraction, amounts)
     sold = _base(qty - buy - borrowed, qty_fraction - buy_fraction + (borrowed.astype(np.int64) << FRACTION_BITS), amounts)
-    prices = {name: _nearest(ints[_COLUMN[name]], amounts.price_decimals) for name in ("open", "high", "low", "close")}
+    prices = {name: nearest_float(ints[_COLUMN[name]], amounts.price_decimals) for name in ("open", "high", "low", "close")}
     vwap = _vwap(ints, amounts, quote, volume, (prices["low"], prices["high"]))
     deviation = np.sqrt(_variance(ints, amounts.price_decimals))
     columns: dict[str, tuple[Any, Any]] = {
@@ -69,7 +69,7 @@ def _masked(column: pl.Series, valid: np.ndarray[Any, np.dtype[np.bool_]]) -> pl
     return pl.select(pl.when(pl.Series(valid)).then(column).alias(column.name)).to_series()
 
 
-def _nearest(low: Ints, decimals: int, high: Ints | None = None) -> Floats:
+def nearest_float(low: Ints, decimals: int, high: Ints | None = None) -> Floats:
     """The double nearest to ``(high * 2**62 + low) / 10**decimals``.
 
     One rounding only, so the result does not depend on the scale of the integers, which trades later in the day can refine.
@@ -89,7 +89,7 @@ def _nearest(low: Ints, decimals: int, high: Ints | None = None) -> Floats:
 def _base(whole: Ints, fraction: Ints, amounts: Amounts) -> Floats:
     """The double nearest to a base amount of whole units and a fraction in 2**-62."""
     if not fraction.any():
-        return _nearest(whole, amounts.base_decimals)
+        return nearest_float(whole, amounts.base_decimals)
     unit = 10**amounts.base_decimals << FRACTION_BITS
     exact = [((units << FRACTION_BITS) + rest) / unit for units, rest in zip(whole.tolist(), fraction.tolist(), strict=True)]
     return np.array(exact, dtype=np.float64)
@@ -124,7 +124,7 @@ def _realized_vol(ints: Ints) -> Floats:
 def _variance(ints: Ints, price_decimals: int) -> Floats:
     """Sample variance of prices from exact sums: (n * sum d^2 - (sum d)^2) / (n * (n - 1)), d = price - first price of the bar.
 
-    Rounded once, as in `_nearest`.
+    Rounded once, as in `nearest_float`.
     """
     count = ints[_COLUMN["count"]]
     deviation = ints[_COLUMN["deviation"]]
@@ -144,3 +144,8 @@ def _variance(ints: Ints, price_decimals: int) -> Floats:
         rows, total = int(count[row]), (int(ints[_COLUMN["square_high"], row]) << 62) + int(squares[row])
         result[row] = (rows * total - int(deviation[row]) ** 2) / (rows * (rows - 1) * 10 ** (2 * price_decimals))
     return result
+
+
+def has_trade(venue: str) -> pl.Expr:
+    """Whether a bar holds a trade of ``"perp"`` or ``"spot"``; of candles without trade counts, whether it holds volume."""
+    return pl.coalesce(pl.col(f"{venue}_trade_count") > 0, pl.col(f"{venue}_volume") > 0, pl.col(f"{venue}_open").is_not_null())

@@ -67,7 +67,7 @@ def holes_of(lake: Lake, venue: VenueTrades, start_us: int, end_us: int, longer_
     """
     files = [venue.files.get(f.start_us, f) for f in lake.files("trades", venue.instrument.exchange, venue.instrument.exchange_symbol)]
     if not files:
-        return _joined([(_EVER_US, _NEVER_US)], longer_than_us)
+        return joined_holes([(_EVER_US, _NEVER_US)], longer_than_us)
     starts = [file.start_us for file in files]
     # the last price before the window's first partition is in the one before; the one behind tells which ids are missing at the end
     first, last = bisect_right(starts, start_us) - 2, bisect_left(starts, end_us) + 1
@@ -75,7 +75,7 @@ def holes_of(lake: Lake, venue: VenueTrades, start_us: int, end_us: int, longer_
     found = [(start, end) for file in near for start, end in file.totals.get("holes", ())]
     found += [span for before, after in pairwise(near) for span in _between(before, after)]
     found += [(_EVER_US, starts[0]), (starts[-1] + DAY_US, _NEVER_US)]
-    return _joined(found, longer_than_us)
+    return joined_holes(found, longer_than_us)
 
 
 def _between(before: PartitionFile, after: PartitionFile) -> list[tuple[int, int]]:
@@ -87,7 +87,7 @@ def _between(before: PartitionFile, after: PartitionFile) -> list[tuple[int, int
     return [days, (before.totals["last_local_us"] + 1, after.totals["first_local_us"])]
 
 
-def _joined(spans: Sequence[tuple[int, int]], longer_than_us: int) -> Holes:
+def joined_holes(spans: Sequence[tuple[int, int]], longer_than_us: int) -> Holes:
     """The union of spans that may touch or overlap, without what is short."""
     union: list[list[int]] = []
     for start, end in sorted(span for span in spans if span[0] < span[1]):

@@ -52,6 +52,7 @@ def compare(
         ),
     ] = "auto",
     bars: Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")] = "volume",
+    events: Annotated[str, typer.Option(help="What bars are made of: trades, or candles of the lake such as candles_1m.")] = "trades",
     boundary: Annotated[
         str | None,
         typer.Option(help="carry: what exceeds the threshold counts for the next bar (default); reset: it does not.", show_default=False),
@@ -86,7 +87,7 @@ def compare(
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Builds bars from the perp's trades, puts the spot on the same bars, computes every feature and prints a summary.
+    """Builds bars from the perp's trades or candles, puts the spot on the same bars, computes every feature and prints a summary.
 
     Example: pointline compare binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-07 --threshold 100
     """
@@ -106,6 +107,7 @@ def compare(
             spot_bars=_other_rule("--dual", bars, dual, boundary, anchor),
             base_bars=_other_rule("--base-threshold", bars, base_threshold, boundary, anchor),
             cache=not no_cache,
+            events=events,
             join=join,  # type: ignore[arg-type]
             costs=CostModel.same_exchange() if same_exchange else None,
             lake=lake,

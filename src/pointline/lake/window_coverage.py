@@ -10,7 +10,7 @@ import polars as pl
 from pointline import schema
 from pointline.clock import DAY_US, days_in, time_text
 from pointline.errors import NoDataError, nearest
-from pointline.lake.coverage import clipped, cover_parts, declared_span, part_days, parts_of
+from pointline.lake.coverage import candle_length_us, clipped, cover_candles, cover_parts, declared_span, part_days, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,32 @@ def window_coverage(lake: Lake, instrument: Instrument, files: Mapping[int, Part
     )
 
 
+def candle_coverage(
+    lake: Lake, instrument: Instrument, kind: str, files: Mapping[int, PartitionFile], start_us: int, end_us: int
+) -> WindowCoverage:
+    """What the candles of an instrument cover of ``[start_us, end_us)``; they have no ids and no flags.
+
+    Args:
+        lake, instrument: whose candles.
+        kind: their table.
+        files: its partitions that touch the window, at least one.
+        start_us, end_us: the window.
+    """
+    own = [files[month] for month in sorted(files)]
+    starts = pl.concat([file.scan(["start_us"]) for file in own]).collect()["start_us"]
+    expiry_us = instrument.expiry_us if instrument.asset_type == "future" else None
+    spans = cover_candles(starts, candle_length_us(kind) or DAY_US, expiry_us=expiry_us).uncovered(start_us, end_us)
+    held = set((starts // DAY_US * DAY_US).unique().to_list())
+    return WindowCoverage(
+        share=1 - sum(b - a for a, b in spans) / (end_us - start_us),
+        missing_days=[day for day in days_in(start_us, end_us) if day not in held],
+        part_days=part_days(spans, start_us, end_us, held),
+        missing_ids=0,
+        flagged=0,
+        quarantined=_quarantined(lake, instrument, own, start_us, end_us, kind),
+    )
+
+
 def day_share(lake: Lake, instrument: Instrument, day: PartitionFile) -> float:
     """Share of a day that the trades of an instrument cover, 0 to 1."""
     around, _ = _parts(lake, instrument, [day])
@@ -81,10 +107,10 @@ def _parts(lake: Lake, instrument: Instrument, files: list[PartitionFile]) -> tu
     return [*parts_of(before, expiry_us), *own, *parts_of(after, expiry_us)], own
 
 
-def _quarantined(lake: Lake, instrument: Instrument, files: list[PartitionFile], start_us: int, end_us: int) -> int:
+def _quarantined(lake: Lake, instrument: Instrument, files: list[PartitionFile], start_us: int, end_us: int, kind: str = _TRADES) -> int:
     """Rows set aside from the files that the window's partitions were made of, and from files that declare a period inside it."""
     aside = lake.rows("quarantine", schema.QUARANTINE_SCHEMA).filter(
-        (pl.col("kind") == _TRADES) & (pl.col("exchange") == instrument.exchange) & (pl.col("symbol") == instrument.exchange_symbol)
+        (pl.col("kind") == kind) & (pl.col("exchange") == instrument.exchange) & (pl.col("symbol") == instrument.exchange_symbol)
     )
     serving = {feed["key"]: feed["sha256"] for file in files for feed in file.footer["feeds"]}
     count = 0

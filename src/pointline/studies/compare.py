@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from pointline import clock
-from pointline.bars.build import BarRequest, build_bars, spine_of
+from pointline.bars.aggregate import has_trade
+from pointline.bars.build import build_bars, spine_of
 from pointline.bars.cache import cache_of
+from pointline.bars.request import TRADES, BarRequest
 from pointline.bars.rules import BarRule, check_bars
 from pointline.bars.stretches import keep_stretches, stretches, venue_of
 from pointline.bars.threshold import resolve_rule
@@ -24,14 +25,13 @@ from pointline.features import FEATURES, FeatureParams, PairParams, compute_feat
 from pointline.features.registry import prepare
 from pointline.instruments import check_pair, sql_exchange
 from pointline.instruments.versions import warn_of_versions
-from pointline.lake.coverage import share_text
 from pointline.lake.store import as_lake
 from pointline.lake.studies import save_study
-from pointline.lake.window_coverage import window_coverage
 from pointline.progress import followed
 from pointline.report.files import WrittenTable, check_output, write_blocks
 from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
+from pointline.studies.coverage import coverage_notes, interval_notes, sides_of
 from pointline.studies.figures import BarTotals, summarise
 from pointline.venues.funding import funding_rules
 
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pointline.bars.build import Bars
-    from pointline.bars.run import VenueTrades
+    from pointline.bars.request import VenueEvents
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
@@ -53,13 +52,8 @@ if TYPE_CHECKING:
 Join = Literal["asof", "inner"]
 
 
-_SHOWN_DAYS = 5
 _SHOWN_BARS = 5
 _SHOWN_COLUMNS = ("bar_id", "bucket_start", "bucket_end", "perp_close", "spot_close", "basis_bps", "cross_quote_basis_bps", "funding_8h")
-
-
-class CoverageWarning(UserWarning):
-    """Days of the window are missing on one side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +83,7 @@ class Study:
     _table: pl.DataFrame | WrittenTable = field(repr=False)
     _bars: pl.DataFrame | None = field(repr=False)
     _totals: BarTotals = field(repr=False)
-    _sides: dict[str, VenueTrades] = field(repr=False)
+    _sides: dict[str, VenueEvents] = field(repr=False)
     _covered: dict[str, WindowCoverage] = field(repr=False)
     _lake: Lake = field(repr=False)
 
@@ -236,6 +230,7 @@ def compare(
     bars: BarRule | str | pl.DataFrame = "auto",
     spot_bars: BarRule | None = None,
     base_bars: BarRule | None = None,
+    events: str = TRADES,
     join: Join = "asof",
     costs: CostModel | None = None,
     params: FeatureParams | None = None,
@@ -247,7 +242,7 @@ def compare(
     output: str | Path | None = None,
     progress: Progress = False,
 ) -> Study:
-    """Builds bars from the perp's trades, sums both venues on them, and computes every feature.
+    """Builds bars from the perp's trades or candles, sums both venues on them, and computes every feature.
 
     Args:
         perp: ``"exchange:symbol"`` of the derivative, e.g. ``"binance-futures:BTCUSDT"``.
@@ -258,6 +253,9 @@ def compare(
         spot_bars: gives the spot a spine of its own, whose newest known bar is joined to each perp bar (dual spine).
         base_bars: finer bars of the same kind (carry rule) from which `bars`, a whole multiple of them, are derived; the result does
             not depend on it. With the cache, one pass over the trades then serves a sweep over thresholds.
+        events: what bars are made of: ``"trades"``, or candles of traded prices that the lake holds of both sides, such as
+            ``"candles_1m"``. Bars of candles are volume, dollar or time bars and end where candles end; what needs single trades is null
+            (see `pointline.bars.candle_events`).
         join: ``"asof"`` keeps bars without spot trades, ``"inner"`` drops them.
         costs: cost model of the carry features; ``params.costs`` if None, by default the figures of the perp-spot guide.
         params: feature parameters.
@@ -307,7 +305,7 @@ def compare(
     _check_choices(join, output, (spot_bars, base_bars), costs=costs, params=params, state=state)
     (start_us, end_us), opened = clock.window_us(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
-    rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None)
+    rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None, events=events)
     chosen = FeatureParams() if params is None else params
     settled = _pair_params(chosen, costs, pair, (start_us, end_us), notes, opened.venues)
     with followed("compare", progress) as tell:
@@ -319,15 +317,16 @@ def compare(
                 threads=threads,
                 cache=cache_of(opened) if cache and rule.cacheable else None,
                 include_off_book=include_off_book,
+                events=events,
                 told=lambda us: tell(us - start_us, end_us - start_us, clock.date_text(us - 1)),
             )
         )
-        sides, covered = _sides_of(opened, built, start_us, end_us)
-        notes += _coverage_notes(covered)
+        sides, covered = sides_of(opened, built, start_us, end_us)
+        notes += coverage_notes(covered, "trades" if events == TRADES else "candles")
         known = StateReader(opened, pair.perp, state or StateParams())
         known.read_ahead(start_us + 1)  # while the first bars are counted
         prepare(settled)
-        tables = _Tables(known.attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us))
+        tables = _Tables(known.attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us), events)
         table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
     return Study(
         pair=pair,
@@ -337,7 +336,7 @@ def compare(
         end_us=end_us,
         join=join,
         params=settled,
-        notes=(*notes, *tables.interval_notes),
+        notes=(*notes, *tables.notes),
         elapsed_s=time.perf_counter() - began,
         _table=table,
         _bars=whole,
@@ -428,10 +427,10 @@ def _check_rules(bars: Sequence[BarRule]) -> None:
 
 
 def _rule_of(
-    bars: BarRule | str | pl.DataFrame, lake: Lake, perp: Instrument, window_us: tuple[int, int], *, in_memory: bool
+    bars: BarRule | str | pl.DataFrame, lake: Lake, perp: Instrument, window_us: tuple[int, int], *, in_memory: bool, events: str
 ) -> tuple[BarRule, str]:
     """The rule and how it was chosen; refused where its bars are more than memory should hold."""
-    rule, note = resolve_rule(bars, lake, perp, *window_us)
+    rule, note = resolve_rule(bars, lake, perp, *window_us, events=events)
     if in_memory:
         check_bars(rule, *window_us, hint="choose longer ones or a shorter window, or write them to a file with output=")
     return rule, note
@@ -458,12 +457,6 @@ def _check_choices(
         check_output(output)
 
 
-def _sides_of(lake: Lake, built: Bars, start_us: int, end_us: int) -> tuple[dict[str, VenueTrades], dict[str, WindowCoverage]]:
-    """The partitions of each side, and what of the window they cover."""
-    sides = {"perp": built.perp_venue, "spot": built.spot_venue}
-    return sides, {side: window_coverage(lake, one.instrument, one.files, start_us, end_us) for side, one in sides.items()}
-
-
 @dataclass
 class _Tables:
     """Blocks of bars as blocks of features, each computed with the earlier bars that the features look back on.
@@ -474,6 +467,7 @@ class _Tables:
         start_us: start of the window; earlier bars are only looked back on.
         join: which bars are kept.
         totals: sums over all bars of the window.
+        events: what the bars are made of.
         interval_notes: notes about the funding interval.
     """
 
@@ -482,6 +476,7 @@ class _Tables:
     start_us: int
     join: Join
     totals: BarTotals
+    events: str = TRADES
     interval_notes: list[str] = field(default_factory=list)
 
     def written(self, bars: Iterator[pl.DataFrame], path: Path) -> tuple[WrittenTable, None]:
@@ -493,8 +488,19 @@ class _Tables:
         whole = pl.concat(self._all(bars), rechunk=True)
         return self._kept(whole), whole.select(self.totals.columns)
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the tables that were made."""
+        if self.events == TRADES:
+            return self.interval_notes
+        absent = ", ".join(sorted(self.totals.absent))
+        return [
+            f"bars are made of {self.events}; what these do not tell is null, with all that is computed of it: {absent}",
+            *self.interval_notes,
+        ]
+
     def _kept(self, table: pl.DataFrame) -> pl.DataFrame:
-        return table if self.join == "asof" else table.filter(pl.col("spot_trade_count") > 0)
+        return table if self.join == "asof" else table.filter(has_trade("spot"))
 
     def _all(self, bars: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         look_back = max(f.bars_needed(self.params) for f in FEATURES.values())
@@ -505,7 +511,7 @@ class _Tables:
             before = known.tail(look_back)
             inside = known.slice(first)
             self.totals.add(inside)
-            self.interval_notes = self.interval_notes or _interval_notes(inside)
+            self.interval_notes = self.interval_notes or interval_notes(inside)
             yield compute_features(known, self.params).slice(first)
 
 
@@ -527,40 +533,6 @@ def _find(registry: Registry, name: object, at_us: int) -> Instrument:
             "an instrument is named by exchange and symbol", value=name, expected="exchange:symbol, e.g. binance-futures:BTCUSDT"
         )
     return registry.find(exchange, symbol, at_us)
-
-
-def _coverage_notes(covered: dict[str, WindowCoverage]) -> list[str]:
-    notes = []
-    for side, own in covered.items():
-        if own.missing_days:
-            days = _first_of([clock.date_text(day) for day in own.missing_days])
-            effect = "no bars there" if side == "perp" else "bars there have no fresh spot"
-            note = f"{len(own.missing_days)} of the window's days have no {side} trades ({effect}): {days}"
-            warnings.warn(note, CoverageWarning, stacklevel=3)
-            notes.append(note)
-        if own.part_days:
-            days = _first_of([f"{clock.date_text(day)} to {share_text(share)}, {words}" for day, share, words in own.part_days], "; ")
-            notes.append(f"{len(own.part_days)} of the window's days are covered in part by {side} trades: {days}")
-        counts = (own.flagged, own.quarantined, own.missing_ids)
-        reasons = ("flagged as off-book and not in the bars", "quarantined", "missing by their ids")
-        told = [f"{count:,} {reason}" for count, reason in zip(counts, reasons, strict=True) if count]
-        if told:
-            notes.append(f"{side} trades of the window's days: {'; '.join(told)}")
-    return notes
-
-
-def _first_of(texts: list[str], comma: str = ", ") -> str:
-    more = len(texts) - _SHOWN_DAYS
-    return comma.join(texts[:_SHOWN_DAYS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _interval_notes(bars: pl.DataFrame) -> list[str]:
-    told = pl.col("funding_close").is_not_null() & (pl.col("funding_interval_source") == "default")
-    assumed = bars.filter(told)["funding_interval_hours"]
-    if assumed.is_empty():
-        return []
-    assumption = f"where no payment gives the funding interval, it is assumed to be the venue's usual {assumed[0]:g} h"
-    return [f"{assumption}; fundingRate files have the real one, ingest them"]
 
 
 def _pair_params(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
+from pointline.bars.aggregate import has_trade
 from pointline.bars.amounts import on_book
+from pointline.bars.run import VenueTrades
 from pointline.clock import date_text
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES
+from pointline.features.feature import VENUE_COLUMNS
 from pointline.lake.rows import decode_one
 from pointline.lake.window_coverage import uneven_days
 from pointline.studies.summary import Summary
@@ -17,10 +20,11 @@ from pointline.studies.summary import Summary
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pointline.bars.run import VenueTrades
+    from pointline.bars.request import VenueEvents
     from pointline.lake.window_coverage import WindowCoverage
 
 QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
+_OF_VENUES = tuple(f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_COLUMNS)
 LOW_RATIO, HIGH_RATIO = 5.0, 20.0
 
 
@@ -31,47 +35,59 @@ class BarTotals:
     Attributes:
         max_spot_age_us: a spot price older than this is stale.
         columns: names of the bars' columns.
+        absent: columns of the venues that no bar has a value of.
+        perp_trades, spot_trades, perp_volume, spot_volume: sums, None where candles do not say.
     """
 
     max_spot_age_us: int
     columns: list[str] = field(default_factory=list)
     bars: int = 0
-    perp_trades: int = 0
-    spot_trades: int = 0
-    perp_volume: float = 0.0
-    spot_volume: float = 0.0
+    perp_trades: int | None = 0
+    spot_trades: int | None = 0
+    perp_volume: float | None = 0.0
+    spot_volume: float | None = 0.0
     without_spot: int = 0
     stale_spot: int = 0
     start_us: int | None = None
     end_us: int | None = None
+    absent: set[str] = field(default_factory=lambda: set(_OF_VENUES))
 
     def add(self, block: pl.DataFrame) -> None:
         """Counts a block of bars."""
         if block.is_empty():
             return
         stale = pl.col("spot_age_us").is_null() | (pl.col("spot_age_us") > self.max_spot_age_us)
+        counted = ("perp_trade_count", "perp_volume", "spot_trade_count", "spot_volume")
         sums = block.select(
-            pl.col("perp_trade_count", "perp_volume", "spot_trade_count", "spot_volume").sum(),
-            without=(pl.col("spot_trade_count") == 0).sum(),
+            *(pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name) for name in counted),
+            without=(~has_trade("spot")).sum(),
             stale=stale.sum(),
         ).row(0, named=True)
         self.columns = block.columns
         self.bars += block.height
-        self.perp_trades += sums["perp_trade_count"]
-        self.spot_trades += sums["spot_trade_count"]
-        self.perp_volume += sums["perp_volume"]
-        self.spot_volume += sums["spot_volume"]
+        self.perp_trades = _plus(self.perp_trades, sums["perp_trade_count"])
+        self.spot_trades = _plus(self.spot_trades, sums["spot_trade_count"])
+        self.perp_volume = _plus(self.perp_volume, sums["perp_volume"])
+        self.spot_volume = _plus(self.spot_volume, sums["spot_volume"])
         self.without_spot += sums["without"]
         self.stale_spot += sums["stale"]
         self.start_us = block["bucket_start"][0] if self.start_us is None else self.start_us
         self.end_us = block["bucket_end"][-1]
+        self.absent -= {name for name in self.absent if block[name].null_count() < block.height}
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _plus(total: _Number | None, more: _Number | None) -> _Number | None:
+    return None if total is None or more is None else total + more
 
 
 def summarise(
     *,
     features: pl.LazyFrame,
     totals: BarTotals,
-    sides: Mapping[str, VenueTrades],
+    sides: Mapping[str, VenueEvents],
     covered: Mapping[str, WindowCoverage],
     window: tuple[int, int],
     elapsed_s: float,
@@ -90,7 +106,8 @@ def summarise(
     """
     columns = features.collect_schema().names()
     spot_trades, spot_volume = _spot_amounts(totals, sides["spot"], dual="spot_bucket_end" in columns)
-    ratio = totals.perp_volume * price_factor / spot_volume if spot_volume else None
+    perp_volume = totals.perp_volume
+    ratio = perp_volume * price_factor / spot_volume if spot_volume and perp_volume is not None else None
     rows = sum(f.rows for venue in sides.values() for f in venue.files.values())
     basis = "basis_bps" if "basis_bps" in columns else f"{CROSS_QUOTE_PREFIX}basis_bps"
     shares, counts = _null_shares(features, columns), _counts(features)
@@ -120,9 +137,9 @@ def summarise(
     )
 
 
-def _spot_amounts(totals: BarTotals, venue: VenueTrades, *, dual: bool) -> tuple[int, float]:
+def _spot_amounts(totals: BarTotals, venue: VenueEvents, *, dual: bool) -> tuple[int | None, float | None]:
     """Spot trades and base volume; a dual spine repeats some spot bars and passes over others, so there the trades are counted."""
-    if not dual:
+    if not dual or not isinstance(venue, VenueTrades):
         return totals.spot_trades, totals.spot_volume
     columns = ["ts_local_us", "qty_int", "qty_decimals"]
     rows = pl.concat(on_book(file, columns, include_off_book=venue.include_off_book) for file in venue.files.values())
