@@ -60,7 +60,7 @@ def main() -> None:
             ):
                 print(
                     f"φ {one.phi:5}  h {one.horizon:2}  IC {cell[2]}: power EWC {one.ewc:6.1%}  causal {one.causal:6.1%}"
-                    f"  coverage {one.coverage:.1%}",
+                    f"  coverage {one.coverage:.1%}, given the path {one.coverage_of_path:.1%}",
                     flush=True,
                 )
         if options.family_runs:

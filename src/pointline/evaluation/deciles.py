@@ -41,7 +41,7 @@ def deciles(x: ArrayLike, y: ArrayLike) -> Deciles:
     """Means of a label by tenths of a feature.
 
     Tenths are of the rank of x. Equal values of x keep together, in the tenth of their mean rank, so a tenth can be larger than others
-    or empty. A feature with two values has no top and no bottom tenth, and so no spread.
+    or empty. A row on the border of two tenths is in the one nearer the middle. A feature with two values has no top and no bottom tenth, and so no spread.
 
     Args:
         x: the feature, shape (n,), NaN where missing.
@@ -65,7 +65,9 @@ def deciles(x: ArrayLike, y: ArrayLike) -> Deciles:
 
 def deciles_of_ranks(ranks: NDArray[np.float64], label: NDArray[np.float64]) -> Deciles:
     """As `deciles`, from the averaged ranks of the feature and the label of the same rows, without missing values."""
-    tenth = np.minimum(((ranks - 0.5) * _TENTHS / max(1, len(ranks))).astype(np.int64), _TENTHS - 1)
+    place = (ranks - 0.5) * _TENTHS / max(1, len(ranks))
+    # A row on the border of two tenths goes to the one nearer the middle, so that the sign of the feature decides nothing.
+    tenth = np.where(place < _TENTHS / 2, np.floor(place), np.ceil(place) - 1).astype(np.int64)
     counts = np.bincount(tenth, minlength=_TENTHS)
     sums = np.bincount(tenth, weights=label, minlength=_TENTHS)
     means = tuple(float(total / count) if count else math.nan for total, count in zip(sums, counts, strict=True))
