@@ -64,9 +64,10 @@ def main() -> None:
                     flush=True,
                 )
         if options.family_runs:
-            parts = [(FAMILY_PART, seed) for seed in range(max(1, options.family_runs // FAMILY_PART))]
+            part = min(FAMILY_PART, options.family_runs)
+            parts = [(part, seed) for seed in range(options.family_runs // part)]
             errors = list(pool.map(of_family, parts))
-            print(f"\nchance of any false finding at 5 %: 15 features × 4 horizons, n = 3,000, {len(parts) * FAMILY_PART:,} runs")
+            print(f"\nchance of any false finding at 5 %: 15 features × 4 horizons, n = 3,000, {len(parts) * part:,} runs")
             for name in errors[0]:
                 print(f"{name:30}{np.mean([error[name] for error in errors]):7.1%}")
     print(f"\n{time.perf_counter() - began:,.0f} s")

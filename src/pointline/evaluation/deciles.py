@@ -41,7 +41,8 @@ def deciles(x: ArrayLike, y: ArrayLike) -> Deciles:
     """Means of a label by tenths of a feature.
 
     Tenths are of the rank of x. Equal values of x keep together, in the tenth of their mean rank, so a tenth can be larger than others
-    or empty. A row on the border of two tenths is in the one nearer the middle. A feature with two values has no top and no bottom tenth, and so no spread.
+    or empty. A row on the border of two tenths is in the one nearer the middle. A feature with two values has no top and no bottom
+    tenth, and so no spread.
 
     Args:
         x: the feature, shape (n,), NaN where missing.
