@@ -9,7 +9,9 @@ from pointline.evaluation.causal import CausalTest, causal_test
 from pointline.evaluation.coefficient import InformationCoefficient, information_coefficient
 from pointline.evaluation.coefficients import COEFFICIENTS_SCHEMA, CoefficientTable, forward_sums, information_coefficients
 from pointline.evaluation.deciles import Deciles, deciles
+from pointline.evaluation.information import IcOptions, JudgedFeatures, ic
 from pointline.evaluation.inputs import rows_needed
+from pointline.evaluation.labels import LABELS, LabelSeries, label_series
 from pointline.evaluation.multiplicity import DeflatedSharpe, benjamini_hochberg, deflated_sharpe_ratio, step_down_min_p
 from pointline.evaluation.nulls import (
     NullSummary,
@@ -24,11 +26,15 @@ from pointline.evaluation.nulls import (
 
 __all__ = [
     "COEFFICIENTS_SCHEMA",
+    "LABELS",
     "CausalTest",
     "CoefficientTable",
     "Deciles",
     "DeflatedSharpe",
+    "IcOptions",
     "InformationCoefficient",
+    "JudgedFeatures",
+    "LabelSeries",
     "NullSummary",
     "benjamini_hochberg",
     "causal_test",
@@ -37,9 +43,11 @@ __all__ = [
     "deciles",
     "deflated_sharpe_ratio",
     "forward_sums",
+    "ic",
     "information_coefficient",
     "information_coefficients",
     "kept_at_random",
+    "label_series",
     "moved",
     "null_coefficients",
     "rows_needed",

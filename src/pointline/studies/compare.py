@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
     from pointline.progress import Progress
+    from pointline.studies.evaluate import Evaluation
     from pointline.studies.summary import Summary
     from pointline.venues.funding import FundingRule
     from pointline.venues.rules import Venues
@@ -174,6 +175,16 @@ class Study:
     def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
         return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)
+
+    def ic(self, features: Sequence[str] | None = None, **options: Any) -> Evaluation:  # noqa: ANN401 - those of IcOptions
+        """Whether the features predict what happens after their bars; arguments as in `pointline.evaluation.ic`."""
+        from pointline.evaluation import IcOptions, ic
+        from pointline.studies.evaluate import Evaluation
+
+        judged = ic(self.features, features, params=self.params, **options)
+        told = self.features["seconds_to_funding"].cast(pl.Float64)
+        to_funding = None if told.null_count() == len(told) else told.fill_null(float("nan")).to_numpy()
+        return Evaluation(self.title, self.rule_text, IcOptions(**options), judged, to_funding)
 
     def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
         """Stores the features in the lake, where SQL finds them as ``study = name`` in ``api.features``.
