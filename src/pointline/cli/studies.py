@@ -11,6 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pointline.cli.bars import (
+    AnchorOption,
+    BarsOption,
+    BoundaryOption,
+    EndOption,
+    EventsOption,
+    PerpArgument,
+    SpotArgument,
+    StartOption,
+    ThresholdOption,
+    chosen_rule,
+)
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import note, settings, show, show_json, show_text, shows_progress
 from pointline.errors import ConfigError, SlowStartWarning
@@ -41,23 +53,15 @@ ChartOption = Annotated[
 
 @command(app, short_help="Builds bars of a perp and its spot with every feature.")
 def compare(
-    perp: Annotated[str, typer.Argument(help="exchange:symbol of the derivative, e.g. binance-futures:BTCUSDT.", show_default=False)],
-    spot: Annotated[str, typer.Argument(help="exchange:symbol of its spot market, e.g. binance-spot:BTCUSDT.", show_default=False)],
-    start: Annotated[str, typer.Option(help="First moment of the window; a date means 00:00 UTC.", show_default=False)],
-    end: Annotated[str, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)],
-    threshold: Annotated[
-        str,
-        typer.Option(
-            help="Size of a bar: base units (volume, imbalance), quote units (dollar), a count (trades), a time such as 1m; or auto."
-        ),
-    ] = "auto",
-    bars: Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")] = "volume",
-    events: Annotated[str, typer.Option(help="What bars are made of: trades, or candles of the lake such as candles_1m.")] = "trades",
-    boundary: Annotated[
-        str | None,
-        typer.Option(help="carry: what exceeds the threshold counts for the next bar (default); reset: it does not.", show_default=False),
-    ] = None,
-    anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it begins with the window.")] = "day",
+    perp: PerpArgument,
+    spot: SpotArgument,
+    start: StartOption,
+    end: EndOption,
+    threshold: ThresholdOption = "auto",
+    bars: BarsOption = "volume",
+    events: EventsOption = "trades",
+    boundary: BoundaryOption = None,
+    anchor: AnchorOption = "day",
     join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them.")] = "asof",
     base_threshold: Annotated[
         str | None,
@@ -103,7 +107,7 @@ def compare(
             spot,
             start=start,
             end=end,
-            bars=_rule(bars, threshold, boundary, anchor),
+            bars=chosen_rule(bars, threshold, boundary, anchor),
             spot_bars=_other_rule("--dual", bars, dual, boundary, anchor),
             base_bars=_other_rule("--base-threshold", bars, base_threshold, boundary, anchor),
             cache=not no_cache,
@@ -252,27 +256,8 @@ def _show_study(study: Study, output: Path | None, chart: Path | None) -> None:
         show_text(f"wrote {chart}")
 
 
-def _rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
-    from pointline.bars.rules import rule_of
-
-    rule = rule_of(kind)
-    if threshold == "auto":
-        if boundary == "reset" or anchor != "day":
-            raise ConfigError(
-                "--threshold auto goes with --boundary carry and --anchor day only",
-                value=f"--boundary {boundary or 'carry'} --anchor {anchor}",
-                expected="a number for --threshold",
-                hint="run it with --threshold auto alone and use the threshold that it prints",
-            )
-        return f"auto:{kind}"
-    common = {"anchor": anchor} if boundary is None else {"boundary": boundary, "anchor": anchor}
-    if rule.unit == "time" and boundary is not None:
-        raise ConfigError("time bars have no boundary rule", value=f"--boundary {boundary}", expected="--bars time without --boundary")
-    return rule.of(threshold, **common)
-
-
 def _other_rule(option: str, kind: str, threshold: str | None, boundary: str | None, anchor: str) -> BarRule | None:
-    rule = None if threshold is None else _rule(kind, threshold, boundary, anchor)
+    rule = None if threshold is None else chosen_rule(kind, threshold, boundary, anchor)
     if isinstance(rule, str):
         raise ConfigError(
             f"{option} needs a threshold of its own",

@@ -17,6 +17,7 @@ from pointline.evaluation.labels import LABELS, LabelSeries, label_series
 from pointline.evaluation.multiplicity import benjamini_hochberg, step_down_min_p
 from pointline.evaluation.null_battery import null_battery
 from pointline.evaluation.steadiness import daily_signs, turnover
+from pointline.evaluation.verdict import stands
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES, PairParams
 from pointline.features.feature import VENUE_COLUMNS, FeatureParams
 
@@ -129,7 +130,7 @@ def ic(
         ``days_same_sign`` with its interval. ``null_bound``: what 95 % of the draws with shuffled days or shifted rows stay below;
         ``ic_if_stale``, ``ic_if_bounce``: the coefficient where spot is nothing but the late, or bouncing, perp. ``beyond_null``: larger
         than all of them. ``ic_all_bars``: without `min_spot_volume`. ``published_ic``: printed by the feature's source, not reproduced.
-        ``reason``: why a row has no figures.
+        ``stands``: significant, also by ``p_bh``, and beyond the nulls. ``reason``: why a row has no figures.
 
     Raises:
         ConfigError: an unknown feature (with the nearest names), a label as a feature, no rows, or too few bars for a horizon.
@@ -168,6 +169,7 @@ def ic(
     if not kept.all():
         table = table.with_columns(_coefficients(every, labels, chosen)[0]["ic"].alias("ic_all_bars"))
     table = _beside(_adjusted(table, cosines, chosen), values, labels, ends, settled.costs)
+    table = table.with_columns(stands(table, 1 - chosen.confidence).alias("stands"))
     return JudgedFeatures(
         table=table,
         trials=table["p"].len() - table["p"].null_count(),

@@ -19,29 +19,28 @@ _WORDS = {
 _TRADED = ("perp_return", "spot_return", "basis_change")
 
 
-def standing(table: pl.DataFrame, level: float) -> pl.DataFrame:
-    """The rows that stand: both tests reject, also after counting all rows, and no null is as large; the largest coefficient first.
+def stands(table: pl.DataFrame, level: float) -> pl.Expr:
+    """Whether a row stands: both tests reject, also after counting all rows, and no null is as large.
 
     Args:
-        table: of `pointline.evaluation.ic`.
+        table: of `pointline.evaluation.ic`, with or without nulls.
         level: of the tests, 1 - confidence.
     """
     beyond = pl.col("beyond_null").fill_null(value=True) if "beyond_null" in table.columns else pl.lit(value=True)
-    stands = pl.col("significant").fill_null(value=False) & (pl.col("p_bh") < level) & beyond
-    return table.filter(stands).sort(pl.col("ic").abs(), descending=True)
+    both = pl.col("significant").fill_null(value=False) & (pl.col("p_bh") < level).fill_null(value=False)
+    return both & beyond
 
 
-def verdict(table: pl.DataFrame, trials: int, level: float) -> str:
+def verdict(table: pl.DataFrame, trials: int) -> str:
     """What predicts what, for how long, worth how many basis points, against which cost.
 
     Args:
         table: of `pointline.evaluation.ic`.
         trials: rows that were tested.
-        level: of the tests, 1 - confidence.
     """
     if not trials:
         return "Nothing could be tested: every feature lacks values or varies too little (see the column reason)."
-    found = standing(table, level)
+    found = table.filter("stands").sort(pl.col("ic").abs(), descending=True)
     head = f"{found.height} of {trials} tests stand, after all tries are counted and against the nulls."
     if found.is_empty():
         return f"No feature predicts anything here: 0 of {trials} tests stand, after all tries are counted and against the nulls."

@@ -11,12 +11,10 @@ import polars as pl
 
 from pointline.errors import ConfigError, nearest
 from pointline.evaluation.steadiness import decay, grouped, groups_of
-from pointline.evaluation.verdict import standing, verdict
+from pointline.evaluation.verdict import verdict
 from pointline.studies.summary import Summary
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from pointline.evaluation.information import IcOptions, JudgedFeatures
     from pointline.evaluation.labels import Label, LabelSeries
 
@@ -52,12 +50,12 @@ class Evaluation:
     @cached_property
     def standing(self) -> pl.DataFrame:
         """The rows that stand: both tests reject, also after counting all tries, and no null is as large; the largest first."""
-        return standing(self.table, 1 - self.options.confidence)
+        return self.table.filter("stands").sort(pl.col("ic").abs(), descending=True)
 
     @cached_property
     def verdict(self) -> str:
         """What predicts what, for how long, worth how many basis points, against which cost."""
-        return verdict(self.table, self._judged.trials, 1 - self.options.confidence)
+        return verdict(self.table, self._judged.trials)
 
     @property
     def summary(self) -> Summary:
@@ -114,16 +112,6 @@ class Evaluation:
             raise ConfigError("lags is no number of bars", where="decay", value=lags, expected="1 or more")
         found = decay(self._feature(feature), self._label(label, None).one_bar, lags)
         return pl.DataFrame({"lag": np.arange(1, lags + 1), "ic": found}).with_columns(pl.col("ic").fill_nan(None))
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The table as a frame of pandas.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
-        from pointline.datetimes import pandas_frame
-
-        return pandas_frame(self.table)
 
     def _feature(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         values = self._judged.values
