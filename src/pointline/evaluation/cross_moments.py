@@ -74,8 +74,8 @@ def responses(bars: pl.DataFrame, *, move: float = MOVE, lags: Sequence[int] = _
         lags: up to how many bars later; each row is the return from the end of the bar to the end of the bar `lag` later.
 
     Returns:
-        leader, direction (``up`` or ``down``), regime (``same bar`` or ``later bars``), lag_bars, moves (how often), mean_move (of the leader),
-        mean_response, standard_error and response_per_move of the other side.
+        leader, direction (``up`` or ``down``), regime (``same bar`` or ``later bars``), lag_bars, moves (how often), mean_move (of the
+        leader), mean_response, standard_error and response_per_move of the other side.
 
     Raises:
         ConfigError: as `cross_moments`; `move` is not above zero.
@@ -94,7 +94,11 @@ def responses(bars: pl.DataFrame, *, move: float = MOVE, lags: Sequence[int] = _
                 kept = both.filter("chosen").drop_nulls()
                 parts.append((leader, direction, regime, lag, *_response(kept)))
     schema = {
-        **{"leader": pl.String, "direction": pl.String, "regime": pl.String, "lag_bars": pl.Int64, "moves": pl.Int64},
+        "leader": pl.String,
+        "direction": pl.String,
+        "regime": pl.String,
+        "lag_bars": pl.Int64,
+        "moves": pl.Int64,
         **dict.fromkeys(("mean_move", "mean_response", "standard_error"), pl.Float64),
     }
     table = pl.DataFrame(parts, schema=schema, orient="row")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 INTERVAL_US = clock.SECOND_US
 VECM_LAGS = 10
 CLOSE_BOUNDS = 0.2
+_EDGE = 0.01  # a ratio of two shares of which one is nearly zero says nothing
 ROWS_PER_COEFFICIENT = 10
 _NEEDED_CHANGES = 30
 
@@ -33,7 +34,7 @@ class InformationShares:
         information_share_low, information_share_high: Hasbrouck's share when the first market's shock comes last and first; the truth is
             between them, and wide bounds say that the data cannot tell.
         information_leadership_share: Putniņš's share, from the middle of the bounds; None unless the bounds are closer than .2 and both
-            other shares lie inside (0, 1).
+            other shares lie inside [.01, .99].
     """
 
     component_share: float
@@ -94,9 +95,13 @@ def information_shares(alpha: Floats, omega: Floats) -> InformationShares:
     """
     speeds, covariance = np.asarray(alpha, dtype=np.float64), np.asarray(omega, dtype=np.float64)
     if speeds.shape != (2,) or covariance.shape != (2, 2) or not np.allclose(covariance, covariance.T):
-        raise ConfigError("alpha and omega have the wrong shape", value=(speeds.shape, covariance.shape), expected="(2,) and symmetric (2, 2)")
+        raise ConfigError(
+            "alpha and omega have the wrong shape", value=(speeds.shape, covariance.shape), expected="(2,) and symmetric (2, 2)"
+        )
     if not (np.isfinite(speeds).all() and covariance[0, 0] > 0 and np.linalg.det(covariance) >= 0):
-        raise ConfigError("omega is no covariance matrix, or alpha is no number", value=covariance.tolist(), expected="finite, variances above 0")
+        raise ConfigError(
+            "omega is no covariance matrix, or alpha is no number", value=covariance.tolist(), expected="finite, variances above 0"
+        )
     if speeds[0] == speeds[1]:
         raise ConfigError("neither market follows the other", value=speeds.tolist(), expected="two speeds that differ")
     weight = np.array([speeds[1], -speeds[0]]) / (speeds[1] - speeds[0])
@@ -116,7 +121,7 @@ def _share_of_second(weight: Floats, covariance: Floats) -> float:
 
 def _leadership(component: float, low: float, high: float) -> float | None:
     share = (low + high) / 2
-    if high - low >= CLOSE_BOUNDS or not (0 < component < 1 and 0 < share < 1):
+    if high - low >= CLOSE_BOUNDS or not all(_EDGE <= one <= 1 - _EDGE for one in (component, share)):
         return None
     ratio = share / (1 - share) * (1 - component) / component
     return ratio / (ratio + 1 / ratio)
@@ -203,7 +208,11 @@ def _fitted(x: Ticks, y: Ticks, interval_us: int, lags: int, gap_us: int) -> tup
             hint="choose a longer window, a shorter interval or fewer lags",
         )
     gap = (one - other)[lags:-1]
-    columns = [np.ones(count), gap - gap.mean(), *(changes[lags - k : len(changes) - k, side] for k in range(1, lags + 1) for side in (0, 1))]
+    columns = [
+        np.ones(count),
+        gap - gap.mean(),
+        *(changes[lags - k : len(changes) - k, side] for k in range(1, lags + 1) for side in (0, 1)),
+    ]
     inputs, outputs = np.column_stack(columns)[whole], changes[lags:][whole]
     scale = inputs.std(axis=0)
     scale[scale == 0] = 1.0

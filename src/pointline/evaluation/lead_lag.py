@@ -69,7 +69,8 @@ class LeadLag:
 
     Attributes:
         measured: the figures of the two markets.
-        null: the same figures of the denser side against a part of its own ticks, as many as the other side has: no lead, and one side stale.
+        null: the same figures of the denser side against a part of its own ticks, as many as the other side has: no lead, and
+            one side stale.
         names: what the two are called in the verdict.
         ticks: stamps of each side inside the common window.
         gaps: changes of each side that were left out because they reach over a silence.
@@ -178,8 +179,8 @@ def lead_lag(
     overlap. No grid and no last prices are needed, so the older prices of the side that trades less often make no lead. The ratio is that
     of Huth and Abergel (2014, Journal of Empirical Finance, https://doi.org/10.1016/j.jempfin.2014.01.003).
 
-    The window is cut into 30 blocks of equal time, by the stamps of the sparser side. The asymmetry test is this project's own: per block, the
-    squared covariances at lags in ``(0, near]`` less those in ``[-near, 0)``, and Student's t over the blocks.
+    The window is cut into 30 blocks of equal time, by the stamps of the sparser side. The asymmetry test is this project's
+    own: per block, the squared covariances at lags in ``(0, near]`` less those in ``[-near, 0)``, and Student's t over the blocks.
 
     Args:
         first, second: trades: ``ts_local_us`` (int64, sorted), ``price``, and, if the frame has it, ``off_book``. One price counts per
@@ -215,9 +216,7 @@ def lead_lag(
     search = _search(max_lag, step, near, seed)
     gap_us = clock.to_duration_us(max_gap, name="max_gap")
     if not clock.is_whole(clock_tolerance_us) or clock_tolerance_us < 0:
-        raise ConfigError(
-            "clock_tolerance_us is no length of time", value=clock_tolerance_us, expected="whole microseconds, zero or more"
-        )
+        raise ConfigError("clock_tolerance_us is no length of time", value=clock_tolerance_us, expected="whole microseconds, zero or more")
     sides = [ticks_of(frame, name=name, include_off_book=include_off_book) for frame, name in ((first, "first"), (second, "second"))]
     x, y = common_window(sides[0], sides[1], needed=BLOCKS * CHANGES_PER_BLOCK, max_gap_us=gap_us)
     return LeadLag(
@@ -226,7 +225,7 @@ def lead_lag(
         names=names,
         ticks=(len(x), len(y)),
         gaps=(x.gaps, y.gaps),
-        window_us=(int(max(x.ts_us[0], y.ts_us[0])), int(min(x.ts_us[-1], y.ts_us[-1]))),
+        window_us=(int(max(x.ts_us[0], y.ts_us[0])), int(min(one.ts_us[-1] for one in sides))),
         max_lag_us=search.max_lag_us,
         step_us=search.step_us,
         near_us=search.near_us,
@@ -235,9 +234,7 @@ def lead_lag(
 
 
 def _search(max_lag: clock.DurationLike, step: clock.DurationLike, near: clock.DurationLike, seed: int) -> _Search:
-    lengths = {
-        name: clock.to_duration_us(value, name=name) for name, value in (("max_lag", max_lag), ("step", step), ("near", near))
-    }
+    lengths = {name: clock.to_duration_us(value, name=name) for name, value in (("max_lag", max_lag), ("step", step), ("near", near))}
     search = _Search(lengths["max_lag"], lengths["step"], min(lengths["near"], lengths["max_lag"]), seed)
     if search.step_us > search.near_us:
         raise ConfigError(
@@ -307,7 +304,7 @@ def _right_less_left(curves: Floats) -> Floats:
 
 
 def _student(values: Floats) -> tuple[float, float]:
-    """t of the mean, and its two-sided p."""
+    """The t of the mean, and its two-sided p."""
     from scipy.special import stdtr
 
     error = float(values.std(ddof=1)) / len(values) ** 0.5

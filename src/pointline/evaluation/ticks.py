@@ -49,8 +49,9 @@ class Ticks:
         return float(np.square(np.diff(self.log_price)).sum())
 
     def between(self, start_us: int, end_us: int) -> Ticks:
-        """The ticks in ``[start_us, end_us)``."""
-        first, behind = np.searchsorted(self.ts_us, (start_us, end_us))
+        """The ticks in ``[start_us, end_us)`` and the one before, which is the price at the start."""
+        first = max(int(np.searchsorted(self.ts_us, start_us, side="right")) - 1, 0)
+        behind = int(np.searchsorted(self.ts_us, end_us))
         return Ticks(self.ts_us[first:behind], self.log_price[first:behind])
 
     def without_gaps(self, max_gap_us: int) -> Ticks:
@@ -99,7 +100,7 @@ def ticks_of(trades: pl.DataFrame, *, name: str, include_off_book: bool = False)
     if bad.any():
         at = int(np.argmax(bad))
         raise ConfigError(f"{name} has a price that is none", where=f"row {at}", value=float(price[at]), expected="a number above zero")
-    last = np.append(ts[1:] != ts[:-1], True) if len(ts) else np.zeros(0, dtype=bool)  # noqa: FBT003 - the last row ends its stamp
+    last = np.append(ts[1:] != ts[:-1], True) if len(ts) else np.zeros(0, dtype=bool)
     return Ticks(np.ascontiguousarray(ts[last]), np.ascontiguousarray(np.log(price[last])))
 
 

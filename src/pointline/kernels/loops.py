@@ -1,11 +1,10 @@
-"""The loops that are compiled: where bars close, what each bar sums to, and how two markets move together at a lag. Every one has a
-plain oracle in the tests, most of them in ``tests/oracle.py``.
+"""The loops that are compiled: where bars close, what each bar sums to, and how two series of prices move together at a lag.
 
-All amounts are int64. Sums of price x quantity and of squares are kept as two limbs ``high * 2**62 + low``, so they are exact and
-do not depend on how the rows were cut into batches, days or finer bars. The base amounts of inverse contracts are such limbs too, of which
-the loops add up the high ones. The realised variance is a sum of such integers too: each
-squared return counts 2**-100. A batch may end anywhere, even between two trades of one timestamp: what is still open waits in the
-state arrays.
+Every one has a plain oracle in the tests, most of them in ``tests/oracle.py``. All amounts are int64. Sums of price x quantity and of
+squares are kept as two limbs ``high * 2**62 + low``, so they are exact and do not depend on how the rows were cut into batches, days or
+finer bars. The base amounts of inverse contracts are such limbs too, of which the loops add up the high ones. The realised variance is a
+sum of such integers too: each squared return counts 2**-100. A batch may end anywhere, even between two trades of one timestamp: what is
+still open waits in the state arrays.
 """
 
 from __future__ import annotations
