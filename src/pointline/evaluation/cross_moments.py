@@ -79,6 +79,17 @@ def responses(bars: pl.DataFrame, *, move: float = MOVE, lags: Sequence[int] = _
 
     Raises:
         ConfigError: as `cross_moments`; `move` is not above zero.
+
+    Examples:
+        The perp moves by 1 %, spot by half of that, all of it a bar later:
+
+        >>> import polars as pl
+        >>> from pointline.evaluation import responses
+        >>> bars = pl.DataFrame({"bucket_start": [0, 1, 2], "bucket_end": [1, 2, 3]})
+        >>> bars = bars.with_columns(perp_close=pl.Series([100, 101, 101]), spot_close=pl.Series([200, 200, 201]))
+        >>> found = responses(bars, lags=(1,)).filter(leader="perp", direction="up")
+        >>> found["regime"].to_list(), found["response_per_move"].round(3).to_list()
+        (['same bar', 'later bars'], [0.0, 0.5])
     """
     if not 0 < move < 1:
         raise ConfigError("move is no return", value=move, expected="a fraction above 0 and below 1, such as 0.005")
@@ -117,6 +128,15 @@ def leads_by_hour(bars: pl.DataFrame) -> pl.DataFrame:
 
     Raises:
         ConfigError: as `cross_moments`.
+
+    Examples:
+        >>> import pointline
+        >>> from pointline.evaluation import leads_by_hour
+        >>> from pointline.research.spines import TimeBarConfig
+        >>> pair = ("binance-futures:BTCUSDT", "binance-spot:BTCUSDT")
+        >>> window = {"start": "2024-05-01", "end": "2024-05-03", "lake": "out/demo/lake"}
+        >>> leads_by_hour(pointline.compare(*pair, **window, bars=TimeBarConfig("1m")).features).height
+        24
     """
     returns = _returns(bars)
     hour = (pl.col("bucket_end") % clock.DAY_US // clock.HOUR_US).cast(pl.Int64).alias("hour")

@@ -14,7 +14,7 @@ from pointline.evaluation.ticks import MAX_GAP_US, Ticks, common_window, last_pr
 if TYPE_CHECKING:
     import polars as pl
 
-    from pointline.evaluation.ticks import Floats
+    from pointline.evaluation.ticks import Floats, Mask
 
 INTERVAL_US = clock.SECOND_US
 VECM_LAGS = 10
@@ -22,6 +22,7 @@ CLOSE_BOUNDS = 0.2
 _EDGE = 0.01  # a ratio of two shares of which one is nearly zero says nothing
 ROWS_PER_COEFFICIENT = 10
 _NEEDED_CHANGES = 30
+_PIECE = 100_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class PriceDiscovery:
 
     def to_dict(self) -> dict[str, Any]:
         """Every figure, JSON-ready."""
-        return asdict(self)
+        return {**asdict(self), "adjustment": list(self.adjustment)}
 
 
 def information_shares(alpha: Floats, omega: Floats) -> InformationShares:
@@ -207,15 +208,22 @@ def _fitted(x: Ticks, y: Ticks, interval_us: int, lags: int, gap_us: int) -> tup
             expected=f"at least {ROWS_PER_COEFFICIENT * coefficients:,}, {ROWS_PER_COEFFICIENT} per coefficient",
             hint="choose a longer window, a shorter interval or fewer lags",
         )
-    gap = (one - other)[lags:-1]
-    columns = [
-        np.ones(count),
-        gap - gap.mean(),
-        *(changes[lags - k : len(changes) - k, side] for k in range(1, lags + 1) for side in (0, 1)),
-    ]
-    inputs, outputs = np.column_stack(columns)[whole], changes[lags:][whole]
-    scale = inputs.std(axis=0)
-    scale[scale == 0] = 1.0
-    solution, *_ = np.linalg.lstsq(inputs / scale, outputs, rcond=None)
-    shocks = outputs - inputs / scale @ solution
-    return solution[1] / scale[1], shocks.T @ shocks / (rows - coefficients), rows
+    gap = one - other
+    return _least_squares(changes, gap - gap.mean(), whole, lags)
+
+
+def _least_squares(changes: Floats, gap: Floats, whole: Mask, lags: int) -> tuple[Floats, Floats, int]:
+    """α, Ω and rows by the normal equations, whose sums are made piece by piece so that long windows need no large table."""
+    scale = np.concatenate(([1.0, gap.std() or 1.0], np.tile(np.where(changes.std(axis=0) > 0, changes.std(axis=0), 1.0), lags)))
+    size, rows = len(scale), int(whole.sum())
+    inner, outer, total = np.zeros((size, size)), np.zeros((size, 2)), np.zeros((2, 2))
+    for start in range(0, len(whole), _PIECE):
+        kept = start + np.flatnonzero(whole[start : start + _PIECE]) + lags
+        lagged = [changes[kept - k] for k in range(1, lags + 1)]
+        inputs = np.column_stack((np.ones(len(kept)), gap[kept], *lagged)) / scale
+        outputs = changes[kept]
+        inner += inputs.T @ inputs
+        outer += inputs.T @ outputs
+        total += outputs.T @ outputs
+    solution, *_ = np.linalg.lstsq(inner, outer, rcond=None)
+    return solution[1] / scale[1], (total - solution.T @ outer) / (rows - size), rows

@@ -14,11 +14,12 @@ from pointline.errors import ConfigError
 if TYPE_CHECKING:
     Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
     Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+    Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 MAX_GAP_US = clock.MINUTE_US
 """A silence of one side longer than this is a gap: what the price did across it is not counted."""
 
-_MOST_POINTS = 20_000_000
+_MOST_POINTS = 5_000_000
 
 
 @dataclass(frozen=True, eq=False)
