@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +28,8 @@ some_lags = st.lists(st.integers(-50, 50), min_size=1, max_size=12, unique=True)
 def by_definition(x: Series, y: Series, lag: int, block: tuple[float, float]) -> float:
     """Sum of ΔX_i ΔY_j over all i and j with (s_{i-1} + lag, s_i + lag] and (t_{j-1}, t_j] in common, for t_j in the block."""
     total = 0.0
-    for (before, low), (after, high) in zip(y, y[1:], strict=False):
-        for (earlier, less), (later, more) in zip(x, x[1:], strict=False):
+    for (before, low), (after, high) in pairwise(y):
+        for (earlier, less), (later, more) in pairwise(x):
             overlaps = max(before, earlier + lag) < min(after, later + lag)
             if overlaps and block[0] <= after < block[1]:
                 total += (high - low) * (more - less)
