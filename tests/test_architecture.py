@@ -54,7 +54,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "export": frozenset({"lake", "sql"}),
     "server": frozenset({"lake", "sql"}),
     "report": _FEATURES | {"ingest", "export"},
-    "studies": _FEATURES | {"curves", "evaluation", "report"},
+    "studies": _FEATURES | {"curves", "evaluation", "report", "research"},
     # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
     **dict.fromkeys(FACES, _BELOW_THE_FACE | FACES),
 }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
     from pointline.studies.compare import Study, compare, sweep
+    from pointline.studies.lead_lag import LeadLagStudy, lead_lag
     from pointline.studies.spreads import Spreads, spreads
 
     __version__: str
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "CostModel": "pointline.costs",
     "Lake": "pointline.lake.store",
+    "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
     "Study": "pointline.studies.compare",
     "compare": "pointline.studies.compare",
     "export_duckdb": "pointline.export.duckdb",
+    "lead_lag": "pointline.studies.lead_lag",
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
@@ -45,6 +48,7 @@ _ROOMS = ("features", "ingest", "research", "sql")  # `ingest` is a function too
 __all__ = [
     "CostModel",
     "Lake",
+    "LeadLagStudy",
     "Spreads",
     "Study",
     "__version__",
@@ -52,6 +56,7 @@ __all__ = [
     "export_duckdb",
     "features",
     "ingest",
+    "lead_lag",
     "open_lake",
     "research",
     "spreads",

@@ -1,4 +1,4 @@
-"""The commands that measure: bars of a pair with its features, and spreads of contracts against spot."""
+"""The commands that measure: bars of a pair with its features, spreads of contracts against spot, and which of two markets leads."""
 
 from __future__ import annotations
 
@@ -196,9 +196,73 @@ def spreads(
             _say_notes(study.notes)
         elif not settings.quiet:
             show(study.view(costs))
-            for written in (output, chart):
-                if written is not None:
-                    show_text(f"wrote {written}")
+            _say_written(output, chart)
+
+
+@command(app, short_help="Measures on raw trades which of two markets leads.")
+def lead_lag(
+    perp: Annotated[str, typer.Argument(help="exchange:symbol of the first market; positive lags: it is ahead.", show_default=False)],
+    spot: Annotated[str, typer.Argument(help="exchange:symbol of the second market; any instrument of the lake.", show_default=False)],
+    start: Annotated[str, typer.Option(help="First moment of the window; a date means 00:00 UTC.", show_default=False)],
+    end: Annotated[str, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)],
+    max_lag: Annotated[str, typer.Option(help="Longest lag at which the peak is searched.")] = "1s",
+    step: Annotated[str, typer.Option(help="Distance of two lags.")] = "5ms",
+    near: Annotated[str, typer.Option(help="Longest lag of the asymmetry test.")] = "100ms",
+    clock_tolerance: Annotated[str, typer.Option(help="How far apart the two clocks may be; less is no lead.")] = "10ms",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Write the curve: .parquet, .arrow or .exact.csv; for spreadsheets .xlsx or .csv; - is standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="Of -o -: csv, parquet or arrow. [default: csv]", show_default=False)
+    ] = None,
+    chart: ChartOption = None,
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Measures the Hayashi-Yoshida covariance of two markets at each lag, beside the same ticks without any lead, and says who leads.
+
+    Example: pointline lead-lag binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-03 --chart lead_lag.html
+    """
+    from pointline import clock
+    from pointline.report.files import check_output, write_blocks
+    from pointline.studies.lead_lag import lead_lag as run
+
+    with _table_file(output, output_format) as path:
+        if path is not None:
+            check_output(path)
+        study = run(
+            *(perp, spot),
+            start=start,
+            end=end,
+            max_lag=max_lag,
+            step=step,
+            near=near,
+            clock_tolerance_us=clock.to_duration_us(clock_tolerance, name="clock_tolerance", least_us=0),
+            lake=lake,
+        )
+        if path is not None:
+            write_blocks(iter([study.table]), path)
+        if chart is not None:
+            study.chart(chart)
+        if json_output:
+            show_json(study.summary)
+        elif _is_stdout(output):
+            _say_notes(study.notes)
+        elif not settings.quiet:
+            show(study.view())
+            _say_written(output, chart)
+
+
+def _say_written(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            show_text(f"wrote {path}")
 
 
 def _listed(text: str) -> list[str]:

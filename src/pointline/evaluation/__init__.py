@@ -1,17 +1,24 @@
-"""Whether a feature predicts anything: information coefficients, their errors, what many tries are worth, and nulls.
+"""Evidence: does a feature predict anything, and which market leads?
 
-Arrays go in; frozen values and Polars frames come out. Nothing here opens a lake.
+Information coefficients with their errors, what many tries are worth, and nulls; lead and lag, and where prices are found. Arrays and frames
+go in; frozen values and frames come out. Nothing here opens a lake.
 """
-
-from __future__ import annotations
 
 from pointline.evaluation.causal import CausalTest, causal_test
 from pointline.evaluation.coefficient import InformationCoefficient, information_coefficient
 from pointline.evaluation.coefficients import COEFFICIENTS_SCHEMA, CoefficientTable, forward_sums, information_coefficients
+from pointline.evaluation.cross_moments import cross_moments, leads_by_hour, responses
 from pointline.evaluation.deciles import Deciles, deciles
 from pointline.evaluation.information import IcOptions, JudgedFeatures, ic
+from pointline.evaluation.information_shares import (
+    InformationShares,
+    PriceDiscovery,
+    information_shares,
+    price_discovery,
+)
 from pointline.evaluation.inputs import rows_needed
 from pointline.evaluation.labels import LABELS, LabelSeries, label_series
+from pointline.evaluation.lead_lag import LagFigures, LeadLag, lead_lag
 from pointline.evaluation.multiplicity import DeflatedSharpe, benjamini_hochberg, deflated_sharpe_ratio, step_down_min_p
 from pointline.evaluation.nulls import (
     NullSummary,
@@ -23,6 +30,7 @@ from pointline.evaluation.nulls import (
     thinned,
     with_bounce,
 )
+from pointline.evaluation.ticks import grid_correlation
 
 __all__ = [
     "COEFFICIENTS_SCHEMA",
@@ -33,23 +41,34 @@ __all__ = [
     "DeflatedSharpe",
     "IcOptions",
     "InformationCoefficient",
+    "InformationShares",
     "JudgedFeatures",
     "LabelSeries",
+    "LagFigures",
+    "LeadLag",
     "NullSummary",
+    "PriceDiscovery",
     "benjamini_hochberg",
     "causal_test",
     "circular_shift",
+    "cross_moments",
     "day_shuffle",
     "deciles",
     "deflated_sharpe_ratio",
     "forward_sums",
+    "grid_correlation",
     "ic",
     "information_coefficient",
     "information_coefficients",
+    "information_shares",
     "kept_at_random",
     "label_series",
+    "lead_lag",
+    "leads_by_hour",
     "moved",
     "null_coefficients",
+    "price_discovery",
+    "responses",
     "rows_needed",
     "step_down_min_p",
     "thinned",

@@ -33,6 +33,7 @@ from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
 from pointline.studies.coverage import coverage_notes, interval_notes, sides_of
 from pointline.studies.figures import BarTotals, summarise
+from pointline.studies.named import named_instrument
 from pointline.venues.funding import funding_rules
 
 if TYPE_CHECKING:
@@ -528,22 +529,13 @@ class _Tables:
 
 def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) -> tuple[Pair, list[str]]:
     """The two instruments, and a note for each whose metadata changed inside the window."""
-    pair = check_pair(_find(registry, perp, start_us), _find(registry, spot, start_us), registry.known)
+    pair = check_pair(named_instrument(registry, perp, start_us), named_instrument(registry, spot, start_us), registry.known)
     notes = []
     for instrument in (pair.perp, pair.spot):
         change = warn_of_versions(registry, instrument, start_us, end_us)
         if change is not None:
             notes.append(change)
     return pair, notes
-
-
-def _find(registry: Registry, name: object, at_us: int) -> Instrument:
-    exchange, colon, symbol = name.partition(":") if isinstance(name, str) else ("", "", "")
-    if not colon or not exchange or not symbol:
-        raise ConfigError(
-            "an instrument is named by exchange and symbol", value=name, expected="exchange:symbol, e.g. binance-futures:BTCUSDT"
-        )
-    return registry.find(exchange, symbol, at_us)
 
 
 def _pair_params(
