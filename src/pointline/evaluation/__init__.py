@@ -1,7 +1,7 @@
 """Evidence: does a feature predict anything, and which market leads?
 
-Information coefficients with their errors, what many tries are worth, and nulls; lead and lag, and where prices are found. Arrays and frames
-go in; frozen values and frames come out. Nothing here opens a lake.
+Information coefficients with their errors, what many tries are worth, and nulls; lead and lag, and where prices are found. Arrays and
+frames go in; frozen values and frames come out. Nothing here opens a lake.
 """
 
 from pointline.evaluation.causal import CausalTest, causal_test

@@ -187,7 +187,9 @@ def _options(given: Mapping[str, Any]) -> IcOptions:
     known = [one.name for one in fields(IcOptions)]
     unknown = next((name for name in given if name not in known), None)
     if unknown is not None:
-        raise ConfigError("there is no such option", where="ic", value=unknown, expected=", ".join(known), hint=nearest(unknown, known))
+        raise ConfigError(
+            "there is no such option", where="ic", value=unknown, expected=", ".join(known), hint=nearest(unknown, known).lower()
+        )
     return IcOptions(**given)
 
 
@@ -204,7 +206,7 @@ def _names(frame: pl.DataFrame, given: Sequence[str] | None) -> list[str]:
         if "_forward_" in str(name):
             raise ConfigError("a label cannot be a feature: it is known after its row", where="features", value=name, expected="a feature")
         if name not in frame.columns:
-            raise ConfigError("there is no such feature", where="features", value=name, hint=nearest(str(name), frame.columns))
+            raise ConfigError("there is no such feature", where="features", value=name, hint=nearest(str(name), frame.columns).lower())
         if not frame.schema[name].is_numeric():
             raise ConfigError("this column is no number", where="features", value=f"{name}: {frame.schema[name]}", expected="a feature")
     if not names or len(set(names)) != len(names):

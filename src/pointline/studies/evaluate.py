@@ -116,7 +116,7 @@ class Evaluation:
     def _feature(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         values = self._judged.values
         if name not in values:
-            raise ConfigError("this feature was not judged", where="feature", value=name, hint=nearest(name, list(values)))
+            raise ConfigError("this feature was not judged", where="feature", value=name, hint=nearest(name, list(values)).lower())
         return values[name]
 
     def _label(self, name: str, horizon: str | None) -> LabelSeries:
