@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
+from tests.archives import lake_of
 from tests.bars.test_candle_events import START, Minute, compared, lake_of_minutes, walk
 
 import pointline
@@ -23,6 +24,7 @@ from pointline.evaluation.null_battery import roll_half_spread_bps
 from pointline.evaluation.steadiness import daily_signs, decay, grouped, groups_of, turnover
 from pointline.features import Feature, FeatureParams, PairParams, register, unregister
 from pointline.research.spines import TimeBarConfig
+from pointline.studies.evaluate import late_perp_prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,6 +199,38 @@ def test_a_look_ahead_that_is_planted_stands_out_of_every_null(study: Study) -> 
     row = ic(leaking, ["cheat"], params=study.params, labels="spot_return", horizons=1).table.row(0, named=True)
     assert row["ic"] > 0.99 > 10 * row["null_bound"]
     assert row["ic_next"] < 0.6
+
+
+def test_the_stale_null_takes_the_perp_s_price_at_the_last_spot_trade(tmp_path: Path) -> None:
+    noise = np.random.default_rng(3)
+    times = np.sort(noise.choice(40 * MINUTE_US, 400, replace=False)) + START
+    perp = [(int(us), f"{60_000 + k % 97}.{k % 10}", "0.01", bool(k % 2)) for k, us in enumerate(times)]
+    spot = [(us + 7, price, qty, side) for us, price, qty, side in perp[5::23]]
+    lake = lake_of(tmp_path, {("binance-futures", "BTCUSDT"): perp, ("binance-spot", "BTCUSDT"): spot})
+    study = compared(lake, TimeBarConfig("1m"), START, START + DAY_US, events="trades")
+    found = late_perp_prices(study._sides["perp"], study.features)
+    assert found is not None
+    for place in range(40):
+        end = START + (place + 1) * MINUTE_US
+        last_spot = max((us for us, *_ in spot if us < end), default=None)
+        known = [float(price) for us, price, _, _ in perp if last_spot is not None and us <= last_spot]
+        assert found[place] == known[-1] if known else np.isnan(found[place])
+
+
+def test_a_spot_that_only_follows_predicts_no_more_than_its_null(tmp_path: Path) -> None:
+    """Spot prints the perp's last price at a few moments: its return is predictable by staleness alone."""
+    noise = np.random.default_rng(11)
+    seconds = np.arange(0, 20 * 3_600)
+    prices = 60_000 + np.cumsum(noise.integers(-3, 4, len(seconds)))
+    perp = [(START + int(s) * 1_000_000, str(p), "0.01", False) for s, p in zip(seconds, prices, strict=True)]
+    spot = [(us + 1, price, qty, side) for (us, price, qty, side), kept in zip(perp, noise.random(len(perp)) < 0.02, strict=True) if kept]
+    lake = lake_of(tmp_path, {("binance-futures", "BTCUSDT"): perp, ("binance-spot", "BTCUSDT"): spot})
+    study = compared(lake, TimeBarConfig("1m"), START, START + DAY_US, events="trades", params=FeatureParams(max_spot_age_us="10m"))
+    row = study.ic(["basis_bps"], labels="spot_return", horizons=1).table.row(0, named=True)
+    assert row["significant"]
+    assert row["ic"] > 0.2
+    assert row["ic_if_stale"] == pytest.approx(row["ic"], abs=1e-6)
+    assert not row["stands"]
 
 
 def test_the_facade_can_be_pickled_and_shown(study: Study) -> None:

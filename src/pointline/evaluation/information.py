@@ -110,6 +110,7 @@ def ic(
     features: Sequence[str] | None = None,
     *,
     params: FeatureParams | None = None,
+    late_perp: NDArray[np.float64] | None = None,
     **options: Any,  # noqa: ANN401 - those of IcOptions
 ) -> JudgedFeatures:
     """Information coefficients of features with what happened after their bars.
@@ -118,6 +119,8 @@ def ic(
         frame: one row per bar with the bars' columns and features, as `Study.features`.
         features: their names; by default all registered ones but levels (prices, amounts, ages).
         params: of the features: costs, age limits, price factor; `Study.params`.
+        late_perp: the perp's price as known at the last spot trade of each row, for the null of a stale spot; by default that of the
+            last bar with a spot trade. `Study.ic` takes it from the trades.
         options: fields of `IcOptions`.
 
     Returns:
@@ -152,7 +155,7 @@ def ic(
         >>> judged.table.select("feature", "label", "horizon", "significant").rows()
         [('basis_bps', 'spot_return', '1 bar', True)]
     """
-    chosen = _options(options)
+    chosen = ic_options(options)
     names = _names(frame, features)
     settled = PairParams.of(FeatureParams() if params is None else params)
     labels = tuple(label_series(frame, chosen.labels, chosen.horizons, chosen.horizons_us, settled))
@@ -162,7 +165,8 @@ def ic(
     table, cosines = _coefficients(values, labels, chosen)
     spreads = None
     if chosen.draws:
-        battery = null_battery(frame, values, labels, settled, chosen.draws, chosen.seed, chosen.method)
+        draws = {"draws": chosen.draws, "seed": chosen.seed, "method": chosen.method}
+        battery = null_battery(frame, values, labels, settled, late_perp=late_perp, **draws)  # type: ignore[arg-type]
         largest = pl.max_horizontal(pl.col("null_bound", "ic_if_stale", "ic_if_bounce").abs())
         table = table.hstack(battery.frame).with_columns((pl.col("ic").abs() > largest).alias("beyond_null"))
         spreads = battery.half_spread_bps
@@ -183,7 +187,12 @@ def ic(
     )
 
 
-def _options(given: Mapping[str, Any]) -> IcOptions:
+def ic_options(given: Mapping[str, Any]) -> IcOptions:
+    """The options by name.
+
+    Raises:
+        ConfigError: an unknown option, or one that cannot be used.
+    """
     known = [one.name for one in fields(IcOptions)]
     unknown = next((name for name in given if name not in known), None)
     if unknown is not None:

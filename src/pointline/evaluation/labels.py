@@ -68,6 +68,16 @@ def label_series(
 
     Raises:
         ConfigError: an unknown label or horizon.
+
+    Examples:
+        >>> import polars as pl
+        >>> from pointline.features import FeatureParams
+        >>> closes, ends = [100.0, 101.0, 101.0], [1, 2, 3]
+        >>> bars = pl.DataFrame({"bucket_start": [0, 1, 2], "bucket_end": ends, "complete": [True] * 3})
+        >>> bars = bars.with_columns(perp_close=pl.Series(closes), spot_close=100.0, perp_age_us=0, spot_age_us=0)
+        >>> [label] = label_series(bars, ("perp_return",), (1,), (), FeatureParams())
+        >>> label.values.round(6)
+        array([100.,   0.,  nan])
     """
     unknown = next((name for name in labels if name not in LABELS), None)
     if unknown is not None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from pointline.bars.aggregate import has_trade
 from pointline.clock import DAY_US
+from pointline.evaluation.coefficient import Pair
 from pointline.evaluation.inputs import FEWEST_ROWS
 from pointline.evaluation.labels import label_series
 from pointline.evaluation.nulls import MISSING, circular_shift, day_shuffle, thinned, with_bounce
@@ -48,9 +49,11 @@ def null_battery(
     values: Mapping[str, NDArray[np.float64]],
     labels: Sequence[LabelSeries],
     params: PairParams,
+    *,
     draws: int,
     seed: int,
     method: Method,
+    late_perp: NDArray[np.float64] | None = None,
 ) -> NullBattery:
     """The coefficients that features show where nothing can be predicted.
 
@@ -67,12 +70,17 @@ def null_battery(
         draws: of each order.
         seed: of the draws.
         method: correlation of ranks or of values.
+        late_perp: the perp's price as known at the last spot trade of each row; by default that of the last bar with a spot trade, which
+            knows nothing of the time between that trade and the end of its bar.
     """
     bound = _bounds(values, labels, frame["bucket_end"].to_numpy(), draws, seed, method)
     half_spread = roll_half_spread_bps(frame["spot_close"].cast(pl.Float64).fill_null(np.nan).to_numpy())
     perp = frame["perp_close"].cast(pl.Float64).fill_null(np.nan).to_numpy() / params.price_factor
-    traded = frame.select(has_trade("spot")).to_series().fill_null(value=False).to_numpy()
-    prices = {"ic_if_stale": thinned(perp, traded), "ic_if_bounce": with_bounce(perp, half_spread_bps=half_spread, seed=seed)}
+    if late_perp is None:
+        stale = thinned(perp, frame.select(has_trade("spot")).to_series().fill_null(value=False).to_numpy())
+    else:
+        stale = late_perp / params.price_factor
+    prices = {"ic_if_stale": stale, "ic_if_bounce": with_bounce(perp, half_spread_bps=half_spread, seed=seed)}
     columns = {"null_bound": bound} | {
         name: _on_other_prices(frame, price, values, labels, params, method) for name, price in prices.items()
     }
@@ -157,11 +165,16 @@ def _on_other_prices(
     bars_ahead = list(dict.fromkeys(label.bars for label in labels if label.horizon.endswith(("bar", "bars"))))
     clock = list(dict.fromkeys(label.horizon for label in labels if not label.horizon.endswith(("bar", "bars"))))
     names = list(dict.fromkeys(label.name for label in labels))
-    targets = _Scores.of([label.values for label in label_series(table, names, bars_ahead, clock, params)], method)
-    columns = [
-        np.where(np.isnan(column), np.nan, table[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
+    ranked = [
+        RankedValues.of(np.where(np.isnan(column), np.nan, table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()))
         if name in table.columns and name in FEATURES
-        else np.full(len(column), np.nan)
+        else None
         for name, column in values.items()
     ]
-    return _Scores.of(columns, method).correlations(targets).ravel()
+    found = []
+    for label in label_series(table, names, bars_ahead, clock, params):
+        target = RankedValues.of(label.values)
+        for feature in ranked:
+            products = np.empty(0) if feature is None else Pair.of(feature, target, label.bars, method).products
+            found.append(products.mean() if len(products) else np.nan)
+    return np.array(found)

@@ -179,13 +179,16 @@ class Study:
 
     def ic(self, features: Sequence[str] | None = None, **options: Any) -> Evaluation:  # noqa: ANN401 - those of IcOptions
         """Whether the features predict what happens after their bars; arguments as in `pointline.evaluation.ic`."""
-        from pointline.evaluation import IcOptions, ic
-        from pointline.studies.evaluate import Evaluation
+        from pointline.evaluation import ic
+        from pointline.evaluation.information import ic_options
+        from pointline.studies.evaluate import Evaluation, late_perp_prices
 
-        judged = ic(self.features, features, params=self.params, **options)
+        chosen = ic_options(options)
+        late = late_perp_prices(self._sides["perp"], self.features) if chosen.draws else None
+        judged = ic(self.features, features, params=self.params, late_perp=late, **options)
         told = self.features["seconds_to_funding"].cast(pl.Float64)
         to_funding = None if told.null_count() == len(told) else told.fill_null(float("nan")).to_numpy()
-        return Evaluation(self.title, self.rule_text, IcOptions(**options), judged, to_funding)
+        return Evaluation(self.title, self.rule_text, chosen, judged, to_funding)
 
     def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
         """Stores the features in the lake, where SQL finds them as ``study = name`` in ``api.features``.

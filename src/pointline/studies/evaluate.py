@@ -9,16 +9,49 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from pointline.bars.amounts import on_book
+from pointline.bars.run import VenueTrades
+from pointline.clock import DAY_US
 from pointline.errors import ConfigError, nearest
 from pointline.evaluation.steadiness import decay, grouped, groups_of
 from pointline.evaluation.verdict import verdict
 from pointline.studies.summary import Summary
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pointline.bars.request import VenueEvents
     from pointline.evaluation.information import IcOptions, JudgedFeatures
     from pointline.evaluation.labels import Label, LabelSeries
 
 _SHOWN_ROWS = 12
+
+
+def late_perp_prices(perp: VenueEvents, frame: pl.DataFrame) -> NDArray[np.float64] | None:
+    """The perp's last price at the time of the last spot trade of each row: what a spot that only follows would show.
+
+    Args:
+        perp: its trades of the window.
+        frame: rows with ``bucket_end`` and ``spot_age_us``.
+
+    Returns:
+        Shape (rows,), NaN where no spot trade is known or no perp trade came before it; None where bars are made of candles, which do not
+        tell when spot traded.
+    """
+    if not isinstance(perp, VenueTrades):
+        return None
+    at = frame.select((pl.col("bucket_end") - pl.col("spot_age_us")).fill_null(-1)).to_series().to_numpy()
+    found, before = np.full(frame.height, np.nan), np.nan
+    for day, file in sorted(perp.files.items()):
+        rows = on_book(file, ["ts_local_us", "price_int"], include_off_book=perp.include_off_book).collect()
+        prices = rows["price_int"].to_numpy() / 10 ** file.totals["price_decimals"]
+        inside = np.flatnonzero((at >= day) & (at < day + DAY_US))
+        places = np.searchsorted(rows["ts_local_us"].to_numpy(), at[inside], side="right") - 1
+        found[inside] = np.where(places >= 0, prices[np.maximum(places, 0)] if len(prices) else np.nan, before)
+        before = prices[-1] if len(prices) else before
+    return found
+
+
 SHOWN_COLUMNS = (
     *("feature", "label", "horizon", "ic", "low", "high", "causal_t", "p_bh", "ic_next"),
     *("decile_spread_bps", "cost_bps", "n_eff", "detectable", "days_same_sign", "null_bound", "ic_if_stale", "ic_if_bounce"),
