@@ -90,14 +90,14 @@ def information_coefficient(
     if feature.shape != label.shape:
         raise ConfigError("x and y differ in length", value=(len(feature), len(label)), expected="one label for each row")
     check_horizons([horizon], len(feature))
-    pair = Pair.of(RankedValues.of(feature), RankedValues.of(label), horizon, method)
+    pair = SharedRows.of(RankedValues.of(feature), RankedValues.of(label), horizon, method)
     if pair.reason:
         raise ConfigError(f"no information coefficient: {pair.reason}", where="x, y", value=pair.n, hint=pair.hint)
     return pair.coefficient(confidence)
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class SharedRows:
     """The rows that a feature and a label share, and the products of their scores.
 
     Attributes:
@@ -115,7 +115,7 @@ class Pair:
     hint: str = ""
 
     @classmethod
-    def of(cls, x: RankedValues, y: RankedValues, horizon: int, method: Method) -> Pair:
+    def of(cls, x: RankedValues, y: RankedValues, horizon: int, method: Method) -> SharedRows:
         """The shared rows, with the reason if nothing can be said of them."""
         used = ~(np.isnan(x.values) | np.isnan(y.values))
         n, needed, none = int(np.count_nonzero(used)), rows_needed(horizon), np.empty(0)

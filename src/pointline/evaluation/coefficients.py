@@ -11,7 +11,7 @@ import polars as pl
 
 from pointline.errors import ConfigError
 from pointline.evaluation.causal import judged, products_of, recursively_demeaned, signed_ranks
-from pointline.evaluation.coefficient import InformationCoefficient, Pair
+from pointline.evaluation.coefficient import InformationCoefficient, SharedRows
 from pointline.evaluation.deciles import deciles_of_ranks
 from pointline.evaluation.inputs import check_confidence, check_horizons, check_method, rows_needed, series
 from pointline.evaluation.ranks import Method, RankedValues
@@ -142,14 +142,14 @@ def information_coefficients(
     check_confidence(confidence)
     if unusable not in get_args(Unusable):
         raise ConfigError("unusable is unknown", where="unusable", value=unusable, expected=" or ".join(get_args(Unusable)))
-    label = _Label.of(series(one_bar, "one_bar"), horizons, labels)
+    label = _PreparedLabel.of(series(one_bar, "one_bar"), horizons, labels)
     if not features:
         raise ConfigError("no feature is given", where="features", expected="at least one series by name")
     rows, cosines = [], []
     for name, values in features.items():
-        feature = _Feature.of(series(values, f"feature {name}"), len(label.scores), name)
+        feature = _PreparedFeature.of(series(values, f"feature {name}"), len(label.scores), name)
         for horizon in horizons:
-            pair = Pair.of(feature.ranked, label.ranked[horizon], horizon, method)
+            pair = SharedRows.of(feature.ranked, label.ranked[horizon], horizon, method)
             if pair.reason and unusable == "raise":
                 where = f"feature {name}, horizon {horizon}"
                 raise ConfigError(f"{name} cannot be judged: {pair.reason}", where=where, value=pair.n, hint=pair.hint)
@@ -160,7 +160,7 @@ def information_coefficients(
 
 
 @dataclass(frozen=True, eq=False)
-class _Feature:
+class _PreparedFeature:
     """A feature with what all horizons need of it: its order, and its values demeaned by what was known."""
 
     ranked: RankedValues
@@ -168,7 +168,7 @@ class _Feature:
     present: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, values: NDArray[np.float64], rows: int, name: str) -> _Feature:
+    def of(cls, values: NDArray[np.float64], rows: int, name: str) -> _PreparedFeature:
         if len(values) != rows:
             raise ConfigError(
                 "a feature and the label differ in length", where=f"feature {name}", value=len(values), expected=f"{rows:,} rows"
@@ -177,14 +177,14 @@ class _Feature:
 
 
 @dataclass(frozen=True, eq=False)
-class _Label:
+class _PreparedLabel:
     """The label by horizon, and the signed ranks of its increments."""
 
     ranked: dict[int, RankedValues]
     scores: NDArray[np.float64]
 
     @classmethod
-    def of(cls, one_bar: NDArray[np.float64], horizons: Sequence[int], given: Mapping[int, ArrayLike] | None) -> _Label:
+    def of(cls, one_bar: NDArray[np.float64], horizons: Sequence[int], given: Mapping[int, ArrayLike] | None) -> _PreparedLabel:
         if np.isnan(one_bar).all():
             raise ConfigError("the label is missing in every row", where="one_bar", value=len(one_bar), expected="at least 32 known values")
         check_horizons(horizons, len(one_bar))
@@ -209,14 +209,14 @@ def _label(one_bar: NDArray[np.float64], horizon: int, given: Mapping[int, Array
     return values
 
 
-def _figures(feature: _Feature, label: _Label, pair: Pair, method: Method, confidence: float) -> dict[str, object]:
+def _figures(feature: _PreparedFeature, label: _PreparedLabel, pair: SharedRows, method: Method, confidence: float) -> dict[str, object]:
     """The columns of one row, without its names."""
     if pair.reason:
         return {"n": pair.n, "reason": pair.reason}
     found = pair.coefficient(confidence)
     causal = judged(products_of(feature.demeaned, feature.present, label.scores, pair.horizon))
     target = label.ranked[pair.horizon]
-    later = Pair.of(feature.ranked, target.ahead(1), pair.horizon, method)
+    later = SharedRows.of(feature.ranked, target.ahead(1), pair.horizon, method)
     after = _nothing(later) if later.reason else later.coefficient(confidence)
     level = 1 - confidence
     return {
@@ -234,5 +234,5 @@ def _figures(feature: _Feature, label: _Label, pair: Pair, method: Method, confi
     }
 
 
-def _nothing(pair: Pair) -> InformationCoefficient:
+def _nothing(pair: SharedRows) -> InformationCoefficient:
     return InformationCoefficient(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, pair.n, 0)
