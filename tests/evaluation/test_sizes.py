@@ -19,7 +19,7 @@ import pytest
 from scipy.stats import spearmanr
 from tests.evaluation.cases import CASES, ENDOGENOUS, HORIZONS, LEVEL, PHIS, Outcome, family_errors, outcomes, power, simulated, slope
 
-from pointline.evaluation import causal_test, forward_sums, information_coefficient
+from pointline.evaluation import causal_test, forward_sums, information_coefficient, information_coefficients
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST, MEANS, COVERAGE = 0.08, (0.04, 0.06), (0.93, 0.97)
@@ -85,6 +85,17 @@ def test_naive_errors_would_be_seen() -> None:
     u = products(x, r, 10)
     naive = np.abs(u.mean(axis=-1)) > 1.96 / math.sqrt(u.shape[-1])
     assert naive.mean() > 0.4
+
+
+def test_a_label_with_memory_needs_to_say_so() -> None:
+    """Squared returns of clustered volatility and a persistent feature that has nothing to do with it."""
+    x, r = simulated("clustered", 0.99, (120, 2_000), np.random.default_rng(4))
+    shares = {}
+    for memory in (1, 100):
+        tables = [information_coefficients({"x": a}, np.square(b), (1,), memory=memory).frame for a, b in zip(x, r, strict=True)]
+        shares[memory] = [np.mean([table[name].item() < LEVEL for table in tables]) for name in ("p", "causal_p")]
+    assert min(shares[1]) > 0.12
+    assert max(shares[100]) <= MOST + slack(MOST, 120)
 
 
 def test_the_command_prints_its_tables() -> None:

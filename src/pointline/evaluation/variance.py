@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_RATE = 0.4
 _FEWEST = 4
 
 
@@ -55,7 +54,8 @@ def degrees_of_freedom(n: int, horizon: int = 1) -> int:
         >>> degrees_of_freedom(2_000), degrees_of_freedom(2_000, 50), degrees_of_freedom(2_000, 1_000)
         (63, 16, 4)
     """
-    return max(1, int(min(_RATE * n ** (2 / 3), max(_FEWEST, _RATE * n / horizon))))
+    # 0.4 as 2/5, and the third root first: where the result is a whole number, no rounding takes it below.
+    return max(1, int(min(2 * math.cbrt(n) ** 2 / 5, max(_FEWEST, 2 * n / (5 * horizon)))))
 
 
 def cosine_coefficients(values: NDArray[np.float64], nu: int) -> NDArray[np.float64]:
