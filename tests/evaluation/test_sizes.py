@@ -107,6 +107,14 @@ def test_the_command_prints_its_tables() -> None:
     assert "step-down min-P" in done.stdout
 
 
+def test_the_benchmark_runs() -> None:
+    words = [str(ROOT / "benchmarks" / "evaluation.py"), "--bars", "2000", "--features", "2", "--runs", "1"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "2,000 bars × 2 features × 4 horizons" in done.stdout
+    assert "peak memory" in done.stdout
+
+
 @cache
 def whole_grid(n: int) -> list[Outcome]:
     return [one for case, phi in product(CASES, PHIS) for one in outcomes(case, phi, n, 2_000)]
