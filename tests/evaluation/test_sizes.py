@@ -22,6 +22,7 @@ from tests.evaluation.cases import CASES, ENDOGENOUS, HORIZONS, LEVEL, PHIS, Out
 from pointline.evaluation import causal_test, forward_sums, information_coefficient, information_coefficients
 
 ROOT = Path(__file__).resolve().parents[2]
+RUNS = {2_000: 2_000, 20_000: 500}  # of each cell, by bars
 MOST, MEANS, COVERAGE = 0.08, (0.04, 0.06), (0.93, 0.97)
 
 
@@ -117,11 +118,11 @@ def test_the_benchmark_runs() -> None:
 
 @cache
 def whole_grid(n: int) -> list[Outcome]:
-    return [one for case, phi in product(CASES, PHIS) for one in outcomes(case, phi, n, 2_000)]
+    return [one for case, phi in product(CASES, PHIS) for one in outcomes(case, phi, n, RUNS[n])]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [2_000, 20_000])
+@pytest.mark.parametrize("n", RUNS)
 def test_sizes_of_the_whole_grid(n: int) -> None:
     found = whole_grid(n)
     assert_sizes(found)
@@ -130,11 +131,11 @@ def test_sizes_of_the_whole_grid(n: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [2_000, 20_000])
+@pytest.mark.parametrize("n", RUNS)
 def test_coverage_where_the_feature_predicts(n: int) -> None:
     """Of the coefficient given the feature's path in every cell; of an endless sample wherever the sample is long beside the memory."""
-    found = [power(phi, horizon, ic, n, 2_000) for phi, horizon, ic in product(PHIS, HORIZONS, (0.03, 0.05))]
-    low, high = (bound + sign * slack(bound, 2_000) for bound, sign in zip(COVERAGE, (-1, 1), strict=True))
+    found = [power(phi, horizon, ic, n, RUNS[n]) for phi, horizon, ic in product(PHIS, HORIZONS, (0.03, 0.05))]
+    low, high = (bound + sign * slack(bound, RUNS[n]) for bound, sign in zip(COVERAGE, (-1, 1), strict=True))
     assert [one for one in found if not low <= one.coverage_of_path <= high] == []
     long_enough = [one for one in found if n * (1 - one.phi) >= 20]
     assert [one for one in long_enough if not low <= one.coverage <= high] == []
