@@ -4,7 +4,8 @@ With standardised ranks (or values) a and b of the rows that have both, u = a ·
 the cosines of `pointline.evaluation.variance`.
 The interval takes a and b as given, which is right to first order where the IC is small. Around a large IC it is too wide: by a quarter at
 .5, by twice at .8. It is an interval for the IC of the range over which the feature moved in the sample. A feature that needs a thousand
-bars to forget half of its value shows less than its whole range in two thousand, and an IC that is smaller than that of an endless sample.
+bars to forget half of its value shows less than its whole range in two thousand, and an IC smaller than that of an endless sample. In
+twenty thousand bars the range that it shows still differs by 15 % from sample to sample, and the IC with it.
 """
 
 from __future__ import annotations
