@@ -37,7 +37,7 @@ GROUND = frozenset(
 _BARS = frozenset({"lake", "bars"})
 _STATE = _BARS | {"state"}
 _FEATURES = _STATE | {"features"}
-_BELOW_THE_FACE = _FEATURES | {"sources", "ingest", "research", "curves", "report", "sql", "server", "export", "studies"}
+_BELOW_THE_FACE = _FEATURES | {"sources", "ingest", "research", "curves", "evaluation", "report", "sql", "server", "export", "studies"}
 FACES = frozenset({"", "__main__", "cli", "demo"})
 ROOMS: dict[str, frozenset[str]] = {
     **dict.fromkeys(GROUND, frozenset()),
@@ -49,11 +49,12 @@ ROOMS: dict[str, frozenset[str]] = {
     "research": _STATE,
     "features": _STATE,
     "curves": _FEATURES,
+    "evaluation": frozenset(),
     "sql": frozenset({"lake"}),
     "export": frozenset({"lake", "sql"}),
     "server": frozenset({"lake", "sql"}),
     "report": _FEATURES | {"ingest", "export"},
-    "studies": _FEATURES | {"curves", "report"},
+    "studies": _FEATURES | {"curves", "evaluation", "report"},
     # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
     **dict.fromkeys(FACES, _BELOW_THE_FACE | FACES),
 }
