@@ -29,7 +29,7 @@ class CheckLimits:
         volume_ratio_high: a ratio above it fails; between `volume_ratio_max` and it there is a warning.
         spot_volume_base: the median spot volume per bar must exceed it, in base units of the spot. None: the guide's 5 where the base
             asset is BTC, and no limit for other assets, whose point is then unknown.
-        null_share: the share of nulls of each joined feature stays below it.
+        null_share: the share of nulls of each joined feature stays below it; 1 allows any.
         funding_missing_share: largest share of bars without a current funding rate.
         funding_age_intervals: a settled rate older than so many of its intervals is not current.
         ic: an absolute information coefficient out of sample must exceed it.

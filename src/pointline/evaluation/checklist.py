@@ -236,7 +236,7 @@ def _data_quality(facts: CheckFacts, limits: CheckLimits) -> CheckPoint:
     status: Status = "pass"
     if value is None:
         status, advice = "unknown", "There is no joined feature to count."
-    elif value < limits.null_share:
+    elif value < limits.null_share or limits.null_share == 1:
         advice = "The joined features are whole."
     else:
         status = "fail"
