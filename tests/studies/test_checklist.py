@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -89,7 +91,7 @@ def test_bars_that_the_join_drops_count_for_the_spot_volume(demo: Demo) -> None:
     assert median < inner.features["spot_volume"].median()
 
 
-def test_a_study_in_a_file_has_the_same_checklist(demo: Demo, tmp_path: Any) -> None:  # noqa: ANN401 -- a path
+def test_a_study_in_a_file_has_the_same_checklist(demo: Demo, tmp_path: Path) -> None:
     held, written = (compared(demo, bars=TimeBarConfig("30m"), output=path) for path in (None, tmp_path / "features.parquet"))
     assert held.checklist().points == written.checklist().points
     assert held.by_time_of_day().equals(written.by_time_of_day())
@@ -105,6 +107,22 @@ def test_table_summary_and_pickle(study: pointline.Study) -> None:
     html = found._repr_html_()
     assert "&lt;= 0.01" in html
     assert found.verdict in html
+
+
+def test_a_study_from_a_pickle_needs_no_lake(demo: Demo, tmp_path: Path) -> None:
+    lake = Path(shutil.copytree(demo.folder / "lake", tmp_path / "lake"))
+    study = pointline.compare(*PAIR, start="2024-05-01", end="2024-05-02", lake=lake)
+    held, packed = study.checklist(), pickle.dumps(study)
+    shutil.rmtree(lake)
+    again = pickle.loads(packed)  # noqa: S301 -- our own bytes
+    assert again.checklist() == held
+    assert again.by_time_of_day().equals(study.by_time_of_day())
+
+
+def test_a_basis_between_unlike_quotes_is_judged_under_its_own_name(study: pointline.Study) -> None:
+    renamed = {name: f"cross_quote_{name}" for name in ("basis_bps", "vwap_basis_bps", "log_basis_bps")}
+    mixed = replace(study, _table=study.features.rename(renamed))
+    assert points(mixed.checklist()) == points(study.checklist())
 
 
 @pytest.mark.parametrize("timestamps", [False, True])

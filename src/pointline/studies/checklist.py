@@ -284,6 +284,7 @@ def _bars(study: _Compared, columns: tuple[str, ...]) -> pl.DataFrame:
 
 def _facts(study: _Compared, evaluation: pl.DataFrame | None, trials: int | None) -> CheckFacts:
     summary, pair = study.summary, study.pair
+    nulls = summary["null_share"]
     prefix = CROSS_QUOTE_PREFIX if "basis_bps" not in study.columns else ""
     basis = study._rows.select(f"{prefix}basis_bps").collect().to_series()  # noqa: SLF001 - of the same room
     told, untold = _joined(study)
@@ -296,7 +297,7 @@ def _facts(study: _Compared, evaluation: pl.DataFrame | None, trials: int | None
         base_asset=pair.spot.underlying_asset if pair.spot.multiplier == 1 else pair.spot.base_asset,
         uneven_days=len(uneven_days(study._covered["perp"], study._covered["spot"])),  # noqa: SLF001
         dual=_is_dual(study),
-        null_shares={name: summary["null_share"].get(name, summary["null_share"].get(f"{CROSS_QUOTE_PREFIX}{name}")) for name in told},
+        null_shares={name: nulls[column] for name in told for column in (name, f"{CROSS_QUOTE_PREFIX}{name}") if column in nulls},
         untold=untold,
         stale_share=summary["share_bars_stale_spot"],
         pays_funding=pair.perp.asset_type == "perpetual",
