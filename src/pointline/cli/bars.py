@@ -1,4 +1,4 @@
-"""The options that say which pair, which window and which bars, for every command that compares."""
+"""The options that say which pair is compared, when, and on which bars; several commands share them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,23 @@ BoundaryOption = Annotated[
     typer.Option(help="carry: what exceeds the threshold counts for the next bar (default); reset: it does not.", show_default=False),
 ]
 AnchorOption = Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it begins with the window.")]
+JoinOption = Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them.")]
+BaseThresholdOption = Annotated[
+    str | None,
+    typer.Option(help="Build the bars from finer ones of this threshold; --threshold is a whole multiple of it.", show_default=False),
+]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Use no bar sums of earlier runs, and keep none.")]
+DualOption = Annotated[
+    str | None, typer.Option("--dual", help="Give the spot bars of its own with this threshold (dual spine).", show_default=False)
+]
+SameExchangeOption = Annotated[bool, typer.Option("--same-exchange", help="Both legs on one exchange: costs without a withdrawal.")]
 
 
-def chosen_rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
-    """The bar rule that the options name, or the word for an automatic one.
+def rule_of_options(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
+    """The rule that the options --bars, --threshold, --boundary and --anchor describe.
 
     Raises:
-        ConfigError: options that do not go together, or an unusable threshold.
+        ConfigError: they do not go together, or the threshold cannot be used.
     """
     from pointline.bars.rules import rule_of
 
@@ -50,3 +60,20 @@ def chosen_rule(kind: str, threshold: str, boundary: str | None, anchor: str) ->
     if rule.unit == "time" and boundary is not None:
         raise ConfigError("time bars have no boundary rule", value=f"--boundary {boundary}", expected="--bars time without --boundary")
     return rule.of(threshold, **common)
+
+
+def other_rule(option: str, kind: str, threshold: str | None, boundary: str | None, anchor: str) -> BarRule | None:
+    """The rule of an option that names a further threshold, None where it is not given.
+
+    Raises:
+        ConfigError: as `rule_of_options`, or the threshold is auto.
+    """
+    rule = None if threshold is None else rule_of_options(kind, threshold, boundary, anchor)
+    if isinstance(rule, str):
+        raise ConfigError(
+            f"{option} needs a threshold of its own",
+            value=threshold,
+            expected="a number, in the units of --threshold",
+            hint="auto is for --threshold only",
+        )
+    return rule

@@ -17,7 +17,7 @@ from pointline.cli.bars import (
     SpotArgument,
     StartOption,
     ThresholdOption,
-    chosen_rule,
+    rule_of_options,
 )
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import settings, show, show_json, show_text, shows_progress
@@ -92,7 +92,7 @@ def evaluate(
             *(perp, spot),
             start=start,
             end=end,
-            bars=chosen_rule(bars, threshold, boundary, anchor),
+            bars=rule_of_options(bars, threshold, boundary, anchor),
             events=events,
             params=FeatureParams(z_bars=z_bars),
             lake=lake,

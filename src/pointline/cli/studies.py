@@ -14,14 +14,20 @@ import typer
 from pointline.cli.bars import (
     AnchorOption,
     BarsOption,
+    BaseThresholdOption,
     BoundaryOption,
+    DualOption,
     EndOption,
     EventsOption,
+    JoinOption,
+    NoCacheOption,
     PerpArgument,
+    SameExchangeOption,
     SpotArgument,
     StartOption,
     ThresholdOption,
-    chosen_rule,
+    other_rule,
+    rule_of_options,
 )
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import note, settings, show, show_json, show_text, shows_progress
@@ -30,7 +36,6 @@ from pointline.errors import ConfigError, SlowStartWarning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pointline.bars.rules import BarRule
     from pointline.studies.compare import Study
 
 app = typer.Typer()
@@ -62,16 +67,11 @@ def compare(
     events: EventsOption = "trades",
     boundary: BoundaryOption = None,
     anchor: AnchorOption = "day",
-    join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them.")] = "asof",
-    base_threshold: Annotated[
-        str | None,
-        typer.Option(help="Build the bars from finer ones of this threshold; --threshold is a whole multiple of it.", show_default=False),
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no bar sums of earlier runs, and keep none.")] = False,
-    dual: Annotated[
-        str | None, typer.Option("--dual", help="Give the spot bars of its own with this threshold (dual spine).", show_default=False)
-    ] = None,
-    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Both legs on one exchange: costs without a withdrawal.")] = False,
+    join: JoinOption = "asof",
+    base_threshold: BaseThresholdOption = None,
+    no_cache: NoCacheOption = False,
+    dual: DualOption = None,
+    same_exchange: SameExchangeOption = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -107,9 +107,9 @@ def compare(
             spot,
             start=start,
             end=end,
-            bars=chosen_rule(bars, threshold, boundary, anchor),
-            spot_bars=_other_rule("--dual", bars, dual, boundary, anchor),
-            base_bars=_other_rule("--base-threshold", bars, base_threshold, boundary, anchor),
+            bars=rule_of_options(bars, threshold, boundary, anchor),
+            spot_bars=other_rule("--dual", bars, dual, boundary, anchor),
+            base_bars=other_rule("--base-threshold", bars, base_threshold, boundary, anchor),
             cache=not no_cache,
             events=events,
             join=join,  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ def spreads(
     reference: Annotated[
         str, typer.Option(help="exchange:market of the spot market, e.g. binance:BTC-USDT; several with commas.", show_default=False)
     ],
-    start: Annotated[str, typer.Option(help="First moment of the window; a date means 00:00 UTC.", show_default=False)],
+    start: StartOption,
     end: Annotated[str | None, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)] = None,
     through: Annotated[
         str | None, typer.Option(help="Instead of --end: the last day of the window, inclusive.", show_default=False)
@@ -146,7 +146,7 @@ def spreads(
     ] = None,
     duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
     max_trade_age: Annotated[str, typer.Option(help="A candle has no close if its last trade is older than this at its end.")] = "1m",
-    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Both legs on one exchange: costs without a withdrawal.")] = False,
+    same_exchange: SameExchangeOption = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -318,15 +318,3 @@ def _show_study(study: Study, output: Path | None, chart: Path | None) -> None:
         show_text(f"wrote {study.summary['bars']:,} bars x {len(study.columns)} columns to {output}")
     if chart is not None:
         show_text(f"wrote {chart}")
-
-
-def _other_rule(option: str, kind: str, threshold: str | None, boundary: str | None, anchor: str) -> BarRule | None:
-    rule = None if threshold is None else chosen_rule(kind, threshold, boundary, anchor)
-    if isinstance(rule, str):
-        raise ConfigError(
-            f"{option} needs a threshold of its own",
-            value=threshold,
-            expected="a number, in the units of --threshold",
-            hint="auto is for --threshold only",
-        )
-    return rule

@@ -5,6 +5,8 @@ frames go in; frozen values and frames come out. Nothing here opens a lake.
 """
 
 from pointline.evaluation.causal import CausalTest, causal_test
+from pointline.evaluation.check_limits import CheckLimits
+from pointline.evaluation.checklist import STATUS_CODES, CheckFacts, CheckPoint, SideFacts, check_points
 from pointline.evaluation.coefficient import InformationCoefficient, information_coefficient
 from pointline.evaluation.coefficients import COEFFICIENTS_SCHEMA, CoefficientTable, forward_sums, information_coefficients
 from pointline.evaluation.cross_moments import cross_moments, leads_by_hour, responses
@@ -31,11 +33,16 @@ from pointline.evaluation.nulls import (
     with_bounce,
 )
 from pointline.evaluation.ticks import grid_correlation
+from pointline.evaluation.time_of_day import volumes_by_hour
 
 __all__ = [
     "COEFFICIENTS_SCHEMA",
     "LABELS",
+    "STATUS_CODES",
     "CausalTest",
+    "CheckFacts",
+    "CheckLimits",
+    "CheckPoint",
     "CoefficientTable",
     "Deciles",
     "DeflatedSharpe",
@@ -48,8 +55,10 @@ __all__ = [
     "LeadLag",
     "NullSummary",
     "PriceDiscovery",
+    "SideFacts",
     "benjamini_hochberg",
     "causal_test",
+    "check_points",
     "circular_shift",
     "cross_moments",
     "day_shuffle",
@@ -72,5 +81,6 @@ __all__ = [
     "rows_needed",
     "step_down_min_p",
     "thinned",
+    "volumes_by_hour",
     "with_bounce",
 ]

@@ -11,7 +11,7 @@ import polars as pl
 
 from pointline.bars.aggregate import has_trade
 from pointline.clock import DAY_US
-from pointline.evaluation.coefficient import Pair
+from pointline.evaluation.coefficient import SharedRows
 from pointline.evaluation.inputs import FEWEST_ROWS
 from pointline.evaluation.labels import label_series
 from pointline.evaluation.nulls import MISSING, circular_shift, day_shuffle, thinned, with_bounce
@@ -175,6 +175,6 @@ def _on_other_prices(
     for label in label_series(table, names, bars_ahead, clock, params):
         target = RankedValues.of(label.values)
         for feature in ranked:
-            products = np.empty(0) if feature is None else Pair.of(feature, target, label.bars, method).products
+            products = np.empty(0) if feature is None else SharedRows.of(feature, target, label.bars, method).products
             found.append(products.mean() if len(products) else np.nan)
     return np.array(found)

@@ -42,10 +42,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pointline.bars.request import VenueEvents
+    from pointline.evaluation.check_limits import CheckLimits
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
     from pointline.progress import Progress
+    from pointline.studies.checklist import Checklist
     from pointline.studies.evaluate import Evaluation
     from pointline.studies.summary import Summary
     from pointline.venues.funding import FundingRule
@@ -189,6 +191,20 @@ class Study:
         told = self.features["seconds_to_funding"].cast(pl.Float64)
         to_funding = None if told.null_count() == len(told) else told.fill_null(float("nan")).to_numpy()
         return Evaluation(self.title, self.rule_text, chosen, judged, to_funding)
+
+    def checklist(
+        self, *, limits: CheckLimits | None = None, evaluation: pl.DataFrame | None = None, trials: int | None = None
+    ) -> Checklist:
+        """Whether data, funding, costs and evidence are ready for use (see `pointline.studies.checklist.checklist`)."""
+        from pointline.studies.checklist import checklist
+
+        return checklist(self, limits=limits, evaluation=evaluation, trials=trials)
+
+    def by_time_of_day(self, *, limits: CheckLimits | None = None) -> pl.DataFrame:
+        """Volume ratio, spot volume and stale bars by UTC hour (see `pointline.studies.checklist.by_time_of_day`)."""
+        from pointline.studies.checklist import by_time_of_day
+
+        return by_time_of_day(self, limits=limits)
 
     def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
         """Stores the features in the lake, where SQL finds them as ``study = name`` in ``api.features``.
