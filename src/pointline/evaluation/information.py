@@ -127,9 +127,9 @@ def ic(
         ``table`` has one row per feature, label and horizon: ``ic`` and its interval ``low``, ``high`` (equal-weighted cosines:
         Lazarus, Lewis, Stock, Watson 2018, doi:10.1080/07350015.2018.1506926), ``n``, ``n_eff``, ``detectable`` (the smallest coefficient
         that this many bars show in 80 % of samples), ``p`` of the interval, ``causal_p`` of the reversed test (Hodrick 1992),
-        ``p_bh`` and ``p_min``: the larger of the two p, adjusted over all rows by Benjamini and Hochberg, and the interval's p by step-down
-        min-P. ``significant``: both tests reject. ``ic_next``: entered one bar later. ``decile_spread_bps`` beside ``cost_bps``, the round
-        trip of what is traded. ``turnover``: mean change of a position between -1 and 1 that follows the feature's rank, per bar.
+        ``p_bh`` and ``p_min``: the larger of the two p, adjusted over all rows by Benjamini and Hochberg, and by step-down min-P.
+        ``significant``: both tests reject. ``ic_next``: entered one bar later. ``decile_spread_bps`` beside ``cost_bps``, the round trip of
+        what is traded. ``turnover``: mean change of a position between -1 and 1 that follows the feature's rank, per bar.
         ``days_same_sign`` with its interval. ``null_bound``: what 95 % of the draws with shuffled days or shifted rows stay below;
         ``ic_if_stale``, ``ic_if_bounce``: the coefficient where spot is nothing but the late, or bouncing, perp. ``beyond_null``: larger
         than all of them. ``ic_all_bars``: without `min_spot_volume`. ``published_ic``: printed by the feature's source, not reproduced.
@@ -251,6 +251,7 @@ def _coefficients(
             label.one_bar,
             (label.bars,),
             labels={label.bars: label.values},
+            memory=label.memory,
             method=chosen.method,
             confidence=chosen.confidence,
             unusable="report",
@@ -265,10 +266,10 @@ def _coefficients(
 
 def _adjusted(table: pl.DataFrame, cosines: Sequence[NDArray[np.float64] | None], chosen: IcOptions) -> pl.DataFrame:
     """With p-values that count all rows."""
-    p, both = (table.select(column).to_series().fill_null(np.nan).to_numpy() for column in ("p", pl.max_horizontal("p", "causal_p")))
+    both = table.select(pl.max_horizontal("p", "causal_p")).to_series().fill_null(np.nan).to_numpy()
     single = table["p"].is_null() | table["causal_p"].is_null()
     both = np.where(single.to_numpy(), np.nan, both)
-    adjusted = {"p_bh": benjamini_hochberg(both), "p_min": step_down_min_p(p, cosines, seed=chosen.seed)}
+    adjusted = {"p_bh": benjamini_hochberg(both), "p_min": step_down_min_p(both, cosines, seed=chosen.seed)}
     return table.with_columns(pl.Series(name, column).fill_nan(None) for name, column in adjusted.items())
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Label = Literal["perp_return", "spot_return", "basis_change", "perp_volatility", "spot_volatility"]
 LABELS: tuple[Label, ...] = get_args(Label)
 _BPS = 10_000.0
-_OVERLAP_QUANTILE = 0.95
+VOLATILITY_MEMORY = 100
+"""Bars after which squared returns are taken to have forgotten each other; with less, a persistent feature seems to predict volatility."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,9 @@ class LabelSeries:
     Attributes:
         name: one of `LABELS`.
         horizon: ``"5 bars"`` or a duration such as ``"5m"``.
-        bars: bars that the label looks ahead; of a duration, those that 95 % of the rows do not exceed.
+        bars: bars that the label looks ahead; of a duration, the median.
+        memory: bars over which its increments depend on each other: `VOLATILITY_MEMORY` of volatility, of a duration the most bars that it
+            spans, else 1.
         values: in bps, shape (n,), NaN where the label is not known.
         one_bar: its increments over one bar: of volatility, squared returns.
     """
@@ -46,6 +49,7 @@ class LabelSeries:
     name: Label
     horizon: str
     bars: int
+    memory: int
     values: NDArray[np.float64]
     one_bar: NDArray[np.float64]
 
@@ -82,7 +86,7 @@ def label_series(
     unknown = next((name for name in labels if name not in LABELS), None)
     if unknown is not None:
         raise ConfigError(
-            "there is no such label", where="labels", value=unknown, expected=", ".join(LABELS), hint=nearest(unknown, LABELS)
+            "there is no such label", where="labels", value=unknown, expected=", ".join(LABELS), hint=nearest(unknown, LABELS).lower()
         )
     lengths_us = [to_duration_us(length, name="horizons_us") for length in horizons_us]
     counts = list(dict.fromkeys((1, *horizons_bars)))
@@ -91,15 +95,16 @@ def label_series(
     last = {duration_text(length): np.searchsorted(ends, ends + length, side="right") - 1 for length in lengths_us}
     places = np.arange(frame.height)
     horizons = [
-        (f"{count} bar{'s' * (count > 1)}", f"{count}bar", count, np.minimum(places + count, frame.height)) for count in horizons_bars
+        (f"{count} bar{'s' * (count > 1)}", f"{count}bar", count, 1, np.minimum(places + count, frame.height)) for count in horizons_bars
     ]
     for text, found in last.items():
-        bars = int(np.quantile(found - places, _OVERLAP_QUANTILE)) if frame.height else 1
-        horizons.append((text, text, max(1, bars), found))
+        spans = np.maximum(found - places, 1)
+        horizons.append((text, text, int(np.median(spans)), int(spans.max()), found))
     for name in labels:
         one_bar = _increments(told, name)
-        for text, suffix, bars, reached in horizons:
-            yield LabelSeries(name, text, bars, _values(told, name, suffix, one_bar, reached), one_bar)
+        lasting = VOLATILITY_MEMORY if name.endswith("volatility") else 1
+        for text, suffix, bars, memory, reached in horizons:
+            yield LabelSeries(name, text, bars, max(memory, lasting), _values(told, name, suffix, one_bar, reached), one_bar)
 
 
 def _column(told: pl.DataFrame, name: Label, suffix: str) -> NDArray[np.float64]:
