@@ -37,7 +37,7 @@ GROUND = frozenset(
 _BARS = frozenset({"lake", "bars"})
 _STATE = _BARS | {"state"}
 _FEATURES = _STATE | {"features"}
-_BELOW_THE_FACE = _FEATURES | {"sources", "ingest", "research", "curves", "report", "sql", "server", "export", "studies"}
+_BELOW_THE_FACE = _FEATURES | {"sources", "ingest", "research", "curves", "evaluation", "report", "sql", "server", "export", "studies"}
 FACES = frozenset({"", "__main__", "cli", "demo"})
 ROOMS: dict[str, frozenset[str]] = {
     **dict.fromkeys(GROUND, frozenset()),
@@ -49,6 +49,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "research": _STATE,
     "features": _STATE,
     "curves": _FEATURES,
+    "evaluation": frozenset(),
     "sql": frozenset({"lake"}),
     "export": frozenset({"lake", "sql"}),
     "server": frozenset({"lake", "sql"}),
