@@ -9,6 +9,7 @@ from pointline.evaluation.check_limits import CheckLimits
 from pointline.evaluation.checklist import STATUS_CODES, CheckFacts, CheckPoint, SideFacts, check_points
 from pointline.evaluation.coefficient import InformationCoefficient, information_coefficient
 from pointline.evaluation.coefficients import COEFFICIENTS_SCHEMA, CoefficientTable, forward_sums, information_coefficients
+from pointline.evaluation.combination import PREDICTIONS_SCHEMA, WEIGHTS_SCHEMA, FittedCombination, fitted_combination
 from pointline.evaluation.cross_moments import cross_moments, leads_by_hour, responses
 from pointline.evaluation.deciles import Deciles, deciles
 from pointline.evaluation.information import IcOptions, JudgedFeatures, ic
@@ -32,13 +33,19 @@ from pointline.evaluation.nulls import (
     thinned,
     with_bounce,
 )
+from pointline.evaluation.out_of_sample import FOLDS_SCHEMA, OUT_OF_SAMPLE_SCHEMA, OutOfSample, inflation, out_of_sample
+from pointline.evaluation.splits import RowSpans, Split, purged_k_fold, walk_forward
 from pointline.evaluation.ticks import grid_correlation
 from pointline.evaluation.time_of_day import volumes_by_hour
 
 __all__ = [
     "COEFFICIENTS_SCHEMA",
+    "FOLDS_SCHEMA",
     "LABELS",
+    "OUT_OF_SAMPLE_SCHEMA",
+    "PREDICTIONS_SCHEMA",
     "STATUS_CODES",
+    "WEIGHTS_SCHEMA",
     "CausalTest",
     "CheckFacts",
     "CheckLimits",
@@ -46,6 +53,7 @@ __all__ = [
     "CoefficientTable",
     "Deciles",
     "DeflatedSharpe",
+    "FittedCombination",
     "IcOptions",
     "InformationCoefficient",
     "InformationShares",
@@ -54,8 +62,11 @@ __all__ = [
     "LagFigures",
     "LeadLag",
     "NullSummary",
+    "OutOfSample",
     "PriceDiscovery",
+    "RowSpans",
     "SideFacts",
+    "Split",
     "benjamini_hochberg",
     "causal_test",
     "check_points",
@@ -64,9 +75,11 @@ __all__ = [
     "day_shuffle",
     "deciles",
     "deflated_sharpe_ratio",
+    "fitted_combination",
     "forward_sums",
     "grid_correlation",
     "ic",
+    "inflation",
     "information_coefficient",
     "information_coefficients",
     "information_shares",
@@ -76,11 +89,14 @@ __all__ = [
     "leads_by_hour",
     "moved",
     "null_coefficients",
+    "out_of_sample",
     "price_discovery",
+    "purged_k_fold",
     "responses",
     "rows_needed",
     "step_down_min_p",
     "thinned",
     "volumes_by_hour",
+    "walk_forward",
     "with_bounce",
 ]

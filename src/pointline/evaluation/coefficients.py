@@ -153,7 +153,7 @@ def information_coefficients(
         raise ConfigError("no feature is given", where="features", expected="at least one series by name")
     rows, cosines = [], []
     for name, values in features.items():
-        feature = _PreparedFeature.of(series(values, f"feature {name}"), len(label.scores), name)
+        feature = _PreparedFeature.of(feature_values(values, name, len(label.scores)))
         for horizon in horizons:
             pair = SharedRows.of(feature.ranked, label.ranked[horizon], max(horizon, memory), method)
             if pair.reason and unusable == "raise":
@@ -165,6 +165,20 @@ def information_coefficients(
     return CoefficientTable(frame.with_columns(pl.col(pl.Float64).fill_nan(None)), tuple(cosines))
 
 
+def feature_values(values: ArrayLike, name: str, rows: int) -> NDArray[np.float64]:
+    """The values of a feature that has as many rows as the label.
+
+    Raises:
+        ConfigError: it has not, or the values are no numbers or infinite.
+    """
+    feature = series(values, f"feature {name}")
+    if len(feature) != rows:
+        raise ConfigError(
+            "a feature and the label differ in length", where=f"feature {name}", value=len(feature), expected=f"{rows:,} rows"
+        )
+    return feature
+
+
 @dataclass(frozen=True, eq=False)
 class _PreparedFeature:
     """A feature with what all horizons need of it: its order, and its values demeaned by what was known."""
@@ -174,11 +188,7 @@ class _PreparedFeature:
     present: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, values: NDArray[np.float64], rows: int, name: str) -> _PreparedFeature:
-        if len(values) != rows:
-            raise ConfigError(
-                "a feature and the label differ in length", where=f"feature {name}", value=len(values), expected=f"{rows:,} rows"
-            )
+    def of(cls, values: NDArray[np.float64]) -> _PreparedFeature:
         return cls(RankedValues.of(values), recursively_demeaned(values), ~np.isnan(values))
 
 
@@ -194,12 +204,25 @@ class _PreparedLabel:
     def of(
         cls, one_bar: NDArray[np.float64], horizons: Sequence[int], given: Mapping[int, ArrayLike] | None, memory: int
     ) -> _PreparedLabel:
-        if np.isnan(one_bar).all():
-            raise ConfigError("the label is missing in every row", where="one_bar", value=len(one_bar), expected="at least 32 known values")
-        check_horizons(horizons, len(one_bar))
-        if given is not None and not set(horizons) <= set(given):
-            raise ConfigError("a label is missing", where="labels", value=sorted(given), expected=f"one for each of {list(horizons)}")
-        return cls({h: RankedValues.of(_label(one_bar, h, given, memory)) for h in horizons}, signed_ranks(one_bar), memory)
+        labels = labels_by_horizon(one_bar, horizons, given, memory)
+        return cls({horizon: RankedValues.of(label) for horizon, label in labels.items()}, signed_ranks(one_bar), memory)
+
+
+def labels_by_horizon(
+    one_bar: NDArray[np.float64], horizons: Sequence[int], given: Mapping[int, ArrayLike] | None, memory: int = 1
+) -> dict[int, NDArray[np.float64]]:
+    """The label at each horizon: the one that is given, or the sum of increments.
+
+    Raises:
+        ConfigError: the label is missing everywhere or in too many rows, a given one is missing or has another length, or a horizon
+            reaches beyond the data.
+    """
+    if np.isnan(one_bar).all():
+        raise ConfigError("the label is missing in every row", where="one_bar", value=len(one_bar), expected="at least 32 known values")
+    check_horizons(horizons, len(one_bar))
+    if given is not None and not set(horizons) <= set(given):
+        raise ConfigError("a label is missing", where="labels", value=sorted(given), expected=f"one for each of {list(horizons)}")
+    return {horizon: _label(one_bar, horizon, given, memory) for horizon in horizons}
 
 
 def _label(one_bar: NDArray[np.float64], horizon: int, given: Mapping[int, ArrayLike] | None, memory: int) -> NDArray[np.float64]:
