@@ -53,6 +53,7 @@ def evaluate(
         float | None, typer.Option(help="Leave out bars with less spot volume, in base units; the guide takes 5.", show_default=False)
     ] = None,
     draws: Annotated[int, typer.Option(help="Draws of each null; 0 leaves the nulls out.")] = 40,
+    folds: Annotated[int, typer.Option(help="Blocks of the walk-forward figures; 0 leaves them out.")] = 5,
     top: Annotated[int, typer.Option(help="Rows that are shown.")] = 12,
     output: Annotated[
         Path | None,
@@ -84,6 +85,7 @@ def evaluate(
         "method": method,
         "min_spot_volume": min_spot_volume,
         "draws": draws,
+        "folds": folds,
     }
     IcOptions(**options)  # refused before the work
     with warnings.catch_warnings(action="ignore"):  # the notes of the study say the same

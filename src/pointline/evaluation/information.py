@@ -9,13 +9,14 @@ import numpy as np
 import polars as pl
 
 from pointline.bars.aggregate import has_trade
-from pointline.clock import DAY_US
+from pointline.clock import DAY_US, is_whole
 from pointline.errors import ConfigError, nearest
 from pointline.evaluation.coefficients import information_coefficients
-from pointline.evaluation.inputs import check_confidence, check_method
+from pointline.evaluation.inputs import check_confidence, check_method, rows_needed
 from pointline.evaluation.labels import LABELS, LabelSeries, label_series
 from pointline.evaluation.multiplicity import benjamini_hochberg, step_down_min_p
 from pointline.evaluation.null_battery import null_battery
+from pointline.evaluation.out_of_sample import out_of_sample
 from pointline.evaluation.steadiness import daily_signs, turnover
 from pointline.evaluation.verdict import stands
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES, PairParams
@@ -49,6 +50,7 @@ class IcOptions:
         confidence: of intervals and tests.
         min_spot_volume: bars with a smaller spot volume (base units) are left out; the guide uses 5 BTC. None keeps all.
         draws: of each null; 0 leaves the nulls out.
+        folds: test blocks of the walk-forward figures; 0 leaves them out.
         seed: of all draws.
 
     Raises:
@@ -62,6 +64,7 @@ class IcOptions:
     confidence: float = 0.95
     min_spot_volume: float | None = None
     draws: int = 40
+    folds: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,8 +77,9 @@ class IcOptions:
             raise ConfigError("nothing is to be predicted", where="IcOptions", expected="at least one label and one horizon")
         if self.min_spot_volume is not None and not self.min_spot_volume > 0:
             raise ConfigError("min_spot_volume is no volume", where="IcOptions", value=self.min_spot_volume, expected="above zero, or None")
-        if self.draws < 0:
-            raise ConfigError("draws is no number of draws", where="IcOptions", value=self.draws, expected="zero or more")
+        for name in ("draws", "folds"):
+            if not (is_whole(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ConfigError(f"{name} is no number", where="IcOptions", value=getattr(self, name), expected="zero or more")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +137,9 @@ def ic(
         ``days_same_sign`` with its interval. ``null_bound``: what 95 % of the draws with shuffled days or shifted rows stay below;
         ``ic_if_stale``, ``ic_if_bounce``: the coefficient where spot is nothing but the late, or bouncing, perp. ``beyond_null``: larger
         than all of them. ``ic_all_bars``: without `min_spot_volume`. ``published_ic``: printed by the feature's source, not reproduced.
-        ``stands``: significant, also by ``p_bh``, and beyond the nulls. ``reason``: why a row has no figures.
+        ``ic_out`` with its interval, ``folds_same_sign``, ``decile_spread_out_bps``: walk-forward, with signs and thresholds of earlier
+        rows; ``ic`` and all others are in-sample. ``stands``: significant, also by ``p_bh``, and beyond the nulls. ``reason``: why a row
+        has no figures.
 
     Raises:
         ConfigError: an unknown feature (with the nearest names), a label as a feature, no rows, or too few bars for a horizon.
@@ -172,6 +178,8 @@ def ic(
         spreads = battery.half_spread_bps
     if not kept.all():
         table = table.with_columns(_coefficients(every, labels, chosen)[0]["ic"].alias("ic_all_bars"))
+    if chosen.folds:
+        table = table.hstack(_out_of_sample(values, labels, chosen))
     table = _beside(_adjusted(table, cosines, chosen), values, labels, ends, settled.costs)
     table = table.with_columns(stands(table, 1 - chosen.confidence).alias("stands"))
     return JudgedFeatures(
@@ -262,6 +270,34 @@ def _coefficients(
     table = pl.concat(frames)
     first = ["feature", "label", "horizon", "horizon_bars"]
     return table.select(*first, pl.exclude(first)).rename({"decile_spread": "decile_spread_bps"}), cosines
+
+
+def _out_of_sample(values: Mapping[str, NDArray[np.float64]], labels: Sequence[LabelSeries], chosen: IcOptions) -> pl.DataFrame:
+    """The walk-forward figures of the rows, null for labels that have too few bars for the folds."""
+    names = {
+        "ic_out": "ic_out",
+        "low_out": "low_out",
+        "high_out": "high_out",
+        "same_sign_out": "folds_same_sign",
+        "decile_spread_out": "decile_spread_out_bps",
+    }
+    frames = []
+    for label in labels:
+        ahead = label.bars if label.horizon.endswith(("bar", "bars")) else label.memory
+        if len(label.values) < (chosen.folds + 1) * rows_needed(ahead):
+            frames.append(pl.DataFrame(schema=dict.fromkeys(names.values(), pl.Float64)).clear(len(values)))
+            continue
+        found = out_of_sample(
+            values,
+            label.one_bar,
+            (ahead,),
+            labels={ahead: label.values},
+            folds=chosen.folds,
+            confidence=chosen.confidence,
+            unusable="report",
+        )
+        frames.append(found.frame.select(pl.col(old).cast(pl.Float64).alias(new) for old, new in names.items()))
+    return pl.concat(frames)
 
 
 def _adjusted(table: pl.DataFrame, cosines: Sequence[NDArray[np.float64] | None], chosen: IcOptions) -> pl.DataFrame:

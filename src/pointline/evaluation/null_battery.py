@@ -61,6 +61,7 @@ def null_battery(
     absolute values. For staleness spot becomes the perp's price as known at the last spot trade, for bounce the perp's price at bid or
     ask of spot's own half spread, ``sqrt(-cov(r_t, r_t-1))`` (Roll 1984, A simple implicit measure of the effective bid-ask spread in
     an efficient market, Journal of Finance 39). Features and labels are then computed from these prices.
+    Volatility has no such null: neither flaw makes it look predictable.
 
     Args:
         frame: bars and features.
@@ -173,6 +174,9 @@ def _on_other_prices(
     ]
     found = []
     for label in label_series(table, names, bars_ahead, clock, params):
+        if label.name.endswith("volatility"):
+            found += [np.nan] * len(ranked)
+            continue
         target = RankedValues.of(label.values)
         for feature in ranked:
             products = np.empty(0) if feature is None else SharedRows.of(feature, target, label.bars, method).products

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _COLUMNS = (
-    *("feature", "label", "horizon", "IC", "± 95 %", "causal t", "p adj.", "1 bar later", "null", "if stale", "if bounce"),
+    *("feature", "label", "horizon", "IC", "± 95 %", "causal t", "p adj.", "out", "1 bar later", "null", "if stale", "if bounce"),
     *("deciles bp", "cost bp", "days", "n eff", "smallest"),
 )
 _WORDS = ("feature", "label", "horizon")
 _READING = (
     "IC: rank correlation with what follows, in-sample. ± 95 %: equal-weighted cosines. p adj.: of both tests, counting all rows. "
+    "out: walk-forward, times the sign of earlier rows. "
     "1 bar later: the IC if one enters a bar later. null: what 95 % of draws with shuffled days or shifted rows stay below. "
     "if stale, if bounce: the IC where spot is only the late, or bouncing, perp. deciles: top minus bottom. "
     "days: share with the same sign. smallest: IC that so many bars show."
@@ -79,6 +80,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         _number(half, ".4f"),
         _number(row["causal_t"], ".1f"),
         _number(row["p_bh"], ".3f"),
+        _number(row.get("ic_out"), "+.4f"),
         _number(row["ic_next"], "+.4f"),
         _number(row.get("null_bound"), ".4f"),
         _number(row.get("ic_if_stale"), "+.4f"),

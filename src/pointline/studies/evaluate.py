@@ -104,7 +104,7 @@ class Evaluation:
                 "share_bars_dropped": judged.share_dropped,
                 "share_bars_without_spot": judged.share_stale,
                 "spot_half_spread_bps": judged.half_spread_bps,
-                "sample": "in-sample",
+                "sample": "in-sample, but for columns that end in _out or _out_bps",
                 "confidence": self.options.confidence,
                 "method": self.options.method,
                 "seed": self.options.seed,
