@@ -133,7 +133,8 @@ def ic(
         that this many bars show in 80 % of samples), ``p`` of the interval, ``causal_p`` of the reversed test (Hodrick 1992),
         ``p_bh`` and ``p_min``: the larger of the two p, adjusted over all rows by Benjamini and Hochberg, and by step-down min-P.
         ``significant``: both tests reject. ``ic_next``: entered one bar later. ``decile_spread_bps`` beside ``cost_bps``, the round trip of
-        what is traded. ``turnover``: mean change of a position between -1 and 1 that follows the feature's rank, per bar.
+        what is traded. ``share_without_spot``: of the bars that
+        have feature and label. ``turnover``: mean change of a position between -1 and 1 that follows the feature's rank, per bar.
         ``days_same_sign`` with its interval. ``null_bound``: what 95 % of the draws with shuffled days or shifted rows stay below;
         ``ic_if_stale``, ``ic_if_bounce``: the coefficient where spot is nothing but the late, or bouncing, perp. ``beyond_null``: larger
         than all of them. ``ic_all_bars``: without `min_spot_volume`. ``published_ic``: printed by the feature's source, not reproduced.
@@ -181,6 +182,7 @@ def ic(
     if chosen.folds:
         table = table.hstack(_out_of_sample(values, labels, chosen))
     table = _beside(_adjusted(table, cosines, chosen), values, labels, ends, settled.costs)
+    table = table.with_columns(_share_without_spot(frame, values, labels))
     table = table.with_columns(stands(table, 1 - chosen.confidence).alias("stands"))
     return JudgedFeatures(
         table=table,
@@ -270,6 +272,17 @@ def _coefficients(
     table = pl.concat(frames)
     first = ["feature", "label", "horizon", "horizon_bars"]
     return table.select(*first, pl.exclude(first)).rename({"decile_spread": "decile_spread_bps"}), cosines
+
+
+def _share_without_spot(frame: pl.DataFrame, values: Mapping[str, NDArray[np.float64]], labels: Sequence[LabelSeries]) -> pl.Series:
+    """Of the rows with feature and label, the share of bars in which spot did not trade."""
+    quiet = frame.select(~has_trade("spot")).to_series().fill_null(value=True).to_numpy()
+    shares = []
+    for label in labels:
+        known = ~np.isnan(label.values)
+        used = [known & ~np.isnan(column) for column in values.values()]
+        shares += [float(quiet[rows].mean()) if rows.any() else None for rows in used]
+    return pl.Series("share_without_spot", shares, dtype=pl.Float64)
 
 
 def _out_of_sample(values: Mapping[str, NDArray[np.float64]], labels: Sequence[LabelSeries], chosen: IcOptions) -> pl.DataFrame:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     *("feature", "label", "horizon", "IC", "± 95 %", "causal t", "p adj.", "out", "1 bar later", "null", "if stale", "if bounce"),
-    *("deciles bp", "cost bp", "days", "n eff", "smallest"),
+    *("deciles bp", "cost bp", "days", "n eff", "smallest", "published"),
 )
 _WORDS = ("feature", "label", "horizon")
 _READING = (
@@ -21,7 +21,8 @@ _READING = (
     "out: walk-forward, times the sign of earlier rows. "
     "1 bar later: the IC if one enters a bar later. null: what 95 % of draws with shuffled days or shifted rows stay below. "
     "if stale, if bounce: the IC where spot is only the late, or bouncing, perp. deciles: top minus bottom. "
-    "days: share with the same sign. smallest: IC that so many bars show."
+    "days: share with the same sign. smallest: IC that so many bars show. "
+    "published: by the feature's source, not reproduced."
 )
 
 
@@ -90,6 +91,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         "-" if share is None else f"{share:.0%} of {row['days']}",
         _number(row["n_eff"], ",.0f"),
         _number(row["detectable"], ".4f"),
+        _number(row["published_ic"], ".2f"),
     ]
 
 
