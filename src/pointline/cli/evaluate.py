@@ -20,7 +20,7 @@ from pointline.cli.bars import (
     rule_of_options,
 )
 from pointline.cli.options import JsonOption, LakeOption, command
-from pointline.cli.output import settings, show, show_json, show_text, shows_progress
+from pointline.cli.output import console, settings, show, show_json, show_text, shows_progress
 from pointline.errors import ConfigError, SlowStartWarning
 
 if TYPE_CHECKING:
@@ -123,6 +123,6 @@ def _show(found: Evaluation, notes: tuple[str, ...], top: int, output: Path | No
     from pointline.report.evaluation_table import evaluation_view
 
     told: dict[str, Any] = {"title": found.title, "rule": found.rule_text, "verdict": found.verdict, "confidence": found.options.confidence}
-    show(evaluation_view(found.table, top=top, notes=notes, **told))
+    show(evaluation_view(found.table, top=top, notes=notes, width=console().width, **told))
     if output is not None:
         show_text(f"wrote {found.table.height:,} rows x {found.table.width} columns to {output}")

@@ -11,23 +11,20 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-_COLUMNS = (
-    *("feature", "label", "horizon", "IC", "± 95 %", "causal t", "p adj.", "out", "1 bar later", "null", "if stale", "if bounce"),
-    *("deciles bp", "cost bp", "days", "n eff", "smallest", "published"),
-)
+_COLUMNS = ("feature", "label", "horizon", "IC ± 95 %", "p adj.", "out", "later", "null", "deciles", "cost", "days")
 _WORDS = ("feature", "label", "horizon")
+_WIDE = 124
+_ONLY_WIDE = ("p adj.", "out", "days")
 _READING = (
-    "IC: rank correlation with what follows, in-sample. ± 95 %: equal-weighted cosines. p adj.: of both tests, counting all rows. "
-    "out: walk-forward, times the sign of earlier rows. "
-    "1 bar later: the IC if one enters a bar later. null: what 95 % of draws with shuffled days or shifted rows stay below. "
-    "if stale, if bounce: the IC where spot is only the late, or bouncing, perp. deciles: top minus bottom. "
-    "days: share with the same sign. smallest: IC that so many bars show. "
-    "published: by the feature's source, not reproduced."
+    "IC: rank correlation with what follows, in-sample, and its interval (equal-weighted cosines). p adj.: both tests, all rows counted. "
+    "out: walk-forward, times the sign of earlier rows. later: the IC if one enters a bar later. null: the largest without prediction, of "
+    "shuffled days, shifted rows, a spot that is only the late perp, and one that only bounces. deciles: top minus bottom, bp. cost: of a "
+    "round trip, bp. days: share of days with the sign. A file (-o) has every column."
 )
 
 
 def evaluation_view(
-    table: pl.DataFrame, *, top: int, title: str, rule: str, verdict: str, confidence: float, notes: tuple[str, ...]
+    table: pl.DataFrame, *, top: int, title: str, rule: str, verdict: str, confidence: float, notes: tuple[str, ...], width: int
 ) -> RenderableType:
     """The verdict and the largest coefficients that stand, then the largest others.
 
@@ -38,19 +35,22 @@ def evaluation_view(
         verdict: in sentences.
         confidence: of the intervals.
         notes: of the study.
+        width: of the terminal; a narrow one has fewer columns.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    columns = [name.replace("95", f"{confidence:.0%}".removesuffix("%")) for name in _COLUMNS]
+    kept = [place for place, name in enumerate(_COLUMNS) if width >= _WIDE or name not in _ONLY_WIDE]
+    columns = [_COLUMNS[place].replace("95", f"{confidence:.0%}".removesuffix("%")) for place in kept]
     shown = Table(box=SIMPLE_HEAD, header_style="cyan", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
-        shown.add_column(name, justify="left" if name in _WORDS else "right", overflow="fold")
+        shown.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=name in _WORDS, overflow="fold")
     rows = table.filter(pl.col("ic").is_not_null()).sort("stands", pl.col("ic").abs(), descending=True)
     for row in rows.head(top).iter_rows(named=True):
-        shown.add_row(*_cells(row), style=None if row["stands"] else "dim")
+        cells = _cells(row)
+        shown.add_row(*(cells[place] for place in kept), style=None if row["stands"] else "dim")
     untested = table.height - rows.height
     parts: list[RenderableType] = [
         Text(title, style="bold"),
@@ -71,27 +71,20 @@ def evaluation_view(
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    half = None if row["low"] is None else (row["high"] - row["low"]) / 2
-    share = row["days_same_sign"]
+    half, share = (row["high"] - row["low"]) / 2, row["days_same_sign"]
+    nulls = [abs(row[name]) for name in ("null_bound", "ic_if_stale", "ic_if_bounce") if row.get(name) is not None]
     return [
         row["feature"],
         row["label"].replace("_", " "),
         row["horizon"],
-        _number(row["ic"], "+.4f"),
-        _number(half, ".4f"),
-        _number(row["causal_t"], ".1f"),
+        f"{row['ic']:+.4f} ± {half:.4f}",
         _number(row["p_bh"], ".3f"),
         _number(row.get("ic_out"), "+.4f"),
         _number(row["ic_next"], "+.4f"),
-        _number(row.get("null_bound"), ".4f"),
-        _number(row.get("ic_if_stale"), "+.4f"),
-        _number(row.get("ic_if_bounce"), "+.4f"),
+        _number(max(nulls, default=None), ".4f"),
         _number(row["decile_spread_bps"], ".2f"),
         _number(row["cost_bps"], "g"),
         "-" if share is None else f"{share:.0%} of {row['days']}",
-        _number(row["n_eff"], ",.0f"),
-        _number(row["detectable"], ".4f"),
-        _number(row["published_ic"], ".2f"),
     ]
 
 
