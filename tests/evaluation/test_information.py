@@ -335,6 +335,16 @@ def test_features_without_values_have_a_reason_and_no_figure(study: Study) -> No
     assert study.ic(["volatility_ratio"], draws=0).verdict.startswith("Nothing could be tested")
 
 
+def test_a_label_without_values_is_named_and_the_others_are_judged(study: Study) -> None:
+    stale = FeatureParams(max_spot_age_us=1_000_000)
+    frame = study.features.with_columns(spot_age_us=pl.lit(5_000_000, pl.Int64))
+    judged = ic(frame, ["volume_ratio"], params=stale, labels=("spot_return", "basis_change"), horizons=1, draws=0)
+    assert judged.table["label"].to_list() == ["spot_return"]
+    assert judged.untold == ("basis_change over 1 bar",)
+    with pytest.raises(ConfigError, match="the label is missing in every row"):
+        ic(frame, ["volume_ratio"], params=stale, labels="basis_change", horizons=1, draws=0)
+
+
 def test_a_grouping_a_feature_or_a_label_that_is_not_there(study: Study) -> None:
     found = study.ic(["basis_bps"], labels="spot_return", horizons=1, draws=0)
     for call in (lambda: found.by("week", "basis_bps"), lambda: found.by("day", "basis"), lambda: found.decay("basis_bps", "perp_return")):

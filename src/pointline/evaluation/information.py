@@ -23,7 +23,7 @@ from pointline.features import CROSS_QUOTE_PREFIX, FEATURES, PairParams
 from pointline.features.feature import VENUE_COLUMNS, FeatureParams
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -95,6 +95,7 @@ class JudgedFeatures:
         half_spread_bps: of spot, as its own reversal tells (Roll 1984), for the null of bid-ask bounce; None without nulls.
         values: the features that were judged, by name, NaN where missing or left out.
         labels: what they were held against.
+        untold: labels and horizons without a single value, which no row of the table has.
         ends: ``bucket_end`` of the rows.
     """
 
@@ -106,6 +107,7 @@ class JudgedFeatures:
     half_spread_bps: float | None
     values: Mapping[str, NDArray[np.float64]] = field(repr=False)
     labels: tuple[LabelSeries, ...] = field(repr=False)
+    untold: tuple[str, ...]
     ends: NDArray[np.int64] = field(repr=False)
 
 
@@ -165,7 +167,7 @@ def ic(
     chosen = ic_options(options)
     names = _names(frame, features)
     settled = PairParams.of(FeatureParams() if params is None else params)
-    labels = tuple(label_series(frame, chosen.labels, chosen.horizons, chosen.horizons_us, settled))
+    labels, untold = _told(label_series(frame, chosen.labels, chosen.horizons, chosen.horizons_us, settled))
     every, ends = _values(frame, names), frame["bucket_end"].to_numpy()
     kept = _enough_volume(frame, chosen.min_spot_volume)
     values = {name: np.where(kept, column, np.nan) for name, column in every.items()}
@@ -193,6 +195,7 @@ def ic(
         half_spread_bps=spreads,
         values=values,
         labels=labels,
+        untold=untold,
         ends=ends,
     )
 
@@ -210,6 +213,26 @@ def ic_options(given: Mapping[str, Any]) -> IcOptions:
             "there is no such option", where="ic", value=unknown, expected=", ".join(known), hint=nearest(unknown, known).lower()
         )
     return IcOptions(**given)
+
+
+def _told(series: Iterable[LabelSeries]) -> tuple[tuple[LabelSeries, ...], tuple[str, ...]]:
+    """The labels that have values, and the names of those that have none.
+
+    Raises:
+        ConfigError: none has any.
+    """
+    every = list(series)
+    told = tuple(one for one in every if not np.isnan(one.values).all() and not np.isnan(one.one_bar).all())
+    untold = tuple(f"{one.name} over {one.horizon}" for one in every if one not in told)
+    if not told:
+        raise ConfigError(
+            "the label is missing in every row",
+            where="labels",
+            value=", ".join(untold),
+            expected="bars whose closes are known, and whose prices are young enough where the basis is the label",
+            hint="load a longer window, or raise max_spot_age_us of FeatureParams",
+        )
+    return told, untold
 
 
 def _names(frame: pl.DataFrame, given: Sequence[str] | None) -> list[str]:

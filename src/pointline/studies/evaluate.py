@@ -101,6 +101,7 @@ class Evaluation:
                 "trials": judged.trials,
                 "tests_that_stand": self.standing.height,
                 "features": len(judged.values),
+                "labels_without_values": list(judged.untold),
                 "share_bars_dropped": judged.share_dropped,
                 "share_bars_without_spot": judged.share_stale,
                 "spot_half_spread_bps": judged.half_spread_bps,
