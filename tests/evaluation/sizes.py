@@ -15,6 +15,7 @@ import numpy as np
 from tests.evaluation.cases import CASES, ENDOGENOUS, HORIZONS, PHIS, Outcome, family_errors, out_of_sample_outcomes, outcomes, power
 
 FAMILY_PART = 50
+OUT_OF_SAMPLE_N = 2_000  # at h = 50 five folds need nearly as many
 
 
 def of_family(part: tuple[int, int]) -> dict[str, float]:
@@ -72,7 +73,7 @@ def main() -> None:
             for name in errors[0]:
                 print(f"{name:30}{np.mean([error[name] for error in errors]):7.1%}")
         if options.out_of_sample_runs:
-            runs, bars = options.out_of_sample_runs, options.bars[0]
+            runs, bars = options.out_of_sample_runs, OUT_OF_SAMPLE_N
             print(f"\nout of sample, size at 5 %, n = {bars:,}, {runs:,} runs", flush=True)
             cells = list(product(("walk-forward", "purged k-fold"), CASES, PHIS))
             for part in pool.map(out_of_sample_outcomes, *zip(*cells, strict=True), [bars] * len(cells), [runs] * len(cells)):

@@ -13,6 +13,8 @@ from pointline.errors import ConfigError
 from pointline.evaluation import RowSpans, purged_k_fold, walk_forward
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from pointline.evaluation import Split
 
 
@@ -68,7 +70,7 @@ def test_purged_folds_are_the_plain_loop(rows: RowSpans, folds: int, embargo: in
         train = allowed(rows, test)
         expected.append([row for row in train if row < test[0]] + [row for row in train if row > test[-1]][embargo:])
     if not all(expected):
-        with pytest.raises(ConfigError, match="too few rows for the folds|embargo is too long"):
+        with pytest.raises(ConfigError, match=r"too few rows for the folds|embargo is too long"):
             purged_k_fold(rows, folds=folds, embargo=embargo)
         return
     splits = purged_k_fold(rows, folds=folds, embargo=embargo)
@@ -191,13 +193,13 @@ def test_bad_counts_of_purged_folds_are_refused(arguments: dict[str, Any]) -> No
         ([[1, 2]], [[2, 3]], 0, "do not belong together"),
     ],
 )
-def test_bad_times_are_refused(known: Any, end: Any, lookback: int, says: str) -> None:
+def test_bad_times_are_refused(known: ArrayLike, end: ArrayLike, lookback: int, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         RowSpans.by_time(known, end, lookback_us=lookback)
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 1), (10, 0, 1), (10, 1, -1), (10, 1.0, 1)])
-def test_bad_rows_are_refused(arguments: Any) -> None:
+def test_bad_rows_are_refused(arguments: tuple[int, int, int]) -> None:
     rows, horizon, lookback = arguments
     with pytest.raises(ConfigError, match="cannot be used"):
         RowSpans.by_row(rows, horizon, lookback=lookback)

@@ -7,6 +7,10 @@ In purged folds the sign of each fold comes from the test rows of the others. Th
 error that takes them as given is too small (Bengio and Grandvalet 2004, No unbiased estimator of the variance of k-fold
 cross-validation, Journal of Machine Learning Research 5). `inflation` is the factor by which the variance grows where nothing predicts.
 Walk-forward folds need none: what a fold is multiplied with was known before it.
+
+Rows out of sample do not mend an estimate that is wrong in every fold. A persistent feature that reacts to returns has a coefficient that
+is not zero in short folds, always with one sign, and so the interval excludes zero far too often: in up to 82 % of the runs of
+``python -m tests.evaluation.sizes`` (Stambaugh, n = 2,000, φ = .999). The causal test of the same rows rejects in 4 to 7 % of them.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from pointline.evaluation.coefficients import Unusable, feature_values, labels_b
 from pointline.evaluation.deciles import FEWEST_ROWS, deciles_of_ranks
 from pointline.evaluation.inputs import check_confidence, rows_needed, series
 from pointline.evaluation.ranks import RankedValues, standardised
-from pointline.evaluation.splits import RowSpans, Split, purged_k_fold, walk_forward
+from pointline.evaluation.splits import RowSpans, Split, check_count, purged_k_fold, walk_forward
 from pointline.evaluation.variance import cosine_coefficients, critical_value, degrees_of_freedom, long_run_variance, t_ratio, two_sided
 
 if TYPE_CHECKING:
@@ -390,20 +394,28 @@ def _splits(spans: RowSpans, folds: int, embargo: int | None, window: int | None
     elif scheme == "purged k-fold":
         if window is not None:
             raise ConfigError("the scheme has no window", where="window", value=window, hint="use scheme='walk-forward'")
+        check_count(folds, "folds", 2)
+        kept = 1 - 1 / folds - (1 / _EMBARGO_SHARE if embargo is None else 0)
+        enough = max(folds * (needed + spans.reach), math.ceil((needed + 2 * spans.reach + 2) / kept))
+        if embargo is None and rows < enough:
+            raise _too_few(spans, folds, enough)
         length = math.ceil(rows / _EMBARGO_SHARE) if embargo is None else embargo
         splits = purged_k_fold(spans, folds=folds, embargo=length, fewest=needed)
-        enough = folds * (needed + spans.reach)
     else:
         raise ConfigError("the scheme is unknown", where="scheme", value=scheme, expected=" or ".join(get_args(Scheme)))
     if min(min(len(split.train), len(split.test)) for split in splits) < needed:
-        raise ConfigError(
-            "too few rows for the folds",
-            where="one_bar",
-            value=rows,
-            expected=f"at least {enough:,} rows for {folds:,} folds of labels of {spans.overlap:,} bars",
-            hint="load a longer window, use fewer folds, or choose a shorter horizon",
-        )
+        raise _too_few(spans, folds, enough)
     return splits
+
+
+def _too_few(spans: RowSpans, folds: int, enough: int) -> ConfigError:
+    return ConfigError(
+        "too few rows for the folds",
+        where="one_bar",
+        value=len(spans),
+        expected=f"at least {enough:,} rows for {folds:,} folds of labels of {spans.overlap:,} bars",
+        hint="load a longer window, use fewer folds, or choose a shorter horizon",
+    )
 
 
 def _frame(rows: list[dict[str, object]], schema: dict[str, pl.DataType]) -> pl.DataFrame:
