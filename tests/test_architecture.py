@@ -49,12 +49,12 @@ ROOMS: dict[str, frozenset[str]] = {
     "research": _STATE,
     "features": _STATE,
     "curves": _FEATURES,
-    "evaluation": frozenset(),
+    "evaluation": _FEATURES,
     "sql": frozenset({"lake"}),
     "export": frozenset({"lake", "sql"}),
     "server": frozenset({"lake", "sql"}),
     "report": _FEATURES | {"ingest", "export"},
-    "studies": _FEATURES | {"curves", "report"},
+    "studies": _FEATURES | {"curves", "evaluation", "report", "research"},
     # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
     **dict.fromkeys(FACES, _BELOW_THE_FACE | FACES),
 }

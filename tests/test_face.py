@@ -11,7 +11,8 @@ import pytest
 import pointline
 
 ROOMS = {"features", "ingest", "research", "sql"}
-NAMES = {"CostModel", "Lake", "Spreads", "Study", "__version__", "compare", "open_lake", "spreads", "sweep", "with_datetimes"}
+STUDIES = {"LeadLagStudy", "Spreads", "Study", "compare", "lead_lag", "spreads", "sweep"}
+NAMES = {"CostModel", "Lake", "__version__", "open_lake", "with_datetimes"} | STUDIES
 
 
 def fresh(code: str) -> str:

@@ -40,3 +40,9 @@ def lazy_says_which_frame(lazy: bool) -> None:
 def studies_give_frames(study: pointline.Study) -> None:
     assert_type(pointline.with_datetimes(study.features), pl.DataFrame)
     assert_type(pointline.with_datetimes(study.features.lazy()), pl.LazyFrame)
+
+
+def a_lead_has_a_table_and_a_leader(study: pointline.LeadLagStudy) -> None:
+    assert_type(study.table, pl.DataFrame)
+    assert_type(study.measured.leader, str | None)
+    assert_type(pointline.lead_lag("a:b", "c:d", start=1, end=2), pointline.LeadLagStudy)

@@ -4,7 +4,7 @@
 >>> pointline.__version__
 '0.1.0'
 
-The rooms `research`, `features`, `sql` and `ingest` are loaded when they are first used, as every other name is.
+The rooms `research`, `features`, `evaluation`, `sql` and `ingest` are loaded when they are first used, as every other name is.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 if TYPE_CHECKING:
-    from pointline import features, research, sql
+    from pointline import evaluation, features, research, sql
     from pointline.costs import CostModel
     from pointline.datetimes import with_datetimes
     from pointline.export.duckdb import export_duckdb
     from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
     from pointline.studies.compare import Study, compare, sweep
+    from pointline.studies.lead_lag import LeadLagStudy, lead_lag
     from pointline.studies.spreads import Spreads, spreads
 
     __version__: str
@@ -31,27 +32,32 @@ if TYPE_CHECKING:
 _HOMES = {
     "CostModel": "pointline.costs",
     "Lake": "pointline.lake.store",
+    "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
     "Study": "pointline.studies.compare",
     "compare": "pointline.studies.compare",
     "export_duckdb": "pointline.export.duckdb",
+    "lead_lag": "pointline.studies.lead_lag",
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
     "with_datetimes": "pointline.datetimes",
 }
-_ROOMS = ("features", "ingest", "research", "sql")  # `ingest` is a function too
+_ROOMS = ("evaluation", "features", "ingest", "research", "sql")  # `ingest` is a function too
 
 __all__ = [
     "CostModel",
     "Lake",
+    "LeadLagStudy",
     "Spreads",
     "Study",
     "__version__",
     "compare",
+    "evaluation",
     "export_duckdb",
     "features",
     "ingest",
+    "lead_lag",
     "open_lake",
     "research",
     "spreads",

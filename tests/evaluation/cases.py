@@ -101,7 +101,7 @@ class Outcome:
         causal: share of runs in which the causal test rejects.
         coverage: share of runs whose interval holds the true coefficient of an endless sample.
         coverage_of_path: share of runs whose interval holds the true coefficient given the feature's own path. The two differ where a
-            sample is too short to show how much the feature varies: with φ = .999, 2,000 bars show .4 of the variance on average.
+            sample is too short to show how much the feature varies: with φ = .999, 2,000 bars show under half of the variance on average.
         runs: how many.
     """
 

@@ -25,7 +25,11 @@ def scores(values: Sequence[float]) -> list[float]:
 
 
 def nu(n: int, horizon: int) -> int:
-    return max(1, math.floor(min(0.4 * n ** (2 / 3), max(4, 0.4 * n / horizon))))
+    """In whole numbers: k is at most 0.4 n^(2/3) where 125 k³ is at most 8 n²."""
+    most = 0
+    while 125 * (most + 1) ** 3 <= 8 * n**2:
+        most += 1
+    return max(1, min(most, max(4, 2 * n // (5 * horizon))))
 
 
 def cosines(values: Sequence[float], count: int) -> list[float]:
@@ -68,11 +72,12 @@ def causal_products(x: Sequence[float], one_bar: Sequence[float], horizon: int) 
     for t, value in enumerate(x):
         before = [other for other in x[: t + 1] if not math.isnan(other)]
         w.append(0.0 if math.isnan(value) or len(before) <= BURN_IN else value - fmean(before))
+    signed = {r: ((r > 0) - (r < 0)) * size[abs(r)] / len(known) for r in known}
+    level = fmean(signed[r] for r in known) if all(r >= 0 for r in known) and known else 0.0
     found = []
     for t, r in enumerate(one_bar):
         window = range(max(0, t - horizon + 1), t + 1)
         if math.isnan(r) or all(math.isnan(x[s]) for s in window):
             continue
-        sign = (r > 0) - (r < 0)
-        found.append(math.fsum(w[s] for s in window) * sign * size[abs(r)] / len(known))
+        found.append(math.fsum(w[s] for s in window) * (signed[r] - level))
     return found

@@ -10,9 +10,13 @@ import argparse
 import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tests.evaluation.cases import CASES, ENDOGENOUS, HORIZONS, PHIS, Outcome, family_errors, out_of_sample_outcomes, outcomes, power
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FAMILY_PART = 50
 OUT_OF_SAMPLE_N = 2_000  # at h = 50 five folds need nearly as many
@@ -24,14 +28,14 @@ def of_family(part: tuple[int, int]) -> dict[str, float]:
     return family_errors(runs, seed=seed)
 
 
-def print_sizes(found: list[Outcome]) -> None:
-    """One line for each case and persistence."""
-    cells = {(one.case, one.phi, one.horizon): one for one in found}
-    horizons = sorted({one.horizon for one in found})
-    print(f"{'':24}{'φ':>6}" + "".join(f"{f'EWC h={h}':>12}" for h in horizons) + "".join(f"{f'causal h={h}':>14}" for h in horizons))
-    for case, phi in dict.fromkeys((one.case, one.phi) for one in found):
-        row = [cells[case, phi, h] for h in horizons]
-        print(f"{case:24}{phi:6}" + "".join(f"{one.ewc:12.1%}" for one in row) + "".join(f"{one.causal:14.1%}" for one in row))
+def print_sizes(parts: Iterable[list[Outcome]]) -> None:
+    """One line for each case and persistence, as soon as it is there."""
+    print(f"{'':24}{'φ':>6}" + "".join(f"{f'EWC h={h}':>12}" for h in HORIZONS) + "".join(f"{f'causal h={h}':>14}" for h in HORIZONS))
+    found = []
+    for row in parts:
+        name = f"{row[0].case:24}{row[0].phi:6}"
+        print(name + "".join(f"{one.ewc:12.1%}" for one in row) + "".join(f"{one.causal:14.1%}" for one in row), flush=True)
+        found += row
     exogenous = [one.ewc for one in found if one.case not in ENDOGENOUS]
     causal = [one.causal for one in found]
     for name, values in (("EWC where the feature is not endogenous", exogenous), ("causal in all cases", causal)):
@@ -54,7 +58,7 @@ def main() -> None:
             print(f"\nsize at 5 %, n = {n:,}, {options.runs:,} runs", flush=True)
             grid = [(case, phi) for case, phi in product(CASES, PHIS)]
             parts = pool.map(outcomes, *zip(*grid, strict=True), [n] * len(grid), [options.runs] * len(grid))
-            print_sizes([one for part in parts for one in part])
+            print_sizes(parts)
             print(f"\npower and coverage of the interval at 95 %, returns iid, n = {n:,}, {options.runs:,} runs", flush=True)
             cells = list(product(PHIS, HORIZONS, (0.03, 0.05)))
             for one, cell in zip(

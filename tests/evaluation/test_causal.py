@@ -18,9 +18,10 @@ VALUE = st.one_of(st.integers(-4, 4).map(float), st.floats(-100, 100), st.just(m
 ROWS = st.lists(st.tuples(VALUE, VALUE), min_size=60, max_size=90)
 
 
-@given(ROWS, st.integers(1, 12))
-def test_products_are_those_of_the_plain_loop(rows: list[tuple[float, float]], horizon: int) -> None:
+@given(ROWS, st.integers(1, 12), st.booleans())
+def test_products_are_those_of_the_plain_loop(rows: list[tuple[float, float]], horizon: int, unsigned: bool) -> None:
     x, one_bar = (np.array(column) for column in zip(*rows, strict=True))
+    one_bar = np.abs(one_bar) if unsigned else one_bar
     found = causal_products(x, signed_ranks(one_bar), horizon)
     expected = loops.causal_products(x.tolist(), one_bar.tolist(), horizon)
     assert found[~np.isnan(found)] == pytest.approx(expected, rel=1e-9, abs=1e-9)
@@ -116,3 +117,12 @@ def test_bad_input_is_refused(x: list[float], one_bar: list[float], horizon: int
 def test_all_missing_has_no_t() -> None:
     found = causal_test(np.full(100, np.nan), np.random.default_rng(1).normal(size=100))
     assert (found.n, math.isnan(found.t)) == (0, True)
+
+
+def test_a_label_with_memory_takes_fewer_cosines() -> None:
+    rng = np.random.default_rng(11)
+    x, one_bar = rng.normal(size=1_000), rng.normal(size=1_000)
+    assert (causal_test(x, one_bar).nu, causal_test(x, one_bar, memory=50).nu, causal_test(x, one_bar, memory=900).nu) == (40, 8, 4)
+    for memory in (0, 1.5, True):
+        with pytest.raises(ConfigError, match="memory"):
+            causal_test(x, one_bar, memory=memory)

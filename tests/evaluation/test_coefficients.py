@@ -288,6 +288,8 @@ X, ONE_BAR = market(100)
         ({"horizons": (True,)}, "distinct whole numbers of bars"),
         ({"method": "kendall"}, "spearman or pearson"),
         ({"confidence": 95}, "0.95 for 95 %"),
+        ({"memory": 0}, "the memory is no number of bars"),
+        ({"memory": 40}, "at least 200 bars with a label"),
         ({"unusable": "skip"}, "raise or report"),
     ],
 )
@@ -341,3 +343,13 @@ def test_two_values_have_no_top_and_bottom_and_few_rows_no_spread() -> None:
     assert deciles([], []).counts == (0,) * 10
     with pytest.raises(ConfigError, match="differ in length"):
         deciles([1.0], [1.0, 2.0])
+
+
+def test_memory_beyond_the_horizon_counts_as_overlap() -> None:
+    x, one_bar = market(1_000)
+    row = information_coefficients({"x": x}, one_bar, (1,), memory=50).frame.row(0, named=True)
+    assert row["nu"] == 7
+    found = information_coefficient(x, one_bar, memory=50)
+    assert (row["se"], row["p"], row["causal_p"]) == (found.se, found.p, causal_test(x, one_bar, memory=50).p)
+    with_horizon = information_coefficients({"x": x}, one_bar, (100,), memory=50).frame
+    assert with_horizon["nu"].item() == 4

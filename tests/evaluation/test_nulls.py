@@ -148,6 +148,18 @@ def test_missing_rows_are_left_out_of_a_null() -> None:
     assert np.isnan(null_coefficients(np.full(400, np.nan), y, [order])[0])
 
 
+def test_several_features_at_once_equal_one_by_one() -> None:
+    rng = np.random.default_rng(8)
+    features, y = rng.normal(size=(3, 300)), rng.normal(size=300)
+    features[1, 40:90], y[200:210] = np.nan, np.nan
+    orders = [day_shuffle(np.arange(300) // 70, seed=seed) for seed in range(40)]
+    together = null_coefficients(features, y, iter(orders))
+    assert together.shape == (3, 40)
+    for row, feature in zip(together, features, strict=True):
+        assert row == pytest.approx(null_coefficients(feature, y, orders), rel=1e-9)
+    assert null_coefficients(features, y, []).shape == (3, 0)
+
+
 @pytest.mark.parametrize("days", [True, False])
 def test_a_real_coefficient_exceeds_its_null_and_a_spurious_one_does_not(days: bool) -> None:
     rng = np.random.default_rng(7)
@@ -187,6 +199,7 @@ def test_the_summary_holds_quantiles() -> None:
         (lambda: thinned([1.0], [1]), "does not mark the rows"),
         (lambda: thinned([1.0], [True, False]), "does not mark the rows"),
         (lambda: null_coefficients([1.0], [1.0, 2.0], []), "differ in length"),
+        (lambda: null_coefficients([1.0], [1.0], [np.array([0, 0])]), "other rows than the label"),
         (lambda: null_coefficients([1.0], [1.0], [], method="tau"), "method is unknown"),
         (lambda: NullSummary.of([math.nan]), "no coefficient"),
         (lambda: NullSummary.of([0.1], confidence=1), "not a probability"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.evaluation import loops
 from tests.evaluation.cases import autoregression
 
+from pointline.errors import MissingExtraError
 from pointline.evaluation.variance import cosine_coefficients, critical_value, degrees_of_freedom, long_run_variance, t_ratio, two_sided
 
 
@@ -81,3 +83,10 @@ def test_a_mean_without_error_is_infinitely_far_from_zero() -> None:
     assert t_ratio(2.0, 0.0) == math.inf
     assert t_ratio(-2.0, 0.0) == -math.inf
     assert math.isnan(t_ratio(0.0, 0.0))
+
+
+def test_without_scipy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(MissingExtraError) as raised:
+        cosine_coefficients(np.arange(9.0), 2)
+    assert "pip install 'pointline[research]'" in str(raised.value)

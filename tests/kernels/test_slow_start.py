@@ -95,6 +95,12 @@ def results(functions: Functions, monkeypatch: pytest.MonkeyPatch) -> list[bytes
         arrays.append(fine.copy())
     coarse = np.zeros((len(fine) // 3 + 1, len(BAR_INTS)), np.int64)
     answers.append(kernels.merge_rows(fine, np.arange(len(fine)) // 3, coarse))
+    own, other = np.unique(ts), np.unique(random.integers(1, 1_000, ROWS))
+    curves = np.zeros((2, 5))
+    walks = [np.cumsum(random.normal(size=len(stamps))) for stamps in (own, other)]
+    kernels.lagged_covariance(own, walks[0], other, walks[1], np.arange(-20, 21, 10), np.array([500, 1_000]), curves)
+    assert curves.all()
+    arrays.append(curves)
     assert answers[0] > 50
     assert min(answers) > 0
     return [str(answers).encode(), *(array.tobytes() for array in (*arrays, coarse))]

@@ -30,7 +30,7 @@ def test_contract_sizes() -> None:
 
 def test_every_rule_names_its_source_with_its_confidence() -> None:
     for venue in rules.package_venues().files:
-        for rule in (*venue.market, *venue.instrument, *venue.contract_size, *venue.delivery, *venue.asset, *venue.funding):
+        for rule in (*venue.market, *venue.instrument, *venue.contract_size, *venue.delivery, *venue.asset, *venue.funding, *venue.fee):
             assert rule.source.startswith("[")
 
 

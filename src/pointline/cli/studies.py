@@ -1,4 +1,4 @@
-"""The commands that measure: bars of a pair with its features, and spreads of contracts against spot."""
+"""The commands that measure: bars of a pair with its features, spreads of contracts against spot, and which of two markets leads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pointline.cli.bars import (
+    AnchorOption,
+    BarsOption,
+    BaseThresholdOption,
+    BoundaryOption,
+    DualOption,
+    EndOption,
+    EventsOption,
+    JoinOption,
+    NoCacheOption,
+    PerpArgument,
+    SameExchangeOption,
+    SpotArgument,
+    StartOption,
+    ThresholdOption,
+    other_rule,
+    rule_of_options,
+)
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import note, settings, show, show_json, show_text, shows_progress
 from pointline.errors import ConfigError, SlowStartWarning
@@ -18,7 +36,6 @@ from pointline.errors import ConfigError, SlowStartWarning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pointline.bars.rules import BarRule
     from pointline.studies.compare import Study
 
 app = typer.Typer()
@@ -41,33 +58,20 @@ ChartOption = Annotated[
 
 @command(app, short_help="Builds bars of a perp and its spot with every feature.")
 def compare(
-    perp: Annotated[str, typer.Argument(help="exchange:symbol of the derivative, e.g. binance-futures:BTCUSDT.", show_default=False)],
-    spot: Annotated[str, typer.Argument(help="exchange:symbol of its spot market, e.g. binance-spot:BTCUSDT.", show_default=False)],
-    start: Annotated[str, typer.Option(help="First moment of the window; a date means 00:00 UTC.", show_default=False)],
-    end: Annotated[str, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)],
-    threshold: Annotated[
-        str,
-        typer.Option(
-            help="Size of a bar: base units (volume, imbalance), quote units (dollar), a count (trades), a time such as 1m; or auto."
-        ),
-    ] = "auto",
-    bars: Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")] = "volume",
-    events: Annotated[str, typer.Option(help="What bars are made of: trades, or candles of the lake such as candles_1m.")] = "trades",
-    boundary: Annotated[
-        str | None,
-        typer.Option(help="carry: what exceeds the threshold counts for the next bar (default); reset: it does not.", show_default=False),
-    ] = None,
-    anchor: Annotated[str, typer.Option(help="day: counting restarts at 00:00 UTC; start: it begins with the window.")] = "day",
-    join: Annotated[str, typer.Option(help="asof keeps bars without spot trades; inner drops them.")] = "asof",
-    base_threshold: Annotated[
-        str | None,
-        typer.Option(help="Build the bars from finer ones of this threshold; --threshold is a whole multiple of it.", show_default=False),
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no bar sums of earlier runs, and keep none.")] = False,
-    dual: Annotated[
-        str | None, typer.Option("--dual", help="Give the spot bars of its own with this threshold (dual spine).", show_default=False)
-    ] = None,
-    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Both legs on one exchange: costs without a withdrawal.")] = False,
+    perp: PerpArgument,
+    spot: SpotArgument,
+    start: StartOption,
+    end: EndOption,
+    threshold: ThresholdOption = "auto",
+    bars: BarsOption = "volume",
+    events: EventsOption = "trades",
+    boundary: BoundaryOption = None,
+    anchor: AnchorOption = "day",
+    join: JoinOption = "asof",
+    base_threshold: BaseThresholdOption = None,
+    no_cache: NoCacheOption = False,
+    dual: DualOption = None,
+    same_exchange: SameExchangeOption = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -103,9 +107,9 @@ def compare(
             spot,
             start=start,
             end=end,
-            bars=_rule(bars, threshold, boundary, anchor),
-            spot_bars=_other_rule("--dual", bars, dual, boundary, anchor),
-            base_bars=_other_rule("--base-threshold", bars, base_threshold, boundary, anchor),
+            bars=rule_of_options(bars, threshold, boundary, anchor),
+            spot_bars=other_rule("--dual", bars, dual, boundary, anchor),
+            base_bars=other_rule("--base-threshold", bars, base_threshold, boundary, anchor),
             cache=not no_cache,
             events=events,
             join=join,  # type: ignore[arg-type]
@@ -132,7 +136,7 @@ def spreads(
     reference: Annotated[
         str, typer.Option(help="exchange:market of the spot market, e.g. binance:BTC-USDT; several with commas.", show_default=False)
     ],
-    start: Annotated[str, typer.Option(help="First moment of the window; a date means 00:00 UTC.", show_default=False)],
+    start: StartOption,
     end: Annotated[str | None, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)] = None,
     through: Annotated[
         str | None, typer.Option(help="Instead of --end: the last day of the window, inclusive.", show_default=False)
@@ -142,7 +146,7 @@ def spreads(
     ] = None,
     duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
     max_trade_age: Annotated[str, typer.Option(help="A candle has no close if its last trade is older than this at its end.")] = "1m",
-    same_exchange: Annotated[bool, typer.Option("--same-exchange", help="Both legs on one exchange: costs without a withdrawal.")] = False,
+    same_exchange: SameExchangeOption = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -192,9 +196,73 @@ def spreads(
             _say_notes(study.notes)
         elif not settings.quiet:
             show(study.view(costs))
-            for written in (output, chart):
-                if written is not None:
-                    show_text(f"wrote {written}")
+            _say_written(output, chart)
+
+
+@command(app, short_help="Measures on raw trades which of two markets leads.")
+def lead_lag(
+    perp: Annotated[str, typer.Argument(help="exchange:symbol of the first market; positive lags: it is ahead.", show_default=False)],
+    spot: Annotated[str, typer.Argument(help="exchange:symbol of the second market; any instrument of the lake.", show_default=False)],
+    start: Annotated[str, typer.Option(help="First moment of the window; a date means 00:00 UTC.", show_default=False)],
+    end: Annotated[str, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)],
+    max_lag: Annotated[str, typer.Option(help="Longest lag at which the peak is searched.")] = "1s",
+    step: Annotated[str, typer.Option(help="Distance of two lags.")] = "5ms",
+    near: Annotated[str, typer.Option(help="Longest lag of the asymmetry test.")] = "100ms",
+    clock_tolerance: Annotated[str, typer.Option(help="How far apart the two clocks may be; less is no lead.")] = "10ms",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Write the curve: .parquet, .arrow or .exact.csv; for spreadsheets .xlsx or .csv; - is standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="Of -o -: csv, parquet or arrow. [default: csv]", show_default=False)
+    ] = None,
+    chart: ChartOption = None,
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Measures the Hayashi-Yoshida covariance of two markets at each lag, beside the same ticks without any lead, and says who leads.
+
+    Example: pointline lead-lag binance-futures:BTCUSDT binance-spot:BTCUSDT --start 2024-05-01 --end 2024-05-03 --chart lead_lag.html
+    """
+    from pointline import clock
+    from pointline.report.files import check_output, write_blocks
+    from pointline.studies.lead_lag import lead_lag as run
+
+    with _table_file(output, output_format) as path:
+        if path is not None:
+            check_output(path)
+        study = run(
+            *(perp, spot),
+            start=start,
+            end=end,
+            max_lag=max_lag,
+            step=step,
+            near=near,
+            clock_tolerance_us=clock.to_duration_us(clock_tolerance, name="clock_tolerance", least_us=0),
+            lake=lake,
+        )
+        if path is not None:
+            write_blocks(iter([study.table]), path)
+        if chart is not None:
+            study.chart(chart)
+        if json_output:
+            show_json(study.summary)
+        elif _is_stdout(output):
+            _say_notes(study.notes)
+        elif not settings.quiet:
+            show(study.view())
+            _say_written(output, chart)
+
+
+def _say_written(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            show_text(f"wrote {path}")
 
 
 def _listed(text: str) -> list[str]:
@@ -250,34 +318,3 @@ def _show_study(study: Study, output: Path | None, chart: Path | None) -> None:
         show_text(f"wrote {study.summary['bars']:,} bars x {len(study.columns)} columns to {output}")
     if chart is not None:
         show_text(f"wrote {chart}")
-
-
-def _rule(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:
-    from pointline.bars.rules import rule_of
-
-    rule = rule_of(kind)
-    if threshold == "auto":
-        if boundary == "reset" or anchor != "day":
-            raise ConfigError(
-                "--threshold auto goes with --boundary carry and --anchor day only",
-                value=f"--boundary {boundary or 'carry'} --anchor {anchor}",
-                expected="a number for --threshold",
-                hint="run it with --threshold auto alone and use the threshold that it prints",
-            )
-        return f"auto:{kind}"
-    common = {"anchor": anchor} if boundary is None else {"boundary": boundary, "anchor": anchor}
-    if rule.unit == "time" and boundary is not None:
-        raise ConfigError("time bars have no boundary rule", value=f"--boundary {boundary}", expected="--bars time without --boundary")
-    return rule.of(threshold, **common)
-
-
-def _other_rule(option: str, kind: str, threshold: str | None, boundary: str | None, anchor: str) -> BarRule | None:
-    rule = None if threshold is None else _rule(kind, threshold, boundary, anchor)
-    if isinstance(rule, str):
-        raise ConfigError(
-            f"{option} needs a threshold of its own",
-            value=threshold,
-            expected="a number, in the units of --threshold",
-            hint="auto is for --threshold only",
-        )
-    return rule

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointline.errors import ConfigError
-from pointline.evaluation.inputs import check_horizons, series
+from pointline.evaluation.inputs import check_horizons, check_memory, series
 from pointline.evaluation.ranks import average_ranks
 from pointline.evaluation.variance import cosine_coefficients, degrees_of_freedom, long_run_variance, t_ratio, two_sided
 
@@ -65,6 +65,8 @@ def recursively_demeaned(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def signed_ranks(one_bar: NDArray[np.float64]) -> NDArray[np.float64]:
     """sign(r) · rank(|r|) / n along the last axis, ties averaged.
 
+    A label that is never negative, such as a squared return, has no signs: its ranks are then taken around their mean.
+
     Args:
         one_bar: shape (…, n) without missing values, or shape (n,) with NaN where missing.
 
@@ -73,7 +75,9 @@ def signed_ranks(one_bar: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     present = ~np.isnan(one_bar)
     if present.all():
-        return np.asarray(np.sign(one_bar) * average_ranks(np.abs(one_bar)) / one_bar.shape[-1])
+        ranks = np.sign(one_bar) * average_ranks(np.abs(one_bar)) / max(1, one_bar.shape[-1])
+        unsigned = (one_bar >= 0).all(axis=-1, keepdims=True)
+        return np.asarray(ranks - np.where(unsigned, ranks.mean(axis=-1, keepdims=True), 0.0))
     scores = np.full(one_bar.shape, np.nan)
     scores[present] = signed_ranks(one_bar[present])
     return scores
@@ -112,11 +116,11 @@ def _trailing_sums(values: NDArray[np.float64] | NDArray[np.int64], width: int) 
     return np.asarray(totals - before, dtype=np.float64)
 
 
-def judged(products: NDArray[np.float64]) -> CausalTest:
-    """The test of one series of products, shape (n,), NaN where a row does not count."""
+def judged(products: NDArray[np.float64], memory: int = 1) -> CausalTest:
+    """The test of one series of products, shape (n,), NaN where a row does not count; ``memory`` as in `causal_test`."""
     counted = products[~np.isnan(products)]
     n = len(counted)
-    nu = degrees_of_freedom(n)
+    nu = degrees_of_freedom(n, memory)
     if n <= nu or counted.max() == counted.min():
         return CausalTest(math.nan, math.nan, n, nu)
     se = math.sqrt(float(long_run_variance(cosine_coefficients(counted, nu))) / n)
@@ -124,7 +128,7 @@ def judged(products: NDArray[np.float64]) -> CausalTest:
     return CausalTest(t, two_sided(t, nu), n, nu)
 
 
-def causal_test(x: ArrayLike, one_bar: ArrayLike, horizon: int = 1) -> CausalTest:
+def causal_test(x: ArrayLike, one_bar: ArrayLike, horizon: int = 1, *, memory: int = 1) -> CausalTest:
     """Whether the last h values of a feature go with the next one-bar increment of a label.
 
     t = mean p / sqrt(LRV / n) with p of `causal_products` and the cosines of `pointline.evaluation.variance`, ν = 0.4 n^(2/3). It
@@ -137,9 +141,11 @@ def causal_test(x: ArrayLike, one_bar: ArrayLike, horizon: int = 1) -> CausalTes
         x: the feature, shape (n,), NaN where missing: known at the end of each bar.
         one_bar: shape (n,), what happens from the end of the row's bar to the end of the next, NaN where that is not known.
         horizon: bars h over which the feature is summed.
+        memory: bars over which the increments of the label depend on each other, see `information_coefficients`.
 
     Raises:
-        ConfigError: lengths differ, a value is infinite, or the horizon is no number of bars or reaches beyond the data.
+        ConfigError: lengths differ, a value is infinite, the horizon is no number of bars or reaches beyond the data, or the memory
+            is no number of bars.
         MissingExtraError: scipy is not installed.
 
     Examples:
@@ -155,4 +161,5 @@ def causal_test(x: ArrayLike, one_bar: ArrayLike, horizon: int = 1) -> CausalTes
     if feature.shape != increments.shape:
         raise ConfigError("x and one_bar differ in length", where="causal_test", value=(len(feature), len(increments)))
     check_horizons([horizon], len(feature))
-    return judged(causal_products(feature, signed_ranks(increments), horizon))
+    check_memory(memory)
+    return judged(causal_products(feature, signed_ranks(increments), horizon), memory)

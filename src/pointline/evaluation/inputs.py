@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 FEWEST_ROWS = 32  # the variance then has four cosines
-ROWS_PER_BAR_OF_HORIZON = 5
+ROWS_PER_BAR_OF_OVERLAP = 5
 
 
-def rows_needed(horizon: int) -> int:
+def rows_needed(overlap: int) -> int:
     """The fewest rows with feature and label from which an information coefficient is computed.
 
     Args:
-        horizon: bars of the label.
+        overlap: bars over which labels depend on each other: the horizon, or the memory of the label if it is longer.
 
     Returns:
-        At least 32, and five times the horizon. With fewer, labels that share most of their bars give a standard error that is too small.
+        At least 32, and five times the overlap. With fewer, labels that share most of their bars give a standard error that is too small.
 
     Examples:
         >>> rows_needed(1), rows_needed(50)
         (32, 250)
     """
-    return max(FEWEST_ROWS, ROWS_PER_BAR_OF_HORIZON * horizon)
+    return max(FEWEST_ROWS, ROWS_PER_BAR_OF_OVERLAP * overlap)
 
 
 def series(values: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -77,6 +77,16 @@ def check_confidence(confidence: float) -> None:
     """
     if not 0 < confidence < 1:
         raise ConfigError("the confidence is not a probability", where="confidence", value=confidence, expected="0.95 for 95 %")
+
+
+def check_memory(memory: int) -> None:
+    """Refuses a memory that is no count of bars.
+
+    Raises:
+        ConfigError: it is no whole number above zero.
+    """
+    if not is_whole(memory) or memory < 1:
+        raise ConfigError("the memory is no number of bars", where="memory", value=memory, expected="1 for returns, a larger whole number")
 
 
 def check_horizons(horizons: Sequence[int], rows: int) -> None:

@@ -9,6 +9,7 @@ them like from any prices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MISSING = -1
+_BLOCK = 16  # orders at a time
+_DUST = 1e-12  # a variance of scores below it is a rounding
 
 
 def day_shuffle(day: ArrayLike, *, seed: int) -> NDArray[np.int64]:
@@ -194,19 +197,20 @@ def thinned(price: ArrayLike, kept: ArrayLike) -> NDArray[np.float64]:
 def null_coefficients(
     x: ArrayLike, y: ArrayLike, orders: Iterable[NDArray[np.int64]], *, method: Method = "spearman"
 ) -> NDArray[np.float64]:
-    """The information coefficient of a feature with a label that was moved away from it, once for each order.
+    """The information coefficient of features with a label that was moved away from them, once for each order.
 
     The correlation of the scores (ranks over all rows that have them) in the rows where both are there. Without missing rows that is
     the rank correlation itself.
 
     Args:
-        x: the feature, shape (n,), NaN where missing.
+        x: one feature, shape (n,), or several, shape (features, n), NaN where missing. Several at once cost little more than one.
         y: the label, shape (n,), NaN where missing: the label of several bars, not its increments.
         orders: of `day_shuffle` or `circular_shift`.
         method: correlation of ranks or of values.
 
     Returns:
-        One coefficient for each order; NaN where fewer than 32 rows have both, or one of them is constant there.
+        Shape (orders,), or (features, orders) for several features; NaN where fewer than 32 rows have both, or one of them is constant
+        there.
 
     Raises:
         ConfigError: lengths differ, or a value is infinite.
@@ -220,10 +224,20 @@ def null_coefficients(
         True
     """
     check_method(method)
-    feature, label = _scores(series(x, "x"), method), _scores(series(y, "y"), method)
-    if len(feature) != len(label):
-        raise ConfigError("x and y differ in length", where="null_coefficients", value=(len(feature), len(label)))
-    return np.array([_correlation(feature, moved(label, order)) for order in orders])
+    label = _scores(series(y, "y"), method)
+    rows = np.asarray(x)
+    single = rows.ndim == 1
+    scores = np.stack([_scores(series(row, "x"), method) for row in (rows[np.newaxis] if single else rows)])
+    if scores.shape[1] != len(label):
+        raise ConfigError("x and y differ in length", where="null_coefficients", value=(scores.shape[1], len(label)))
+    features, target = _Moments.of(scores), _Moments.of(np.append(label, np.nan))  # the last row is what -1 stands for
+    waiting, found = iter(orders), [np.empty((len(scores), 0))]
+    while block := list(islice(waiting, _BLOCK)):
+        if any(len(order) != len(label) for order in block):
+            raise ConfigError("an order has other rows than the label", where="orders", expected=f"{len(label):,} rows in each")
+        found.append(features.correlations(target.at(np.stack(block))))
+    coefficients = np.concatenate(found, axis=1)
+    return coefficients[0] if single else coefficients
 
 
 def _scores(values: NDArray[np.float64], method: Method) -> NDArray[np.float64]:
@@ -234,15 +248,32 @@ def _scores(values: NDArray[np.float64], method: Method) -> NDArray[np.float64]:
     return scores
 
 
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    products = one * other
-    used = ~np.isnan(products)
-    n = int(np.count_nonzero(used))
-    if n < FEWEST_ROWS:
-        return float("nan")
-    a, b = one[used], other[used]
-    spread = a.std() * b.std()
-    return float((products[used].mean() - a.mean() * b.mean()) / spread) if spread > 0 else float("nan")
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Scores with 0 where missing, their squares, and 1 where they are there: sums over shared rows are then matrix products."""
+
+    there: NDArray[np.float64]
+    values: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, scores: NDArray[np.float64]) -> _Moments:
+        values = np.nan_to_num(scores)
+        return cls((~np.isnan(scores)).astype(np.float64), values, np.square(values))
+
+    def at(self, rows: NDArray[np.int64]) -> _Moments:
+        return _Moments(self.there[rows], self.values[rows], self.squares[rows])
+
+    def correlations(self, other: _Moments) -> NDArray[np.float64]:
+        """Of each series with each of the others, in the rows that both have."""
+        n = self.there @ other.there.T
+        counts = np.maximum(n, 1)
+        mean, other_mean = self.values @ other.there.T / counts, self.there @ other.values.T / counts
+        variance = self.squares @ other.there.T / counts - mean**2
+        other_variance = self.there @ other.squares.T / counts - other_mean**2
+        usable = (n >= FEWEST_ROWS) & (variance > _DUST) & (other_variance > _DUST)
+        spread = np.sqrt(np.where(usable, variance * other_variance, 1.0))
+        return np.asarray(np.where(usable, (self.values @ other.values.T / counts - mean * other_mean) / spread, np.nan))
 
 
 @dataclass(frozen=True)

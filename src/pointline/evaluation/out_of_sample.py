@@ -24,7 +24,7 @@ import polars as pl
 
 from pointline.errors import ConfigError
 from pointline.evaluation.causal import CausalTest, judged, products_of, recursively_demeaned, signed_ranks
-from pointline.evaluation.coefficient import InformationCoefficient, Pair
+from pointline.evaluation.coefficient import InformationCoefficient, SharedRows
 from pointline.evaluation.coefficients import Unusable, feature_values, labels_by_horizon
 from pointline.evaluation.deciles import FEWEST_ROWS, deciles_of_ranks
 from pointline.evaluation.inputs import check_confidence, rows_needed, series
@@ -298,7 +298,7 @@ class _Fold:
 
 def _judged(feature: RankedValues, target: _Target, confidence: float) -> tuple[dict[str, object], list[_Fold]]:
     """The columns of one feature and horizon without its names, and its folds."""
-    pair = Pair.of(feature, target.label, target.overlap, "spearman")
+    pair = SharedRows.of(feature, target.label, target.overlap, "spearman")
     if pair.reason:
         return {"n_in": pair.n, "reason": pair.reason}, []
     inside = pair.coefficient(confidence)

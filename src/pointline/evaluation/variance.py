@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_RATE = 0.4
 _FEWEST = 4
 
 
@@ -55,7 +54,10 @@ def degrees_of_freedom(n: int, horizon: int = 1) -> int:
         >>> degrees_of_freedom(2_000), degrees_of_freedom(2_000, 50), degrees_of_freedom(2_000, 1_000)
         (63, 16, 4)
     """
-    return max(1, int(min(_RATE * n ** (2 / 3), max(_FEWEST, _RATE * n / horizon))))
+    by_length = int(2 * n ** (2 / 3) / 5)
+    # In whole numbers k is at most 0.4 n^(2/3) where 125 k³ is at most 8 n²; floats can be one off where both are equal.
+    by_length += (125 * (by_length + 1) ** 3 <= 8 * n**2) - (125 * by_length**3 > 8 * n**2)
+    return max(1, min(by_length, max(_FEWEST, 2 * n // (5 * horizon))))
 
 
 def cosine_coefficients(values: NDArray[np.float64], nu: int) -> NDArray[np.float64]:

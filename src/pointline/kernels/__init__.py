@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def close_on_total(ts: Ints, amount: Ints, threshold: int, carry: bool, state: Ints, ends: Ints, ids: Ints) -> int:  # noqa: FBT001
@@ -72,6 +73,20 @@ def merge_rows(fine: Ints, target: Ints, coarse: Ints) -> int:
     if len(target) and not 0 <= target[0] <= target[-1] < len(coarse):
         raise ValueError("there is no such bar")
     return _loop("merge_rows")(_table(fine), len(fine), _at(target, len(fine)), _table(coarse), len(coarse))
+
+
+def lagged_covariance(ts: Ints, value: Floats, other_ts: Ints, other: Floats, lags: Ints, block_ends: Ints, curves: Floats) -> None:
+    """Adds the Hayashi-Yoshida covariance at each lag to `curves`, blocks x lags; positive lags: the other series is ahead."""
+    rows, others, shape = len(ts), len(other_ts), (len(block_ends), len(lags))
+    if curves.shape != shape or not (rows and others and shape[0] and shape[1]):
+        raise ValueError(f"expected blocks x lags = {shape} sums and no empty series, not the shape {curves.shape}")
+    if not all(np.all(times[1:] > times[:-1]) for times in (ts, other_ts, lags, block_ends)):
+        raise ValueError("times, lags and the ends of blocks rise strictly")
+    floats = np.float64
+    _loop("lagged_covariance")(
+        *(_at(ts), _at(value, rows, floats), rows, _at(other_ts), _at(other, others, floats), others),
+        *(_at(lags), len(lags), _at(block_ends), len(block_ends), _at(curves, 0, floats)),
+    )
 
 
 def load_ahead() -> None:

@@ -12,6 +12,7 @@ from pointline.kernels.slots import BAR_INTS, CLOSER_STATE, SCRATCH_ROWS
 
 _INT = types.int64
 _INTS = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
+_FLOATS = types.CPointer(types.float64)  # type: ignore[no-untyped-call]
 _BYTES = types.CPointer(types.int8)  # type: ignore[no-untyped-call]
 _WIDTH, _STATE = len(BAR_INTS), len(CLOSER_STATE)
 
@@ -53,10 +54,29 @@ def _merge_rows(fine, fine_bars, target, coarse, coarse_bars):  # type: ignore[n
     return loops.merge_rows(carray(fine, (fine_bars, _WIDTH)), carray(target, fine_bars), carray(coarse, (coarse_bars, _WIDTH)))
 
 
+def _lagged_covariance(  # type: ignore[no-untyped-def]
+    ts, value, rows, other_ts, other, others, lags, lag_count, block_ends, blocks, curves
+):
+    loops.lagged_covariance(
+        carray(ts, rows),
+        carray(value, rows),
+        carray(other_ts, others),
+        carray(other, others),
+        carray(lags, lag_count),
+        carray(block_ends, blocks),
+        carray(curves, (blocks, lag_count)),
+    )
+    return rows
+
+
 ENTRIES = {
     "close_on_total": (_INT(_INTS, _INTS, _INT, _INT, _INT, _INTS, _INTS, _INTS), _close_on_total),
     "close_on_imbalance": (_INT(_INTS, _INTS, _INT, _INT, _INTS, _INTS, _INTS), _close_on_imbalance),
     "add_rows": (_INT(_INTS, _INTS, _INTS, _BYTES, _INT, _INTS, _INT, _INTS, _INT, _INT, _INTS, _INT, _INTS), _add_rows),
     "close_last": (_INT(_INTS, _INT, _INT), _close_last),
     "merge_rows": (_INT(_INTS, _INT, _INTS, _INTS, _INT), _merge_rows),
+    "lagged_covariance": (
+        _INT(_INTS, _FLOATS, _INT, _INTS, _FLOATS, _INT, _INTS, _INT, _INTS, _INT, _FLOATS),
+        _lagged_covariance,
+    ),
 }

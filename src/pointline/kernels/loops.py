@@ -1,10 +1,10 @@
-"""The loops that are compiled: where bars close, and what each bar sums to. Every one has a plain oracle in ``tests/oracle.py``.
+"""The loops that are compiled: where bars close, what each bar sums to, and how two series of prices move together at a lag.
 
-All amounts are int64. Sums of price x quantity and of squares are kept as two limbs ``high * 2**62 + low``, so they are exact and
-do not depend on how the rows were cut into batches, days or finer bars. The base amounts of inverse contracts are such limbs too, of which
-the loops add up the high ones. The realised variance is a sum of such integers too: each
-squared return counts 2**-100. A batch may end anywhere, even between two trades of one timestamp: what is still open waits in the
-state arrays.
+Every one has a plain oracle in the tests, most of them in ``tests/oracle.py``. All amounts are int64. Sums of price x quantity and of
+squares are kept as two limbs ``high * 2**62 + low``, so they are exact and do not depend on how the rows were cut into batches, days or
+finer bars. The base amounts of inverse contracts are such limbs too, of which the loops add up the high ones. The realised variance is a
+sum of such integers too: each squared return counts 2**-100. A batch may end anywhere, even between two trades of one timestamp: what is
+still open waits in the state arrays.
 """
 
 from __future__ import annotations
@@ -450,3 +450,49 @@ def merge_rows(fine, target, coarse):  # type: ignore[no-untyped-def]
         elif not _merge(coarse, target[k], fine, k):
             return -1 - k
     return len(fine)
+
+
+@_compiled
+def lagged_covariance(ts, value, other_ts, other, lags, block_ends, curves):  # type: ignore[no-untyped-def]
+    """Adds up the Hayashi-Yoshida covariance of two series at each lag, for each block of the first series' time.
+
+    A change of the first series over ``(ts[j - 1], ts[j]]`` is multiplied with the changes of the other series whose intervals overlap
+    it once it is moved back by the lag. Their sum is the difference of two values of the other series: the first one at or after the end,
+    and the last one at or before the beginning. As the lag falls these two only move forward.
+
+    Args:
+        ts: int64 microseconds, strictly rising.
+        value: float64, one per time.
+        other_ts, other: the other series, with at least one value.
+        lags: int64 microseconds, rising; positive: the other series is ahead.
+        block_ends: int64, the first microsecond behind each block, rising; the changes up to the last of them are counted.
+        curves: float64, blocks x lags, the sums are added to it.
+    """
+    last = len(other_ts) - 1
+    block = 0
+    first_begin = 0
+    first_end = 0
+    for j in range(1, len(ts)):
+        change = value[j] - value[j - 1]
+        if change == 0.0:
+            continue
+        while block < len(block_ends) and ts[j] >= block_ends[block]:
+            block += 1
+        if block == len(block_ends):
+            break
+        curve = curves[block]
+        begin_us = ts[j - 1] - lags[-1]
+        while first_begin < last and other_ts[first_begin + 1] <= begin_us:
+            first_begin += 1
+        end_us = ts[j] - lags[-1]
+        while first_end < last and other_ts[first_end] < end_us:
+            first_end += 1
+        begin, end = first_begin, first_end
+        for k in range(len(lags) - 1, -1, -1):
+            begin_us = ts[j - 1] - lags[k]
+            while begin < last and other_ts[begin + 1] <= begin_us:
+                begin += 1
+            end_us = ts[j] - lags[k]
+            while end < last and other_ts[end] < end_us:
+                end += 1
+            curve[k] += change * (other[end] - other[begin])

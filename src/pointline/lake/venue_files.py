@@ -80,6 +80,7 @@ def _subjects(venue: Venue) -> list[tuple[Any, ...]]:
         *(("delivery of", exchange) for rule in venue.delivery for exchange in rule.exchanges),
         *(("funding of", exchange) for rule in venue.funding for exchange in rule.exchanges),
         *(("asset of", exchange, rule.base_asset) for rule in venue.asset for exchange in rule.exchanges),
+        *(("fee of", exchange, rule.tier) for rule in venue.fee for exchange in rule.exchanges),
     }
     return [
         *(("exchange name", name) for several in names for name in sorted(several)),

@@ -57,8 +57,9 @@ def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple
     start, end = (time_text(us) for us in summary["window_us"])
     head.add_row("window", f"{start} to {end} UTC, end exclusive")
     head.add_row("bars close by", rule)
-    head.add_row("trades", f"perp {summary['perp_trades']:,}   spot {summary['spot_trades']:,}")
-    head.add_row("volume (base)", f"perp {summary['perp_volume_base']:,.3f}   spot {summary['spot_volume_base']:,.3f}")
+    head.add_row("trades", f"perp {_said(summary['perp_trades'], ',')}   spot {_said(summary['spot_trades'], ',')}")
+    volumes = [_said(summary[f"{side}_volume_base"], ",.3f") for side in ("perp", "spot")]
+    head.add_row("volume (base)", f"perp {volumes[0]}   spot {volumes[1]}")
     ratio = summary["volume_ratio"]
     for side in ("perp", "spot"):
         own = summary["coverage"][side]
@@ -84,6 +85,11 @@ def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple
     ]
     parts += [Text(f"note: {note}", style="yellow") for note in notes]
     return Group(*parts)
+
+
+def _said(value: float | None, form: str) -> str:
+    """A figure, or that the candles do not tell it."""
+    return "not told" if value is None else format(value, form)
 
 
 def _grid() -> Any:  # noqa: ANN401 - rich is imported where it is used

@@ -33,6 +33,7 @@ from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
 from pointline.studies.coverage import coverage_notes, interval_notes, sides_of
 from pointline.studies.figures import BarTotals, summarise
+from pointline.studies.named import named_instrument
 from pointline.venues.funding import funding_rules
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pointline.bars.request import VenueEvents
+    from pointline.evaluation.check_limits import CheckLimits
     from pointline.instruments import Instrument, Pair, Registry
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
     from pointline.progress import Progress
+    from pointline.studies.checklist import Checklist
+    from pointline.studies.evaluate import Evaluation
     from pointline.studies.summary import Summary
     from pointline.venues.funding import FundingRule
     from pointline.venues.rules import Venues
@@ -174,6 +178,33 @@ class Study:
     def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
         """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
         return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)
+
+    def ic(self, features: Sequence[str] | None = None, **options: Any) -> Evaluation:  # noqa: ANN401 - those of IcOptions
+        """Whether the features predict what happens after their bars; arguments as in `pointline.evaluation.ic`."""
+        from pointline.evaluation import ic
+        from pointline.evaluation.information import ic_options
+        from pointline.studies.evaluate import Evaluation, late_perp_prices
+
+        chosen = ic_options(options)
+        late = late_perp_prices(self._sides["perp"], self.features) if chosen.draws else None
+        judged = ic(self.features, features, params=self.params, late_perp=late, **options)
+        told = self.features["seconds_to_funding"].cast(pl.Float64)
+        to_funding = None if told.null_count() == len(told) else told.fill_null(float("nan")).to_numpy()
+        return Evaluation(self.title, self.rule_text, chosen, judged, to_funding)
+
+    def checklist(
+        self, *, limits: CheckLimits | None = None, evaluation: pl.DataFrame | None = None, trials: int | None = None
+    ) -> Checklist:
+        """Whether data, funding, costs and evidence are ready for use (see `pointline.studies.checklist.checklist`)."""
+        from pointline.studies.checklist import checklist
+
+        return checklist(self, limits=limits, evaluation=evaluation, trials=trials)
+
+    def by_time_of_day(self, *, limits: CheckLimits | None = None) -> pl.DataFrame:
+        """Volume ratio, spot volume and stale bars by UTC hour (see `pointline.studies.checklist.by_time_of_day`)."""
+        from pointline.studies.checklist import by_time_of_day
+
+        return by_time_of_day(self, limits=limits)
 
     def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
         """Stores the features in the lake, where SQL finds them as ``study = name`` in ``api.features``.
@@ -517,22 +548,13 @@ class _Tables:
 
 def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) -> tuple[Pair, list[str]]:
     """The two instruments, and a note for each whose metadata changed inside the window."""
-    pair = check_pair(_find(registry, perp, start_us), _find(registry, spot, start_us), registry.known)
+    pair = check_pair(named_instrument(registry, perp, start_us), named_instrument(registry, spot, start_us), registry.known)
     notes = []
     for instrument in (pair.perp, pair.spot):
         change = warn_of_versions(registry, instrument, start_us, end_us)
         if change is not None:
             notes.append(change)
     return pair, notes
-
-
-def _find(registry: Registry, name: object, at_us: int) -> Instrument:
-    exchange, colon, symbol = name.partition(":") if isinstance(name, str) else ("", "", "")
-    if not colon or not exchange or not symbol:
-        raise ConfigError(
-            "an instrument is named by exchange and symbol", value=name, expected="exchange:symbol, e.g. binance-futures:BTCUSDT"
-        )
-    return registry.find(exchange, symbol, at_us)
 
 
 def _pair_params(

@@ -1,7 +1,7 @@
-"""Dated venue rules, read from ``venues/*.toml``: names, symbol grammar, contract sizes, delivery, multipliers and funding.
+"""Dated venue rules, read from ``venues/*.toml``: names, symbol grammar, contract sizes, delivery, multipliers, funding and fees.
 
 A rule holds inside its dates only; outside them there is an error, never a guess. Names are resolved in `pointline.venues.names`, funding
-formulas stand in `pointline.venues.funding`; functions here take exchange ids.
+formulas stand in `pointline.venues.funding`, fees in `pointline.venues.fees`; functions here take exchange ids.
 
 The package's own files are part of the code: the tests check them, and a process builds them as they are, in a few milliseconds. What a
 user writes (a lake's files, a mapping's ``[instrument]``) is checked by pydantic, which reads the same classes.
@@ -232,6 +232,33 @@ class Funding(_Bounded):
             raise ValueError(message)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fee(_Bounded):
+    """What one fill costs on some exchanges in one fee tier.
+
+    Attributes:
+        tier: the tier's name.
+        taker_bps: fee of a fill that takes, in basis points of its notional.
+        maker_bps: fee of a fill that makes, below zero where it is a rebate; None where the source does not say.
+        as_of: the day on which the figures were read.
+    """
+
+    tier: str
+    taker_bps: float
+    maker_bps: float | None = None
+    as_of: dt.date
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_filled(tier=self.tier)
+        if not (self.taker_bps >= 0 and math.isfinite(self.taker_bps)):
+            message = f"taker_bps must be finite and zero or more, not {self.taker_bps}"
+            raise ValueError(message)
+        if self.maker_bps is not None and not math.isfinite(self.maker_bps):
+            message = f"maker_bps must be finite, not {self.maker_bps}"
+            raise ValueError(message)
+
+
 def _check_filled(**values: str | tuple[str, ...] | None) -> None:
     """Refuses empty values with a ValueError, which pydantic makes part of its own."""
     for name, value in values.items():
@@ -268,6 +295,7 @@ class Venue(_Strict):
     delivery: tuple[Delivery, ...] = ()
     asset: tuple[Asset, ...] = ()
     funding: tuple[Funding, ...] = ()
+    fee: tuple[Fee, ...] = ()
 
 
 _TABLES: dict[str, type[Any]] = {
@@ -277,6 +305,7 @@ _TABLES: dict[str, type[Any]] = {
     "delivery": Delivery,
     "asset": Asset,
     "funding": Funding,
+    "fee": Fee,
 }
 
 
@@ -378,8 +407,8 @@ def _inconsistency(venue: Venue, beside: frozenset[str]) -> str | None:
         return "at least one [[market]] is needed"
     known = {market.exchange for market in venue.market} | beside
     spans: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-    for rule in (*venue.delivery, *venue.asset, *venue.funding):
-        subject = rule.base_asset if isinstance(rule, Asset) else ""
+    for rule in (*venue.delivery, *venue.asset, *venue.funding, *venue.fee):
+        subject = rule.base_asset if isinstance(rule, Asset) else rule.tier if isinstance(rule, Fee) else ""
         for exchange in rule.exchanges:
             spans.setdefault((type(rule).__name__, exchange, subject), []).append((rule.valid_from_us, rule.valid_until_us))
     spoken_of = [*(one.exchange for one in venue.instrument), *(exchange for _, exchange, _ in spans)]
