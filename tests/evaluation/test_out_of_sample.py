@@ -31,6 +31,8 @@ from pointline.evaluation import (
     purged_k_fold,
     walk_forward,
 )
+from pointline.evaluation.information import IcOptions, _out_of_sample
+from pointline.evaluation.labels import LabelSeries
 from pointline.evaluation.out_of_sample import Scheme
 
 if TYPE_CHECKING:
@@ -329,6 +331,14 @@ def test_too_few_rows_say_how_many_are_enough(scheme: Scheme, folds: int, horizo
     needed = int(str(raised.value).split("at least ")[1].split(" rows")[0].replace(",", ""))
     found = out_of_sample({"x": x[:needed]}, one_bar[:needed], [horizon], folds=folds, scheme=scheme)
     assert found.frame["folds_out"].to_list() == [folds]
+
+
+@pytest.mark.parametrize(("rows", "figures"), [(1_499, 0), (1_500, 0), (1_799, 0), (1_800, 1)])
+def test_a_table_of_labels_has_no_figures_out_of_sample_where_the_rows_are_too_few(rows: int, figures: int) -> None:
+    x, one_bar = market(rows)
+    label = LabelSeries("perp_return", "50 bars", 50, 1, forward_sums(one_bar, 50), one_bar)
+    found = _out_of_sample({"x": x}, [label], IcOptions())
+    assert (found.height, found["ic_out"].count()) == (1, figures)
 
 
 @pytest.mark.parametrize(
