@@ -9,8 +9,8 @@ cross-validation, Journal of Machine Learning Research 5). `inflation` is the fa
 Walk-forward folds need none: what a fold is multiplied with was known before it.
 
 Rows out of sample do not mend an estimate that is wrong in every fold. A persistent feature that reacts to returns has a coefficient that
-is not zero in short folds, always with one sign, and so the interval excludes zero far too often: in up to 82 % of the runs of
-``python -m tests.evaluation.sizes`` (Stambaugh, n = 2,000, φ = .999). The causal test of the same rows rejects in 4 to 7 % of them.
+is not zero in short folds, always with one sign, and so the interval excludes zero far too often: in up to 81 % of the runs of
+``python -m tests.evaluation.sizes`` (Stambaugh, n = 2,000, φ = .999). The causal test of the same rows rejects in 4 to 8 % of them.
 """
 
 from __future__ import annotations
