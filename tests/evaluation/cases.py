@@ -24,7 +24,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import stdtr, stdtrit
 
-from pointline.evaluation import benjamini_hochberg, information_coefficients, step_down_min_p
+from pointline.evaluation import benjamini_hochberg, information_coefficients, out_of_sample, step_down_min_p
 from pointline.evaluation.causal import causal_products, signed_ranks
 from pointline.evaluation.ranks import standardised
 from pointline.evaluation.variance import cosine_coefficients, degrees_of_freedom, long_run_variance
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from pointline.evaluation.out_of_sample import Scheme
 
     Floats = NDArray[np.float64]
 
@@ -218,3 +220,51 @@ def _family(rng: np.random.Generator) -> tuple[dict[str, Floats], Floats]:
             shocks = math.sqrt(0.7) * common + math.sqrt(0.3) * rng.standard_normal(FAMILY_N)
             features[f"group {group}, φ {phi}"] = autoregression(shocks, phi)
     return features, rng.standard_normal(FAMILY_N)
+
+
+@dataclass(frozen=True)
+class OutOfSampleOutcome:
+    """What one cell of the grid showed out of sample.
+
+    Attributes:
+        ewc: share of runs whose interval excludes zero.
+        causal: share of runs in which the causal test rejects.
+        both: share of runs called significant.
+        mean: mean over runs of the coefficient out of sample.
+        mean_error: standard error of that mean over runs.
+        mean_in: mean over runs of the absolute coefficient in sample.
+        runs: how many.
+    """
+
+    scheme: str
+    case: str
+    phi: float
+    horizon: int
+    ewc: float
+    causal: float
+    both: float
+    mean: float
+    mean_error: float
+    mean_in: float
+    runs: int
+
+
+def out_of_sample_outcomes(
+    scheme: Scheme, case: str, phi: float, n: int, runs: int, *, horizons: tuple[int, ...] = HORIZONS, ic: float = 0.0, seed: int = 0
+) -> list[OutOfSampleOutcome]:
+    """The cells of one case and persistence; with an information coefficient the feature predicts, at the first horizon by so much."""
+    beta = slope(phi, horizons[0], ic) if ic else 0.0
+    rng = np.random.default_rng([seed, CASES.index(case), PHIS.index(phi), n, round(ic * 1_000)])
+    frames = []
+    for _ in range(runs):
+        x, one_bar = simulated(case, phi, (1, n), rng, beta)
+        frames.append(out_of_sample({"x": x[0]}, one_bar[0], horizons, scheme=scheme).frame)
+    found = []
+    for row, horizon in enumerate(horizons):
+        p, causal_p, outside, inside, both = (
+            np.array([frame[name][row] for frame in frames]) for name in ("p_out", "causal_p_out", "ic_out", "ic_in", "significant_out")
+        )
+        shares = (float(np.mean(values)) for values in (p < LEVEL, causal_p < LEVEL, both))
+        means = float(outside.mean()), float(outside.std() / math.sqrt(runs)), float(np.abs(inside).mean())
+        found.append(OutOfSampleOutcome(scheme, case, phi, horizon, *shares, *means, runs))
+    return found

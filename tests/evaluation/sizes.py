@@ -1,7 +1,7 @@
 """Prints how often the tests of pointline.evaluation are wrong, and what they find: ``python -m tests.evaluation.sizes``.
 
 Size over the eight cases of tests/evaluation/cases.py, power and coverage at a true information coefficient, and the chance of any
-false finding among many. All figures are per cent of the runs.
+false finding among many; sizes of the pooled figures out of sample. All figures are per cent of the runs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tests.evaluation.cases import CASES, ENDOGENOUS, HORIZONS, PHIS, Outcome, family_errors, outcomes, power
+from tests.evaluation.cases import CASES, ENDOGENOUS, HORIZONS, PHIS, Outcome, family_errors, out_of_sample_outcomes, outcomes, power
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FAMILY_PART = 50
+OUT_OF_SAMPLE_N = 2_000  # at h = 50 five folds need nearly as many
 
 
 def of_family(part: tuple[int, int]) -> dict[str, float]:
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2_000, help="of each cell")
     parser.add_argument("--bars", type=int, nargs="*", default=[2_000, 20_000], help="lengths of the samples")
     parser.add_argument("--family-runs", type=int, default=2_000)
+    parser.add_argument("--out-of-sample-runs", type=int, default=400, help="of each cell")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     began = time.perf_counter()
@@ -74,6 +76,17 @@ def main() -> None:
             print(f"\nchance of any false finding at 5 %: 15 features × 4 horizons, n = 3,000, {len(parts) * part:,} runs")
             for name in errors[0]:
                 print(f"{name:30}{np.mean([error[name] for error in errors]):7.1%}")
+        if options.out_of_sample_runs:
+            runs, bars = options.out_of_sample_runs, OUT_OF_SAMPLE_N
+            print(f"\nout of sample, size at 5 %, n = {bars:,}, {runs:,} runs", flush=True)
+            cells = list(product(("walk-forward", "purged k-fold"), CASES, PHIS))
+            for part in pool.map(out_of_sample_outcomes, *zip(*cells, strict=True), [bars] * len(cells), [runs] * len(cells)):
+                for one in part:
+                    print(
+                        f"{one.scheme:14}{one.case:24}φ {one.phi:5}  h {one.horizon:2}: EWC {one.ewc:6.1%}  causal {one.causal:6.1%}"
+                        f"  both {one.both:6.1%}  mean IC {one.mean:+.4f} ± {2 * one.mean_error:.4f}",
+                        flush=True,
+                    )
     print(f"\n{time.perf_counter() - began:,.0f} s")
 
 

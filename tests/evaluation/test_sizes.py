@@ -100,12 +100,13 @@ def test_a_label_with_memory_needs_to_say_so() -> None:
 
 
 def test_the_command_prints_its_tables() -> None:
-    words = ["-m", "tests.evaluation.sizes", "--runs", "4", "--bars", "400", "--family-runs", "1"]
+    words = ["-m", "tests.evaluation.sizes", "--runs", "4", "--bars", "400", "--family-runs", "1", "--out-of-sample-runs", "1"]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "size at 5 %, n = 400, 4 runs" in done.stdout
     assert "causal in all cases: mean" in done.stdout
     assert "step-down min-P" in done.stdout
+    assert "out of sample, size at 5 %, n = 2,000, 1 runs" in done.stdout
 
 
 def test_the_benchmark_runs() -> None:

@@ -17,7 +17,6 @@ from pointline.errors import ConfigError
 from pointline.evaluation.coefficients import feature_values
 from pointline.evaluation.inputs import check_confidence, rows_needed, series
 from pointline.evaluation.out_of_sample import inflation, pooled
-from pointline.evaluation.ranks import standardised
 from pointline.evaluation.splits import RowSpans, Split, walk_forward
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def fitted_combination(
     complete = ~np.isnan(x).any(axis=1)
     used = complete & ~np.isnan(y)
     needed = rows_needed(spans.overlap)
-    predictions, weights, products = [], [], []
+    predictions, weights, pairs = [], [], []
     for number, split in enumerate(splits):
         train, test = split.train[used[split.train]], split.test[used[split.test]]
         if min(len(train), len(test)) < needed:
@@ -126,13 +125,13 @@ def fitted_combination(
             )
         penalty = penalties[0] if len(penalties) == 1 else _chosen(x, y, spans, train, penalties)
         fit = Fit.of(x[train], y[train], penalty)
-        products.append(_judged(fit.predict(x[test]), y[test], number))
+        pairs.append(_varying(fit.predict(x[test]), y[test], number))
         rows = {"row": split.test, "fold": np.full(len(split.test), number), "label": y[split.test]}
         predictions.append(pl.DataFrame(rows | {"prediction_out": fit.predict(x[split.test])}).select(*PREDICTIONS_SCHEMA))
         weights.append(fit.frame(number, list(features), len(train)))
     shared = any(split.train[-1] > split.test[0] for split in splits)
     factor = max(_SHARED_WEIGHTS, inflation(len(splits))) if shared else 1.0
-    found = pooled(products, spans.overlap, confidence, factor)
+    found = pooled(pairs, spans.overlap, confidence, factor)
     table = pl.concat(predictions).with_columns(pl.col(pl.Float64).fill_nan(None))
     return FittedCombination(table, pl.concat(weights), found)
 
@@ -199,12 +198,11 @@ def _chosen(x: NDArray[np.float64], y: NDArray[np.float64], spans: RowSpans, tra
     return penalties[int(np.argmin(errors))]
 
 
-def _judged(prediction: NDArray[np.float64], label: NDArray[np.float64], fold: int) -> NDArray[np.float64]:
-    scores = standardised(prediction), standardised(label)
-    for what, score in zip(("the prediction", "the label"), scores, strict=True):
-        if not score.any():
+def _varying(prediction: NDArray[np.float64], label: NDArray[np.float64], fold: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    for what, values in (("the prediction", prediction), ("the label", label)):
+        if np.ptp(values) == 0:
             raise ConfigError(f"{what} is constant over the test rows", where=f"fold {fold}", value=len(label), expected="values that vary")
-    return np.asarray(scores[0] * scores[1])
+    return prediction, label
 
 
 def _matrix(features: Mapping[str, ArrayLike], rows: int) -> NDArray[np.float64]:

@@ -320,7 +320,7 @@ def _out_of_sample(values: Mapping[str, NDArray[np.float64]], labels: Sequence[L
     frames = []
     for label in labels:
         ahead = label.bars if label.horizon.endswith(("bar", "bars")) else label.memory
-        if len(label.values) < (chosen.folds + 1) * rows_needed(ahead):
+        if len(label.values) < (chosen.folds + 1) * (rows_needed(ahead) + ahead):  # purging takes a label's length from each fold
             frames.append(pl.DataFrame(schema=dict.fromkeys(names.values(), pl.Float64)).clear(len(values)))
             continue
         found = out_of_sample(

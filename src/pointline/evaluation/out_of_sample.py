@@ -7,6 +7,10 @@ In purged folds the sign of each fold comes from the test rows of the others. Th
 error that takes them as given is too small (Bengio and Grandvalet 2004, No unbiased estimator of the variance of k-fold
 cross-validation, Journal of Machine Learning Research 5). `inflation` is the factor by which the variance grows where nothing predicts.
 Walk-forward folds need none: what a fold is multiplied with was known before it.
+
+Rows out of sample do not mend an estimate that is wrong in every fold. A persistent feature that reacts to returns has a coefficient that
+is not zero in short folds, always with one sign, and so the interval excludes zero far too often: in up to 81 % of the runs of
+``python -m tests.evaluation.sizes`` (Stambaugh, n = 2,000, φ = .999). The causal test of the same rows rejects in 4 to 8 % of them.
 """
 
 from __future__ import annotations
@@ -19,12 +23,13 @@ import numpy as np
 import polars as pl
 
 from pointline.errors import ConfigError
+from pointline.evaluation.causal import CausalTest, judged, products_of, recursively_demeaned, signed_ranks
 from pointline.evaluation.coefficient import InformationCoefficient, SharedRows
 from pointline.evaluation.coefficients import Unusable, feature_values, labels_by_horizon
 from pointline.evaluation.deciles import FEWEST_ROWS, deciles_of_ranks
 from pointline.evaluation.inputs import check_confidence, rows_needed, series
-from pointline.evaluation.ranks import RankedValues
-from pointline.evaluation.splits import RowSpans, Split, purged_k_fold, walk_forward
+from pointline.evaluation.ranks import RankedValues, standardised
+from pointline.evaluation.splits import RowSpans, Split, check_count, purged_k_fold, walk_forward
 from pointline.evaluation.variance import cosine_coefficients, critical_value, degrees_of_freedom, long_run_variance, t_ratio, two_sided
 
 if TYPE_CHECKING:
@@ -53,6 +58,10 @@ OUT_OF_SAMPLE_SCHEMA: dict[str, pl.DataType] = {
     "t_out": pl.Float64(),
     "nu_out": pl.Int64(),
     "p_out": pl.Float64(),
+    "causal_n_out": pl.Int64(),
+    "causal_t_out": pl.Float64(),
+    "causal_p_out": pl.Float64(),
+    "significant_out": pl.Boolean(),
     "same_sign_out": pl.Float64(),
     "spread_folds_out": pl.Int64(),
     "decile_spread_out": pl.Float64(),
@@ -84,9 +93,10 @@ class OutOfSample:
     Attributes:
         frame: one row for each feature and horizon, columns of `OUT_OF_SAMPLE_SCHEMA`. ``ic_out`` is the mean over folds of sign × IC
             of the test rows, each fold weighted by its rows; ``low_out`` and ``high_out`` bound it; ``folds_out`` counts the folds that
-            have it. ``same_sign_out`` is the share of those folds whose test rows have the sign of the training rows.
-            ``decile_spread_out`` is a mean over ``spread_folds_out`` folds, in the label's unit. ``reason`` says why there are no
-            figures out of sample, and is null where there are.
+            have it. ``causal_t_out`` is positive where the causal test has the training sign. ``significant_out``: p_out and
+            causal_p_out are both below 1 - confidence, and both t are positive. ``same_sign_out`` is the share of those folds whose test
+            rows have the sign of the training rows. ``decile_spread_out`` is a mean over ``spread_folds_out`` folds, in the label's
+            unit. ``reason`` says why there are no figures out of sample, and is null where there are.
         folds: one row for each feature, horizon and fold, columns of `FOLDS_SCHEMA`. ``test_begin`` and ``test_end`` are rows, the second
             excluded. ``ic_out`` and ``decile_spread_out`` are multiplied with the training sign. ``reason`` says why a fold has none.
     """
@@ -113,8 +123,11 @@ def out_of_sample(
 
     In each fold the training rows give the sign of the rank correlation and the 10 % and 90 % quantiles of the feature. The test rows
     give sign × rank correlation, and sign × (mean label above the upper quantile - mean label below the lower one). The error of the mean
-    over folds comes from the score products of all test rows, one after the other, as in `information_coefficient`. So the feature must
-    be free of what was not known: a z-score over the whole sample is fitted before this function sees it.
+    over folds comes from the score products of all test rows, one after the other, as in `information_coefficient`. The causal test of
+    `causal_test` goes with it, its products taken from the test rows and multiplied with the training sign, because the interval alone
+    finds too much where a persistent feature reacts to returns.
+
+    What was fitted before this function sees it stays fitted: a feature must not hold a z-score over the whole sample.
 
     Args:
         features: by name, shape (n,) each, NaN where missing: known at the end of each bar.
@@ -153,23 +166,23 @@ def out_of_sample(
     if not features:
         raise ConfigError("no feature is given", where="features", expected="at least one series by name")
     rows = len(increments)
-    targets = {}
+    targets, scores = {}, signed_ranks(increments)
     for horizon, label in found.items():
         reach = _spans(spans, horizon, rows)
         splits = _splits(reach, folds, embargo, window, scheme)
         factor = inflation(folds) if scheme == "purged k-fold" else 1.0
-        targets[horizon] = _Target(RankedValues.of(label), splits, reach.overlap, factor)
+        targets[horizon] = _Target(RankedValues.of(label), scores, splits, reach.overlap, factor)
     summaries: list[dict[str, object]] = []
     parts: list[dict[str, object]] = []
     for name, values in features.items():
         feature = RankedValues.of(feature_values(values, name, rows))
         for horizon, target in targets.items():
-            summary, judged = _judged(feature, target, confidence)
+            summary, parted = _judged(feature, target, confidence)
             if summary.get("reason") and unusable == "raise":
                 raise ConfigError(f"{name} cannot be judged: {summary['reason']}", where=f"feature {name}, horizon {horizon}")
             names = {"feature": name, "horizon_bars": int(horizon)}
             summaries.append(names | summary)
-            parts.extend(names | fold.row(number) for number, fold in enumerate(judged))
+            parts.extend(names | fold.row(number) for number, fold in enumerate(parted))
     return OutOfSample(_frame(summaries, OUT_OF_SAMPLE_SCHEMA), _frame(parts, FOLDS_SCHEMA))
 
 
@@ -189,11 +202,22 @@ def inflation(folds: int) -> float:
     return 1 + (folds - 1) * (2 / math.pi) / math.sqrt(2 * folds - 3)
 
 
-def pooled(products: Sequence[NDArray[np.float64]], overlap: int, confidence: float, factor: float = 1.0) -> InformationCoefficient:
-    """The mean of the score products of all test rows, with its interval.
+def pooled(
+    pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    overlap: int,
+    confidence: float,
+    factor: float = 1.0,
+) -> InformationCoefficient:
+    """The mean over folds of rank correlations, each weighted by its rows, with an interval from the products of all rows.
+
+    The mean label of a short fold takes much of what overlapping labels vary by, and products with scores around it have too small a
+    variance: at n = 2,000, h = 50 and φ = .99 a test of 5 % rejects in 10 %. So the variance is that of products with the label ranked
+    among the test rows of all folds, divided by its deviation in each fold. The feature's scores sum to zero in a fold, so the level of
+    the label does not move the mean.
 
     Args:
-        products: of each fold, in the order of time.
+        pairs: feature and label of each fold's test rows, in the order of time; the feature multiplied with the training sign. Without
+            missing values.
         overlap: rows that a label covers.
         confidence: coverage of the interval.
         factor: by which the variance exceeds that of independent folds.
@@ -201,14 +225,28 @@ def pooled(products: Sequence[NDArray[np.float64]], overlap: int, confidence: fl
     Raises:
         MissingExtraError: scipy is not installed.
     """
-    joined = np.concatenate(products)
-    n = len(joined)
+    among_all = standardised(np.concatenate([label for _, label in pairs]))
+    ends = np.cumsum([len(label) for _, label in pairs])[:-1]
+    products, spread = [], []
+    for (feature, label), level in zip(pairs, np.split(among_all, ends), strict=True):
+        scores = standardised(feature)
+        products.append(scores * standardised(label))
+        deviation = level.std()
+        spread.append(scores * level / deviation if deviation > 0 else products[-1])
+    n = len(among_all)
     nu = degrees_of_freedom(n, overlap)
-    ic = float(joined.mean())
-    se = math.sqrt(factor * float(long_run_variance(cosine_coefficients(joined, nu))) / n)
+    ic = float(np.concatenate(products).mean())
+    se = math.sqrt(factor * float(long_run_variance(cosine_coefficients(np.concatenate(spread), nu))) / n)
     t = t_ratio(ic, se)
     half = critical_value(confidence, nu) * se
     return InformationCoefficient(ic, se, max(-1.0, ic - half), min(1.0, ic + half), t, two_sided(t, nu), n, nu)
+
+
+def _causal(products: NDArray[np.float64], folds: Sequence[_Fold], factor: float) -> CausalTest:
+    """The causal test of the test rows, products multiplied with the sign of their fold."""
+    found = judged(np.concatenate([fold.sign * products[fold.split.test] for fold in folds]))
+    t = found.t / math.sqrt(factor)
+    return CausalTest(t, two_sided(t, found.nu), found.n, found.nu)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +254,7 @@ class _Target:
     """A label with its splits, the rows that it overlaps, and the factor of the variance."""
 
     label: RankedValues
+    scores: NDArray[np.float64]
     splits: tuple[Split, ...]
     overlap: int
     factor: float
@@ -231,7 +270,8 @@ class _Fold:
     reason: str = ""
     ic_train: float = math.nan
     thresholds: tuple[float, float] = (math.nan, math.nan)
-    products: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    ic_out: float = math.nan
+    pair: tuple[NDArray[np.float64], NDArray[np.float64]] = (np.empty(0), np.empty(0))
     spread: float = math.nan
 
     @property
@@ -251,7 +291,7 @@ class _Fold:
             "sign_train": self.sign,
             "low_threshold_train": self.thresholds[0],
             "high_threshold_train": self.thresholds[1],
-            "ic_out": float(self.products.mean()),
+            "ic_out": self.ic_out,
             "decile_spread_out": self.spread,
         }
 
@@ -273,12 +313,19 @@ def _judged(feature: RankedValues, target: _Target, confidence: float) -> tuple[
     if not used:
         reason = f"no fold has figures; the first because {folds[0].reason}"
         return {**summary, "folds_out": 0, "n_out": 0, "reason": reason}, folds
-    outside = pooled([fold.products for fold in used], target.overlap, confidence, target.factor)
+    outside = pooled([fold.pair for fold in used], target.overlap, confidence, target.factor)
+    x = feature.values
+    causal = _causal(products_of(recursively_demeaned(x), ~np.isnan(x), target.scores, target.overlap), used, target.factor)
+    level = 1 - confidence
     spreads = [fold.spread for fold in used if not math.isnan(fold.spread)]
     summary |= {f"{name}_out": getattr(outside, name) for name in ("n", "ic", "se", "low", "high", "t", "nu", "p")}
     summary |= {
         "folds_out": len(used),
-        "same_sign_out": float(np.mean([fold.products.mean() > 0 for fold in used])),
+        "causal_n_out": causal.n,
+        "causal_t_out": causal.t,
+        "causal_p_out": causal.p,
+        "significant_out": outside.p < level and causal.p < level and min(outside.t, causal.t) > 0,
+        "same_sign_out": float(np.mean([fold.ic_out > 0 for fold in used])),
         "spread_folds_out": len(spreads),
         "decile_spread_out": float(np.mean(spreads)) if spreads else math.nan,
     }
@@ -308,7 +355,8 @@ def _fold(feature: RankedValues, target: _Target, split: Split, used: NDArray[np
         len(test),
         ic_train=ic_train,
         thresholds=(low, high),
-        products=sign * _products(feature, target.label, test),
+        ic_out=sign * float(_products(feature, target.label, test).mean()),
+        pair=(sign * x[test], y[test]),
         spread=sign * float(top.mean() - bottom.mean()) if both else math.nan,
     )
 
@@ -346,20 +394,28 @@ def _splits(spans: RowSpans, folds: int, embargo: int | None, window: int | None
     elif scheme == "purged k-fold":
         if window is not None:
             raise ConfigError("the scheme has no window", where="window", value=window, hint="use scheme='walk-forward'")
+        check_count(folds, "folds", 2)
+        kept = 1 - 1 / folds - (1 / _EMBARGO_SHARE if embargo is None else 0)
+        enough = max(folds * (needed + spans.reach), math.ceil((needed + 2 * spans.reach + 2) / kept))
+        if embargo is None and rows < enough:
+            raise _too_few(spans, folds, enough)
         length = math.ceil(rows / _EMBARGO_SHARE) if embargo is None else embargo
         splits = purged_k_fold(spans, folds=folds, embargo=length, fewest=needed)
-        enough = folds * (needed + spans.reach)
     else:
         raise ConfigError("the scheme is unknown", where="scheme", value=scheme, expected=" or ".join(get_args(Scheme)))
     if min(min(len(split.train), len(split.test)) for split in splits) < needed:
-        raise ConfigError(
-            "too few rows for the folds",
-            where="one_bar",
-            value=rows,
-            expected=f"at least {enough:,} rows for {folds:,} folds of labels of {spans.overlap:,} bars",
-            hint="load a longer window, use fewer folds, or choose a shorter horizon",
-        )
+        raise _too_few(spans, folds, enough)
     return splits
+
+
+def _too_few(spans: RowSpans, folds: int, enough: int) -> ConfigError:
+    return ConfigError(
+        "too few rows for the folds",
+        where="one_bar",
+        value=len(spans),
+        expected=f"at least {enough:,} rows for {folds:,} folds of labels of {spans.overlap:,} bars",
+        hint="load a longer window, use fewer folds, or choose a shorter horizon",
+    )
 
 
 def _frame(rows: list[dict[str, object]], schema: dict[str, pl.DataType]) -> pl.DataFrame:

@@ -171,12 +171,12 @@ def walk_forward(spans: RowSpans, *, folds: int = 5, fewest: int | None = None, 
     if window is not None:
         check_count(window, "window", 1)
     if fewest is None:
-        first = rows // (folds + 1)
+        first = length = rows // (folds + 1)
     else:
         check_count(fewest, "fewest", 1)
         enough = np.flatnonzero(np.searchsorted(np.sort(spans.end), spans.begin, side="right") >= fewest)
         first = int(enough[0]) if len(enough) else rows
-    length = (rows - first) // folds
+        length = (rows - first) // folds
     if length < 1 or not len(spans.before(first)):
         needed = (folds + 1) * (spans.reach + 1) if fewest is None else fewest + spans.reach + folds
         raise _too_few(spans, folds, needed)
