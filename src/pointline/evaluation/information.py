@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 _LEVELS = frozenset(f"{venue}_{name}" for venue in ("perp", "spot") for name in VENUE_COLUMNS)
 """Prices, amounts and ages of the bars: features of the frame that are levels, which are judged only where they are asked for."""
 
+_OUT_COLUMNS: dict[str, pl.DataType] = {
+    **dict.fromkeys(("ic_out", "low_out", "high_out", "causal_p_out"), pl.Float64()),
+    "significant_out": pl.Boolean(),
+    **dict.fromkeys(("folds_same_sign", "decile_spread_out_bps"), pl.Float64()),
+}
 _ALSO_LEVELS = frozenset({"bar_duration_us", "funding_age_us", "oi_close"})
 
 
@@ -140,9 +145,10 @@ def ic(
         ``days_same_sign`` with its interval. ``null_bound``: what 95 % of the draws with shuffled days or shifted rows stay below;
         ``ic_if_stale``, ``ic_if_bounce``: the coefficient where spot is nothing but the late, or bouncing, perp. ``beyond_null``: larger
         than all of them. ``ic_all_bars``: without `min_spot_volume`. ``published_ic``: printed by the feature's source, not reproduced.
-        ``ic_out`` with its interval, ``folds_same_sign``, ``decile_spread_out_bps``: walk-forward, with signs and thresholds of earlier
-        rows; ``ic`` and all others are in-sample. ``stands``: significant, also by ``p_bh``, and beyond the nulls. ``reason``: why a row
-        has no figures.
+        ``ic_out`` with its interval, ``causal_p_out``, ``significant_out``, ``folds_same_sign``, ``decile_spread_out_bps``: walk-forward,
+        with signs and thresholds of earlier rows; the interval alone misleads for persistent features that react to returns, so
+        ``significant_out`` needs both tests. ``ic`` and all others are in-sample. ``stands``: significant, also by ``p_bh``, and beyond the
+        nulls. ``reason``: why a row has no figures.
 
     Raises:
         ConfigError: an unknown feature (with the nearest names), a label as a feature, no rows, or too few bars for a horizon.
@@ -309,19 +315,16 @@ def _share_without_spot(frame: pl.DataFrame, values: Mapping[str, NDArray[np.flo
 
 
 def _out_of_sample(values: Mapping[str, NDArray[np.float64]], labels: Sequence[LabelSeries], chosen: IcOptions) -> pl.DataFrame:
-    """The walk-forward figures of the rows, null for labels that have too few bars for the folds."""
-    names = {
-        "ic_out": "ic_out",
-        "low_out": "low_out",
-        "high_out": "high_out",
-        "same_sign_out": "folds_same_sign",
-        "decile_spread_out": "decile_spread_out_bps",
-    }
+    """The walk-forward figures of the rows, null for labels that have too few bars for the folds.
+
+    Volatility is purged and averaged over its memory. Its increments depend on each other, so the causal test does not judge it here.
+    """
     frames = []
     for label in labels:
-        ahead = label.bars if label.horizon.endswith(("bar", "bars")) else label.memory
+        is_volatility = label.name.endswith("volatility")
+        ahead = label.bars if label.horizon.endswith(("bar", "bars")) and not is_volatility else max(label.bars, label.memory)
         if len(label.values) < (chosen.folds + 1) * (rows_needed(ahead) + ahead):  # purging takes a label's length from each fold
-            frames.append(pl.DataFrame(schema=dict.fromkeys(names.values(), pl.Float64)).clear(len(values)))
+            frames.append(pl.DataFrame(schema=_OUT_COLUMNS).clear(len(values)))
             continue
         found = out_of_sample(
             values,
@@ -332,7 +335,9 @@ def _out_of_sample(values: Mapping[str, NDArray[np.float64]], labels: Sequence[L
             confidence=chosen.confidence,
             unusable="report",
         )
-        frames.append(found.frame.select(pl.col(old).cast(pl.Float64).alias(new) for old, new in names.items()))
+        told = found.frame.rename({"same_sign_out": "folds_same_sign", "decile_spread_out": "decile_spread_out_bps"})
+        told = told.with_columns(pl.lit(None).alias(name) for name in ("causal_p_out", "significant_out") if is_volatility)
+        frames.append(told.select(pl.col(name).cast(dtype) for name, dtype in _OUT_COLUMNS.items()))
     return pl.concat(frames)
 
 

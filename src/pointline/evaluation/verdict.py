@@ -60,7 +60,8 @@ def _best(row: Mapping[str, Any], what: str) -> str:
         gone = row["next_low"] <= 0 <= row["next_high"]
         said += f", and {later:+.4f} entered one bar later" + (" (gone)" if gone else "")
     if row.get("ic_out") is not None:
-        said += f", and {row['ic_out']:+.4f} out of sample (times the sign of earlier rows)"
+        sure = ", which is not significant there" if row["significant_out"] is False else ""
+        said += f", and {row['ic_out']:+.4f} out of sample (times the sign of earlier rows){sure}"
     spread, cost = row["decile_spread_bps"], row["cost_bps"]
     if spread is None or cost is None or row["label"] not in _TRADED:
         return f"{said}."
