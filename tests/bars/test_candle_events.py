@@ -16,6 +16,7 @@ import pointline
 from pointline.bars.rules import BarRule, DollarBarConfig, ImbalanceBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.clock import DAY_US, MINUTE_US, date_text, to_us
 from pointline.errors import ConfigError, NoDataError
+from pointline.features import FeatureParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -217,6 +218,22 @@ def test_a_missing_candle_is_a_hole_and_a_quiet_one_is_not(tmp_path: Path) -> No
         0.0,
         MINUTE_US,
     )
+
+
+def test_a_longer_limit_lets_a_missing_minute_pass(tmp_path: Path) -> None:
+    perp = [m for m in walk(60, seed=1) if m.start_us != START + 20 * MINUTE_US]
+    lake = lake_of_minutes(tmp_path, perp, walk(60, seed=5))
+    bars = compared(lake, TimeBarConfig("1m"), params=FeatureParams(max_hole_us="2m")).bars.head(60)
+    assert not bars["perp_hole"].any()
+
+
+def test_a_quote_volume_that_contradicts_the_prices_gives_no_vwap(tmp_path: Path) -> None:
+    """1 BTC for 100 to 103: 101.5 is its mean price, 1,015 is not."""
+    perp = [Minute(START + n * MINUTE_US, "100", "103", "100", "101", "1", "101.5" if n else "1015", 3) for n in range(3)]
+    bars = compared(
+        lake_of_minutes(tmp_path, perp, walk(3, seed=5)), TimeBarConfig("1m", anchor="start"), START, START + 3 * MINUTE_US
+    ).bars
+    assert bars["perp_vwap"].to_list() == [None, 101.5, 101.5]
 
 
 def test_the_last_price_before_the_window_is_carried_into_it(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _DAYS_AT_ONCE = 31
 _EVER_US, _NEVER_US = 0, 1 << 62
 _MOST = 1 << 62
+_ROUNDING = 1e-6  # relative, of a quote volume
 _PRICES = ("open", "high", "low", "close")
 _COLUMNS = ("start_us", *_PRICES, "volume", "quote_volume", "base_volume", "trade_count", "taker_buy_volume")
 
@@ -120,11 +121,11 @@ class CandleEvents:
         return
 
     def holes(self, venue: int, first_us: int) -> Holes:
-        """Where candles are missing; the edges of the window do not cut a stretch."""
+        """Where candles are missing, for `BarRequest.max_hole_us` or longer; the edges of the window do not cut a stretch."""
         request, own = self._request, self.venues[venue]
         starts = _starts(request.lake, own, *_around(request.lake, own, first_us, request.end_us))
         spans = [(a + self.length_us, b) for a, b in pairwise([_EVER_US - self.length_us, *starts.to_list(), _NEVER_US])]
-        return joined_holes(spans, min(request.max_hole_us, self.length_us) - 1)
+        return joined_holes(spans, request.max_hole_us - 1)
 
     def last_before(self, instrument: Instrument, us: int) -> tuple[float | None, int | None]:
         """Close and end of the last candle with a trade that ended by an instant."""
@@ -376,7 +377,7 @@ def _columns(prefix: str, sums: pl.DataFrame, candles: _Candles) -> pl.DataFrame
     mean = pl.when(pl.col("low") == pl.col("high")).then("low").otherwise(quote / base)
     return sums.select(
         *(pl.col(name).alias(f"{prefix}_{name}") for name in _PRICES),
-        pl.when((base > 0) & pl.col("low").is_not_null()).then(mean.clip("low", "high")).alias(f"{prefix}_vwap"),
+        pl.when((base > 0) & _is_near(mean)).then(mean.clip("low", "high")).alias(f"{prefix}_vwap"),
         base.alias(f"{prefix}_volume"),
         quote.alias(f"{prefix}_quote_volume"),
         pl.col("trade_count").cast(pl.Int64).alias(f"{prefix}_trade_count"),
@@ -385,6 +386,11 @@ def _columns(prefix: str, sums: pl.DataFrame, candles: _Candles) -> pl.DataFrame
         *(pl.lit(None, pl.Float64).alias(f"{prefix}_{name}") for name in ("price_std", "realized_vol")),
         pl.col("last_us").alias(f"{prefix}_last_us"),
     )
+
+
+def _is_near(mean: pl.Expr) -> pl.Expr:
+    """Whether a mean price lies inside the bar's prices but for rounding; elsewhere the quote volume contradicts them."""
+    return (mean >= pl.col("low") * (1 - _ROUNDING)) & (mean <= pl.col("high") * (1 + _ROUNDING))
 
 
 def _floats(values: pl.Series, decimals: int) -> pl.Series:
