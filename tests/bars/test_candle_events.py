@@ -230,9 +230,8 @@ def test_a_longer_limit_lets_a_missing_minute_pass(tmp_path: Path) -> None:
 def test_a_quote_volume_that_contradicts_the_prices_gives_no_vwap(tmp_path: Path) -> None:
     """1 BTC for 100 to 103: 101.5 is its mean price, 1,015 is not."""
     perp = [Minute(START + n * MINUTE_US, "100", "103", "100", "101", "1", "101.5" if n else "1015", 3) for n in range(3)]
-    bars = compared(
-        lake_of_minutes(tmp_path, perp, walk(3, seed=5)), TimeBarConfig("1m", anchor="start"), START, START + 3 * MINUTE_US
-    ).bars
+    lake = lake_of_minutes(tmp_path, perp, walk(3, seed=5))
+    bars = compared(lake, TimeBarConfig("1m", anchor="start"), START, START + 3 * MINUTE_US).bars
     assert bars["perp_vwap"].to_list() == [None, 101.5, 101.5]
 
 
