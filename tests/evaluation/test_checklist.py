@@ -226,12 +226,12 @@ def test_a_dated_future_has_no_funding() -> None:
     ("rows", "status", "value"),
     [
         ([(0.06, True, 0.0501)], "pass", 0.0501),
-        ([(-0.06, True, -0.0501)], "pass", 0.0501),
+        ([(-0.06, True, 0.0501)], "pass", 0.0501),  # times the sign
         ([(0.06, True, 0.05)], "fail", 0.05),
         ([(0.06, False, 0.07)], "warn", 0.07),
         ([(0.06, False, 0.09), (0.06, True, 0.06)], "pass", 0.06),  # the value is that of the row which passes
         ([(0.06, True, 0.02), (0.06, False, 0.03)], "fail", 0.03),
-        ([(0.06, True, -0.08)], "fail", 0.0),  # the sign has turned
+        ([(-0.06, True, -0.08)], "fail", 0.0),  # the sign has turned
         ([(0.06, True, None), (0.06, True, float("nan"))], "unknown", None),
         ([], "unknown", None),
     ],

@@ -65,6 +65,16 @@ def test_an_evaluation_and_trials_answer_the_points_that_need_them(study: pointl
     assert found["selection"].status == "pass"
 
 
+def test_what_study_ic_found_answers_them_by_its_returns(study: pointline.Study) -> None:
+    judged = study.ic(["basis_bps", "perp_hl_spread"], horizons=(1,), draws=0)
+    found = points(study.checklist(evaluation=judged))
+    returns = judged.table.filter(pl.col("label").str.ends_with("return"))
+    standing = returns.filter("stands")["ic_out"].max()
+    assert found["ic"].value == (returns["ic_out"].max() if standing is None else standing)
+    assert found["selection"].value == judged.summary["trials"] == judged.table["p"].drop_nulls().len()
+    assert found["selection"].status == "pass"
+
+
 def test_limits_decide(study: pointline.Study) -> None:
     wide = CheckLimits(spot_volume_base=0.0, null_share=1.0, stale_share_fail=1.0)
     assert not study.checklist().passed

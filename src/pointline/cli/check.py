@@ -69,7 +69,7 @@ def check(
     trials: Annotated[
         int | None, typer.Option(min=1, help="How many features, labels and settings were tried in all.", show_default=False)
     ] = None,
-    evaluate: Annotated[bool, typer.Option("--evaluate", help="Also test the features, as pointline evaluate does without nulls.")] = False,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="Also test the features, as pointline evaluate does.")] = False,
     by_hour: Annotated[bool, typer.Option("--by-hour", help="Also volumes and stale bars by UTC hour.")] = False,
     prometheus: Annotated[
         Path | None,
@@ -105,10 +105,7 @@ def check(
             lake=lake,
             progress=shows_progress(),
         )
-    judged = study.ic(draws=0) if evaluate else None
-    table = None if judged is None else judged.table
-    tried = judged.summary["trials"] if judged is not None and trials is None else trials
-    found = study.checklist(limits=limits, evaluation=table, trials=tried)
+    found = study.checklist(limits=limits, evaluation=study.ic() if evaluate else None, trials=trials)
     hours = study.by_time_of_day(limits=limits) if by_hour else None
     if prometheus is not None:
         found.write_prometheus(prometheus)

@@ -78,8 +78,9 @@ class CheckFacts:
         perp, spot: the two sides.
         costs: the cost model of the study.
         end_us: the window's end.
-        evaluation: one row per feature and label that was evaluated, with `EVALUATION_COLUMNS`: `ic` in sample, `ic_out` out of sample,
-            `significant` after the correction for all rows. None where nothing was evaluated.
+        evaluation: one row per feature and label that was evaluated, with `EVALUATION_COLUMNS`: `ic` in sample, `ic_out` out of sample
+            times the sign that was fitted on other rows, so that it is above zero where the sign holds, and `significant` after the
+            correction for all rows. None where nothing was evaluated.
         trials: features, labels and settings that were tried in all; None where that is not known.
 
     Raises:
@@ -308,11 +309,11 @@ def _ic(facts: CheckFacts, limits: CheckLimits) -> CheckPoint:
 
 
 def _best_ic(evaluation: pl.DataFrame) -> tuple[float | None, float]:
-    """The largest absolute IC out of sample whose sign is that in sample: of all rows, None if none has a value; of significant rows."""
+    """The largest IC out of sample whose sign holds: of all rows, None if none has a value; of significant rows."""
     told = evaluation.select("significant", pl.col("ic", "ic_out").cast(pl.Float64).fill_nan(None)).drop_nulls(["ic", "ic_out"])
     if told.is_empty():
         return None, 0.0
-    held = told.filter(pl.col("ic") * pl.col("ic_out") > 0).with_columns(pl.col("ic_out").abs())
+    held = told.filter(pl.col("ic_out") > 0)
     best, significant = held["ic_out"].max(), held.filter("significant")["ic_out"].max()
     return _number(best) or 0.0, _number(significant) or 0.0
 

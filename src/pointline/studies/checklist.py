@@ -17,6 +17,7 @@ from pointline.evaluation.time_of_day import HOUR_COLUMNS, volumes_by_hour
 from pointline.features import CROSS_QUOTE_PREFIX, FEATURES
 from pointline.lake.window_coverage import uneven_days
 from pointline.report.prometheus import Gauge, exposition_text, write_text_file
+from pointline.studies.evaluate import Evaluation
 from pointline.studies.summary import Summary
 from pointline.venues.fees import DEFAULT_TIER, venue_fee
 
@@ -193,15 +194,21 @@ class _Compared(Protocol):
 
 
 def checklist(
-    study: _Compared, *, limits: CheckLimits | None = None, evaluation: pl.DataFrame | None = None, trials: int | None = None
+    study: _Compared,
+    *,
+    limits: CheckLimits | None = None,
+    evaluation: pl.DataFrame | Evaluation | None = None,
+    trials: int | None = None,
 ) -> Checklist:
     """Judges a study by the checklist.
 
     Args:
         study: a comparison.
         limits: what the points are held against; the guide's figures if None.
-        evaluation: coefficients with their value out of sample (see `pointline.evaluation.CheckFacts`); without it that point is unknown.
-        trials: how many features, labels and settings were tried in all; without it that point is unknown.
+        evaluation: what `Study.ic` found, of which returns count, or coefficients of your own with their value out of sample (see
+            `pointline.evaluation.CheckFacts`); without it that point is unknown.
+        trials: how many features, labels and settings were tried in all; by default those of the evaluation, and without one that point
+            is unknown.
 
     Raises:
         ConfigError: a limit cannot be used, `evaluation` lacks a column, or `trials` is no whole number above zero.
@@ -218,6 +225,9 @@ def checklist(
         ['spot_volume', 'data_quality', 'data_age']
     """
     chosen = _limits(limits)
+    if isinstance(evaluation, Evaluation):
+        trials = evaluation.summary["trials"] if trials is None else trials
+        evaluation = _of_returns(evaluation)
     facts = _facts(study, evaluation, trials)
     return Checklist(
         perp=study.pair.perp.name,
@@ -280,6 +290,17 @@ def _bars(study: _Compared, columns: tuple[str, ...]) -> pl.DataFrame:
     """Columns of all bars; of a study that was written to a file, of the bars in it."""
     held = study._bars  # noqa: SLF001 - of the same room
     return (study._rows if held is None else held.lazy()).select(columns).collect()  # noqa: SLF001
+
+
+def _of_returns(evaluation: Evaluation) -> pl.DataFrame:
+    """All rows, with a value out of sample where the label is a return; a row is significant where it stands.
+
+    Basis changes and volatility are predictable without a trade in them.
+    """
+    table = evaluation.table
+    value = pl.col("ic_out") if "ic_out" in table.columns else pl.lit(None, pl.Float64)
+    is_return = pl.col("label").is_in(["perp_return", "spot_return"])
+    return table.select("feature", "label", "ic", significant="stands", ic_out=pl.when(is_return).then(value))
 
 
 def _facts(study: _Compared, evaluation: pl.DataFrame | None, trials: int | None) -> CheckFacts:

@@ -193,7 +193,7 @@ class Study:
         return Evaluation(self.title, self.rule_text, chosen, judged, to_funding)
 
     def checklist(
-        self, *, limits: CheckLimits | None = None, evaluation: pl.DataFrame | None = None, trials: int | None = None
+        self, *, limits: CheckLimits | None = None, evaluation: pl.DataFrame | Evaluation | None = None, trials: int | None = None
     ) -> Checklist:
         """Whether data, funding, costs and evidence are ready for use (see `pointline.studies.checklist.checklist`)."""
         from pointline.studies.checklist import checklist
