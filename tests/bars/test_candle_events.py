@@ -326,6 +326,8 @@ def test_the_automatic_threshold_comes_from_the_day_before(two_days: Lake) -> No
         (VolumeBarConfig("100"), {"events": "candles_1mo"}, "bars cannot be made of these events"),
         (VolumeBarConfig("100"), {"events": "quotes"}, "bars cannot be made of these events"),
         ("auto:trades", {}, "these bars count single trades"),
+        ("auto", {"events": "candle_1m"}, "bars cannot be made of these events"),
+        ("auto", {"events": None}, "bars cannot be made of these events"),
     ],
 )
 def test_refused(two_days: Lake, rule: BarRule | str, options: dict[str, Any], what: str) -> None:

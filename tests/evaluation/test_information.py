@@ -316,6 +316,7 @@ def test_the_half_spread_of_a_price_that_bounces_is_found() -> None:
         (None, {"min_spot_volume": 1e9}, "leaves no bar"),
         (None, {"min_spot_volume": -1}, "no volume"),
         (None, {"draws": -1}, "draws"),
+        (None, {"seed": "x"}, "seed"),
     ],
 )
 def test_refused(study: Study, features: list[str] | None, options: dict[str, Any], what: str) -> None:
@@ -343,6 +344,17 @@ def test_a_label_without_values_is_named_and_the_others_are_judged(study: Study)
     assert judged.untold == ("basis_change over 1 bar",)
     with pytest.raises(ConfigError, match="the label is missing in every row"):
         ic(frame, ["volume_ratio"], params=stale, labels="basis_change", horizons=1, draws=0)
+
+
+def test_volatility_that_is_too_short_is_named_and_returns_are_judged(study: Study) -> None:
+    judged = ic(study.features.head(200), ["basis_bps"], params=study.params, horizons=1, draws=0)
+    assert judged.table["label"].to_list() == ["perp_return", "spot_return", "basis_change"]
+    assert judged.untold == ("perp_volatility over 1 bar", "spot_volatility over 1 bar")
+
+
+def test_frames_of_pandas_are_refused(study: Study) -> None:
+    with pytest.raises(ConfigError, match="no polars frame"):
+        ic(study.to_pandas(), ["basis_bps"])  # type: ignore[arg-type]
 
 
 def test_a_grouping_a_feature_or_a_label_that_is_not_there(study: Study) -> None:

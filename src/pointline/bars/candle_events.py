@@ -7,6 +7,7 @@ counts from the candle's end; it is too small by at most one candle. A candle wi
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -149,11 +150,11 @@ def candle_length(kind: str) -> int:
     Raises:
         ConfigError: there is no such table, or its candles have no fixed length.
     """
-    length_us = candle_length_us(kind) if kind.startswith("candles_") else None
-    try:
-        schema.table(kind)
-    except KeyError:
-        length_us = None
+    length_us = None
+    if str(kind).startswith("candles_"):
+        with contextlib.suppress(KeyError):
+            schema.table(kind)
+            length_us = candle_length_us(kind)
     if length_us is None:
         raise ConfigError(
             "bars cannot be made of these events",

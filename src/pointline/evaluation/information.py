@@ -82,7 +82,7 @@ class IcOptions:
             raise ConfigError("nothing is to be predicted", where="IcOptions", expected="at least one label and one horizon")
         if self.min_spot_volume is not None and not self.min_spot_volume > 0:
             raise ConfigError("min_spot_volume is no volume", where="IcOptions", value=self.min_spot_volume, expected="above zero, or None")
-        for name in ("draws", "folds"):
+        for name in ("draws", "folds", "seed"):
             if not (is_whole(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ConfigError(f"{name} is no number", where="IcOptions", value=getattr(self, name), expected="zero or more")
 
@@ -100,7 +100,7 @@ class JudgedFeatures:
         half_spread_bps: of spot, as its own reversal tells (Roll 1984), for the null of bid-ask bounce; None without nulls.
         values: the features that were judged, by name, NaN where missing or left out.
         labels: what they were held against.
-        untold: labels and horizons without a single value, which no row of the table has.
+        untold: labels and horizons without values, or of volatility with too few, which no row of the table has.
         ends: ``bucket_end`` of the rows.
     """
 
@@ -222,13 +222,13 @@ def ic_options(given: Mapping[str, Any]) -> IcOptions:
 
 
 def _told(series: Iterable[LabelSeries]) -> tuple[tuple[LabelSeries, ...], tuple[str, ...]]:
-    """The labels that have values, and the names of those that have none.
+    """The labels that have values, and the names of those that have none, or of volatility too few.
 
     Raises:
         ConfigError: none has any.
     """
     every = list(series)
-    told = tuple(one for one in every if not np.isnan(one.values).all() and not np.isnan(one.one_bar).all())
+    told = tuple(one for one in every if _has_enough(one))
     untold = tuple(f"{one.name} over {one.horizon}" for one in every if one not in told)
     if not told:
         raise ConfigError(
@@ -241,8 +241,16 @@ def _told(series: Iterable[LabelSeries]) -> tuple[tuple[LabelSeries, ...], tuple
     return told, untold
 
 
+def _has_enough(label: LabelSeries) -> bool:
+    """Whether there are values; of volatility, as many as its memory asks for."""
+    known = np.count_nonzero(~np.isnan(label.values)), np.count_nonzero(~np.isnan(label.one_bar))
+    return int(min(known)) >= (rows_needed(label.memory) if label.name.endswith("volatility") else 1)
+
+
 def _names(frame: pl.DataFrame, given: Sequence[str] | None) -> list[str]:
     """The columns to judge."""
+    if not isinstance(frame, pl.DataFrame):
+        raise ConfigError("the bars are no polars frame", where="ic, frame", value=type(frame).__name__, expected="study.features")
     if frame.is_empty() or "bucket_end" not in frame.columns:
         raise ConfigError("there are no bars to judge", where="ic, frame", value=frame.shape, expected="study.features")
     prefixed = {f"{CROSS_QUOTE_PREFIX}{name}" for name in FEATURES}

@@ -14,6 +14,7 @@ from pointline import clock
 from pointline.bars.aggregate import has_trade
 from pointline.bars.build import build_bars, spine_of
 from pointline.bars.cache import cache_of
+from pointline.bars.candle_events import candle_length
 from pointline.bars.request import TRADES, BarRequest
 from pointline.bars.rules import BarRule, check_bars
 from pointline.bars.stretches import keep_stretches, stretches, venue_of
@@ -334,6 +335,8 @@ def compare(
     """
     began = time.perf_counter()
     _check_choices(join, output, (spot_bars, base_bars), costs=costs, params=params, state=state)
+    if events != TRADES:
+        candle_length(events)  # refuses what is no such table
     (start_us, end_us), opened = clock.window_us(start, end), as_lake(lake)
     pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
     rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None, events=events)
