@@ -20,11 +20,11 @@ import pointline
 from pointline.clock import DAY_US, MINUTE_US
 from pointline.errors import ConfigError
 from pointline.evaluation import ic, label_series
-from pointline.evaluation.null_battery import roll_half_spread_bps
+from pointline.evaluation.null_prices import half_spread_bps
 from pointline.evaluation.steadiness import daily_signs, decay, grouped, groups_of, turnover
 from pointline.features import Feature, FeatureParams, PairParams, register, unregister
 from pointline.research.spines import TimeBarConfig
-from pointline.studies.evaluate import late_perp_prices
+from pointline.studies.evaluate import followed_prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,34 +201,39 @@ def test_a_look_ahead_that_is_planted_stands_out_of_every_null(study: Study) -> 
     assert row["ic_next"] < 0.6
 
 
-def test_the_stale_null_takes_the_perp_s_price_at_the_last_spot_trade(tmp_path: Path) -> None:
+def test_the_stale_null_takes_a_venue_s_price_at_the_last_trade_of_the_other(tmp_path: Path) -> None:
     noise = np.random.default_rng(3)
     times = np.sort(noise.choice(40 * MINUTE_US, 400, replace=False)) + START
     perp = [(int(us), f"{60_000 + k % 97}.{k % 10}", "0.01", bool(k % 2)) for k, us in enumerate(times)]
     spot = [(us + 7, price, qty, side) for us, price, qty, side in perp[5::23]]
     lake = lake_of(tmp_path, {("binance-futures", "BTCUSDT"): perp, ("binance-spot", "BTCUSDT"): spot})
     study = compared(lake, TimeBarConfig("1m"), START, START + DAY_US, events="trades")
-    found = late_perp_prices(study._sides["perp"], study.features)
+    found = followed_prices(study._sides, study.features)
     assert found is not None
-    for place in range(40):
-        end = START + (place + 1) * MINUTE_US
-        last_spot = max((us for us, *_ in spot if us < end), default=None)
-        known = [float(price) for us, price, _, _ in perp if last_spot is not None and us <= last_spot]
-        assert found[place] == known[-1] if known else np.isnan(found[place])
+    for venue, trades, others in (("spot", spot, perp), ("perp", perp, spot)):
+        for place in range(40):
+            end = START + (place + 1) * MINUTE_US
+            last = max((us for us, *_ in trades if us < end), default=None)
+            known = [float(price) for us, price, _, _ in others if last is not None and us <= last]
+            assert found[venue][place] == known[-1] if known else np.isnan(found[venue][place])
 
 
-def test_a_spot_that_only_follows_predicts_no_more_than_its_null(tmp_path: Path) -> None:
-    """Spot prints the perp's last price at a few moments: its return is predictable by staleness alone."""
+@pytest.mark.parametrize("follower", ["spot", "perp"])
+def test_a_venue_that_only_follows_is_predicted_no_more_than_its_null(tmp_path: Path, follower: str) -> None:
+    """It prints the other's last price at a few moments: its return is predictable by staleness alone."""
     noise = np.random.default_rng(11)
     seconds = np.arange(0, 20 * 3_600)
     prices = 60_000 + np.cumsum(noise.integers(-3, 4, len(seconds)))
-    perp = [(START + int(s) * 1_000_000, str(p), "0.01", False) for s, p in zip(seconds, prices, strict=True)]
-    spot = [(us + 1, price, qty, side) for (us, price, qty, side), kept in zip(perp, noise.random(len(perp)) < 0.02, strict=True) if kept]
-    lake = lake_of(tmp_path, {("binance-futures", "BTCUSDT"): perp, ("binance-spot", "BTCUSDT"): spot})
-    study = compared(lake, TimeBarConfig("1m"), START, START + DAY_US, events="trades", params=FeatureParams(max_spot_age_us="10m"))
-    row = study.ic(["basis_bps"], labels="spot_return", horizons=1).table.row(0, named=True)
+    leading = [(START + int(s) * 1_000_000, str(p), "0.01", False) for s, p in zip(seconds, prices, strict=True)]
+    kept = noise.random(len(leading)) < 0.02
+    following = [(us + 1, price, qty, side) for (us, price, qty, side), printed in zip(leading, kept, strict=True) if printed]
+    trades = {"spot": leading, "perp": leading} | {follower: following}
+    lake = lake_of(tmp_path, {("binance-futures", "BTCUSDT"): trades["perp"], ("binance-spot", "BTCUSDT"): trades["spot"]})
+    params = FeatureParams(max_spot_age_us="10m", max_perp_age_us="10m")
+    study = compared(lake, TimeBarConfig("1m"), START, START + DAY_US, events="trades", params=params)
+    row = study.ic(["basis_bps"], labels=f"{follower}_return", horizons=1).table.row(0, named=True)
     assert row["significant"]
-    assert row["ic"] > 0.2
+    assert abs(row["ic"]) > 0.2
     assert row["ic_if_stale"] == pytest.approx(row["ic"], abs=1e-6)
     assert not row["stands"]
 
@@ -292,9 +297,9 @@ def test_hours_days_and_settlements() -> None:
 def test_the_half_spread_of_a_price_that_bounces_is_found() -> None:
     noise = np.random.default_rng(7)
     price = 100 * np.exp(np.cumsum(noise.normal(0, 1e-5, 40_000))) * (1 + 2e-4 * noise.choice([-1.0, 1.0], 40_000))
-    assert roll_half_spread_bps(price) == pytest.approx(2.0, rel=0.05)
-    assert roll_half_spread_bps(np.cumprod(np.tile([1.001, 1.001, 0.999, 0.999], 50))) == pytest.approx(0.0, abs=0.8)
-    assert roll_half_spread_bps(np.ones(10)) == 0.0
+    assert half_spread_bps(price) == pytest.approx(2.0, rel=0.05)
+    assert half_spread_bps(np.cumprod(np.tile([1.001, 1.001, 0.999, 0.999], 50))) == pytest.approx(0.0, abs=0.8)
+    assert half_spread_bps(np.ones(10)) == 0.0
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from pointline.evaluation.coefficients import information_coefficients
 from pointline.evaluation.inputs import check_confidence, check_method, rows_needed
 from pointline.evaluation.labels import LABELS, LabelSeries, label_series
 from pointline.evaluation.multiplicity import benjamini_hochberg, step_down_min_p
-from pointline.evaluation.null_battery import null_battery
+from pointline.evaluation.null_orders import order_bounds
+from pointline.evaluation.null_prices import price_nulls
 from pointline.evaluation.out_of_sample import out_of_sample
 from pointline.evaluation.steadiness import daily_signs, turnover
 from pointline.evaluation.verdict import stands
@@ -97,7 +98,7 @@ class JudgedFeatures:
         bars: bars that were used.
         share_dropped: share of the bars that `IcOptions.min_spot_volume` left out.
         share_stale: share of all bars in which spot did not trade.
-        half_spread_bps: of spot, as its own reversal tells (Roll 1984), for the null of bid-ask bounce; None without nulls.
+        half_spreads_bps: of each venue, as its own reversal tells (Roll 1984), for the null of bid-ask bounce; empty without nulls.
         values: the features that were judged, by name, NaN where missing or left out.
         labels: what they were held against.
         untold: labels and horizons without values, or of volatility with too few, which no row of the table has.
@@ -109,7 +110,7 @@ class JudgedFeatures:
     bars: int
     share_dropped: float
     share_stale: float
-    half_spread_bps: float | None
+    half_spreads_bps: dict[str, float]
     values: Mapping[str, NDArray[np.float64]] = field(repr=False)
     labels: tuple[LabelSeries, ...] = field(repr=False)
     untold: tuple[str, ...]
@@ -121,7 +122,7 @@ def ic(
     features: Sequence[str] | None = None,
     *,
     params: FeatureParams | None = None,
-    late_perp: NDArray[np.float64] | None = None,
+    followed: Mapping[str, NDArray[np.float64]] | None = None,
     **options: Any,  # noqa: ANN401 - those of IcOptions
 ) -> JudgedFeatures:
     """Information coefficients of features with what happened after their bars.
@@ -130,8 +131,9 @@ def ic(
         frame: one row per bar with the bars' columns and features, as `Study.features`.
         features: their names; by default all registered ones but levels (prices, amounts, ages).
         params: of the features: costs, age limits, price factor; `Study.params`.
-        late_perp: the perp's price as known at the last spot trade of each row, for the null of a stale spot; by default that of the
-            last bar with a spot trade. `Study.ic` takes it from the trades.
+        followed: for the null of a stale price, under ``"spot"`` the perp's price as known at the last spot trade of each row, under
+            ``"perp"`` the spot's at the last perp trade; by default the close of the last bar with a trade. `Study.ic` takes them from the
+            trades.
         options: fields of `IcOptions`.
 
     Returns:
@@ -143,8 +145,9 @@ def ic(
         what is traded. ``share_without_spot``: of the bars that
         have feature and label. ``turnover``: mean change of a position between -1 and 1 that follows the feature's rank, per bar.
         ``days_same_sign`` with its interval. ``null_bound``: what 95 % of the draws with shuffled days or shifted rows stay below;
-        ``ic_if_stale``, ``ic_if_bounce``: the coefficient where spot is nothing but the late, or bouncing, perp. ``beyond_null``: larger
-        than all of them. ``ic_all_bars``: without `min_spot_volume`. ``published_ic``: printed by the feature's source, not reproduced.
+        ``ic_if_stale``, ``ic_if_bounce``: the coefficient where the label's venue is nothing but the other one's price, late or bouncing.
+        ``beyond_null``: larger than all of them. ``ic_all_bars``: without `min_spot_volume`. ``published_ic``: printed by the feature's
+        source, not reproduced.
         ``ic_out`` with its interval, ``causal_p_out``, ``significant_out``, ``folds_same_sign``, ``decile_spread_out_bps``: walk-forward,
         with signs and thresholds of earlier rows; the interval alone misleads for persistent features that react to returns, so
         ``significant_out`` needs both tests. ``ic`` and all others are in-sample. ``stands``: significant, also by ``p_bh``, and beyond the
@@ -178,13 +181,13 @@ def ic(
     kept = _enough_volume(frame, chosen.min_spot_volume)
     values = {name: np.where(kept, column, np.nan) for name, column in every.items()}
     table, cosines = _coefficients(values, labels, chosen)
-    spreads = None
+    spreads: dict[str, float] = {}
     if chosen.draws:
-        draws = {"draws": chosen.draws, "seed": chosen.seed, "method": chosen.method}
-        battery = null_battery(frame, values, labels, settled, late_perp=late_perp, **draws)  # type: ignore[arg-type]
+        bound = order_bounds(values, labels, ends, draws=chosen.draws, seed=chosen.seed, method=chosen.method)
+        nulls, spreads = price_nulls(frame, values, labels, settled, seed=chosen.seed, method=chosen.method, followed=followed)
+        table = table.hstack(nulls.with_columns(pl.Series("null_bound", bound).fill_nan(None)).select("null_bound", *nulls.columns))
         largest = pl.max_horizontal(pl.col("null_bound", "ic_if_stale", "ic_if_bounce").abs())
-        table = table.hstack(battery.frame).with_columns((pl.col("ic").abs() > largest).alias("beyond_null"))
-        spreads = battery.half_spread_bps
+        table = table.with_columns((pl.col("ic").abs() > largest).alias("beyond_null"))
     if not kept.all():
         table = table.with_columns(_coefficients(every, labels, chosen)[0]["ic"].alias("ic_all_bars"))
     if chosen.folds:
@@ -198,7 +201,7 @@ def ic(
         bars=int(kept.sum()),
         share_dropped=float(1 - kept.mean()),
         share_stale=float(frame.select((~has_trade("spot")).mean()).item()),
-        half_spread_bps=spreads,
+        half_spreads_bps=spreads,
         values=values,
         labels=labels,
         untold=untold,
@@ -330,7 +333,7 @@ def _out_of_sample(values: Mapping[str, NDArray[np.float64]], labels: Sequence[L
     frames = []
     for label in labels:
         is_volatility = label.name.endswith("volatility")
-        ahead = label.bars if label.horizon.endswith(("bar", "bars")) and not is_volatility else max(label.bars, label.memory)
+        ahead = label.bars if label.in_bars and not is_volatility else max(label.bars, label.memory)
         if len(label.values) < (chosen.folds + 1) * (rows_needed(ahead) + ahead):  # purging takes a label's length from each fold
             frames.append(pl.DataFrame(schema=_OUT_COLUMNS).clear(len(values)))
             continue

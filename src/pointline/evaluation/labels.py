@@ -53,6 +53,11 @@ class LabelSeries:
     values: NDArray[np.float64]
     one_bar: NDArray[np.float64]
 
+    @property
+    def in_bars(self) -> bool:
+        """Whether the horizon counts bars."""
+        return self.horizon.endswith(("bar", "bars"))
+
 
 def label_series(
     frame: pl.DataFrame,

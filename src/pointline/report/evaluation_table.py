@@ -17,9 +17,9 @@ _WIDE = 124
 _ONLY_WIDE = ("p adj.", "out", "days")
 _READING = (
     "IC: rank correlation with what follows, in-sample, and its interval (equal-weighted cosines). p adj.: both tests, all rows counted. "
-    "out: walk-forward, times the sign of earlier rows. later: the IC if one enters a bar later. null: the largest without prediction, of "
-    "shuffled days, shifted rows, a spot that is only the late perp, and one that only bounces. deciles: top minus bottom, bp. cost: of a "
-    "round trip, bp. days: share of days with the sign. A file (-o) has every column."
+    "out: walk-forward, times the sign of earlier rows. later: the IC if one enters a bar later. null: the largest without prediction, "
+    "of shuffled days, shifted rows, a venue that only follows the other, and one that only bounces. deciles: top minus bottom, bp. "
+    "cost: of a round trip, bp. days: share of days with the sign. A file (-o) has every column."
 )
 
 

@@ -184,11 +184,11 @@ class Study:
         """Whether the features predict what happens after their bars; arguments as in `pointline.evaluation.ic`."""
         from pointline.evaluation import ic
         from pointline.evaluation.information import ic_options
-        from pointline.studies.evaluate import Evaluation, late_perp_prices
+        from pointline.studies.evaluate import Evaluation, followed_prices
 
         chosen = ic_options(options)
-        late = late_perp_prices(self._sides["perp"], self.features) if chosen.draws else None
-        judged = ic(self.features, features, params=self.params, late_perp=late, **options)
+        followed = followed_prices(self._sides, self.features) if chosen.draws else None
+        judged = ic(self.features, features, params=self.params, followed=followed, **options)
         told = self.features["seconds_to_funding"].cast(pl.Float64)
         to_funding = None if told.null_count() == len(told) else told.fill_null(float("nan")).to_numpy()
         return Evaluation(self.title, self.rule_text, chosen, judged, to_funding)

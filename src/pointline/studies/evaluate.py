@@ -18,6 +18,8 @@ from pointline.evaluation.verdict import verdict
 from pointline.studies.summary import Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from pointline.bars.request import VenueEvents
@@ -27,23 +29,32 @@ if TYPE_CHECKING:
 _SHOWN_ROWS = 12
 
 
-def late_perp_prices(perp: VenueEvents, frame: pl.DataFrame) -> NDArray[np.float64] | None:
-    """The perp's last price at the time of the last spot trade of each row: what a spot that only follows would show.
+def followed_prices(sides: Mapping[str, VenueEvents], frame: pl.DataFrame) -> dict[str, NDArray[np.float64]] | None:
+    """What a venue would show if it only followed the other: that one's last price at the time of its own last trade.
 
     Args:
-        perp: its trades of the window.
-        frame: rows with ``bucket_end`` and ``spot_age_us``.
+        sides: the trades of the window, under ``"perp"`` and ``"spot"``.
+        frame: rows with ``bucket_end`` and the ages of both prices.
 
     Returns:
-        Shape (rows,), NaN where no spot trade is known or no perp trade came before it; None where bars are made of candles, which do not
-        tell when spot traded.
+        Under ``"spot"`` the perp's price at the last spot trade of each row, under ``"perp"`` the reverse, NaN where one of the two is not
+        known; None where bars are made of candles, which do not tell when a venue traded.
     """
-    if not isinstance(perp, VenueTrades):
-        return None
-    at = frame.select((pl.col("bucket_end") - pl.col("spot_age_us")).fill_null(-1)).to_series().to_numpy()
-    found, before = np.full(frame.height, np.nan), np.nan
-    for day, file in sorted(perp.files.items()):
-        rows = on_book(file, ["ts_local_us", "price_int"], include_off_book=perp.include_off_book).collect()
+    found = {}
+    for venue, other in (("spot", "perp"), ("perp", "spot")):
+        leading = sides[other]
+        if not isinstance(leading, VenueTrades):
+            return None
+        at = frame.select((pl.col("bucket_end") - pl.col(f"{venue}_age_us")).fill_null(-1)).to_series().to_numpy()
+        found[venue] = _prices_at(leading, at)
+    return found
+
+
+def _prices_at(venue: VenueTrades, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The last price at each instant, of the window's trades."""
+    found, before = np.full(len(at), np.nan), np.nan
+    for day, file in sorted(venue.files.items()):
+        rows = on_book(file, ["ts_local_us", "price_int"], include_off_book=venue.include_off_book).collect()
         prices = rows["price_int"].to_numpy() / 10 ** file.totals["price_decimals"]
         inside = np.flatnonzero((at >= day) & (at < day + DAY_US))
         places = np.searchsorted(rows["ts_local_us"].to_numpy(), at[inside], side="right") - 1
@@ -104,7 +115,7 @@ class Evaluation:
                 "labels_without_values": list(judged.untold),
                 "share_bars_dropped": judged.share_dropped,
                 "share_bars_without_spot": judged.share_stale,
-                "spot_half_spread_bps": judged.half_spread_bps,
+                "half_spreads_bps": dict(judged.half_spreads_bps),
                 "sample": "in-sample, but for columns that end in _out or _out_bps",
                 "confidence": self.options.confidence,
                 "method": self.options.method,
