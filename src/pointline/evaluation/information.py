@@ -146,8 +146,8 @@ def ic(
         have feature and label. ``turnover``: mean change of a position between -1 and 1 that follows the feature's rank, per bar.
         ``days_same_sign`` with its interval. ``null_bound``: what 95 % of the draws with shuffled days or shifted rows stay below;
         ``ic_if_stale``, ``ic_if_bounce``: the coefficient where the label's venue is nothing but the other one's price, late or bouncing.
-        ``beyond_null``: larger than all of them. ``ic_all_bars``: without `min_spot_volume`. ``published_ic``: printed by the feature's
-        source, not reproduced.
+        ``beyond_null``: larger than the first, and the whole interval larger than the other two. ``ic_all_bars``: without
+        `min_spot_volume`. ``published_ic``: printed by the feature's source, not reproduced.
         ``ic_out`` with its interval, ``causal_p_out``, ``significant_out``, ``folds_same_sign``, ``decile_spread_out_bps``: walk-forward,
         with signs and thresholds of earlier rows; the interval alone misleads for persistent features that react to returns, so
         ``significant_out`` needs both tests. ``ic`` and all others are in-sample. ``stands``: significant, also by ``p_bh``, and beyond the
@@ -186,8 +186,7 @@ def ic(
         bound = order_bounds(values, labels, ends, draws=chosen.draws, seed=chosen.seed, method=chosen.method)
         nulls, spreads = price_nulls(frame, values, labels, settled, seed=chosen.seed, method=chosen.method, followed=followed)
         table = table.hstack(nulls.with_columns(pl.Series("null_bound", bound).fill_nan(None)).select("null_bound", *nulls.columns))
-        largest = pl.max_horizontal(pl.col("null_bound", "ic_if_stale", "ic_if_bounce").abs())
-        table = table.with_columns((pl.col("ic").abs() > largest).alias("beyond_null"))
+        table = table.with_columns(_is_beyond().alias("beyond_null"))
     if not kept.all():
         table = table.with_columns(_coefficients(every, labels, chosen)[0]["ic"].alias("ic_all_bars"))
     if chosen.folds:
@@ -312,6 +311,13 @@ def _coefficients(
     table = pl.concat(frames)
     first = ["feature", "label", "horizon", "horizon_bars"]
     return table.select(*first, pl.exclude(first)).rename({"decile_spread": "decile_spread_bps"}), cosines
+
+
+def _is_beyond() -> pl.Expr:
+    """Whether a coefficient is larger than what moved labels show, and its whole interval larger than what the other prices show."""
+    nearest_to_zero = pl.min_horizontal(pl.col("low", "high").abs())
+    damaged = pl.max_horizontal(pl.col("ic_if_stale", "ic_if_bounce").abs()).fill_null(0.0)
+    return (pl.col("ic").abs() > pl.col("null_bound")) & (pl.col("low") * pl.col("high") > 0) & (nearest_to_zero > damaged)
 
 
 def _share_without_spot(frame: pl.DataFrame, values: Mapping[str, NDArray[np.float64]], labels: Sequence[LabelSeries]) -> pl.Series:
