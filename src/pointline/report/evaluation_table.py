@@ -46,7 +46,9 @@ def evaluation_view(
     columns = [_COLUMNS[place].replace("95", f"{confidence:.0%}".removesuffix("%")) for place in kept]
     shown = Table(box=SIMPLE_HEAD, header_style="cyan", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
-        shown.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=name in _WORDS, overflow="fold")
+        shown.add_column(
+            name, justify="left" if name in _WORDS else "right", no_wrap=name in _WORDS or name.startswith("IC"), overflow="fold"
+        )
     rows = table.filter(pl.col("ic").is_not_null()).sort("stands", pl.col("ic").abs(), descending=True)
     for row in rows.head(top).iter_rows(named=True):
         cells = _cells(row)
