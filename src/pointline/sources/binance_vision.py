@@ -110,7 +110,7 @@ def _dataset_of(path: Path, identity: Identity) -> Dataset:
             where=str(path),
             value=identity.dataset,
             expected=", ".join(DATASETS),
-            hint="candles of months (1mo) are not read",
+            hint="candles need their interval, such as klines-1h; those of months (1mo) are not read",
         )
     return dataset
 
