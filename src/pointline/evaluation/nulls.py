@@ -266,14 +266,22 @@ class _Moments:
 
     def correlations(self, other: _Moments) -> NDArray[np.float64]:
         """Of each series with each of the others, in the rows that both have."""
-        n = self.there @ other.there.T
+        n = _products(self.there, other.there)
         counts = np.maximum(n, 1)
-        mean, other_mean = self.values @ other.there.T / counts, self.there @ other.values.T / counts
-        variance = self.squares @ other.there.T / counts - mean**2
-        other_variance = self.there @ other.squares.T / counts - other_mean**2
+        mean, other_mean = _products(self.values, other.there) / counts, _products(self.there, other.values) / counts
+        variance = _products(self.squares, other.there) / counts - mean**2
+        other_variance = _products(self.there, other.squares) / counts - other_mean**2
         usable = (n >= FEWEST_ROWS) & (variance > _DUST) & (other_variance > _DUST)
         spread = np.sqrt(np.where(usable, variance * other_variance, 1.0))
-        return np.asarray(np.where(usable, (self.values @ other.values.T / counts - mean * other_mean) / spread, np.nan))
+        return np.asarray(np.where(usable, (_products(self.values, other.values) / counts - mean * other_mean) / spread, np.nan))
+
+
+def _products(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over rows of each series times each of the others.
+
+    Not a matrix product: its threads wait for each other, and on a busy machine it takes a hundred times as long.
+    """
+    return np.asarray(np.einsum("at,bt->ab", one, other))
 
 
 @dataclass(frozen=True)
