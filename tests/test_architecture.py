@@ -37,7 +37,9 @@ GROUND = frozenset(
 _BARS = frozenset({"lake", "bars"})
 _STATE = _BARS | {"state"}
 _FEATURES = _STATE | {"features"}
-_BELOW_THE_FACE = _FEATURES | {"sources", "ingest", "research", "curves", "evaluation", "report", "sql", "server", "export", "studies"}
+_BELOW_THE_FACE = _FEATURES | {
+    *("sources", "ingest", "research", "curves", "evaluation", "trading", "report", "sql", "server", "export", "studies"),
+}
 FACES = frozenset({"", "__main__", "cli", "demo"})
 ROOMS: dict[str, frozenset[str]] = {
     **dict.fromkeys(GROUND, frozenset()),
@@ -50,11 +52,12 @@ ROOMS: dict[str, frozenset[str]] = {
     "features": _STATE,
     "curves": _FEATURES,
     "evaluation": _FEATURES,
+    "trading": _FEATURES | {"evaluation"},
     "sql": frozenset({"lake"}),
     "export": frozenset({"lake", "sql"}),
     "server": frozenset({"lake", "sql"}),
     "report": _FEATURES | {"ingest", "export"},
-    "studies": _FEATURES | {"curves", "evaluation", "report", "research"},
+    "studies": _FEATURES | {"curves", "evaluation", "trading", "report", "research"},
     # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
     **dict.fromkeys(FACES, _BELOW_THE_FACE | FACES),
 }

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pointline.ingest.run import FileReport
     from pointline.lake.store import Lake
     from pointline.research.spines import BarRule
-    from pointline.studies.compare import Study
+    from pointline.studies.study import Study
 
     Aggregated: TypeAlias = list[tuple[int, int, Decimal, Decimal]]
 

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from pointline.export.duckdb import export_duckdb
     from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
-    from pointline.studies.compare import Study, compare, sweep
+    from pointline.studies.compare import compare, sweep
     from pointline.studies.lead_lag import LeadLagStudy, lead_lag
     from pointline.studies.spreads import Spreads, spreads
+    from pointline.studies.study import Study
 
     __version__: str
 
@@ -34,7 +35,7 @@ _HOMES = {
     "Lake": "pointline.lake.store",
     "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
-    "Study": "pointline.studies.compare",
+    "Study": "pointline.studies.study",
     "compare": "pointline.studies.compare",
     "export_duckdb": "pointline.export.duckdb",
     "lead_lag": "pointline.studies.lead_lag",

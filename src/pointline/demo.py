@@ -14,11 +14,13 @@ from pointline.report.chart_files import write_chart
 from pointline.simulate import MarketConfig, write_archives, write_exchange_info
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
-from pointline.studies.compare import Study, compare
+from pointline.studies.compare import compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pointline.studies.study import Study
 
 START, END = "2024-05-01", "2024-05-03"
 

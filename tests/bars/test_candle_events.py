@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.archives import Print
 
     from pointline.lake.store import Lake
-    from pointline.studies.compare import Study
+    from pointline.studies.study import Study
 
 START = to_us("2024-05-01")
 PERP, SPOT = ("binance-futures", "BTCUSDT"), ("binance-spot", "BTCUSDT")

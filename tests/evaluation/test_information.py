@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pointline.studies.compare import Study
     from pointline.studies.evaluate import Evaluation
+    from pointline.studies.study import Study
 
 
 # --- a real month -----------------------------------------------------------------------------------------------------------------

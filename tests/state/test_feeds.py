@@ -30,7 +30,7 @@ from pointline.state.feeds import StateReader
 from pointline.studies.compare import compare
 
 if TYPE_CHECKING:
-    from pointline.studies.compare import Study
+    from pointline.studies.study import Study
 
 MARKET = MarketConfig(start="2024-05-01", days=2, perp_trades_per_day=3_000)
 SECOND_DAY = to_us("2024-05-02")

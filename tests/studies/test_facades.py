@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.demo import Demo
 
     from pointline.lake.store import Lake
-    from pointline.studies.compare import Study
+    from pointline.studies.study import Study
 
 PAIR = ("binance-futures:BTCUSDT", "binance-spot:BTCUSDT")
 WINDOW = {"start": "2024-05-01", "end": "2024-05-03"}

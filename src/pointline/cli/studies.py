@@ -36,7 +36,7 @@ from pointline.errors import ConfigError, SlowStartWarning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pointline.studies.compare import Study
+    from pointline.studies.study import Study
 
 app = typer.Typer()
 

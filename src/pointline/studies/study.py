@@ -1,0 +1,234 @@
+"""Study: the result of comparing a perp with its spot, and what can be asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+
+from pointline import clock
+from pointline.bars.build import spine_of
+from pointline.datetimes import pandas_frame
+from pointline.features import forward_labels
+from pointline.instruments import sql_exchange
+from pointline.lake.store import as_lake
+from pointline.lake.studies import save_study
+from pointline.report.files import WrittenTable
+from pointline.studies.figures import summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from pointline.bars.request import VenueEvents
+    from pointline.bars.rules import BarRule
+    from pointline.evaluation.check_limits import CheckLimits
+    from pointline.features import PairParams
+    from pointline.instruments import Pair
+    from pointline.lake.store import Lake, LakeLike
+    from pointline.lake.window_coverage import WindowCoverage
+    from pointline.studies.checklist import Checklist
+    from pointline.studies.evaluate import Evaluation
+    from pointline.studies.figures import BarTotals
+    from pointline.studies.summary import Summary
+
+Join = Literal["asof", "inner"]
+
+_SHOWN_BARS = 5
+_SHOWN_COLUMNS = ("bar_id", "bucket_start", "bucket_end", "perp_close", "spot_close", "basis_bps", "cross_quote_basis_bps", "funding_8h")
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The result of `compare`. It can be pickled, with its summary; a lake of that path is then needed for `save` only.
+
+    Attributes:
+        pair: the two instruments and why they belong together.
+        rule: when bars close.
+        rule_note: how the threshold was chosen, where it was chosen for the user.
+        start_us, end_us: the window.
+        join: ``"asof"`` keeps every bar, ``"inner"`` drops those without a spot trade (the guide's way).
+        params: limits, windows and costs of the features, and what follows from the pair.
+        notes: warnings about the result: metadata versions, missing days, mixed quotes.
+        elapsed_s: seconds from the call to the table.
+    """
+
+    pair: Pair
+    rule: BarRule
+    rule_note: str
+    start_us: int
+    end_us: int
+    join: Join
+    params: PairParams = field(repr=False)
+    notes: tuple[str, ...]
+    elapsed_s: float
+    _table: pl.DataFrame | WrittenTable = field(repr=False)
+    _bars: pl.DataFrame | None = field(repr=False)
+    _totals: BarTotals = field(repr=False)
+    _sides: dict[str, VenueEvents] = field(repr=False)
+    _covered: dict[str, WindowCoverage] = field(repr=False)
+    _lake: Lake = field(repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        table = self._table
+        if isinstance(table, WrittenTable) and table.exact != table.path:  # a file that goes with this study
+            table = self.features
+        return {**self.__dict__, "summary": self.summary, "_table": table}
+
+    @property
+    def title(self) -> str:
+        """The two instruments and why they belong together."""
+        return f"{self.pair.perp.name} against {self.pair.spot.name} ({self.pair.reason})"
+
+    @cached_property
+    def features(self) -> pl.DataFrame:
+        """The bars' columns and every feature, one row per bar that the join keeps, known at ``bucket_end``."""
+        return self._table if isinstance(self._table, pl.DataFrame) else self._table.scan().collect()
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """One row per bar: spine, per-venue aggregates, state with ages; of a study that was written to a file, the bars in it."""
+        return self.features.select(self._totals.columns) if self._bars is None else self._bars
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of `features`."""
+        return self._rows.collect_schema().names()
+
+    @property
+    def _rows(self) -> pl.LazyFrame:
+        return self._table.lazy() if isinstance(self._table, pl.DataFrame) else self._table.scan()
+
+    @property
+    def spine(self) -> pl.DataFrame:
+        """The windows: symbol_id, bar_id, bucket_start, bucket_end, ts_local_us, complete."""
+        return spine_of(self.bars)
+
+    @property
+    def rule_text(self) -> str:
+        """When bars close, in words."""
+        return f"{self.rule.text}, {self.rule_note}" if self.rule_note else self.rule.text
+
+    def chart(self, path: str | Path | None = None) -> Any:  # noqa: ANN401 - plotly is imported where it is used
+        """Prices, basis and funding over time, for any number of bars (see `pointline.report.charts.comparison_figure`).
+
+        Args:
+            path: also write the chart to this file: a page that needs no network (``.html``) or a picture (``.png``, taken by an
+                installed Chromium or Chrome).
+
+        Returns:
+            The plotly figure, which a notebook shows.
+
+        Raises:
+            ConfigError: the path ends otherwise or its folder does not exist.
+            MissingExtraError: plotly, or for a picture a browser, is not installed.
+        """
+        from pointline.report.chart_files import check_chart_path, write_chart
+        from pointline.report.charts import ComparedPair, comparison_figure
+
+        if path is not None:
+            check_chart_path(path)
+        perp, spot = self.pair.perp, self.pair.spot
+        perp_age_us, spot_age_us = self.params.age_limits_us
+        start, end = (clock.time_text(us).removesuffix(":00") for us in (self.start_us, self.end_us))
+        pair = ComparedPair(
+            title=f"{perp.name} against {spot.name}",
+            subtitle=f"{start} to {end} UTC, {self.rule.words(perp.base_asset, perp.quote_asset)}",
+            perp_quote=perp.quote_asset,
+            spot_quote=spot.quote_asset,
+            price_factor=self.params.price_factor,
+            max_perp_age_us=perp_age_us,
+            max_spot_age_us=spot_age_us,
+        )
+        figure = comparison_figure(self._rows, pair)
+        if path is not None:
+            write_chart(figure, path)
+        return figure
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The features as a frame of pandas: times are datetimes in UTC, the index is ``bucket_end``, when each row was known.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return pandas_frame(self.features, index="bucket_end")
+
+    def labels(self, horizons_bars: Sequence[int] = (1, 5, 10), horizons_us: Sequence[clock.DurationLike] = ()) -> pl.DataFrame:
+        """Forward returns and basis changes from ``bucket_end`` on; never part of `features` (see `forward_labels`)."""
+        return forward_labels(self.bars, horizons_bars, horizons_us, params=self.params)
+
+    def ic(self, features: Sequence[str] | None = None, **options: Any) -> Evaluation:  # noqa: ANN401 - those of IcOptions
+        """Whether the features predict what happens after their bars; arguments as in `pointline.evaluation.ic`."""
+        from pointline.evaluation import ic
+        from pointline.evaluation.information import ic_options
+        from pointline.studies.evaluate import Evaluation, followed_prices
+
+        chosen = ic_options(options)
+        followed = followed_prices(self._sides, self.features) if chosen.draws else None
+        judged = ic(self.features, features, params=self.params, followed=followed, **options)
+        told = self.features["seconds_to_funding"].cast(pl.Float64)
+        to_funding = None if told.null_count() == len(told) else told.fill_null(float("nan")).to_numpy()
+        return Evaluation(self.title, self.rule_text, chosen, judged, to_funding)
+
+    def checklist(
+        self, *, limits: CheckLimits | None = None, evaluation: pl.DataFrame | Evaluation | None = None, trials: int | None = None
+    ) -> Checklist:
+        """Whether data, funding, costs and evidence are ready for use (see `pointline.studies.checklist.checklist`)."""
+        from pointline.studies.checklist import checklist
+
+        return checklist(self, limits=limits, evaluation=evaluation, trials=trials)
+
+    def by_time_of_day(self, *, limits: CheckLimits | None = None) -> pl.DataFrame:
+        """Volume ratio, spot volume and stale bars by UTC hour (see `pointline.studies.checklist.by_time_of_day`)."""
+        from pointline.studies.checklist import by_time_of_day
+
+        return by_time_of_day(self, limits=limits)
+
+    def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
+        """Stores the features in the lake, where SQL finds them as ``study = name`` in ``api.features``.
+
+        Args:
+            name: letters, digits, dots, dashes and underscores; a study of the same name is replaced.
+            lake: another lake than the one that was compared in.
+
+        Returns:
+            The Parquet file.
+
+        Raises:
+            ConfigError: the name cannot be a file's.
+        """
+        opened = self._lake if lake is None else as_lake(lake)
+        sides = {"perp": self.pair.perp, "spot": self.pair.spot}
+        names = {f"{side}_exchange": sql_exchange(one.exchange) for side, one in sides.items()}
+        names |= {f"{side}_market": one.market for side, one in sides.items()}
+        return save_study(opened, name, self.features.with_columns(pl.lit(value).alias(column) for column, value in names.items()))
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What the command line prints: counts, volume ratio with advice, stale share, quantiles, null shares, speed."""
+        return summarise(
+            features=self._rows,
+            totals=self._totals,
+            sides=self._sides,
+            covered=self._covered,
+            window=(self.start_us, self.end_us),
+            elapsed_s=self.elapsed_s,
+            price_factor=self.params.price_factor,
+        )
+
+    def _repr_html_(self) -> str:
+        from pointline.report.html import study_html
+
+        start, end = (clock.time_text(us) for us in (self.start_us, self.end_us))
+        shown = [name for name in _SHOWN_COLUMNS if name in self.columns]
+        last = self._rows.select(shown).tail(_SHOWN_BARS).collect()
+        return study_html(
+            title=self.title,
+            lines=[f"{start} to {end} UTC, end exclusive. Bars: {self.rule_text}"],
+            tables=[("Summary", self.summary.frame()), (f"The last {last.height} bars", last)],
+            notes=self.notes,
+        )

@@ -1,0 +1,1 @@
+"""Trading: what a position in two legs pays and earns."""
