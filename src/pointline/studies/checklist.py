@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -24,12 +24,7 @@ from pointline.venues.fees import DEFAULT_TIER, venue_fee
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pointline.bars.request import VenueEvents
-    from pointline.features import PairParams
-    from pointline.instruments import Pair
-    from pointline.lake.store import Lake
-    from pointline.lake.window_coverage import WindowCoverage
-    from pointline.studies.figures import BarTotals
+    from pointline.studies.compared import Compared
     from pointline.venues.fees import VenueFee
 
 JOINED_FEATURES = (
@@ -160,41 +155,8 @@ class Checklist:
         return study_html(title=self.title, lines=lines, tables=[("Points", self.table)], notes=self.notes)
 
 
-class _Compared(Protocol):
-    """What is read of a `pointline.Study`, whose module imports this one."""
-
-    @property
-    def pair(self) -> Pair: ...
-    @property
-    def start_us(self) -> int: ...
-    @property
-    def end_us(self) -> int: ...
-    @property
-    def rule_text(self) -> str: ...
-    @property
-    def params(self) -> PairParams: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    @property
-    def summary(self) -> Summary: ...
-    @property
-    def columns(self) -> list[str]: ...
-    @property
-    def _rows(self) -> pl.LazyFrame: ...
-    @property
-    def _bars(self) -> pl.DataFrame | None: ...
-    @property
-    def _totals(self) -> BarTotals: ...
-    @property
-    def _sides(self) -> dict[str, VenueEvents]: ...
-    @property
-    def _covered(self) -> dict[str, WindowCoverage]: ...
-    @property
-    def _lake(self) -> Lake: ...
-
-
 def checklist(
-    study: _Compared,
+    study: Compared,
     *,
     limits: CheckLimits | None = None,
     evaluation: pl.DataFrame | Evaluation | None = None,
@@ -240,7 +202,7 @@ def checklist(
     )
 
 
-def by_time_of_day(study: _Compared, *, limits: CheckLimits | None = None) -> pl.DataFrame:
+def by_time_of_day(study: Compared, *, limits: CheckLimits | None = None) -> pl.DataFrame:
     """Volumes of a study's bars by UTC hour (see `pointline.evaluation.volumes_by_hour`).
 
     Days that the two sides do not both cover whole are left out.
@@ -282,11 +244,11 @@ def _limits(limits: object) -> CheckLimits:
     return limits or CheckLimits()
 
 
-def _is_dual(study: _Compared) -> bool:
+def _is_dual(study: Compared) -> bool:
     return "spot_bucket_end" in study.columns
 
 
-def _bars(study: _Compared, columns: tuple[str, ...]) -> pl.DataFrame:
+def _bars(study: Compared, columns: tuple[str, ...]) -> pl.DataFrame:
     """Columns of all bars; of a study that was written to a file, of the bars in it."""
     held = study._bars  # noqa: SLF001 - of the same room
     return (study._rows if held is None else held.lazy()).select(columns).collect()  # noqa: SLF001
@@ -303,7 +265,7 @@ def _of_returns(evaluation: Evaluation) -> pl.DataFrame:
     return table.select("feature", "label", "ic", significant="stands", ic_out=pl.when(is_return).then(value))
 
 
-def _facts(study: _Compared, evaluation: pl.DataFrame | None, trials: int | None) -> CheckFacts:
+def _facts(study: Compared, evaluation: pl.DataFrame | None, trials: int | None) -> CheckFacts:
     summary, pair = study.summary, study.pair
     nulls = summary["null_share"]
     prefix = CROSS_QUOTE_PREFIX if "basis_bps" not in study.columns else ""
@@ -331,7 +293,7 @@ def _facts(study: _Compared, evaluation: pl.DataFrame | None, trials: int | None
     )
 
 
-def _joined(study: _Compared) -> tuple[list[str], tuple[str, ...]]:
+def _joined(study: Compared) -> tuple[list[str], tuple[str, ...]]:
     """The joined features whose nulls count, and those that the kind of data or of contract cannot give."""
     absent = set(study._totals.absent)  # noqa: SLF001 - of the same room
     if study.pair.perp.asset_type != "perpetual":
@@ -346,7 +308,7 @@ def _roots(name: str) -> set[str]:
     return {name}.union(*(_roots(one) for one in inputs if one != name))
 
 
-def _side(study: _Compared, name: str) -> SideFacts:
+def _side(study: Compared, name: str) -> SideFacts:
     venue, covered = study._sides[name], study._covered[name]  # noqa: SLF001 - of the same room
     return SideFacts(
         rows=sum(file.rows for file in venue.files.values()),
@@ -359,7 +321,7 @@ def _side(study: _Compared, name: str) -> SideFacts:
     )
 
 
-def _fee(study: _Compared, exchange: str) -> VenueFee | None:
+def _fee(study: Compared, exchange: str) -> VenueFee | None:
     try:
         return venue_fee(exchange, study.end_us - 1, tier=study.params.costs.tier or DEFAULT_TIER, known=study._lake.venues)  # noqa: SLF001
     except VenueRuleError:

@@ -19,7 +19,7 @@ from pointline.report.files import WrittenTable
 from pointline.studies.figures import summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from pointline.instruments import Pair
     from pointline.lake.store import Lake, LakeLike
     from pointline.lake.window_coverage import WindowCoverage
+    from pointline.studies.backtest import Backtest, BacktestSweep
     from pointline.studies.checklist import Checklist
     from pointline.studies.evaluate import Evaluation
     from pointline.studies.figures import BarTotals
     from pointline.studies.summary import Summary
+    from pointline.trading.strategy import Strategy
 
 Join = Literal["asof", "inner"]
 
@@ -173,6 +175,65 @@ class Study:
         told = self.features["seconds_to_funding"].cast(pl.Float64)
         to_funding = None if told.null_count() == len(told) else told.fill_null(float("nan")).to_numpy()
         return Evaluation(self.title, self.rule_text, chosen, judged, to_funding)
+
+    def backtest(self, strategy: str | Strategy = "funding_basis_divergence", **options: Any) -> Backtest:  # noqa: ANN401
+        """What a strategy would have earned after all costs.
+
+        Args:
+            strategy: the name of one of `pointline.trading.STRATEGIES`, or a `pointline.trading.Strategy` of your own.
+            **options: its thresholds, quantiles of the past (``entry``, ``exit``, ``refit_us``, ``lookback_us``, ``fewest_bars``) or levels
+                (``above``, ``exit_above``, ``below``, ``exit_below``), ``max_holding_us``, ``until``, and the fields of
+                `pointline.studies.backtest.BacktestOptions`.
+
+        Returns:
+            A `pointline.studies.backtest.Backtest`: trades, daily attribution, statistics.
+
+        Raises:
+            ConfigError: an option cannot be used, the signal has no value, or the thresholds never trade.
+            NoDataError: the perpetual's settled funding or its mark prices are missing, or for ``touch`` the quotes.
+
+        Examples:
+            >>> import pointline
+            >>> from pointline.research.spines import TimeBarConfig
+            >>> study = pointline.compare(
+            ...     "binance-futures:BTCUSDT",
+            ...     "binance-spot:BTCUSDT",
+            ...     start="2024-05-01",
+            ...     end="2024-05-03",
+            ...     bars=TimeBarConfig("5m"),
+            ...     lake="out/demo/lake",
+            ... )
+            >>> held = study.backtest("cash_and_carry")
+            >>> held.trades.select("side", "exit_reason").rows()
+            [('short', 'end_of_data')]
+        """
+        from pointline.studies.backtest import backtest
+
+        return backtest(self, strategy, **options)
+
+    def backtest_sweep(
+        self,
+        strategy: str | Strategy,
+        grid: Mapping[str, Sequence[Any]],
+        *,
+        earlier_trials: int = 0,
+        **options: Any,  # noqa: ANN401
+    ) -> BacktestSweep:
+        """Every combination of some options, each judged by the number of all trials.
+
+        Args:
+            strategy: as in `backtest`.
+            grid: values to try by the name of the option, e.g. ``{"entry": [0.9, 0.95, 0.99]}``.
+            earlier_trials: trials that were made before on the same data.
+            **options: those that stay, as in `backtest`.
+
+        Raises:
+            ConfigError: the grid is empty, or as `backtest`.
+            NoDataError: as `backtest`.
+        """
+        from pointline.studies.backtest import sweep_backtests
+
+        return sweep_backtests(self, strategy, grid, earlier_trials=earlier_trials, **options)
 
     def checklist(
         self, *, limits: CheckLimits | None = None, evaluation: pl.DataFrame | Evaluation | None = None, trials: int | None = None

@@ -1,0 +1,90 @@
+"""A backtest as text tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
+
+_TERMS = (
+    ("perp_price_quote", "price of the perp leg", 1),
+    ("spot_price_quote", "price of the spot leg", 1),
+    ("funding_quote", "funding", 1),
+    ("fees_quote", "fees and withdrawals", -1),
+    ("slippage_quote", "slippage", -1),
+    ("borrow_quote", "borrowing", -1),
+    ("pnl_quote", "change of equity", 1),
+)
+
+
+def backtest_view(summary: Mapping[str, Any], *, title: str, lines: Sequence[str], notes: Sequence[str]) -> RenderableType:
+    """What `pointline backtest` prints.
+
+    Args:
+        summary: figures of the backtest.
+        title: heading.
+        lines: what was done, and the verdict.
+        notes: sentences below the tables.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(title, style="bold"), *(Text(line) for line in lines), Text()]
+    parts += [_attribution(summary), Text(), _figures(summary), Text()]
+    return Group(*parts, *(Text(f"note: {note}", style="yellow") for note in notes))
+
+
+def _grid() -> Any:  # noqa: ANN401 - a rich table
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+
+
+def _attribution(summary: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a rich table
+    table = _grid()
+    table.add_column()
+    table.add_column(justify="right")
+    for name, text, sign in _TERMS:
+        style = "bold" if name == "pnl_quote" else None
+        table.add_row(text, f"{sign * summary[name] + 0.0:+,.2f} {summary['quote_asset']}", style=style)
+    views = (("basis_quote", "  of the prices: basis"), ("unhedged_quote", "  of the prices: not hedged"))
+    for name, text in views:
+        table.add_row(text, f"{summary[name]:+,.2f} {summary['quote_asset']}", style="dim")
+    return table
+
+
+def _figures(summary: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a rich table
+    table = _grid()
+    reasons = ", ".join(f"{name} {count:,}" for name, count in summary["exit_reasons"].items())
+    error = summary["pnl_bps_error"]
+    rows = [
+        ("trades", f"{summary['trades']:,}, {summary['long']:,} of them long; ended by: {reasons}"),
+        ("profit of a trade", f"{summary['pnl_bps']:+.2f} bps" + ("" if error is None else f" ± {error:.2f}")),
+        ("trades that earned", f"{summary['hit_rate']:.1%}"),
+        ("held", f"{_number(summary['median_holding_hours'], '.2f')} h (median), {summary['hours_held_share']:.1%} of the time"),
+        ("return", f"{summary['total_return']:+.2%} on {summary['capital_quote']:,.2f} {summary['quote_asset']}"),
+        ("return a year", _number(summary["annual_return"], "+.2%")),
+        ("volatility a year", _number(summary["annual_volatility"], ".2%")),
+        ("Sharpe ratio", f"{_number(summary['sharpe'], '.2f')} ± {_number(summary['sharpe_error'], '.2f')} (365 days)"),
+        ("above chance", f"{_number(summary['deflated_sharpe_probability'], '.3f')}, of {summary['trials']:,} trials"),
+        ("drawdown", f"{summary['max_drawdown']:.2%}, {summary['drawdown_days']:,} days"),
+        ("turnover", f"{summary['turnover_per_day']:.2f} times the capital a day"),
+        ("nearest liquidation", _number(summary["nearest_liquidation"], ".2%") + " of the entry price away"),
+        ("capacity", _range(summary["capacity_quote"], summary["quote_asset"])),
+    ]
+    for name, text in rows:
+        table.add_row(name, text)
+    return table
+
+
+def _range(bounds: Sequence[float] | None, asset: str) -> str:
+    if bounds is None:
+        return "-"
+    return f"{bounds[0]:,.0f} to {bounds[1]:,.0f} {asset} a trade" if bounds[1] > 0 else "none: it earns nothing after costs"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
