@@ -408,7 +408,7 @@ def _priced(rows: pl.DataFrame, terms: FundingTerms) -> pl.DataFrame:
     priced = rows.sort("position_id", "funding_us", "piece").with_columns(
         side=pl.when(quantity > 0).then(pl.lit("long")).otherwise(pl.lit("short")),
         notional=notional.abs(),
-        cash=0.0 - payment,
+        cash=pl.when(payment == 0).then(0.0).otherwise(-payment),  # never -0.0
         settle_asset=pl.lit(terms.settle_asset),
     )
     return priced.with_columns(cumulative_cash=pl.col("cash").fill_null(0.0).cum_sum().over("position_id")).select(
