@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
     from pointline.studies.compare import compare, sweep
+    from pointline.studies.funding_payments import FundingPayments, funding_payments
     from pointline.studies.lead_lag import LeadLagStudy, lead_lag
     from pointline.studies.spreads import Spreads, spreads
     from pointline.studies.study import Study
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CostModel": "pointline.costs",
+    "FundingPayments": "pointline.studies.funding_payments",
     "Lake": "pointline.lake.store",
     "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
     "Study": "pointline.studies.study",
     "compare": "pointline.studies.compare",
     "export_duckdb": "pointline.export.duckdb",
+    "funding_payments": "pointline.studies.funding_payments",
     "lead_lag": "pointline.studies.lead_lag",
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
@@ -48,6 +51,7 @@ _ROOMS = ("evaluation", "features", "ingest", "research", "sql")  # `ingest` is 
 
 __all__ = [
     "CostModel",
+    "FundingPayments",
     "Lake",
     "LeadLagStudy",
     "Spreads",
@@ -57,6 +61,7 @@ __all__ = [
     "evaluation",
     "export_duckdb",
     "features",
+    "funding_payments",
     "ingest",
     "lead_lag",
     "open_lake",

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from pointline import schema
-from pointline.clock import HOUR_US, MINUTE_US, DurationLike, time_text, to_duration_us
+from pointline.clock import HOUR_US, MINUTE_US, DurationLike, duration_text, time_text, to_duration_us
 from pointline.errors import ConfigError, NoDataError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ FUNDING_FLOWS_SCHEMA: dict[str, pl.DataType] = {
 PAID, NO_SETTLEMENT, NO_MARK = "paid", "no settlement", "no mark"
 SETTLEMENT_MARK = "settlement"
 MAX_MARK_AGE_US = MINUTE_US
+SETTLEMENT_TAKES_US = MINUTE_US
 _MOST_ROWS = 50_000_000
 _SHOWN = 5
 
@@ -208,6 +209,46 @@ def funding_cash_flows(
     return flows
 
 
+def near_settlements(positions: pl.DataFrame, settlements: pl.DataFrame, *, within: DurationLike = SETTLEMENT_TAKES_US) -> pl.DataFrame:
+    """Entries and exits so close behind a settlement that the exchange may have decided otherwise.
+
+    A settlement takes the exchange up to a minute. `funding_cash_flows` goes by its nominal time: who enters at that time or later does
+    not pay, who leaves at that time or later does.
+
+    Args:
+        positions: as for `funding_cash_flows`.
+        settlements: ``funding_us``, in any order.
+        within: entries and exits from the settlement itself up to this much later, exclusive.
+
+    Returns:
+        ``position_id``, ``funding_us``, ``edge`` (``"entry"`` or ``"exit"``), ``offset_us`` behind the settlement, ``charged``: whether
+        the settlement counts; by position, entry before exit. A position that ends with its own entry has no rows.
+
+    Raises:
+        ConfigError: columns are missing or of the wrong type, or `within` is no duration.
+
+    Examples:
+        >>> positions = pl.DataFrame({"position_id": [1], "entry_us": [28_800_000_007], "exit_us": [57_600_000_000], "quantity": [1.0]})
+        >>> near_settlements(positions, pl.DataFrame({"funding_us": [28_800_000_000, 57_600_000_000]})).rows()
+        [(1, 28800000000, 'entry', 7, False), (1, 57600000000, 'exit', 0, True)]
+    """
+    limit_us = to_duration_us(within, name="within")
+    rows = _columns(positions, POSITIONS_SCHEMA, "positions").with_row_index("piece")
+    stamps = _columns(settlements, {"funding_us": pl.Int64()}, "settlements").drop_nulls().unique().sort("funding_us")
+    held = rows.filter(pl.col("exit_us").is_null() | (pl.col("exit_us") > pl.col("entry_us")))
+    edges = [
+        held.select("piece", "position_id", pl.col(f"{edge}_us").alias("edge_us"), pl.lit(edge).alias("edge")) for edge in ("entry", "exit")
+    ]
+    moments = pl.concat(edges).drop_nulls("edge_us").sort("edge_us", "piece", "edge")
+    found = moments.join_asof(stamps, left_on="edge_us", right_on="funding_us", coalesce=False, strategy="backward")
+    near = found.with_columns(offset_us=pl.col("edge_us") - pl.col("funding_us")).filter(pl.col("offset_us") < limit_us)
+    entered = near.join(held.select("piece", "entry_us"), on="piece", how="left")
+    charged = (pl.col("edge") == "exit") & (pl.col("funding_us") > pl.col("entry_us"))
+    return entered.sort("position_id", "piece", "edge_us", "edge").select(
+        "position_id", "funding_us", "edge", "offset_us", charged.alias("charged")
+    )
+
+
 def _columns(frame: pl.DataFrame, wanted: dict[str, pl.DataType], name: str) -> pl.DataFrame:
     missing = [column for column in wanted if column not in frame.columns]
     if missing:
@@ -367,7 +408,7 @@ def _priced(rows: pl.DataFrame, terms: FundingTerms) -> pl.DataFrame:
     priced = rows.sort("position_id", "funding_us", "piece").with_columns(
         side=pl.when(quantity > 0).then(pl.lit("long")).otherwise(pl.lit("short")),
         notional=notional.abs(),
-        cash=0.0 - payment,
+        cash=pl.when(payment == 0).then(0.0).otherwise(-payment),  # never -0.0
         settle_asset=pl.lit(terms.settle_asset),
     )
     return priced.with_columns(cumulative_cash=pl.col("cash").fill_null(0.0).cum_sum().over("position_id")).select(
@@ -377,17 +418,21 @@ def _priced(rows: pl.DataFrame, terms: FundingTerms) -> pl.DataFrame:
 
 def _refuse_gaps(flows: pl.DataFrame, limit_us: int) -> None:
     for status, what, hint in (
-        (NO_SETTLEMENT, "settlements that positions were held over are missing", "ingest the missing funding rates"),
-        (NO_MARK, f"settlements have no mark price of at most {limit_us / 1e6:g} s of age", "ingest mark prices, or allow older ones"),
+        (NO_SETTLEMENT, "positions were held over settlements that are not in the data", "ingest the missing funding rates"),
+        (
+            NO_MARK,
+            f"settlements have no mark price that is at most {duration_text(limit_us)} old",
+            "ingest mark prices, or allow older ones",
+        ),
     ):
         stamps = flows.filter(pl.col("status") == status)["funding_us"].unique().sort()
         if stamps.len():
             shown = ", ".join(time_text(us) for us in stamps.head(_SHOWN).to_list())
             more = f" and {stamps.len() - _SHOWN:,} more" if stamps.len() > _SHOWN else ""
             raise NoDataError(
-                f"{stamps.len():,} {what}",
+                f"{what}: {stamps.len():,}",
                 where="funding_cash_flows",
                 value=f"{shown}{more}",
                 expected="every settlement between entry and exit, with a mark price",
-                hint=f'{hint}; gaps="flag" gives these rows without cash',
+                hint=f"{hint}; gaps: flag gives these rows without cash",
             )
