@@ -226,7 +226,7 @@ def _check_fee(name: str, fee: float) -> None:
     if fee > MOST_FEE_BPS:
         hint = f"{fee:g} bps are {fee / 100:g} %; is it {fee / 100:g} bps?"
         raise ConfigError(f"{name} is too large for a fee", where="CostModel", value=fee, expected=expected, hint=hint)
-    meant = [f"{fee:g} as a fraction is {fee * _BPS:g} bps"] if fee < _LARGEST_FRACTION else []
+    meant = [f"{fee:g} as a fraction is {fee * _BPS:g} bps"] if fee < _LARGEST_FRACTION and fee * _BPS >= LEAST_FEE_BPS else []
     meant += [f"{fee:g} % is {fee * 100:g} bps"] if fee * 100 >= LEAST_FEE_BPS else []
     what = f"{name} is too small for basis points"
     raise ConfigError(what, where="CostModel", value=fee, expected=expected, hint=", ".join(meant) or None)

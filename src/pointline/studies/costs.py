@@ -15,7 +15,7 @@ from pointline.errors import ConfigError, NoDataError, VenueRuleError
 from pointline.research import query
 from pointline.studies.named import resolved_costs
 from pointline.studies.summary import Summary
-from pointline.trading.break_even import leg_costs, side_costs
+from pointline.trading.break_even import check_notional, leg_costs, side_costs
 from pointline.trading.opportunities import (
     COLUMNS_READ,
     LADDER,
@@ -31,6 +31,8 @@ from pointline.venues.fees import VENUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
 
     from pointline.features import PairParams
     from pointline.instruments import Instrument, Pair
@@ -170,6 +172,22 @@ class CostStudy:
             }
         )
 
+    def view(self) -> RenderableType:
+        """What the command line prints."""
+        from pointline.report.cost_view import costs_view
+
+        return costs_view(
+            title=self.title,
+            lines=[self.window_text, self.verdict],
+            legs=self.break_even,
+            sides=self.pays_back,
+            opportunities=self.opportunities,
+            conditions=self.by_condition,
+            ladder=self.sensitivity,
+            notional=f"{self.notional_quote:,.10g} {self.quote_asset}",
+            notes=self.notes,
+        )
+
     def _repr_html_(self) -> str:
         from pointline.report.html import study_html
 
@@ -249,6 +267,7 @@ def cost_study(
         >>> found.opportunities.filter(name="same-exchange")["bars"].to_list()
         [0, 0, 0]
     """
+    check_request(slippage=slippage, notional_quote=notional_quote)
     costs = study.params.costs if model is None else model
     costs, notes = resolved_costs(costs, study.pair, (study.start_us, study.end_us), study._lake.venues)  # noqa: SLF001 - of the same room
     rungs = _checked_ladder(ladder)
@@ -276,6 +295,18 @@ def cost_study(
         notes=(*notes, *_notes(study, costs, bars, present), *study.notes),
         _ladder=_rungs(costs, rungs, study),
     )
+
+
+def check_request(*, slippage: str | None, notional_quote: float | None) -> None:
+    """Refuses options of `cost_study` before any work.
+
+    Raises:
+        ConfigError: slippage cannot be measured from this, or the notional is no finite number above zero.
+    """
+    if slippage is not None and slippage not in SLIPPAGES:
+        raise ConfigError("slippage cannot be measured from this", where="slippage", value=slippage, expected=" or ".join(SLIPPAGES))
+    if notional_quote is not None:
+        check_notional(notional_quote)
 
 
 def _for_notional(costs: CostModel, notional_quote: float | None) -> CostModel:
@@ -342,8 +373,6 @@ def _notes(study: _Priced, costs: CostModel, bars: pl.DataFrame, present: dict[s
 
 def _with_slippage(costs: CostModel, slippage: str, study: _Priced, table: pl.DataFrame) -> tuple[CostModel, list[str]]:
     """The costs with measured slippage, and how it was measured."""
-    if slippage not in SLIPPAGES:
-        raise ConfigError("slippage cannot be measured from this", where="slippage", value=slippage, expected=", ".join(SLIPPAGES))
     sides = zip(_VENUES, (study.pair.perp, study.pair.spot), strict=True)
     (perp, perp_note), (spot, spot_note) = [
         _from_quotes(study, instrument) if slippage == "quotes" else _from_bars(table, venue, instrument) for venue, instrument in sides

@@ -61,8 +61,7 @@ def leg_costs(costs: CostModel, notional_quote: float) -> pl.DataFrame:
         >>> leg_costs(CostModel(), 60_000).select("leg", "round_trip_bps", "round_trip_quote").rows()
         [('perp', 14.0, 84.0), ('spot', 26.0, 156.0), ('withdrawal', 8.0, 48.0), ('total', 48.0, 288.0)]
     """
-    if isinstance(notional_quote, bool) or not (math.isfinite(notional_quote) and notional_quote > 0):
-        raise ConfigError("notional_quote is no size of a position", value=notional_quote, expected="a finite number above zero")
+    check_notional(notional_quote)
     legs = (("perp", costs.perp_taker_bps, costs.perp_slippage_bps), ("spot", costs.spot_taker_bps, costs.spot_slippage_bps))
     rows: list[tuple[object, ...]] = [(leg, fee, slip, 2, 2 * fee, 2 * slip, 0.0, 2 * (fee + slip)) for leg, fee, slip in legs]
     rows.append(("withdrawal", None, None, 0, 0.0, 0.0, costs.withdrawal_bps, costs.withdrawal_bps))
@@ -72,6 +71,17 @@ def leg_costs(costs: CostModel, notional_quote: float) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=own, orient="row").with_columns(
         round_trip_quote=pl.col("round_trip_bps") * notional_quote / _BPS,
     )
+
+
+def check_notional(notional_quote: object) -> None:
+    """Refuses what is no size of a position.
+
+    Raises:
+        ConfigError: it is no finite number above zero.
+    """
+    is_number = isinstance(notional_quote, int | float) and not isinstance(notional_quote, bool)
+    if not is_number or not (math.isfinite(notional_quote) and notional_quote > 0):  # type: ignore[operator, arg-type]
+        raise ConfigError("notional_quote is no size of a position", value=notional_quote, expected="a finite number above zero")
 
 
 def side_costs(

@@ -167,12 +167,27 @@ def named_costs(name: object, perp_exchange: str, spot_exchange: str, at_us: int
         >>> named_costs("guide", "bybit", "bybit-spot", 0).total_bps
         48.0
     """
-    head, colon, tier = name.partition(":") if isinstance(name, str) else ("", "", "")
-    if head == VENUE and bool(colon) == bool(tier.strip()):
-        return venue_costs(perp_exchange, spot_exchange, at_us, tier=tier.strip() or DEFAULT_TIER, known=known)
+    check_preset(name)
     if name == GUIDE:
         return CostModel.guide()
     if name == SAME_EXCHANGE:
         return CostModel.same_exchange()
-    alike = nearest(str(name), PRESETS).lower()
-    raise ConfigError("there is no such preset of costs", where="costs", value=name, expected=", ".join(PRESETS), hint=f"alike: {alike}")
+    tier = str(name).partition(":")[2].strip()
+    return venue_costs(perp_exchange, spot_exchange, at_us, tier=tier or DEFAULT_TIER, known=known)
+
+
+def check_preset(name: object, *, where: str = "costs") -> None:
+    """Refuses what names no preset of costs.
+
+    Args:
+        name: as in `named_costs`.
+        where: the argument or option, for the error.
+
+    Raises:
+        ConfigError: it does; the error has the known names.
+    """
+    head, colon, tier = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if name in (GUIDE, SAME_EXCHANGE) or (head == VENUE and bool(colon) == bool(tier.strip())):
+        return
+    alike = nearest(str(name), PRESETS[:3]).lower()
+    raise ConfigError("there is no such preset of costs", where=where, value=name, expected=", ".join(PRESETS), hint=f"alike: {alike}")
