@@ -450,6 +450,12 @@ class BacktestSweep:
         """The best of them, judged by the number of trials."""
         return f"{len(self.backtests):,} settings were tried. The best: {self.best.verdict}"
 
+    def view(self) -> RenderableType:
+        """What the command line prints: the trials, and the best of them in full."""
+        from pointline.report.backtest_view import sweep_view
+
+        return sweep_view(self.table, self.best.view(), title=f"Sweep of {self.backtests[0].title}", verdict=self.verdict)
+
     def _repr_html_(self) -> str:
         from pointline.report.html import study_html
 
