@@ -4,7 +4,7 @@
 >>> pointline.__version__
 '0.1.0'
 
-The rooms `research`, `features`, `evaluation`, `sql` and `ingest` are loaded when they are first used, as every other name is.
+The rooms `research`, `features`, `evaluation`, `trading`, `sql` and `ingest` are loaded when they are first used, as every other name is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 if TYPE_CHECKING:
-    from pointline import evaluation, features, research, sql
+    from pointline import evaluation, features, research, sql, trading
     from pointline.costs import CostModel
     from pointline.datetimes import with_datetimes
     from pointline.export.duckdb import export_duckdb
@@ -47,7 +47,7 @@ _HOMES = {
     "sweep": "pointline.studies.compare",
     "with_datetimes": "pointline.datetimes",
 }
-_ROOMS = ("evaluation", "features", "ingest", "research", "sql")  # `ingest` is a function too
+_ROOMS = ("evaluation", "features", "ingest", "research", "sql", "trading")  # `ingest` is a function too
 
 __all__ = [
     "CostModel",
@@ -69,6 +69,7 @@ __all__ = [
     "spreads",
     "sql",
     "sweep",
+    "trading",
     "with_datetimes",
 ]
 

@@ -106,10 +106,9 @@ def backtest(
     fitted = {"refit_us": refit, "lookback_us": lookback, "fewest_bars": fewest_bars, "max_holding_us": max_holding}
     levels = {"above": above, "exit_above": exit_above, "below": below, "exit_below": exit_below}
     options: dict[str, Any] = {name: value for name, value in {**fitted, **levels, "quote_rate": quote_rate}.items() if value is not None}
-    options |= {
-        **{"execution": execution, "latency_us": latency, "max_wait_us": max_wait, "funding": funding, "max_mark_age_us": max_mark_age},
-        **{"notional_quote": notional, "leverage": leverage, "capital_quote": capital, "perp_price_as_mark": perp_price},
-    }
+    options |= {"execution": execution, "latency_us": latency, "max_wait_us": max_wait}
+    options |= {"funding": funding, "max_mark_age_us": max_mark_age, "perp_price_as_mark": perp_price}
+    options |= {"notional_quote": notional, "leverage": leverage, "capital_quote": capital}
     if trials < 0:
         raise ConfigError("--trials is no number of trials", value=trials, expected="0 or more")
     grid = {name: _quantiles(option, text) for name, option, text in (("entry", "--entry", entry), ("exit", "--exit", exit_)) if text}

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     Ints = np.ndarray[Any, np.dtype[np.int64]]
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-_FILL_COLUMNS = ("perp_vwap", "spot_vwap", "perp_open", "spot_open", "perp_high", "perp_low", "perp_quote_volume", "spot_quote_volume")
+_FILL_COLUMNS = (
+    *("perp_vwap", "spot_vwap", "perp_open", "spot_open", "perp_high", "perp_low"),
+    *("perp_volume", "spot_volume", "perp_quote_volume", "spot_quote_volume"),
+)
 AVERAGED_US = 30 * clock.MINUTE_US
 """Stretch before delivery over which the spot price is averaged."""
 
