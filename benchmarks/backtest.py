@@ -1,4 +1,4 @@
-"""Backtests of a lake: ``python benchmarks/backtest.py LAKE START END [--bars 1m] [--events candles_1h] [--executions …] [--strategies …]``.
+"""Backtests of a lake: ``python benchmarks/backtest.py LAKE START END [--bars 1m] [--events candles_1h] [--executions …]``.
 
 Compares the BTCUSDT perp of Binance with its spot once, then runs every strategy with every execution rule. Prints the seconds of the
 comparison and of each backtest, the peak memory of the process, and each result in a sentence.

@@ -152,8 +152,8 @@ class BacktestTables:
 def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
     """Runs a strategy over bars.
 
-    A signal is known at its bar's end and is filled after it. The thresholds come from bars before (`Quantiles`) or from the user
-    (`Levels`). A position that is open when the data end is closed at the last prices known, with the costs of a fill, and is marked
+    A signal is known at its bar's end and is filled after it. A bar by whose end one of the two has no price yet begins nothing.
+    The thresholds come from bars before (`Quantiles`) or from the user (`Levels`). A position that is open when the data end is closed at the last prices known, with the costs of a fill, and is marked
     ``end_of_data``.
 
     Args:
@@ -178,7 +178,8 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
         )
     bounds = bounds_of(strategy.thresholds, signal, known_us)
     wishes = wishes_of(strategy, signal, bounds)
-    filled, done_us = inputs.fills.filled, inputs.fills.done_us
+    marks = Marks(known_us, *(_without_gaps(bars[name]) for name in ("perp_close", "spot_close")))
+    filled, done_us = inputs.fills.filled & ~np.isnan(marks.perp + marks.spot), inputs.fills.done_us
     if inputs.delivery is not None:
         filled = filled & (done_us < inputs.delivery.expiry_us)
     timeline = Timeline(known_us, filled, done_us)
@@ -188,7 +189,6 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
     held = _Held.of(strategy, inputs, found)
     funding, paid, payments = _funding(inputs, held)
     amounts = trade_amounts(held.ledger, paid)
-    marks = Marks(known_us, *(_without_gaps(bars[name]) for name in ("perp_close", "spot_close")))
     daily = daily_amounts(held.ledger, amounts, payments, marks, window_us=inputs.window_us, capital=capital)
     missing = np.isnan(signal) | (np.isnan(bounds.above) & np.isnan(bounds.below))
     return BacktestTables(
@@ -404,4 +404,5 @@ def _trade_table(held: _Held, amounts: pl.DataFrame, signal: Floats, notional: f
 
 
 def _without_gaps(prices: pl.Series) -> Floats:
-    return prices.cast(pl.Float64).fill_null(strategy="forward").fill_null(strategy="backward").to_numpy()
+    """The last price known at each bar; NaN before the first."""
+    return prices.cast(pl.Float64).fill_null(strategy="forward").to_numpy()
