@@ -152,9 +152,9 @@ class BacktestTables:
 def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
     """Runs a strategy over bars.
 
-    A signal is known at its bar's end and is filled after it. A bar by whose end one of the two has no price yet begins nothing.
-    The thresholds come from bars before (`Quantiles`) or from the user (`Levels`). A position that is open when the data end is closed at the last prices known, with the costs of a fill, and is marked
-    ``end_of_data``.
+    A signal is known at its bar's end and is filled after it. A bar by whose end one of the two has no price yet begins nothing. The
+    thresholds come from bars before (`Quantiles`) or from the user (`Levels`). A position that is open when the data end is closed at the
+    last prices known, with the costs of a fill, and is marked ``end_of_data``.
 
     Args:
         strategy: what is traded.
