@@ -314,7 +314,7 @@ def _check_sizes(strategy: Strategy, inputs: BacktestInputs, quantities: tuple[F
             )
 
 
-def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int, int, int], int] | None:
+def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int, int, int, int], int] | None:
     """The first bar whose extreme passes the liquidation price of a position."""
     account, fills = inputs.account, inputs.fills.perp
     if account.leverage is None or fills is None or strategy.legs == "spot":
@@ -322,15 +322,10 @@ def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int,
     leverage, maintenance = account.leverage, account.maintenance_margin
     extremes = {1: _without_gaps(inputs.bars["perp_low"]), -1: _without_gaps(inputs.bars["perp_high"])}
 
-    def breach(side: int, entry: int, first: int) -> int:
+    def breach(side: int, entry: int, first: int, stop: int) -> int:
         price = inputs.terms.liquidation_price(side, float(fills.price[entry]), leverage, maintenance)
-        values = extremes[side]
-        block = 4_096
-        for begin in range(first, len(values), block):
-            found = np.flatnonzero(side * (values[begin : begin + block] - price) <= 0)
-            if len(found):
-                return begin + int(found[0])
-        return len(values)
+        passed = side * (extremes[side][first:stop] - price) <= 0
+        return first + int(np.argmax(passed)) if passed.any() else stop
 
     return breach
 
