@@ -207,7 +207,7 @@ class Backtest:
             f"before costs of {told['cost_bps']:.2f} bps."
         )
         if self.deflated is None:
-            return f"{text} Too few days for a Sharpe ratio."
+            return f"{text} {'The capital is used up.' if self.performance.used_up else 'Too few days for a Sharpe ratio.'}"
         found = f"Sharpe ratio {told['sharpe']:.2f} ± {told['sharpe_error']:.2f}"
         trials = "0" if told["trials"] == 1 else f"the best of {told['trials']:,} trials without merit"
         call = "Profitable" if self.profitable else "Not shown to be profitable"
