@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake, open_lake
     from pointline.studies.compare import compare, sweep
     from pointline.studies.lead_lag import LeadLagStudy, lead_lag
+    from pointline.studies.next_funding import FundingForecast, next_funding
     from pointline.studies.spreads import Spreads, spreads
     from pointline.studies.study import Study
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CostModel": "pointline.costs",
+    "FundingForecast": "pointline.studies.next_funding",
     "Lake": "pointline.lake.store",
     "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
@@ -39,6 +41,7 @@ _HOMES = {
     "compare": "pointline.studies.compare",
     "export_duckdb": "pointline.export.duckdb",
     "lead_lag": "pointline.studies.lead_lag",
+    "next_funding": "pointline.studies.next_funding",
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
@@ -48,6 +51,7 @@ _ROOMS = ("evaluation", "features", "ingest", "research", "sql")  # `ingest` is 
 
 __all__ = [
     "CostModel",
+    "FundingForecast",
     "Lake",
     "LeadLagStudy",
     "Spreads",
@@ -59,6 +63,7 @@ __all__ = [
     "features",
     "ingest",
     "lead_lag",
+    "next_funding",
     "open_lake",
     "research",
     "spreads",

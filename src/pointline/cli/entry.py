@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pointline.cli import archives, check, evaluate, export, failures, output, queries, studies, upkeep
+from pointline.cli import archives, check, evaluate, export, failures, next_funding, output, queries, studies, upkeep
 from pointline.cli.options import LogOption, QuietOption, VerboseOption
 from pointline.errors import PointlineError
 from pointline.version import package_version
@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, upkeep, studies, evaluate, check, queries, export):
+for group in (archives, upkeep, studies, evaluate, check, next_funding, queries, export):
     app.add_typer(group.app)
 
 

@@ -143,7 +143,7 @@ def funding_forecasts(
     """
     check_confidence(confidence)
     check_count(folds, "folds", 1)
-    leads_us, chosen = _leads(hours_before, slots), _models(models)
+    leads_us, chosen = leads_of(hours_before, slots.step_us), _models(models)
     paid = Settlements.of(settlements)
     if not len(paid):
         raise ConfigError("there are no settlements", where="settlements")
@@ -268,18 +268,28 @@ def _adjusted(scores: list[dict[str, object]]) -> pl.DataFrame:
     return table.with_columns(pl.Series("p_adjusted", benjamini_hochberg(p)).fill_nan(None)).select(list(SCORES_SCHEMA))
 
 
-def _leads(hours_before: Sequence[float], slots: Slots) -> tuple[int, ...]:
-    """The leads in microseconds, the longest first."""
-    whole = isinstance(hours_before, (list, tuple)) and all(
-        isinstance(one, (int, float)) and 0 <= one <= _LONGEST_LEAD_HOURS for one in hours_before
-    )
-    leads = sorted({round(one * clock.HOUR_US) for one in hours_before}, reverse=True) if whole else []
-    if not leads or len(leads) != len(hours_before) or any(lead % slots.step_us for lead in leads):
+def leads_of(hours_before: Sequence[object], step_us: int) -> tuple[int, ...]:
+    """The leads of forecasts in microseconds, the longest first.
+
+    Args:
+        hours_before: distinct hours before a settlement, from 0 to 48.
+        step_us: distance of two values of the premium, which divides each lead.
+
+    Raises:
+        ConfigError: the hours cannot be used.
+
+    Examples:
+        >>> [lead // 3_600_000_000 for lead in leads_of([0, 4], 3_600_000_000)]
+        [4, 0]
+    """
+    usable = [one for one in hours_before if isinstance(one, int | float) and 0 <= one <= _LONGEST_LEAD_HOURS]
+    leads = sorted({round(one * clock.HOUR_US) for one in usable}, reverse=True)
+    if not leads or len(leads) != len(hours_before) or any(lead % step_us for lead in leads):
         raise ConfigError(
             "the hours before a settlement cannot be used",
             where="hours_before",
             value=hours_before,
-            expected=f"distinct hours from 0 to {_LONGEST_LEAD_HOURS}, multiples of {clock.duration_text(slots.step_us)}",
+            expected=f"distinct hours from 0 to {_LONGEST_LEAD_HOURS}, multiples of {clock.duration_text(step_us)}",
         )
     return tuple(leads)
 
