@@ -171,7 +171,10 @@ def funding_forecasts(
         frame = shared.forecasts(lead, known, walk_forward(spans, folds=folds))
         parts.append(frame)
         scores += _lead_scores(frame, lead // int(paid.interval_us.min()) + 1, confidence)
-    if chosen and not shared.fitted:
+    if len(rows) < len(paid):
+        lack = "they lack a last rate, a premium without holes or a further predictor at one of the leads"
+        notes.append(f"{len(paid) - len(rows):,} of {len(paid):,} settlements are left out: {lack}")
+    if any(leads_us) and chosen and not shared.fitted:
         notes.append(f"no models: the first part has less than {FEWEST_TO_FIT} settlements to fit them on")
     forecasts = pl.concat(parts).sort("funding_us", "hours_before", descending=[False, True])
     return JudgedForecasts(_adjusted(scores), forecasts, len(paid), len(paid) - len(rows), names, tuple(notes))
