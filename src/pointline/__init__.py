@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pointline.studies.compare import compare, sweep
     from pointline.studies.funding_payments import FundingPayments, funding_payments
     from pointline.studies.lead_lag import LeadLagStudy, lead_lag
+    from pointline.studies.next_funding import FundingForecast, next_funding
     from pointline.studies.spreads import Spreads, spreads
     from pointline.studies.study import Study
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "CostModel": "pointline.costs",
     "FundingPayments": "pointline.studies.funding_payments",
+    "FundingForecast": "pointline.studies.next_funding",
     "Lake": "pointline.lake.store",
     "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
@@ -42,6 +44,7 @@ _HOMES = {
     "export_duckdb": "pointline.export.duckdb",
     "funding_payments": "pointline.studies.funding_payments",
     "lead_lag": "pointline.studies.lead_lag",
+    "next_funding": "pointline.studies.next_funding",
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
@@ -51,6 +54,7 @@ _ROOMS = ("evaluation", "features", "ingest", "research", "sql", "trading")  # `
 
 __all__ = [
     "CostModel",
+    "FundingForecast",
     "FundingPayments",
     "Lake",
     "LeadLagStudy",
@@ -64,6 +68,7 @@ __all__ = [
     "funding_payments",
     "ingest",
     "lead_lag",
+    "next_funding",
     "open_lake",
     "research",
     "spreads",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pointline.studies.costs import CostStudy
     from pointline.studies.evaluate import Evaluation
     from pointline.studies.figures import BarTotals
+    from pointline.studies.next_funding import FundingForecast
     from pointline.studies.summary import Summary
     from pointline.trading.strategy import Strategy
 
@@ -250,6 +251,13 @@ class Study:
         from pointline.studies.costs import cost_study
 
         return cost_study(self, model, **options)
+
+    def next_funding(self, **options: Any) -> FundingForecast:  # noqa: ANN401 - those of next_funding
+        """How well the settlements of the window can be told before (see `pointline.next_funding`; it reads the lake again)."""
+        from pointline.studies.next_funding import next_funding
+
+        names = self.pair.perp.name, self.pair.spot.name
+        return next_funding(*names, start=self.start_us, end=self.end_us, **{"lake": self._lake, **options})
 
     def by_time_of_day(self, *, limits: CheckLimits | None = None) -> pl.DataFrame:
         """Volume ratio, spot volume and stale bars by UTC hour (see `pointline.studies.checklist.by_time_of_day`)."""
