@@ -83,7 +83,7 @@ hours_between = st.sampled_from((8.0, 8.0, 4.0, 1.0))
 settled = st.lists(st.tuples(hours_between, rates, st.none() | prices, st.sampled_from((True, True, False))), max_size=30).map(settled_rows)
 
 
-def held_position(number: int, first: int, second: int, closed: bool, quantity: float) -> Position:  # noqa: FBT001 - a strategy's arguments
+def held_position(number: int, first: int, second: int, closed: bool, quantity: float) -> Position:
     return Position(number, min(first, second), max(first, second) if closed else None, quantity)
 
 
@@ -294,7 +294,7 @@ def test_a_mark_that_is_too_old_is_none() -> None:
     rows = settlement_frame([Settlement(EIGHT, 0.0001, 8.0, None)])
     old = mark_frame([Mark(EIGHT - 60_000_001, 100.0, "a")])
     one = position_frame([(1, 1, EIGHT, 1.0)])
-    with pytest.raises(NoDataError, match="at most 60s old: 1|at most 1m old: 1") as caught:
+    with pytest.raises(NoDataError, match="at most 1m old: 1") as caught:
         funding_cash_flows(one, rows, old, terms=LINEAR, data_end_us=END)
     assert caught.value.value == "1970-01-01 08:00:00"
     flagged = funding_cash_flows(one, rows, old, terms=LINEAR, **FLAGGED).row(0, named=True)
