@@ -56,7 +56,7 @@ def held_funding(
 
     Returns:
         The settlements in ``(start_us, end_us]`` with the one before and the one after them, if they are not more than eight days away;
-        and one mark for each of them: ``ts_us``, ``mark_price``, ``mark_source`` (the table), if there is one within a day.
+        and a mark for each of those inside that has one within a day: ``ts_us``, ``mark_price``, ``mark_source`` (the table).
 
     Raises:
         ConfigError: it is no perpetual, or its venue accrues funding continuously and has no settlements.
@@ -68,13 +68,13 @@ def held_funding(
         >>> start_us, end_us = 1_714_521_600_000_000, 1_714_608_000_000_000
         >>> perp = lake.registry().find("binance-futures", "BTCUSDT", start_us)
         >>> settlements, marks = held_funding(lake, perp, start_us, end_us)
-        >>> settlements.height, marks["mark_source"].unique().to_list()
-        (5, ['mark_candles_1m'])
+        >>> settlements.height, marks["mark_source"].to_list()
+        (5, ['mark_candles_1m', 'derivative_ticker', 'mark_candles_1m'])
     """
     limit_us = to_duration_us(max_mark_age_us, name="max_mark_age_us", least_us=0)
     _refuse_without_settlements(lake, perp, start_us, end_us)
     settlements = _settlements(lake, perp, start_us, end_us)
-    stamps = settlements["funding_us"].unique().sort()
+    stamps = settlements.filter(_inside(start_us, end_us))["funding_us"].unique().sort()
     marks = _last_of_all(lake, perp, stamps, _mark_tables(lake, perp))
     if perp_price_as_mark:
         young = marks.filter(pl.col("funding_us") - pl.col("ts_us") <= limit_us)
@@ -107,6 +107,10 @@ def _settlements(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> pl
     after = pl.lit(value=True) if first_us is None else pl.col("funding_us") >= first_us
     before = pl.lit(value=True) if last_us is None else pl.col("funding_us") <= last_us
     return rows.filter(after & before)
+
+
+def _inside(start_us: int, end_us: int) -> pl.Expr:
+    return (pl.col("funding_us") > start_us) & (pl.col("funding_us") <= end_us)
 
 
 def _mark_tables(lake: Lake, perp: Instrument) -> list[str]:
