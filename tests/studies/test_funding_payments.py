@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -137,6 +139,42 @@ def test_names_that_cannot_be(demo_lake: Path) -> None:
         pointline.funding_payments("BTCUSDT", **WINDOW, lake=demo_lake)
     with pytest.raises(ConfigError, match="empty"):
         pointline.funding_payments(PERP, start="2024-05-02", end="2024-05-01", lake=demo_lake)
+
+
+def test_a_venue_that_accrues_all_the_time_has_no_settlements(demo_lake: Path) -> None:
+    lake = pointline.open_lake(demo_lake)
+    perp = replace(lake.registry().find(*MARKET, MAY_1 * 1_000), exchange="deribit", exchange_symbol="BTC-PERPETUAL")
+    with pytest.raises(ConfigError, match="accrues all the time"):
+        held_funding(lake, perp, MAY_1 * 1_000, MAY_1 * 1_000 + 1)
+
+
+def test_an_inverse_contract_of_two_sizes_is_refused(tmp_path: Path) -> None:
+    """The size decides the payment, so a window with two of them has no one answer."""
+    lake = lake_from(tmp_path, funding_archives(tmp_path, "binance-delivery", "BTCUSD_PERP", eight_hourly(4)))
+    for day, size in (("2024-04-01", 100), ("2024-05-01", 10)):
+        _coin_margined(tmp_path / f"{day}.json", day, size)
+    run("ingest", *sorted(tmp_path.glob("2024*.json")), "--lake", lake.root)
+    with pytest.raises(ConfigError, match="contract size of binance-delivery:BTCUSD_PERP changed"):
+        pointline.funding_payments("binance-delivery:BTCUSD_PERP", start="2024-04-30", end="2024-05-01 16:00", lake=lake.root)
+
+
+def _coin_margined(path: Path, day: str, size: int) -> None:
+    """The exchange's list with the one contract."""
+    symbol = {
+        "symbol": "BTCUSD_PERP",
+        "pair": "BTCUSD",
+        "contractType": "PERPETUAL",
+        "deliveryDate": 4_133_404_800_000,
+        "onboardDate": 1_597_042_800_000,
+        "contractStatus": "TRADING",
+        "contractSize": size,
+        "marginAsset": "BTC",
+        "baseAsset": "BTC",
+        "quoteAsset": "USD",
+        "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.1"}, {"filterType": "LOT_SIZE", "stepSize": "1"}],
+    }
+    told = {"timezone": "UTC", "serverTime": to_us(day) // 1_000, "rateLimits": [], "exchangeFilters": [], "symbols": [symbol]}
+    path.write_text(json.dumps(told), encoding="utf-8")
 
 
 # --- which mark price counts ------------------------------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ def held_funding(
         and a mark for each of those inside that has one within a day: ``ts_us``, ``mark_price``, ``mark_source`` (the table).
 
     Raises:
-        ConfigError: it is no perpetual, or its venue accrues funding continuously and has no settlements.
+        ConfigError: it is no perpetual, its venue accrues funding continuously and has no settlements, or the size of an inverse contract
+            changed.
         NoDataError: the lake has no settlements near the window; the error has the coverage.
 
     Examples:
@@ -72,7 +73,7 @@ def held_funding(
         (5, ['mark_candles_1m', 'derivative_ticker', 'mark_candles_1m'])
     """
     limit_us = to_duration_us(max_mark_age_us, name="max_mark_age_us", least_us=0)
-    _refuse_without_settlements(lake, perp, start_us, end_us)
+    _check_perp(lake, perp, start_us, end_us)
     settlements = _settlements(lake, perp, start_us, end_us)
     stamps = settlements.filter(_inside(start_us, end_us))["funding_us"].unique().sort()
     marks = _last_of_all(lake, perp, stamps, _mark_tables(lake, perp))
@@ -84,7 +85,8 @@ def held_funding(
     return settlements, marks.select(list(MARKS_SCHEMA)).unique(maintain_order=True)
 
 
-def _refuse_without_settlements(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> None:
+def _check_perp(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> None:
+    """Raises where the payments of a contract are none, accrue, or cannot be worked out with one contract size."""
     if perp.asset_type != "perpetual":
         raise ConfigError(f"{perp.name} pays no funding", value=perp.asset_type, expected="a perpetual")
     with contextlib.suppress(VenueRuleError):  # nothing is known of the venue then
@@ -94,6 +96,14 @@ def _refuse_without_settlements(lake: Lake, perp: Instrument, start_us: int, end
                 f"funding of {perp.name} accrues all the time, there are no settlements to charge",
                 value=perp.exchange,
                 expected="a venue that settles funding at fixed times",
+            )
+    if perp.contract_type == "inverse":
+        sizes = (
+            lake.registry().versions(perp.exchange, perp.exchange_symbol, start_us, end_us)["contract_size"].drop_nulls().unique().sort()
+        )
+        if sizes.len() > 1:
+            raise ConfigError(
+                f"the contract size of {perp.name} changed inside the window", value=sizes.to_list(), expected="a window with one size"
             )
 
 
