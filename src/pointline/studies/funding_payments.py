@@ -49,6 +49,7 @@ class FundingPayments:
         perp: the perpetual, as ``exchange:symbol``.
         start_us, end_us: from when to when the position was held.
         quantity: + long, - short; of a linear contract in base units, of an inverse one in contracts.
+        unit: of the quantity: the base asset, or ``"contracts"``.
         terms: of the contract.
         table: a row for each settlement, see `pointline.trading.funding_flows.FUNDING_FLOWS_SCHEMA`.
         notes: what a reader should know of the result.
@@ -58,6 +59,7 @@ class FundingPayments:
     start_us: int
     end_us: int
     quantity: float
+    unit: str
     terms: FundingTerms
     table: pl.DataFrame
     notes: tuple[str, ...]
@@ -65,8 +67,7 @@ class FundingPayments:
     @property
     def title(self) -> str:
         """The position in words."""
-        unit = "contracts" if self.terms.contract_type == "inverse" else "base units"
-        return f"Funding of a {'long' if self.quantity > 0 else 'short'} of {abs(self.quantity):,g} {unit} of {self.perp}"
+        return f"Funding of a {'long' if self.quantity > 0 else 'short'} of {abs(self.quantity):,.12g} {self.unit}, {self.perp}"
 
     @property
     def window_text(self) -> str:
@@ -99,6 +100,7 @@ class FundingPayments:
                 "perp": self.perp,
                 "held_us": [self.start_us, self.end_us],
                 "quantity": self.quantity,
+                "unit": self.unit,
                 "contract_type": self.terms.contract_type,
                 "settle_asset": self.terms.settle_asset,
                 "settlements": self.table.height,
@@ -238,6 +240,7 @@ def funding_payments(
         start_us=start_us,
         end_us=end_us,
         quantity=float(quantity),
+        unit="contracts" if terms.contract_type == "inverse" else instrument.base_asset,
         terms=terms,
         table=table,
         notes=(*_version_notes(registry, instrument, start_us, end_us), *_notes(table, near_settlements(position, settlements))),
