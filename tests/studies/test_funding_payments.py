@@ -120,8 +120,8 @@ def test_a_position_beyond_the_last_settlement_is_refused_or_flagged(demo_lake: 
         pointline.funding_payments(PERP, start="2024-05-01", end="2024-05-03", lake=demo_lake)
     held = pointline.funding_payments(PERP, start="2024-05-01", end="2024-05-03", gaps="flag", lake=demo_lake)
     assert (held.summary["payments"], held.summary["no_settlement"], held.summary["settlements"]) == (5, 1, 6)
-    assert held.verdict.endswith("1 more settlements are not known and count nothing.")
-    assert held.notes[0].startswith("1 settlements that must have taken place are missing")
+    assert held.verdict.endswith("Settlements that are not known and count nothing: 1.")
+    assert held.notes[0] == ("settlements that must have taken place and are missing: 1, 2024-05-03 00:00:00; they count nothing")
 
 
 @pytest.mark.parametrize("quantity", [0.0, float("nan"), float("inf")])
@@ -246,7 +246,7 @@ def test_the_perp_s_own_price_stands_in_only_where_it_is_wanted(archives: list[P
     row = held.table.row(0, named=True)
     assert (row["mark_price"], row["mark_age_us"], row["mark_source"]) == (62_000.0, 10_000_000, "perp price: trades")
     assert row["cash"] == pytest.approx(6.2)
-    assert "at 1 settlements the perpetual's own price stands in for the mark price" in held.notes
+    assert "settlements at which the perpetual's own price stands in for the mark price: 1" in held.notes
     told = run("funding", PERP, "--start", "2024-05-01", "--end", "2024-05-01T08:00", "--perp-price", "--json", "--lake", lake.root)
     assert told.json["mark_sources"] == {"perp price: trades": 1}
 

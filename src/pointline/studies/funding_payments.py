@@ -87,7 +87,7 @@ class FundingPayments:
             f"the position {way} {abs(told['cash']):,.10g} {told['settle_asset']}."
         )
         unknown = told["settlements"] - told["payments"]
-        return f"{text} {unknown:,} more settlements are not known and count nothing." if unknown else text
+        return f"{text} Settlements that are not known and count nothing: {unknown:,}." if unknown else text
 
     @cached_property
     def summary(self) -> Summary:
@@ -255,16 +255,20 @@ def _version_notes(registry: Registry, instrument: Instrument, start_us: int, en
 
 def _notes(table: pl.DataFrame, near: pl.DataFrame) -> list[str]:
     notes = []
-    for status, what in ((NO_SETTLEMENT, "that must have taken place are missing"), (NO_MARK, "have no mark price that is young enough")):
+    for status, what in (
+        (NO_SETTLEMENT, "that must have taken place and are missing"),
+        (NO_MARK, "without a mark price that is young enough"),
+    ):
         stamps = table.filter(pl.col("status") == status)["funding_us"]
         if stamps.len():
             first, last = clock.time_text(stamps[0]), clock.time_text(stamps[-1])
-            notes.append(f"{stamps.len():,} settlements {what} and count nothing, the first at {first}, the last at {last}")
+            span = first if stamps.len() == 1 else f"from {first} to {last}"
+            notes.append(f"settlements {what}: {stamps.len():,}, {span}; they count nothing")
     for funding_us, edge, offset_us, charged in near.select("funding_us", "edge", "offset_us", "charged").iter_rows():
         moment = "at" if offset_us == 0 else f"{offset_us / clock.SECOND_US:g} s after"
         counts = "counts" if charged else "does not count"
         notes.append(f"the {edge} is {moment} the settlement of {clock.time_text(funding_us)}, which {counts}")
     stand_ins = table.filter(pl.col("mark_source").str.starts_with(PERP_PRICE))
     if not stand_ins.is_empty():
-        notes.append(f"at {stand_ins.height:,} settlements the perpetual's own price stands in for the mark price")
+        notes.append(f"settlements at which the perpetual's own price stands in for the mark price: {stand_ins.height:,}")
     return notes
