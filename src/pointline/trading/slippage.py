@@ -168,8 +168,9 @@ def bar_half_spread(bars: pl.DataFrame, venue: str) -> BarSpread | None:
     """
     high, low, close = (pl.col(f"{venue}_{name}").log() for name in ("high", "low", "close"))
     middle = (high + low) / 2
-    hole = pl.col(f"{venue}_hole").fill_null(value=False) if f"{venue}_hole" in bars.columns else pl.lit(value=False)
-    touches = (pl.col("bucket_end") == pl.col("bucket_start").shift(-1)) & ~hole.shift(-1)
+    touches = pl.col("bucket_end") == pl.col("bucket_start").shift(-1)
+    if f"{venue}_hole" in bars.columns:
+        touches &= ~pl.col(f"{venue}_hole").fill_null(value=False).shift(-1)
     products = bars.select(pl.when(touches).then((close - middle) * (close - middle.shift(-1)))).to_series()
     used = products.filter(products.is_finite()).to_numpy()
     if len(used) < LEAST_BARS:
