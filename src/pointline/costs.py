@@ -168,7 +168,7 @@ class CostModel:
             '48 bps (guide, figures of 2026-02-09)'
         """
         told = OWN if self.preset == OWN else f"{self.preset}, figures of {self.as_of}"
-        return f"{self.total_bps:.6g} bps ({told}{'' if self.slippage_source == 'stated' else ', slippage measured'})"
+        return f"{self.total_bps:.4g} bps ({told}{'' if self.slippage_source == 'stated' else ', slippage measured'})"
 
     @property
     def perp_fill_bps(self) -> float:

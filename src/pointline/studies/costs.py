@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from pointline.trading.opportunities import (
     COLUMNS_READ,
     LADDER,
     LEVELS_BPS,
+    checked_cost,
     count_by_condition,
     count_opportunities,
     opportunity_bars,
@@ -270,7 +272,7 @@ def cost_study(
     check_request(slippage=slippage, notional_quote=notional_quote)
     costs = study.params.costs if model is None else model
     costs, notes = resolved_costs(costs, study.pair, (study.start_us, study.end_us), study._lake.venues)  # noqa: SLF001 - of the same room
-    rungs = _checked_ladder(ladder)
+    rungs, levels = _checked_ladder(ladder), tuple(checked_cost(level) for level in levels_bps)
     table = study._rows.select([name for name in (*COLUMNS_READ, *_of_spreads(), *_FUNDING) if name in study.columns]).collect()  # noqa: SLF001
     bars = opportunity_bars(table, study.params)
     costs = _for_notional(costs, notional_quote)
@@ -288,7 +290,7 @@ def cost_study(
         costs=costs,
         notional_quote=float(size),
         quote_asset=study.pair.spot.quote_asset,
-        levels_bps=tuple(levels_bps),
+        levels_bps=levels,
         bars=bars,
         break_even=leg_costs(costs, size),
         pays_back=side_costs(costs, **present),
@@ -316,9 +318,9 @@ def _for_notional(costs: CostModel, notional_quote: float | None) -> CostModel:
     return replace(costs, notional_quote=notional_quote, withdrawal_bps=DEFAULT_WITHDRAWAL_BPS)
 
 
-def _checked_ladder(ladder: Sequence[float]) -> tuple[float, ...]:
+def _checked_ladder(ladder: Sequence[object]) -> tuple[float, ...]:
     rungs = tuple(ladder)
-    if not rungs or not all(math.isfinite(rung) and rung >= 0 for rung in rungs):
+    if not rungs or not all(isinstance(rung, int | float) and math.isfinite(rung) and rung >= 0 for rung in rungs):
         raise ConfigError("the ladder holds no multiples of the cost", where="ladder", value=ladder, expected="numbers, zero or more")
     return rungs
 
@@ -418,19 +420,26 @@ def _from_quotes(study: _Priced, instrument: Instrument) -> tuple[float, str]:
 
 def _quotes(study: _Priced, instrument: Instrument) -> Iterator[pl.DataFrame]:
     """The quotes of the window, a day at a time."""
-    none_yet: NoDataError | None = None
     some = False
     for day in days_in(study.start_us, study.end_us):
         first, last = max(day, study.start_us), min(day + DAY_US, study.end_us)
-        try:
-            rows = query.quotes(instrument.exchange, instrument.exchange_symbol, first, last, lazy=True, lake=study._lake)  # noqa: SLF001
-        except NoDataError as error:
-            none_yet = error
-            continue
-        some = True
-        yield rows.select("ts_local_us", "bid_price", "ask_price").collect()
-    if not some and none_yet is not None:
-        raise none_yet
+        with contextlib.suppress(NoDataError):  # a day without quotes
+            rows = _quotes_of(study, instrument, first, last).collect()
+            some = True
+            yield rows
+    if not some:
+        _quotes_of(study, instrument, study.start_us, study.end_us)  # raises for the whole window
+
+
+def _quotes_of(study: _Priced, instrument: Instrument, start_us: int, end_us: int) -> pl.LazyFrame:
+    """The quotes of a part of the window.
+
+    Raises:
+        NoDataError: there are none.
+    """
+    lake = study._lake  # noqa: SLF001 - of the same room
+    rows = query.quotes(instrument.exchange, instrument.exchange_symbol, start_us, end_us, lazy=True, lake=lake)
+    return rows.select("ts_local_us", "bid_price", "ask_price")
 
 
 def _time(us: int) -> str:

@@ -13,6 +13,7 @@ reach; it is the one column that looks ahead, and no bar's own columns depend on
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -226,13 +227,19 @@ def count_opportunities(bars: pl.DataFrame, costs: Sequence[tuple[str, float]]) 
         >>> count_opportunities(bars, [("guide", 48.0)]).select("side", "bars", "spells", "remain_next_bar").rows()
         [('positive', 1, 1, 0), ('negative', 1, 1, 0), ('either', 2, 2, 0)]
     """
-    return pl.concat([_counted(bars, name, _checked_cost(cost)) for name, cost in costs])
+    return pl.concat([_counted(bars, name, checked_cost(cost)) for name, cost in costs])
 
 
-def _checked_cost(cost: float) -> float:
-    if not (np.isfinite(cost) and cost >= 0):
+def checked_cost(cost: object) -> float:
+    """A cost, or a level of the basis, in bps.
+
+    Raises:
+        ConfigError: it is not a finite number, zero or more.
+    """
+    is_number = isinstance(cost, int | float) and not isinstance(cost, bool)
+    if not is_number or not (math.isfinite(cost) and cost >= 0):  # type: ignore[operator, arg-type]
         raise ConfigError("this cannot be a cost", value=cost, expected="a finite number of bps, zero or more")
-    return float(cost)
+    return float(cost)  # type: ignore[arg-type]
 
 
 def _counted(bars: pl.DataFrame, name: str, cost_bps: float) -> pl.DataFrame:
@@ -318,12 +325,12 @@ def count_by_condition(bars: pl.DataFrame, cost_bps: float, levels_bps: Sequence
     Raises:
         ConfigError: the cost or a level is not a finite number, zero or more.
     """
-    sides, raw, remain, _ = _by_bar(bars, _checked_cost(cost_bps))
+    sides, raw, remain, _ = _by_bar(bars, checked_cost(cost_bps))
     size = bars["basis_bps"].abs().fill_null(0.0).to_numpy()
     is_fresh, durations = bars["fresh"].to_numpy(), bars["duration_us"].to_numpy()
     perp, spot = bars["perp_silent"].to_numpy(), bars["spot_silent"].to_numpy()
     conditions = {"all bars": np.ones(bars.height, bool)}
-    conditions |= {f"basis above {_checked_cost(level):g} bps": is_fresh & (size > level) for level in levels_bps}
+    conditions |= {f"basis above {checked_cost(level):g} bps": is_fresh & (size > level) for level in levels_bps}
     conditions |= {"one side silent": perp ^ spot, "perp silent": perp, "spot silent": spot, "both sides silent": perp & spot}
     conditions["volatile"] = bars["volatile"].fill_null(value=False).to_numpy()
     above = sides != 0
