@@ -304,6 +304,15 @@ def check_request(*, slippage: str | None, notional_quote: float | None) -> None
 
     Raises:
         ConfigError: slippage cannot be measured from this, or the notional is no finite number above zero.
+
+    Examples:
+        >>> check_request(slippage="quotes", notional_quote=60_000.0)
+        >>> check_request(slippage="book", notional_quote=None)
+        Traceback (most recent call last):
+        pointline.errors.ConfigError: slippage cannot be measured from this
+          where:    slippage
+          value:    'book'
+          expected: quotes or bars
     """
     if slippage is not None and slippage not in SLIPPAGES:
         raise ConfigError("slippage cannot be measured from this", where="slippage", value=slippage, expected=" or ".join(SLIPPAGES))
@@ -319,8 +328,8 @@ def _for_notional(costs: CostModel, notional_quote: float | None) -> CostModel:
 
 
 def _checked_ladder(ladder: Sequence[object]) -> tuple[float, ...]:
-    rungs = tuple(ladder)
-    if not rungs or not all(isinstance(rung, int | float) and math.isfinite(rung) and rung >= 0 for rung in rungs):
+    rungs = tuple(float(rung) for rung in ladder if isinstance(rung, int | float) and math.isfinite(rung) and rung >= 0)
+    if not rungs or len(rungs) != len(ladder):
         raise ConfigError("the ladder holds no multiples of the cost", where="ladder", value=ladder, expected="numbers, zero or more")
     return rungs
 
@@ -363,7 +372,9 @@ def _notes(study: _Priced, costs: CostModel, bars: pl.DataFrame, present: dict[s
         notes.append("borrowing the coin for the negative side is not counted (borrow_bps_per_day = 0)")
     stale = int((~bars["fresh"]).sum())
     if stale:
-        notes.append(f"{stale:,} of {bars.height:,} bars have no fresh basis and are no opportunities, however far apart their prices are")
+        apart = bars.filter(~pl.col("fresh") & (pl.col("basis_bps").abs() > costs.total_bps)).height
+        apart_text = f"the old prices of {apart:,} of them are further apart than the cost" if apart else "whatever their prices are"
+        notes.append(f"{stale:,} of {bars.height:,} bars have no fresh basis and are no opportunities; {apart_text}")
     if costs.slippage_source == "stated":
         figures = {name: getattr(costs, name) for name in ("perp_slippage_bps", "spot_slippage_bps", "borrow_bps_per_day")}
         small = {name: figure for name, figure in figures.items() if 0 < figure < SMALL_BPS}

@@ -79,6 +79,14 @@ def check_notional(notional_quote: object) -> None:
 
     Raises:
         ConfigError: it is no finite number above zero.
+
+    Examples:
+        >>> check_notional(60_000)
+        >>> check_notional(0)
+        Traceback (most recent call last):
+        pointline.errors.ConfigError: notional_quote is no size of a position
+          value:    0
+          expected: a finite number above zero
     """
     is_number = isinstance(notional_quote, int | float) and not isinstance(notional_quote, bool)
     if not is_number or not (math.isfinite(notional_quote) and notional_quote > 0):  # type: ignore[operator, arg-type]

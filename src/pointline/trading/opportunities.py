@@ -141,6 +141,11 @@ def sides_above(bars: pl.DataFrame, cost_bps: float) -> NDArray[np.int8]:
     Args:
         bars: of `opportunity_bars`.
         cost_bps: the cost; a basis that equals it is no opportunity.
+
+    Examples:
+        >>> import polars as pl
+        >>> sides_above(pl.DataFrame({"basis_bps": [50.0, -60.0, 90.0], "fresh": [True, True, False]}), 48.0).tolist()
+        [1, -1, 0]
     """
     return np.where(bars["fresh"].to_numpy(), _raw_sides(bars, cost_bps), 0).astype(np.int8)
 
@@ -235,6 +240,10 @@ def checked_cost(cost: object) -> float:
 
     Raises:
         ConfigError: it is not a finite number, zero or more.
+
+    Examples:
+        >>> checked_cost(48)
+        48.0
     """
     is_number = isinstance(cost, int | float) and not isinstance(cost, bool)
     if not is_number or not (math.isfinite(cost) and cost >= 0):  # type: ignore[operator, arg-type]
@@ -324,6 +333,14 @@ def count_by_condition(bars: pl.DataFrame, cost_bps: float, levels_bps: Sequence
 
     Raises:
         ConfigError: the cost or a level is not a finite number, zero or more.
+
+    Examples:
+        >>> import polars as pl
+        >>> bars = pl.DataFrame({"bucket_start": [0, 10, 20], "bucket_end": [10, 20, 30], "duration_us": [10, 10, 10]})
+        >>> bars = bars.with_columns(basis_bps=pl.Series([50.0, -60.0, 3.0]), fresh=True, joined=pl.Series([False, True, True]))
+        >>> bars = bars.with_columns(perp_silent=False, spot_silent=pl.Series([True, False, False]), volatile=pl.lit(None, pl.Boolean))
+        >>> count_by_condition(bars, 48.0, levels_bps=(55.0,)).select("condition", "bars", "opportunities").rows()[:3]
+        [('all bars', 3, 2), ('basis above 55 bps', 1, 1), ('one side silent', 1, 1)]
     """
     sides, raw, remain, _ = _by_bar(bars, checked_cost(cost_bps))
     size = bars["basis_bps"].abs().fill_null(0.0).to_numpy()
@@ -384,5 +401,12 @@ def sensitivity(bars: pl.DataFrame, costs: Sequence[tuple[str, float]]) -> pl.Da
 
     Raises:
         ConfigError: a cost is not a finite number, zero or more.
+
+    Examples:
+        >>> import polars as pl
+        >>> bars = pl.DataFrame({"bucket_start": [0, 10, 20], "bucket_end": [10, 20, 30], "duration_us": [10, 10, 10]})
+        >>> bars = bars.with_columns(basis_bps=pl.Series([50.0, -60.0, 3.0]), fresh=True, joined=pl.Series([False, True, True]))
+        >>> sensitivity(bars, [("guide", 48.0), ("half", 24.0), ("more", 55.0)]).select("name", "bars").rows()
+        [('half', 2), ('guide', 2), ('more', 1)]
     """
     return count_opportunities(bars, costs).filter(side="either").drop("side").sort("cost_bps", maintain_order=True)
