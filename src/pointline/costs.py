@@ -13,8 +13,13 @@ _BPS = 10_000.0
 _LARGEST_FRACTION = 0.02
 
 GUIDE = "guide"
+"""Name of the perp-spot guide's figures."""
+
 SAME_EXCHANGE = "same-exchange"
+"""Name of the same figures without a withdrawal."""
+
 OWN = "own figures"
+"""Name of all others that belong to no venue."""
 
 LEAST_FEE_BPS = 0.5
 """No venue's published taker fee lies between 0 and this; a figure that does is a fraction or a percentage."""
@@ -168,7 +173,7 @@ class CostModel:
             '48 bps (guide, figures of 2026-02-09)'
         """
         told = OWN if self.preset == OWN else f"{self.preset}, figures of {self.as_of}"
-        return f"{self.total_bps:.6g} bps ({told}{'' if self.slippage_source == 'stated' else ', slippage measured'})"
+        return f"{self.total_bps:.4g} bps ({told}{'' if self.slippage_source == 'stated' else ', slippage measured'})"
 
     @property
     def perp_fill_bps(self) -> float:

@@ -295,6 +295,7 @@ class Study:
             window=(self.start_us, self.end_us),
             elapsed_s=self.elapsed_s,
             price_factor=self.params.price_factor,
+            costs=self.params.costs.text,
         )
 
     def _repr_html_(self) -> str:
