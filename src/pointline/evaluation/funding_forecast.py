@@ -175,7 +175,9 @@ def funding_forecasts(
         lack = "they lack a last rate, a premium without holes or a further predictor at one of the leads"
         notes.append(f"{len(paid) - len(rows):,} of {len(paid):,} settlements are left out: {lack}")
     if any(leads_us) and chosen and not shared.fitted:
-        notes.append(f"no models: the first part has less than {FEWEST_TO_FIT} settlements to fit them on")
+        notes.append(
+            f"no models: the first part has less than {FEWEST_TO_FIT} settlements to fit them on; take fewer folds or a longer window"
+        )
     forecasts = pl.concat(parts).sort("funding_us", "hours_before", descending=[False, True])
     return JudgedForecasts(_adjusted(scores), forecasts, len(paid), len(paid) - len(rows), names, tuple(notes))
 

@@ -180,7 +180,8 @@ def extras(lake: Lake, pair: Pair, settlements: pl.DataFrame, leads_us: Iterable
 
     Returns:
         ``at_us``; ``funding_step_bps``, the change of the estimate over the hour before, basis points per 8 hours;
-        ``oi_change``, the log change of open interest over the 8 hours before. Known strictly before ``at_us``, null where not.
+        ``oi_change``, the log change of open interest over the 8 hours before. Known strictly before ``at_us``, null where not;
+        a column that is null throughout is left out.
     """
     funding_us = settlements["funding_us"]
     first, last = int(funding_us[0]), int(funding_us[-1])
@@ -196,7 +197,8 @@ def extras(lake: Lake, pair: Pair, settlements: pl.DataFrame, leads_us: Iterable
     step = pl.when(pl.col("funding_source") == "estimate").then((pl.col("funding_close") - pl.col("funding_open")) * per_8h)
     change = pl.when((pl.col("oi_close") > 0) & (pl.col("oi_open") > 0)).then((pl.col("oi_close") / pl.col("oi_open")).log())
     told = state(_STEP_US).select(at_us="bucket_end", funding_step_bps=step)
-    return told.with_columns(state(_INTEREST_US).select(oi_change=change)).with_columns(pl.col(pl.Float64).fill_nan(None))
+    both = told.with_columns(state(_INTEREST_US).select(oi_change=change)).with_columns(pl.col(pl.Float64).fill_nan(None))
+    return both.select("at_us", *(name for name in both.columns[1:] if both[name].null_count() < both.height))
 
 
 def _holds(lake: Lake, pair: Pair, kinds: Iterable[str], start_us: int, end_us: int) -> bool:
