@@ -16,7 +16,7 @@ import polars as pl
 from rich.console import Console
 
 from pointline.clock import HOUR_US
-from pointline.evaluation import Slots, funding_forecasts
+from pointline.evaluation import PremiumSlots, funding_forecasts
 from pointline.report.funding_view import funding_view
 from pointline.venues.funding import funding_rules
 
@@ -46,7 +46,7 @@ def main() -> None:
     rules = funding_rules("binance-futures", int(paid["funding_us"][0]), int(paid["funding_us"][-1]) + 1, base_asset="BTC")
     leads = [float(hours) for hours in given.hours_before.split(",")]
     began = time.perf_counter()
-    found = funding_forecasts(paid, Slots.of(premium), rules, folds=given.folds, hours_before=leads)
+    found = funding_forecasts(paid, PremiumSlots.of(premium), rules, folds=given.folds, hours_before=leads)
     line = f"{found.settlements:,} settlements, {found.settlements - found.left_out:,} used, {time.perf_counter() - began:.1f} s"
     Console(width=150).print(funding_view(found.scores, title="Next funding", lines=(line, found.verdict), notes=found.notes))
 

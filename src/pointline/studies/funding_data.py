@@ -10,7 +10,7 @@ import polars as pl
 from pointline import clock, schema
 from pointline.curves.closes import closes
 from pointline.errors import ConfigError, NoDataError
-from pointline.evaluation.premium import HOURS_OF_RATE, PER_BPS, Slots
+from pointline.evaluation.premium import HOURS_OF_RATE, PER_BPS, PremiumSlots
 from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
 
@@ -32,7 +32,7 @@ _INTEREST_US = 8 * clock.HOUR_US
 
 
 def payments(lake: Lake, pair: Pair, window_us: tuple[int, int], usual_hours: float) -> tuple[pl.DataFrame, list[str]]:
-    """The settlements of a perpetual in a window, as `pointline.evaluation.settlements.Settlements.of` takes them, and notes on them.
+    """The settlements of a perpetual in a window, as `pointline.evaluation.settlements.SettledRates.of` takes them, and notes on them.
 
     Raises:
         ConfigError: the instrument pays no funding.
@@ -78,7 +78,7 @@ class PremiumRead:
         notes: what a reader of the result should know of it.
     """
 
-    slots: Slots
+    slots: PremiumSlots
     source: PremiumSource
     notes: tuple[str, ...]
 
@@ -118,7 +118,7 @@ def premium(lake: Lake, pair: Pair, grid: CandleGrid, wanted: str) -> PremiumRea
     late = values["known_us"] - values["end_us"]
     delay_us = int(late.filter(late < grid.duration_us).max() or 0)  # type: ignore[arg-type] # integers
     step, delay = clock.duration_text(grid.duration_us), clock.duration_text(delay_us)
-    slots = Slots.of(values.filter(late <= delay_us).select("end_us", "premium"), step=step, delay=delay)
+    slots = PremiumSlots.of(values.filter(late <= delay_us).select("end_us", "premium"), step=step, delay=delay)
     notes = [f"values of the premium are known up to {delay} after their ends, and are used from then on"] if delay_us else []
     if name == "basis" and not pair.quote_match:
         perp, spot = pair.perp, pair.spot
