@@ -92,14 +92,16 @@ class Ledger:
         perp_price = self.perp.in_price if end == "in" else self.perp.out_price
         return self.terms.perp_notional(self.perp.qty, perp_price, spot_price), np.abs(self.spot.qty) * spot_price
 
-    def fill_costs(self, end: str) -> tuple[Floats, Floats]:
-        """Fees and slippage of the fills of one end; the withdrawal is a fee of the last."""
-        perp, spot = self.notionals(end)
-        slips = [leg.slippage_in_bps if end == "in" else leg.slippage_out_bps for leg in (self.perp, self.spot)]
-        fees = (perp * self.costs.perp_taker_bps + spot * self.costs.spot_taker_bps) * BPS
-        if self.withdraws and end == "out":
-            fees = fees + spot * self.costs.withdrawal_bps * BPS
-        return fees, (perp * slips[0] + spot * slips[1]) * BPS
+    def fills(self) -> list[tuple[Ints, Floats, Floats, Floats]]:
+        """Times, notionals, fees and slippage of the four fills of every trade; the withdrawal is a fee of the spot's last."""
+        costs, found = self.costs, []
+        for end in ("in", "out"):
+            perp, spot = self.notionals(end)
+            withdrawal = costs.withdrawal_bps if self.withdraws and end == "out" else 0.0
+            for leg, notional, fee in ((self.perp, perp, costs.perp_taker_bps), (self.spot, spot, costs.spot_taker_bps + withdrawal)):
+                at_us, slippage = (leg.in_us, leg.slippage_in_bps) if end == "in" else (leg.out_us, leg.slippage_out_bps)
+                found.append((at_us, notional, notional * fee * BPS, notional * slippage * BPS))
+        return found
 
     def borrow_a_day(self) -> Floats:
         """Borrowing of the coin that is sold short, a day."""
@@ -113,7 +115,7 @@ def trade_amounts(ledger: Ledger, funding: Floats) -> pl.DataFrame:
         ledger: of k trades.
         funding: shape (k,), funding of each, + received.
     """
-    fees, slippage = (sum(parts) for parts in zip(ledger.fill_costs("in"), ledger.fill_costs("out"), strict=True))
+    _, _, fees, slippage = (sum(parts) for parts in zip(*ledger.fills(), strict=True))
     perp = ledger.perp_value(ledger.perp.out_price, ledger.spot_out)
     spot = ledger.spot_value(ledger.spot.out_price)
     borrow = ledger.borrow_a_day() * ((ledger.spot.out_us - ledger.spot.in_us) / DAY_US)
@@ -184,7 +186,7 @@ def daily_amounts(
         return _sum(trade_day, ends - before, days)
 
     def at_boundary(leg: LegTrades, value: Floats, final: Floats) -> Floats:
-        closed = is_last | (boundary_us >= leg.out_us[trade])
+        closed = is_last | (boundary_us > leg.out_us[trade])  # a fill at midnight is not known when the day before ends
         return np.where(closed, final[trade], np.where(boundary_us <= leg.in_us[trade], 0.0, value))
 
     trade_day = boundary_us // DAY_US - 1 - first
@@ -196,19 +198,18 @@ def daily_amounts(
     unhedged_ends = np.where(is_last, trades["unhedged_quote"].to_numpy()[trade], unhedged_mark)
     held = np.clip(boundary_us, ledger.spot.in_us[trade], ledger.spot.out_us[trade]) - ledger.spot.in_us[trade]
     borrow_ends = ledger.borrow_a_day()[trade] * (held / DAY_US)
-    entered, left = ((at // DAY_US - first) for at in (ledger.begun_us, ledger.ended_us))
-    (fees_in, slip_in), (fees_out, slip_out) = ledger.fill_costs("in"), ledger.fill_costs("out")
+    fills = [(at_us // DAY_US - first, *money) for at_us, *money in ledger.fills()]
+    traded, fees, slippage = (sum(_sum(fill[0], fill[place], days) for fill in fills) for place in (1, 2, 3))
     amounts = {
         "perp_price_quote": per_day(perp_ends),
         "spot_price_quote": per_day(spot_ends),
         "funding_quote": _sum(payments[0] // DAY_US - first, payments[1], days),
-        "fees_quote": _sum(entered, fees_in, days) + _sum(left, fees_out, days),
-        "slippage_quote": _sum(entered, slip_in, days) + _sum(left, slip_out, days),
+        "fees_quote": fees,
+        "slippage_quote": slippage,
         "borrow_quote": per_day(borrow_ends),
     }
     pnl = sum(amounts[name] * (-1 if name in COST_TERMS else 1) for name in TERMS)
     unhedged = per_day(unhedged_ends)
-    traded = [_sum(day, np.add(*ledger.notionals(end)), days) for day, end in ((entered, "in"), (left, "out"))]
     return pl.DataFrame(
         {
             "date_us": (np.arange(days) + first) * DAY_US,
@@ -217,7 +218,7 @@ def daily_amounts(
             "equity_quote": capital + np.cumsum(pnl),
             "basis_quote": amounts["perp_price_quote"] + amounts["spot_price_quote"] - unhedged,
             "unhedged_quote": unhedged,
-            "traded_quote": traded[0] + traded[1],
+            "traded_quote": traded,
         }
     )
 
