@@ -4,7 +4,7 @@
 >>> pointline.__version__
 '0.1.0'
 
-The rooms `research`, `features`, `evaluation`, `sql` and `ingest` are loaded when they are first used, as every other name is.
+The rooms `research`, `features`, `evaluation`, `trading`, `sql` and `ingest` are loaded when they are first used, as every other name is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 if TYPE_CHECKING:
-    from pointline import evaluation, features, research, sql
+    from pointline import evaluation, features, research, sql, trading
     from pointline.costs import CostModel
     from pointline.datetimes import with_datetimes
     from pointline.export.duckdb import export_duckdb
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pointline.studies.compare import compare, sweep
     from pointline.studies.funding_payments import FundingPayments, funding_payments
     from pointline.studies.lead_lag import LeadLagStudy, lead_lag
+    from pointline.studies.next_funding import FundingForecast, next_funding
     from pointline.studies.spreads import Spreads, spreads
     from pointline.studies.study import Study
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "CostModel": "pointline.costs",
     "FundingPayments": "pointline.studies.funding_payments",
+    "FundingForecast": "pointline.studies.next_funding",
     "Lake": "pointline.lake.store",
     "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
@@ -42,15 +44,17 @@ _HOMES = {
     "export_duckdb": "pointline.export.duckdb",
     "funding_payments": "pointline.studies.funding_payments",
     "lead_lag": "pointline.studies.lead_lag",
+    "next_funding": "pointline.studies.next_funding",
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
     "with_datetimes": "pointline.datetimes",
 }
-_ROOMS = ("evaluation", "features", "ingest", "research", "sql")  # `ingest` is a function too
+_ROOMS = ("evaluation", "features", "ingest", "research", "sql", "trading")  # `ingest` is a function too
 
 __all__ = [
     "CostModel",
+    "FundingForecast",
     "FundingPayments",
     "Lake",
     "LeadLagStudy",
@@ -64,11 +68,13 @@ __all__ = [
     "funding_payments",
     "ingest",
     "lead_lag",
+    "next_funding",
     "open_lake",
     "research",
     "spreads",
     "sql",
     "sweep",
+    "trading",
     "with_datetimes",
 ]
 

@@ -243,7 +243,7 @@ def run(bars: list[Bar], rules: Rules, settlements: list[Settlement]) -> Account
         if held is None:
             side = wanted_side(bars, k, rules)
             perp, spot = known(bars, k)
-            if side and spot is not None and (perp is not None or rules.legs == "spot"):
+            if side and spot is not None and perp is not None:
                 orders.append((k, side))
             continue
         if not leaving:

@@ -73,9 +73,7 @@ def payments_of(rules: loop.Rules, settlements: list[loop.Settlement]) -> Callab
     rows, kind = pl.DataFrame(columns), "inverse" if rules.inverse else "linear"
     terms = FundingTerms(contract_type=kind, contract_size=rules.contract_size, settle_asset="X", quote_asset="Y")  # type: ignore[arg-type]
     end_us = max(rules.window_us[1], settlements[-1].us)
-    return lambda positions: funding_cash_flows(
-        positions, rows, pl.DataFrame(schema=MARKS_SCHEMA), terms=terms, data_end_us=end_us
-    )
+    return lambda positions: funding_cash_flows(positions, rows, pl.DataFrame(schema=MARKS_SCHEMA), terms=terms, data_end_us=end_us)
 
 
 def inputs_of(case: Case) -> BacktestInputs:
@@ -114,7 +112,7 @@ def inputs_of(case: Case) -> BacktestInputs:
 
 
 @st.composite
-def bars_of(draw: st.DrawFn, factor: float, *, least: int = 3, most: int = 30) -> list[loop.Bar]:
+def bars_of(draw: st.DrawFn, factor: float, *, least: int = 6, most: int = 30) -> list[loop.Bar]:
     """Bars of uneven length with holes between them, untraded legs, missing closes and signals."""
     now = START_US + draw(st.integers(0, 2 * DAY_US))
     spot, found = 100.0, []

@@ -24,7 +24,9 @@ def run(case: Case) -> tuple[loop.Account, BacktestTables | None]:
     try:
         return told, run_backtest(strategy, inputs_of(case))
     except ConfigError as error:
-        zero = any((one.perp_qty == 0 and case.rules.legs != "spot") or (one.spot_qty == 0 and case.rules.legs != "perp") for one in told.trades)
+        zero = any(
+            (one.perp_qty == 0 and case.rules.legs != "spot") or (one.spot_qty == 0 and case.rules.legs != "perp") for one in told.trades
+        )
         assert not told.trades or zero, error
         event("refused")
         return told, None

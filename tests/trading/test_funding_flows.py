@@ -83,7 +83,7 @@ hours_between = st.sampled_from((8.0, 8.0, 4.0, 1.0))
 settled = st.lists(st.tuples(hours_between, rates, st.none() | prices, st.sampled_from((True, True, False))), max_size=30).map(settled_rows)
 
 
-def held_position(number: int, first: int, second: int, closed: bool, quantity: float) -> Position:  # noqa: FBT001 - a strategy's arguments
+def held_position(number: int, first: int, second: int, closed: bool, quantity: float) -> Position:
     return Position(number, min(first, second), max(first, second) if closed else None, quantity)
 
 

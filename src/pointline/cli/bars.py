@@ -35,7 +35,32 @@ NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Use no bar sums
 DualOption = Annotated[
     str | None, typer.Option("--dual", help="Give the spot bars of its own with this threshold (dual spine).", show_default=False)
 ]
-SameExchangeOption = Annotated[bool, typer.Option("--same-exchange", help="Both legs on one exchange: costs without a withdrawal.")]
+SameExchangeOption = Annotated[bool, typer.Option("--same-exchange", help="The same as --costs same-exchange.")]
+CostsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--costs",
+        help="guide (48 bps, the default), same-exchange (40 bps, no withdrawal), venue or venue:TIER (dated fees of the two exchanges).",
+        show_default=False,
+    ),
+]
+
+
+def costs_of_options(costs: str | None, *, same_exchange: bool = False) -> str | None:
+    """The preset that --costs and --same-exchange name, None if neither is given.
+
+    Raises:
+        ConfigError: an unknown preset, or they name two.
+    """
+    from pointline.costs import SAME_EXCHANGE
+    from pointline.venues.fees import check_preset
+
+    if costs is None:
+        return SAME_EXCHANGE if same_exchange else None
+    check_preset(costs, where="--costs")
+    if same_exchange and costs != SAME_EXCHANGE:
+        raise ConfigError("--same-exchange and --costs name two presets", value=f"--same-exchange --costs {costs}", expected="one of them")
+    return costs
 
 
 def rule_of_options(kind: str, threshold: str, boundary: str | None, anchor: str) -> BarRule | str:

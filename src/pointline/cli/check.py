@@ -13,6 +13,7 @@ from pointline.cli.bars import (
     BarsOption,
     BaseThresholdOption,
     BoundaryOption,
+    CostsOption,
     DualOption,
     EndOption,
     EventsOption,
@@ -23,6 +24,7 @@ from pointline.cli.bars import (
     SpotArgument,
     StartOption,
     ThresholdOption,
+    costs_of_options,
     other_rule,
     rule_of_options,
 )
@@ -61,6 +63,7 @@ def check(
     base_threshold: BaseThresholdOption = None,
     no_cache: NoCacheOption = False,
     dual: DualOption = None,
+    costs: CostsOption = None,
     same_exchange: SameExchangeOption = False,
     limit: Annotated[
         list[str] | None,
@@ -84,7 +87,6 @@ def check(
     """
     import warnings
 
-    from pointline.costs import CostModel
     from pointline.studies.compare import compare as run
 
     limits = _limits(limit or [])
@@ -101,7 +103,7 @@ def check(
             cache=not no_cache,
             events=events,
             join=join,  # type: ignore[arg-type]
-            costs=CostModel.same_exchange() if same_exchange else None,
+            costs=costs_of_options(costs, same_exchange=same_exchange),
             lake=lake,
             progress=shows_progress(),
         )

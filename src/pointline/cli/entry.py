@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-from pointline.cli import archives, check, evaluate, export, failures, funding, output, queries, studies, upkeep
+from pointline.cli import (
+    archives,
+    backtest,
+    check,
+    costs,
+    evaluate,
+    export,
+    failures,
+    funding,
+    next_funding,
+    output,
+    queries,
+    studies,
+    upkeep,
+)
 from pointline.cli.options import LogOption, QuietOption, VerboseOption
 from pointline.errors import PointlineError
 from pointline.version import package_version
@@ -22,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, upkeep, studies, evaluate, check, funding, queries, export):
+for group in (archives, upkeep, studies, evaluate, check, costs, funding, next_funding, backtest, queries, export):
     app.add_typer(group.app)
 
 

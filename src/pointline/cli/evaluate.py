@@ -11,12 +11,14 @@ from pointline.cli.bars import (
     AnchorOption,
     BarsOption,
     BoundaryOption,
+    CostsOption,
     EndOption,
     EventsOption,
     PerpArgument,
     SpotArgument,
     StartOption,
     ThresholdOption,
+    costs_of_options,
     rule_of_options,
 )
 from pointline.cli.options import JsonOption, LakeOption, command
@@ -40,6 +42,7 @@ def evaluate(
     events: EventsOption = "trades",
     boundary: BoundaryOption = None,
     anchor: AnchorOption = "day",
+    costs: CostsOption = None,
     features: Annotated[
         str | None, typer.Option(help="Names, by commas; all but prices and amounts if not given.", show_default=False)
     ] = None,
@@ -96,6 +99,7 @@ def evaluate(
             end=end,
             bars=rule_of_options(bars, threshold, boundary, anchor),
             events=events,
+            costs=costs_of_options(costs),
             params=FeatureParams(z_bars=z_bars),
             lake=lake,
             progress=shows_progress(),

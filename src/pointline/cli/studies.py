@@ -16,6 +16,7 @@ from pointline.cli.bars import (
     BarsOption,
     BaseThresholdOption,
     BoundaryOption,
+    CostsOption,
     DualOption,
     EndOption,
     EventsOption,
@@ -26,6 +27,7 @@ from pointline.cli.bars import (
     SpotArgument,
     StartOption,
     ThresholdOption,
+    costs_of_options,
     other_rule,
     rule_of_options,
 )
@@ -71,6 +73,7 @@ def compare(
     base_threshold: BaseThresholdOption = None,
     no_cache: NoCacheOption = False,
     dual: DualOption = None,
+    costs: CostsOption = None,
     same_exchange: SameExchangeOption = False,
     output: Annotated[
         Path | None,
@@ -97,7 +100,6 @@ def compare(
     """
     import warnings
 
-    from pointline.costs import CostModel
     from pointline.studies.compare import compare as run
 
     with _table_file(output, output_format) as path, warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
@@ -113,7 +115,7 @@ def compare(
             cache=not no_cache,
             events=events,
             join=join,  # type: ignore[arg-type]
-            costs=CostModel.same_exchange() if same_exchange else None,
+            costs=costs_of_options(costs, same_exchange=same_exchange),
             lake=lake,
             output=path,
             progress=shows_progress(),
@@ -146,6 +148,7 @@ def spreads(
     ] = None,
     duration: Annotated[str, typer.Option(help="Length of a candle in whole minutes, e.g. 1d, 4h, 1h or 1m.")] = "1d",
     max_trade_age: Annotated[str, typer.Option(help="A candle has no close if its last trade is older than this at its end.")] = "1m",
+    costs: CostsOption = None,
     same_exchange: SameExchangeOption = False,
     output: Annotated[
         Path | None,
@@ -167,11 +170,10 @@ def spreads(
 
     Example: pointline spreads BTC --reference binance:BTC-USDT --start 2024-12-01 --through 2024-12-31 --chart spreads.html
     """
-    from pointline.costs import CostModel
     from pointline.report.files import check_output, write_blocks
     from pointline.studies.spreads import spreads as run
 
-    costs = CostModel.same_exchange() if same_exchange else CostModel()
+    preset = costs_of_options(costs, same_exchange=same_exchange)
     with _table_file(output, output_format) as path:
         if path is not None:
             check_output(path)
@@ -191,11 +193,11 @@ def spreads(
         if chart is not None:
             study.chart(chart)
         if json_output:
-            show_json({**study.figures(costs), "table": study.table.to_dicts()})
+            show_json({**study.figures(preset), "table": study.table.to_dicts()})
         elif _is_stdout(output):
             _say_notes(study.notes)
         elif not settings.quiet:
-            show(study.view(costs))
+            show(study.view(preset))
             _say_written(output, chart)
 
 

@@ -12,6 +12,8 @@ from pointline.evaluation.coefficients import COEFFICIENTS_SCHEMA, CoefficientTa
 from pointline.evaluation.combination import PREDICTIONS_SCHEMA, WEIGHTS_SCHEMA, FittedCombination, fitted_combination
 from pointline.evaluation.cross_moments import cross_moments, leads_by_hour, responses
 from pointline.evaluation.deciles import Deciles, deciles
+from pointline.evaluation.funding_forecast import JudgedForecasts, funding_forecasts
+from pointline.evaluation.funding_scores import FORECASTS_SCHEMA, SCORES_SCHEMA, ErrorDifference, error_difference, forecast_scores
 from pointline.evaluation.information import IcOptions, JudgedFeatures, ic
 from pointline.evaluation.information_shares import (
     InformationShares,
@@ -34,6 +36,8 @@ from pointline.evaluation.nulls import (
     with_bounce,
 )
 from pointline.evaluation.out_of_sample import FOLDS_SCHEMA, OUT_OF_SAMPLE_SCHEMA, OutOfSample, inflation, out_of_sample
+from pointline.evaluation.premium import PremiumSoFar, Slots, VenueRates, fitted_offset, premium_so_far
+from pointline.evaluation.settlements import Settlements
 from pointline.evaluation.splits import RowSpans, Split, purged_k_fold, walk_forward
 from pointline.evaluation.ticks import grid_correlation
 from pointline.evaluation.time_of_day import volumes_by_hour
@@ -41,9 +45,11 @@ from pointline.evaluation.time_of_day import volumes_by_hour
 __all__ = [
     "COEFFICIENTS_SCHEMA",
     "FOLDS_SCHEMA",
+    "FORECASTS_SCHEMA",
     "LABELS",
     "OUT_OF_SAMPLE_SCHEMA",
     "PREDICTIONS_SCHEMA",
+    "SCORES_SCHEMA",
     "STATUS_CODES",
     "WEIGHTS_SCHEMA",
     "CausalTest",
@@ -53,20 +59,26 @@ __all__ = [
     "CoefficientTable",
     "Deciles",
     "DeflatedSharpe",
+    "ErrorDifference",
     "FittedCombination",
     "IcOptions",
     "InformationCoefficient",
     "InformationShares",
     "JudgedFeatures",
+    "JudgedForecasts",
     "LabelSeries",
     "LagFigures",
     "LeadLag",
     "NullSummary",
     "OutOfSample",
+    "PremiumSoFar",
     "PriceDiscovery",
     "RowSpans",
+    "Settlements",
     "SideFacts",
+    "Slots",
     "Split",
+    "VenueRates",
     "benjamini_hochberg",
     "causal_test",
     "check_points",
@@ -75,8 +87,12 @@ __all__ = [
     "day_shuffle",
     "deciles",
     "deflated_sharpe_ratio",
+    "error_difference",
     "fitted_combination",
+    "fitted_offset",
+    "forecast_scores",
     "forward_sums",
+    "funding_forecasts",
     "grid_correlation",
     "ic",
     "inflation",
@@ -90,6 +106,7 @@ __all__ = [
     "moved",
     "null_coefficients",
     "out_of_sample",
+    "premium_so_far",
     "price_discovery",
     "purged_k_fold",
     "responses",

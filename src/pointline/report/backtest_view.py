@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import polars as pl
     from rich.console import RenderableType
 
 _TERMS = (
@@ -35,6 +36,27 @@ def backtest_view(summary: Mapping[str, Any], *, title: str, lines: Sequence[str
     parts: list[RenderableType] = [Text(title, style="bold"), *(Text(line) for line in lines), Text()]
     parts += [_attribution(summary), Text(), _figures(summary), Text()]
     return Group(*parts, *(Text(f"note: {note}", style="yellow") for note in notes))
+
+
+def sweep_view(trials: pl.DataFrame, best: RenderableType, *, title: str, verdict: str) -> RenderableType:
+    """What `pointline backtest` prints of a sweep.
+
+    Args:
+        trials: one row per trial.
+        best: the best of them.
+        title: heading.
+        verdict: the result in a sentence.
+    """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in trials.columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in trials.iter_rows():
+        table.add_row(*(value if isinstance(value, str) else _number(value, ",.4g") for value in row))
+    return Group(Text(title, style="bold"), Text(verdict), Text(), table, Text(), best)
 
 
 def _grid() -> Any:  # noqa: ANN401 - a rich table

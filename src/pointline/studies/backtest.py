@@ -203,12 +203,12 @@ class Backtest:
         told = self.summary
         way = "earned" if told["pnl_quote"] >= 0 else "lost"
         text = (
-            f"{told['trades']:,} trades {way} {abs(told['pnl_quote']):,.2f} {self.quote_asset}, "
-            f"{abs(told['total_return']):.2%} of the capital: {told['gross_bps']:+.2f} bps a trade "
+            f"{told['trades']:,} {'trade' if told['trades'] == 1 else 'trades'} {way} {abs(told['pnl_quote']):,.2f} {self.quote_asset}, "
+            f"{abs(told['pnl_quote'] / told['capital_quote']):.2%} of the capital: {told['gross_bps']:+.2f} bps a trade "
             f"before costs of {told['cost_bps']:.2f} bps."
         )
         if self.deflated is None:
-            return f"{text} Too few days for a Sharpe ratio."
+            return f"{text} {'The capital is used up.' if self.performance.used_up else 'Too few days for a Sharpe ratio.'}"
         found = f"Sharpe ratio {told['sharpe']:.2f} ± {told['sharpe_error']:.2f}"
         trials = "0" if told["trials"] == 1 else f"the best of {told['trials']:,} trials without merit"
         call = "Profitable" if self.profitable else "Not shown to be profitable"
@@ -341,6 +341,10 @@ def run_on(data: BacktestData, strategy: Strategy, options: BacktestOptions) -> 
         delivery=delivery,
     )
     tables = run_backtest(strategy, inputs)
+    found = performance(tables.daily["equity_quote"], tables.capital_quote)
+    if found.used_up:
+        day = clock.date_text(int(tables.daily["date_us"][found.days - 1]))
+        notes.append(f"the capital is used up on {day}: return, Sharpe ratio and drawdown are of the days up to it, amounts of all trades")
     return Backtest(
         strategy=strategy,
         options=replace(options, costs=costs),
@@ -349,9 +353,9 @@ def run_on(data: BacktestData, strategy: Strategy, options: BacktestOptions) -> 
         window_us=inputs.window_us,
         bars=bars.height,
         tables=tables,
-        performance=performance(tables.daily["equity_quote"], tables.capital_quote),
+        performance=found,
         capacity=_capacity(bars, tables.trades, strategy),
-        notes=(*notes, *_notes(tables, strategy, options, delivery is not None and delivery.price is not None)),
+        notes=(*notes, *_notes(tables, strategy, replace(options, costs=costs), delivery is not None and delivery.price is not None)),
     )
 
 
@@ -381,6 +385,9 @@ def _payments(data: BacktestData, strategy: Strategy, options: BacktestOptions, 
 
 def _notes(tables: BacktestTables, strategy: Strategy, options: BacktestOptions, delivered: bool) -> list[str]:  # noqa: FBT001
     notes = []
+    shorts = int((tables.trades["spot_qty"] < 0).sum())
+    if shorts and options.costs is not None and options.costs.borrow_bps_per_day == 0:
+        notes.append(f"{shorts:,} trades sell the spot short, and borrowing the coin is counted at nothing: set borrow_bps_per_day")
     reasons = Counter(tables.trades["exit_reason"])
     if reasons["end_of_data"]:
         notes.append("the last trade was open when the data ended: it is closed at the last prices, with the costs of a fill")
@@ -406,8 +413,8 @@ def _capacity(bars: pl.DataFrame, trades: pl.DataFrame, strategy: Strategy) -> C
     days = max(1.0, float(known[-1] - bars["bucket_start"][0]) / DAY_US)
     legs = []
     for leg in ("perp", "spot") if strategy.legs == "both" else (strategy.legs,):
-        name = f"{leg}_quote_volume"
-        volume = bars[name].cast(pl.Float64).to_numpy() if name in bars.columns else np.full(bars.height, np.nan)
+        told = pl.coalesce(pl.col(f"{leg}_quote_volume"), pl.col(f"{leg}_volume") * pl.col(f"{leg}_close"))
+        volume = bars.select(told.cast(pl.Float64)).to_series().to_numpy()
         filled = np.searchsorted(known, pl.concat([trades["entry_us"], trades["exit_us"]]).to_numpy(), side="right")
         moves = bars[f"{leg}_close"].cast(pl.Float64).drop_nulls().log().diff().drop_nulls().to_numpy()
         volatility = math.sqrt(float(np.square(moves).sum()) / days)
@@ -456,6 +463,12 @@ class BacktestSweep:
     def verdict(self) -> str:
         """The best of them, judged by the number of trials."""
         return f"{len(self.backtests):,} settings were tried. The best: {self.best.verdict}"
+
+    def view(self) -> RenderableType:
+        """What the command line prints: the trials, and the best of them in full."""
+        from pointline.report.backtest_view import sweep_view
+
+        return sweep_view(self.table, self.best.view(), title=f"Sweep of {self.backtests[0].title}", verdict=self.verdict)
 
     def _repr_html_(self) -> str:
         from pointline.report.html import study_html

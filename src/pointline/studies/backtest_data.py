@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pointline import clock
+from pointline.bars.amounts import on_book
 from pointline.bars.run import VenueTrades
 from pointline.errors import ConfigError
 from pointline.features.registry import CROSS_QUOTE_PREFIX
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pointline.costs import CostModel
-    from pointline.instruments import Instrument
-    from pointline.lake.store import Lake
     from pointline.studies.compared import Compared
     from pointline.trading.strategy import Legs, Strategy
 
     Ints = np.ndarray[Any, np.dtype[np.int64]]
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-_FILL_COLUMNS = ("perp_vwap", "spot_vwap", "perp_open", "spot_open", "perp_high", "perp_low", "perp_quote_volume", "spot_quote_volume")
+_FILL_COLUMNS = (
+    *("perp_vwap", "spot_vwap", "perp_open", "spot_open", "perp_high", "perp_low"),
+    *("perp_volume", "spot_volume", "perp_quote_volume", "spot_quote_volume"),
+)
 AVERAGED_US = 30 * clock.MINUTE_US
 """Stretch before delivery over which the spot price is averaged."""
 
@@ -111,13 +113,11 @@ class BacktestData:
                 value="next_trade",
                 expected="next_bar_vwap or next_bar_open",
             )
-        keeps_all = venue.include_off_book
 
         def parts() -> Iterator[tuple[Ints, Floats]]:
-            for rows in _by_day(self.study._lake, "trades", venue.instrument, self._window):  # noqa: SLF001
-                kept = rows if keeps_all else rows.filter(~pl.col("off_book").fill_null(value=False))
-                found = kept.select("ts_local_us", "price").collect()
-                yield found["ts_local_us"].to_numpy(), found["price"].to_numpy()
+            for _, file in sorted(venue.files.items()):
+                rows = on_book(file, ["ts_local_us", "price_int"], include_off_book=venue.include_off_book).collect()
+                yield rows["ts_local_us"].to_numpy(), rows["price_int"].to_numpy() / 10 ** file.totals["price_decimals"]
 
         return next_trade_fills(wanted, parts(), max_wait_us=max_wait_us, slippage_bps=slippage_bps)
 
@@ -125,13 +125,16 @@ class BacktestData:
         """At the quotes of the window; an order that arrives after its end is not filled, because later quotes are not known."""
         instrument, lake = self.study._sides[leg].instrument, self.study._lake  # noqa: SLF001
         start_us, end_us = self._window
-        if not lake.files("quotes", instrument.exchange, instrument.exchange_symbol, start_us, end_us):
-            raise no_data(lake, "quotes", instrument.exchange, instrument.exchange_symbol, start_us, end_us)
+        names = (instrument.exchange, instrument.exchange_symbol)
+        if not lake.files("quotes", *names, start_us, end_us):
+            raise no_data(lake, "quotes", *names, start_us, end_us)
 
         def parts() -> Iterator[tuple[Ints, Floats, Floats]]:
-            for rows in _by_day(lake, "quotes", instrument, self._window):
-                found = rows.select("ts_local_us", "bid_price", "ask_price").collect()
-                yield tuple(found[name].to_numpy() for name in found.columns)  # type: ignore[misc]
+            for day_us in range(start_us // clock.DAY_US * clock.DAY_US, end_us, clock.DAY_US):
+                part = (max(day_us, start_us), min(day_us + clock.DAY_US, end_us))
+                if lake.files("quotes", *names, *part):
+                    rows = query.quotes(*names, *part, lazy=True, lake=lake).select("ts_local_us", "bid_price", "ask_price").collect()
+                    yield tuple(rows[name].to_numpy() for name in rows.columns)  # type: ignore[misc]
 
         found = touch_fills(wanted, parts(), max_age_us=max_age_us)
         inside = wanted < end_us
@@ -211,13 +214,3 @@ def time_weighted_mean(times: Ints, prices: Floats, start_us: int, end_us: int) 
 
 def _of(legs: Legs) -> Sequence[str]:
     return ("perp", "spot") if legs == "both" else (legs,)
-
-
-def _by_day(lake: Lake, kind: str, instrument: Instrument, window: tuple[int, int]) -> Iterator[pl.LazyFrame]:
-    """The rows of a table day by day, decoded; only one day is in memory at a time."""
-    read = query.trades if kind == "trades" else query.quotes
-    start_us, end_us = window
-    for day_us in range(start_us // clock.DAY_US * clock.DAY_US, end_us, clock.DAY_US):
-        part = (max(day_us, start_us), min(day_us + clock.DAY_US, end_us))
-        if lake.files(kind, instrument.exchange, instrument.exchange_symbol, *part):
-            yield read(instrument.exchange, instrument.exchange_symbol, *part, lazy=True, lake=lake)

@@ -31,7 +31,7 @@ from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
 from pointline.studies.coverage import coverage_notes, interval_notes, sides_of
 from pointline.studies.figures import BarTotals
-from pointline.studies.named import named_instrument
+from pointline.studies.named import named_instrument, resolved_costs
 from pointline.studies.study import Study
 from pointline.venues.funding import funding_rules
 
@@ -57,7 +57,7 @@ def compare(
     base_bars: BarRule | None = None,
     events: str = TRADES,
     join: Join = "asof",
-    costs: CostModel | None = None,
+    costs: CostModel | str | None = None,
     params: FeatureParams | None = None,
     state: StateParams | None = None,
     lake: LakeLike | None = None,
@@ -82,7 +82,8 @@ def compare(
             ``"candles_1m"``. Bars of candles are volume, dollar or time bars and end where candles end; what needs single trades is null
             (see `pointline.bars.candle_events`).
         join: ``"asof"`` keeps bars without spot trades, ``"inner"`` drops them.
-        costs: cost model of the carry features; ``params.costs`` if None, by default the figures of the perp-spot guide.
+        costs: cost model of the carry features, or a preset by name (see `pointline.venues.fees.named_costs`); ``params.costs`` if None,
+            by default the figures of the perp-spot guide.
         params: feature parameters.
         state: age limits of funding, mark, index and open interest.
         lake: a lake or its folder; the default lake if None.
@@ -127,7 +128,7 @@ def compare(
         ['symbol_id', 'bar_id', 'bucket_start', 'bucket_end']
     """
     began = time.perf_counter()
-    _check_choices(join, output, (spot_bars, base_bars), costs=costs, params=params, state=state)
+    _check_choices(join, output, (spot_bars, base_bars), params=params, state=state)
     if events != TRADES:
         candle_length(events)  # refuses what is no such table
     (start_us, end_us), opened = clock.window_us(start, end), as_lake(lake)
@@ -182,7 +183,7 @@ def sweep(
     end: clock.TimeLike,
     bars: Sequence[BarRule],
     join: Join = "asof",
-    costs: CostModel | None = None,
+    costs: CostModel | str | None = None,
     params: FeatureParams | None = None,
     state: StateParams | None = None,
     lake: LakeLike | None = None,
@@ -268,13 +269,12 @@ def _check_choices(
     output: str | Path | None,
     other_rules: tuple[object, object],
     *,
-    costs: CostModel | None,
     params: FeatureParams | None,
     state: StateParams | None,
 ) -> None:
     if join not in ("asof", "inner"):
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
-    for name, value, kind in (("costs", costs, CostModel), ("params", params, FeatureParams), ("state", state, StateParams)):
+    for name, value, kind in (("params", params, FeatureParams), ("state", state, StateParams)):
         if value is not None and not isinstance(value, kind):
             raise ConfigError(f"{name} has the wrong type", value=value, expected=f"{kind.__name__}(...) or None")
     for name, rule in zip(("spot_bars", "base_bars"), other_rules, strict=True):
@@ -354,16 +354,18 @@ def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) 
 
 
 def _pair_params(
-    given: FeatureParams, costs: CostModel | None, pair: Pair, window_us: tuple[int, int], notes: list[str], known: Venues
+    given: FeatureParams, costs: CostModel | str | None, pair: Pair, window_us: tuple[int, int], notes: list[str], known: Venues
 ) -> PairParams:
     """The parameters together with the pair, the costs and the venue's funding rules."""
     params = PairParams.of(given, price_factor=float(pair.price_factor), cross_quote=not pair.quote_match)
     if costs is not None:
-        if params.costs not in (CostModel(), costs):
+        model, told = resolved_costs(costs, pair, window_us, known)
+        notes += told
+        if params.costs not in (CostModel(), model):
             raise ConfigError(
                 "the costs are given twice, in costs and in params", value=costs, expected=f"one of them; params has {params.costs}"
             )
-        params = replace(params, costs=costs)
+        params = replace(params, costs=model)
     if not params.funding_rules:
         params = replace(params, funding_rules=_rules(pair.perp, window_us, notes, known))
     if not pair.quote_match:

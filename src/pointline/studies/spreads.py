@@ -28,11 +28,12 @@ from pointline.curves.contracts import contract_listings, reference_listings, tr
 from pointline.curves.grid import CandleGrid, candle_grid
 from pointline.curves.quotes import CROSS_QUOTE
 from pointline.datetimes import pandas_frame
-from pointline.errors import NoDataError
+from pointline.errors import ConfigError, NoDataError
 from pointline.lake.store import as_lake
 from pointline.lake.studies import save_study
 from pointline.lake.window_coverage import no_data
 from pointline.studies.summary import Summary
+from pointline.venues.fees import VENUE, check_preset, named_costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,13 +93,17 @@ class Spreads:
         """What the command line prints as JSON, without the long table, at the guide's costs."""
         return self.figures()
 
-    def figures(self, costs: CostModel | None = None) -> Summary:
+    def figures(self, costs: CostModel | str | None = None) -> Summary:
         """The window, the statistics of each contract, and the term structure and carry at the end of the window.
 
         Args:
-            costs: fees and slippage of the carry; the guide's figures for two exchanges if None.
+            costs: fees and slippage of the carry, or a preset by name; the guide's figures for two exchanges if None.
+
+        Raises:
+            ConfigError: an unknown preset, or fees of venues where the contracts or references are on several exchanges.
+            VenueRuleError: the fees of an exchange are not known.
         """
-        model = costs or CostModel()
+        model = self._model(costs)
         curve = self._curve(self.grid.end_us)
         return Summary(
             {
@@ -108,6 +113,8 @@ class Spreads:
                 "window_us": [self.grid.start_us, self.grid.end_us],
                 "duration_us": self.grid.duration_us,
                 "cost_bps": model.total_bps,
+                "cost_preset": model.preset,
+                "cost_as_of": model.as_of,
                 "summary": self.statistics.to_dicts(),
                 "term_structure": curve.to_dicts(),
                 "carry": carry_yield(curve, model).to_dicts(),
@@ -152,7 +159,7 @@ class Spreads:
 
     def carry(
         self,
-        costs: CostModel | None = None,
+        costs: CostModel | str | None = None,
         at: clock.TimeLike | None = None,
         *,
         max_age: clock.DurationLike | None = None,
@@ -160,10 +167,29 @@ class Spreads:
         """The yield of cash and carry per dated contract at an instant, before and after costs (see `pointline.curves.carry_yield`).
 
         Args:
-            costs: fees and slippage; the guide's figures for two exchanges if None.
+            costs: fees and slippage, or a preset by name; the guide's figures for two exchanges if None.
             at, max_age: as in `term_structure`.
+
+        Raises:
+            ConfigError, VenueRuleError: as for `figures`.
+            NoDataError: as for `term_structure`.
         """
-        return carry_yield(self.term_structure(at, max_age=max_age), costs or CostModel())
+        return carry_yield(self.term_structure(at, max_age=max_age), self._model(costs))
+
+    def _model(self, costs: CostModel | str | None) -> CostModel:
+        """The cost model of a preset; fees of venues are those at the end of the window."""
+        if not isinstance(costs, str):
+            return costs or CostModel()
+        check_preset(costs)
+        sides = [sorted({name.partition(":")[0] for name in names}) for names in (self.contracts, self.references)]
+        if costs.startswith(VENUE) and any(len(exchanges) != 1 for exchanges in sides):
+            raise ConfigError(
+                "fees of venues need contracts of one exchange and references of one",
+                where="costs",
+                value=", ".join(dict.fromkeys((*sides[0], *sides[1]))),
+                hint="choose contracts and a reference, or give the figures to CostModel",
+            )
+        return named_costs(costs, sides[0][0], sides[1][0], self.grid.end_us - 1, known=self._lake.venues)
 
     def smoothing(self, window: int = 5) -> pl.DataFrame:
         """The guide's basis_smooth and basis_slope per contract over candles (see `pointline.curves.smoothing`)."""
@@ -173,11 +199,11 @@ class Spreads:
         """Each contract against two references, and these against each other (see `pointline.curves.triangle`)."""
         return triangle(self.table, self.references)
 
-    def view(self, costs: CostModel | None = None) -> RenderableType:
+    def view(self, costs: CostModel | str | None = None) -> RenderableType:
         """What the command line prints: summary, term structure and carry at the end of the window, notes."""
         from pointline.report.spread_view import spreads_view
 
-        model = costs or CostModel()
+        model = self._model(costs)
         curve = self._curve(self.grid.end_us)
         return spreads_view(
             title=self.title,
@@ -186,7 +212,7 @@ class Spreads:
             summary=self.statistics,
             curve=curve,
             carry=carry_yield(curve, model),
-            costs=f"costs {model.total_bps:g} bps",
+            costs=f"costs {model.text}",
             notes=self.notes,
         )
 

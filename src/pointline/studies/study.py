@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pointline.bars.request import VenueEvents
     from pointline.bars.rules import BarRule
+    from pointline.costs import CostModel
     from pointline.evaluation.check_limits import CheckLimits
     from pointline.features import PairParams
     from pointline.instruments import Pair
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from pointline.lake.window_coverage import WindowCoverage
     from pointline.studies.backtest import Backtest, BacktestSweep
     from pointline.studies.checklist import Checklist
+    from pointline.studies.costs import CostStudy
     from pointline.studies.evaluate import Evaluation
     from pointline.studies.figures import BarTotals
+    from pointline.studies.next_funding import FundingForecast
     from pointline.studies.summary import Summary
     from pointline.trading.strategy import Strategy
 
@@ -242,6 +245,19 @@ class Study:
         from pointline.studies.checklist import checklist
 
         return checklist(self, limits=limits, evaluation=evaluation, trials=trials)
+
+    def costs(self, model: CostModel | str | None = None, **options: Any) -> CostStudy:  # noqa: ANN401 - those of cost_study
+        """What a round trip costs, and when the basis was larger; arguments as in `pointline.studies.costs.cost_study`."""
+        from pointline.studies.costs import cost_study
+
+        return cost_study(self, model, **options)
+
+    def next_funding(self, **options: Any) -> FundingForecast:  # noqa: ANN401 - those of next_funding
+        """How well the settlements of the window can be told before (see `pointline.next_funding`; it reads the lake again)."""
+        from pointline.studies.next_funding import next_funding
+
+        names = self.pair.perp.name, self.pair.spot.name
+        return next_funding(*names, start=self.start_us, end=self.end_us, **{"lake": self._lake, **options})
 
     def by_time_of_day(self, *, limits: CheckLimits | None = None) -> pl.DataFrame:
         """Volume ratio, spot volume and stale bars by UTC hour (see `pointline.studies.checklist.by_time_of_day`)."""

@@ -52,15 +52,16 @@ class Account:
     capital_quote: float | None = None
 
     def __post_init__(self) -> None:
-        checks = (
+        checks: tuple[tuple[str, object, float, float, str], ...] = (
             ("notional_quote", self.notional_quote, 0.0, math.inf, "an amount above zero, in the spot's quote asset"),
             ("leverage", self.leverage, 0.0, 1_000.0, "above 0 and below 1,000, or None"),
             ("maintenance_margin", self.maintenance_margin, -math.inf, 1.0, "a fraction from 0 to below 1, 0.005 for half a percent"),
             ("capital_quote", self.capital_quote, 0.0, math.inf, "an amount above zero, in the spot's quote asset"),
         )
         for name, value, low, high, expected in checks:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (number and math.isfinite(value) and low < value < high) and not (value is None and name in ("leverage", "capital_quote")):
+            if value is None and name in ("leverage", "capital_quote"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and low < value < high):
                 raise ConfigError(f"{name} cannot be used", where=name, value=value, expected=expected)
         if self.maintenance_margin < 0 or (self.leverage is not None and self.maintenance_margin >= 1 / self.leverage):
             expected = "zero or more, and less than the margin that the leverage leaves"
@@ -153,9 +154,9 @@ class BacktestTables:
 def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
     """Runs a strategy over bars.
 
-    A signal is known at its bar's end and is filled after it. The thresholds come from bars before (`Quantiles`) or from the user
-    (`Levels`). A position that is open when the data end is closed at the last prices known, with the costs of a fill, and is marked
-    ``end_of_data``.
+    A signal is known at its bar's end and is filled after it. A bar by whose end one of the two has no price yet begins nothing. The
+    thresholds come from bars before (`Quantiles`) or from the user (`Levels`). A position that is open when the data end is closed at the
+    last prices known, with the costs of a fill, and is marked ``end_of_data``.
 
     Args:
         strategy: what is traded.
@@ -180,7 +181,8 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
         )
     bounds = bounds_of(strategy.thresholds, signal, known_us)
     wishes = wishes_of(strategy, signal, bounds)
-    filled, done_us = inputs.fills.filled & _can_be_sized(strategy, bars), inputs.fills.done_us
+    marks = Marks(known_us, *(_without_gaps(bars[name]) for name in ("perp_close", "spot_close")))
+    filled, done_us = inputs.fills.filled & ~np.isnan(marks.perp + marks.spot), inputs.fills.done_us
     if inputs.delivery is not None:
         filled = filled & (done_us < inputs.delivery.expiry_us)
     timeline = Timeline(known_us, filled, done_us)
@@ -190,7 +192,6 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
     held = _Held.of(strategy, inputs, found)
     funding, paid, payments = _funding(inputs, held)
     amounts = trade_amounts(held.ledger, paid)
-    marks = Marks(known_us, *(_without_gaps(bars[name]) for name in ("perp_close", "spot_close")))
     daily = daily_amounts(held.ledger, amounts, payments, marks, window_us=inputs.window_us, capital=capital)
     missing = np.isnan(signal) | (np.isnan(bounds.above) & np.isnan(bounds.below))
     return BacktestTables(
@@ -201,12 +202,6 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
         bars_without_signal=int(missing.sum()),
         decisions_unfilled=int(((wishes.enter_long | wishes.enter_short) & ~filled & ~_busy(timeline, found)).sum()),
     )
-
-
-def _can_be_sized(strategy: Strategy, bars: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Bars at whose end the prices are known that a quantity is sized at."""
-    needed = ("spot_close",) if strategy.legs == "spot" else ("perp_close", "spot_close")
-    return bars.select(pl.all_horizontal(pl.col(name).fill_null(strategy="forward").is_not_null() for name in needed)).to_series().to_numpy()
 
 
 def _busy(timeline: Timeline, found: list[Position]) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -331,7 +326,7 @@ def _check_sizes(strategy: Strategy, inputs: BacktestInputs, quantities: tuple[F
             )
 
 
-def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int, int, int], int] | None:
+def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int, int, int, int], int] | None:
     """The first bar whose extreme passes the liquidation price of a position."""
     account, fills = inputs.account, inputs.fills.perp
     if account.leverage is None or fills is None or strategy.legs == "spot":
@@ -339,15 +334,10 @@ def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int,
     leverage, maintenance = account.leverage, account.maintenance_margin
     extremes = dict(zip((1, -1), _extremes(inputs.bars), strict=True))
 
-    def breach(side: int, entry: int, first: int) -> int:
+    def breach(side: int, entry: int, first: int, stop: int) -> int:
         price = inputs.terms.liquidation_price(side, float(fills.price[entry]), leverage, maintenance)
-        values = extremes[side]
-        block = 4_096
-        for begin in range(first, len(values), block):
-            found = np.flatnonzero(side * (values[begin : begin + block] - price) <= 0)
-            if len(found):
-                return begin + int(found[0])
-        return len(values)
+        passed = side * (extremes[side][first:stop] - price) <= 0
+        return first + int(np.argmax(passed)) if passed.any() else stop
 
     return breach
 
@@ -430,4 +420,5 @@ def _extremes(bars: pl.DataFrame) -> tuple[Floats, Floats]:
 
 
 def _without_gaps(prices: pl.Series) -> Floats:
-    return prices.cast(pl.Float64).fill_null(strategy="forward").fill_null(strategy="backward").to_numpy()
+    """The last price known at each bar; NaN before the first."""
+    return prices.cast(pl.Float64).fill_null(strategy="forward").to_numpy()

@@ -26,8 +26,9 @@ class Performance:
     """Statistics of daily returns; None where they cannot be computed.
 
     Attributes:
-        days: number n of returns.
-        total_return: last equity over the capital, less 1.
+        days: number n of returns, up to and with the day on which the equity is used up.
+        used_up: the equity fell to zero or below on the last of these days; what was traded later had no capital.
+        total_return: equity of the last of these days over the capital, less 1.
         annual_return: compound, per 365 days.
         annual_volatility: sample standard deviation of the daily returns times √365.
         sharpe: mean over sample standard deviation of the daily returns, times √365; no riskless rate is taken off.
@@ -38,6 +39,7 @@ class Performance:
     """
 
     days: int
+    used_up: bool
     total_return: float
     annual_return: float | None
     annual_volatility: float | None
@@ -92,16 +94,18 @@ def performance(equity: ArrayLike, capital: float) -> Performance:
         capital: equity before the first day.
 
     Raises:
-        ConfigError: as for `daily_returns`.
+        ConfigError: the capital is not above zero.
 
     Examples:
         >>> found = performance([101.0, 99.0, 103.0, 102.0, 105.0, 104.0, 107.0, 106.0, 109.0, 108.0], 100.0)
         >>> round(found.sharpe, 2), round(found.max_drawdown, 4), found.drawdown_days
         (6.12, -0.0198, 2)
     """
-    returns = daily_returns(equity, capital)
+    ends = np.asarray(equity, dtype=np.float64)
+    gone = np.flatnonzero(ends <= 0)
+    returns = daily_returns(ends[: gone[0] + 1] if len(gone) else ends, capital)
     n = len(returns)
-    curve = np.concatenate([[float(capital)], np.asarray(equity, dtype=np.float64)])
+    curve = np.concatenate([[float(capital)], ends[:n]])
     peaks = np.maximum.accumulate(curve)
     at_peak = np.flatnonzero(curve >= peaks)
     longest = max(int((np.diff(at_peak) - 1).max(initial=0)), len(curve) - 1 - int(at_peak[-1]))
@@ -116,6 +120,7 @@ def performance(equity: ArrayLike, capital: float) -> Performance:
     year = math.sqrt(DAYS_PER_YEAR)
     return Performance(
         days=n,
+        used_up=bool(len(gone)),
         total_return=total,
         annual_return=(1 + total) ** (DAYS_PER_YEAR / n) - 1 if n >= FEWEST_DAYS and total > -1 else None,
         annual_volatility=deviation * year if n >= FEWEST_DAYS else None,

@@ -55,7 +55,7 @@ class Timeline:
 
 
 def find_positions(
-    wishes: Wishes, timeline: Timeline, *, max_holding_us: int | None = None, breach: Callable[[int, int, int], int] | None = None
+    wishes: Wishes, timeline: Timeline, *, max_holding_us: int | None = None, breach: Callable[[int, int, int, int], int] | None = None
 ) -> list[Position]:
     """The positions that follow from what the signal asks for.
 
@@ -67,8 +67,8 @@ def find_positions(
         wishes: of each bar.
         timeline: of the same bars.
         max_holding_us: longest time from the fill on; None for no limit.
-        breach: given side, entry bar and first bar after the fill: the first bar in which the margin is used up, or the number of bars
-            if there is none.
+        breach: given side, entry bar, first bar after the fill and the bar to stop before: the first bar between these two in which the
+            margin is used up, or the last of them if there is none.
     """
     n = len(timeline.known_us)
     entries = np.flatnonzero((wishes.enter_long | wishes.enter_short) & timeline.filled)
@@ -87,10 +87,10 @@ def find_positions(
         ends: dict[Reason, int] = {"signal": _first(exits[side], held, n)}
         if max_holding_us is not None:
             ends["max_holding"] = int(np.searchsorted(timeline.known_us, begun_us + max_holding_us))
-        if breach is not None:
-            ends["margin"] = breach(side, entry, held)
         reason = min(ends, key=lambda name: ends[name])
-        decided = ends[reason]
+        decided = min(ends[reason], n)
+        if breach is not None and (used_up := breach(side, entry, held, decided)) < decided:
+            reason, decided = "margin", used_up
         last = _first(fillable, decided, n)
         if last >= n:
             found.append(Position(side, entry, OPEN, decided if decided < n else OPEN, "end_of_data"))

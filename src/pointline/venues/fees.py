@@ -9,8 +9,8 @@ import datetime as dt  # noqa: TC003 - the annotation of a field
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pointline.costs import DEFAULT_WITHDRAWAL_BPS, CostModel
-from pointline.errors import VenueRuleError
+from pointline.costs import DEFAULT_WITHDRAWAL_BPS, GUIDE, SAME_EXCHANGE, CostModel
+from pointline.errors import ConfigError, VenueRuleError, nearest
 from pointline.venues.names import exchange_id
 from pointline.venues.rules import package_venues, rule_at
 
@@ -139,3 +139,55 @@ def venue_costs(
         as_of=min(perp.as_of, spot.as_of).isoformat(),
         source="; ".join(dict.fromkeys((perp.source, spot.source))),
     )
+
+
+VENUE = "venue"
+PRESETS = (GUIDE, SAME_EXCHANGE, VENUE, f"{VENUE}:TIER")
+"""The names that `named_costs` knows."""
+
+
+def named_costs(name: object, perp_exchange: str, spot_exchange: str, at_us: int, *, known: Venues | None = None) -> CostModel:
+    """The cost model of a preset; the one door for Python and the command line.
+
+    Args:
+        name: ``"guide"`` (48 bps), ``"same-exchange"`` (40 bps, nothing is withdrawn), ``"venue"`` (the dated fees of the two exchanges in
+            the tier that their files take for granted) or ``"venue:TIER"``.
+        perp_exchange, spot_exchange: exchange ids, aliases or SQL names; read for venue presets only.
+        at_us: microseconds UTC; likewise.
+        known: the venue files; the package's own if None.
+
+    Raises:
+        ConfigError: an unknown preset; the error has the known ones.
+        VenueRuleError: the fees of an exchange are not known in that tier at that time.
+
+    Examples:
+        >>> costs = named_costs("venue:non-VIP", "binance-futures", "binance-spot", 1_714_521_600_000_000)
+        >>> costs.text
+        '40 bps (venue:non-VIP, figures of 2026-02-09)'
+        >>> named_costs("guide", "bybit", "bybit-spot", 0).total_bps
+        48.0
+    """
+    check_preset(name)
+    if name == GUIDE:
+        return CostModel.guide()
+    if name == SAME_EXCHANGE:
+        return CostModel.same_exchange()
+    tier = str(name).partition(":")[2].strip()
+    return venue_costs(perp_exchange, spot_exchange, at_us, tier=tier or DEFAULT_TIER, known=known)
+
+
+def check_preset(name: object, *, where: str = "costs") -> None:
+    """Refuses what names no preset of costs.
+
+    Args:
+        name: as in `named_costs`.
+        where: the argument or option, for the error.
+
+    Raises:
+        ConfigError: it does; the error has the known names.
+    """
+    head, colon, tier = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if name in (GUIDE, SAME_EXCHANGE) or (head == VENUE and bool(colon) == bool(tier.strip())):
+        return
+    alike = nearest(str(name), PRESETS[:3]).lower()
+    raise ConfigError("there is no such preset of costs", where=where, value=name, expected=", ".join(PRESETS), hint=f"alike: {alike}")
