@@ -22,7 +22,7 @@ from pointline.instruments.versions import MetadataWarning
 from pointline.studies.backtest_data import BacktestData
 from pointline.studies.summary import Summary
 from pointline.trading.accounting import COST_TERMS, PRICE_TERMS, TERMS
-from pointline.trading.backtest import Account, BacktestInputs, run_backtest
+from pointline.trading.backtest import Account, BacktestInputs, Delivery, run_backtest
 from pointline.trading.capacity import Capacity, Liquidity, capacity
 from pointline.trading.execution import BAR_EXECUTIONS, check_execution
 from pointline.trading.funding_flows import MAX_MARK_AGE_US
@@ -97,7 +97,8 @@ class BacktestOptions:
         if not is_whole(self.trials) or self.trials < 1:
             raise ConfigError("trials is no number of trials", where="trials", value=self.trials, expected="a whole number, 1 or more")
         spread = self.trial_sharpe_std
-        if spread is not None and not (math.isfinite(spread) and spread >= 0):
+        number = isinstance(spread, int | float) and not isinstance(spread, bool)
+        if spread is not None and not (number and math.isfinite(spread) and spread >= 0):
             raise ConfigError("trial_sharpe_std cannot be used", where="trial_sharpe_std", value=spread, expected="a number, 0 or more")
         _ = self.account
 
@@ -327,7 +328,7 @@ def run_on(data: BacktestData, strategy: Strategy, options: BacktestOptions) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetadataWarning)  # a note of the study says it
         fills = data.fills(options.execution, strategy.legs, latency_us=options.latency_us, max_wait_us=options.max_wait_us, costs=costs)
-        delivery = data.delivery
+        delivery = _delivery(data, terms)
         payments = _payments(data, strategy, options, notes)
     inputs = BacktestInputs(
         bars=bars,
@@ -356,6 +357,12 @@ def run_on(data: BacktestData, strategy: Strategy, options: BacktestOptions) -> 
         capacity=_capacity(bars, tables.trades, strategy),
         notes=(*notes, *_notes(tables, strategy, replace(options, costs=costs), delivery is not None and delivery.price is not None)),
     )
+
+
+def _delivery(data: BacktestData, terms: PairTerms) -> Delivery | None:
+    """How the future ends, with its price in the future's own quote asset."""
+    found = data.delivery
+    return found if found is None or found.price is None else replace(found, price=found.price / terms.quote_rate)
 
 
 def _payments(data: BacktestData, strategy: Strategy, options: BacktestOptions, notes: list[str]) -> Any:  # noqa: ANN401 - a function
@@ -408,8 +415,8 @@ def _capacity(bars: pl.DataFrame, trades: pl.DataFrame, strategy: Strategy) -> C
     for leg in ("perp", "spot") if strategy.legs == "both" else (strategy.legs,):
         told = pl.coalesce(pl.col(f"{leg}_quote_volume"), pl.col(f"{leg}_volume") * pl.col(f"{leg}_close"))
         volume = bars.select(told.cast(pl.Float64)).to_series().to_numpy()
-        filled = np.searchsorted(known, trades.select(pl.concat([pl.col("entry_us"), pl.col("exit_us")])).to_series().to_numpy())
-        moves = bars.select(pl.col(f"{leg}_close").log().diff()).to_series().drop_nulls().to_numpy()
+        filled = np.searchsorted(known, pl.concat([trades["entry_us"], trades["exit_us"]]).to_numpy(), side="right")
+        moves = bars[f"{leg}_close"].cast(pl.Float64).drop_nulls().log().diff().drop_nulls().to_numpy()
         volatility = math.sqrt(float(np.square(moves).sum()) / days)
         total = float(np.nansum(volume)) / days
         legs.append(Liquidity(volume[np.minimum(filled, len(known) - 1)], volatility, total))
@@ -450,7 +457,7 @@ class BacktestSweep:
     @property
     def best(self) -> Backtest:
         """The one with the highest Sharpe ratio, or the highest profit where none has one."""
-        return max(self.backtests, key=lambda one: (one.performance.sharpe or -math.inf, one.totals["pnl_quote"]))
+        return max(self.backtests, key=lambda one: (_or_lowest(one.performance.sharpe), one.totals["pnl_quote"]))
 
     @property
     def verdict(self) -> str:
@@ -470,6 +477,10 @@ class BacktestSweep:
         return study_html(title=title, lines=[self.verdict], tables=[("Trials", self.table)], notes=self.best.notes)
 
 
+def _or_lowest(sharpe: float | None) -> float:
+    return -math.inf if sharpe is None else sharpe
+
+
 def sweep_backtests(
     study: Compared,
     strategy: str | Strategy,
@@ -481,6 +492,9 @@ def sweep_backtests(
     """Every combination of some options (see `pointline.Study.backtest_sweep`)."""
     if not grid or any(isinstance(values, str) or not len(values) for values in grid.values()):
         raise ConfigError("there is nothing to sweep", where="grid", value=dict(grid), expected='for example {"entry": [0.9, 0.95]}')
+    if not is_whole(earlier_trials) or earlier_trials < 0:
+        expected = "a whole number, 0 or more"
+        raise ConfigError("earlier_trials is no number of trials", where="earlier_trials", value=earlier_trials, expected=expected)
     data = BacktestData(study)
     settings = tuple(dict(zip(grid, values, strict=True)) for values in product(*grid.values()))
     chosen = [settled_options(strategy, {**options, **setting}) for setting in settings]

@@ -18,7 +18,7 @@ from pointline.lake.window_coverage import no_data
 from pointline.research import query
 from pointline.studies.held_funding import held_funding
 from pointline.trading.backtest import PRICE_COLUMNS, Delivery
-from pointline.trading.execution import BAR_EXECUTIONS, Fills, next_bar_fills, next_trade_fills, touch_fills
+from pointline.trading.execution import BAR_EXECUTIONS, NEVER_US, Fills, LegFills, next_bar_fills, next_trade_fills, touch_fills
 from pointline.trading.funding_flows import FundingTerms, funding_cash_flows
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from pointline.costs import CostModel
     from pointline.studies.compared import Compared
-    from pointline.trading.execution import LegFills
     from pointline.trading.strategy import Legs, Strategy
 
     Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -123,6 +122,7 @@ class BacktestData:
         return next_trade_fills(wanted, parts(), max_wait_us=max_wait_us, slippage_bps=slippage_bps)
 
     def _at_touch(self, leg: str, wanted: Ints, max_age_us: int) -> LegFills:
+        """At the quotes of the window; an order that arrives after its end is not filled, because later quotes are not known."""
         instrument, lake = self.study._sides[leg].instrument, self.study._lake  # noqa: SLF001
         start_us, end_us = self._window
         names = (instrument.exchange, instrument.exchange_symbol)
@@ -136,7 +136,11 @@ class BacktestData:
                     rows = query.quotes(*names, *part, lazy=True, lake=lake).select("ts_local_us", "bid_price", "ask_price").collect()
                     yield tuple(rows[name].to_numpy() for name in rows.columns)  # type: ignore[misc]
 
-        return touch_fills(wanted, parts(), max_age_us=max_age_us)
+        found = touch_fills(wanted, parts(), max_age_us=max_age_us)
+        inside = wanted < end_us
+        return LegFills(
+            np.where(inside, found.at_us, NEVER_US), np.where(inside, found.price, np.nan), np.where(inside, found.slippage_bps, np.nan)
+        )
 
     @property
     def _window(self) -> tuple[int, int]:
@@ -164,7 +168,7 @@ class BacktestData:
 
     @cached_property
     def delivery(self) -> Delivery | None:
-        """How the future ends, None for a perpetual; without a price where the window ends before.
+        """How the future ends, None for a perpetual; without a price where the window ends before. The price is in the spot's quote asset.
 
         The settlement price, an average of the venue's index, is taken as the time-weighted mean of the spot's last prices over the half
         hour before delivery, or of its closes where bars are made of candles.

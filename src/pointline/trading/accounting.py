@@ -7,7 +7,7 @@ the two price terms and no further one: ``basis_quote + unhedged_quote = perp_pr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -46,6 +46,15 @@ class LegTrades:
     out_price: Floats
     slippage_in_bps: Floats
     slippage_out_bps: Floats
+
+
+class _Fill(NamedTuple):
+    """One fill of every trade."""
+
+    at_us: Ints
+    notional: Floats
+    fee: Floats
+    slippage: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +101,16 @@ class Ledger:
         perp_price = self.perp.in_price if end == "in" else self.perp.out_price
         return self.terms.perp_notional(self.perp.qty, perp_price, spot_price), np.abs(self.spot.qty) * spot_price
 
-    def fill_costs(self, end: str) -> tuple[Floats, Floats]:
-        """Fees and slippage of the fills of one end; the withdrawal is a fee of the last."""
-        perp, spot = self.notionals(end)
-        slips = [leg.slippage_in_bps if end == "in" else leg.slippage_out_bps for leg in (self.perp, self.spot)]
-        fees = (perp * self.costs.perp_taker_bps + spot * self.costs.spot_taker_bps) * BPS
-        if self.withdraws and end == "out":
-            fees = fees + spot * self.costs.withdrawal_bps * BPS
-        return fees, (perp * slips[0] + spot * slips[1]) * BPS
+    def fills(self) -> list[_Fill]:
+        """The four fills of every trade; the withdrawal is a fee of the spot's last."""
+        costs, found = self.costs, []
+        for end in ("in", "out"):
+            perp, spot = self.notionals(end)
+            withdrawal = costs.withdrawal_bps if self.withdraws and end == "out" else 0.0
+            for leg, notional, fee in ((self.perp, perp, costs.perp_taker_bps), (self.spot, spot, costs.spot_taker_bps + withdrawal)):
+                at_us, slippage = (leg.in_us, leg.slippage_in_bps) if end == "in" else (leg.out_us, leg.slippage_out_bps)
+                found.append(_Fill(at_us, notional, notional * fee * BPS, notional * slippage * BPS))
+        return found
 
     def borrow_a_day(self) -> Floats:
         """Borrowing of the coin that is sold short, a day."""
@@ -113,7 +124,7 @@ def trade_amounts(ledger: Ledger, funding: Floats) -> pl.DataFrame:
         ledger: of k trades.
         funding: shape (k,), funding of each, + received.
     """
-    fees, slippage = (sum(parts) for parts in zip(ledger.fill_costs("in"), ledger.fill_costs("out"), strict=True))
+    fees, slippage = sum(fill.fee for fill in ledger.fills()), sum(fill.slippage for fill in ledger.fills())
     perp = ledger.perp_value(ledger.perp.out_price, ledger.spot_out)
     spot = ledger.spot_value(ledger.spot.out_price)
     borrow = ledger.borrow_a_day() * ((ledger.spot.out_us - ledger.spot.in_us) / DAY_US)
@@ -184,7 +195,7 @@ def daily_amounts(
         return _sum(trade_day, ends - before, days)
 
     def at_boundary(leg: LegTrades, value: Floats, final: Floats) -> Floats:
-        closed = is_last | (boundary_us >= leg.out_us[trade])
+        closed = is_last | (boundary_us > leg.out_us[trade])  # a fill at midnight is not known when the day before ends
         return np.where(closed, final[trade], np.where(boundary_us <= leg.in_us[trade], 0.0, value))
 
     trade_day = boundary_us // DAY_US - 1 - first
@@ -196,19 +207,17 @@ def daily_amounts(
     unhedged_ends = np.where(is_last, trades["unhedged_quote"].to_numpy()[trade], unhedged_mark)
     held = np.clip(boundary_us, ledger.spot.in_us[trade], ledger.spot.out_us[trade]) - ledger.spot.in_us[trade]
     borrow_ends = ledger.borrow_a_day()[trade] * (held / DAY_US)
-    entered, left = ((at // DAY_US - first) for at in (ledger.begun_us, ledger.ended_us))
-    (fees_in, slip_in), (fees_out, slip_out) = ledger.fill_costs("in"), ledger.fill_costs("out")
+    fills = [(fill.at_us // DAY_US - first, fill) for fill in ledger.fills()]
     amounts = {
         "perp_price_quote": per_day(perp_ends),
         "spot_price_quote": per_day(spot_ends),
         "funding_quote": _sum(payments[0] // DAY_US - first, payments[1], days),
-        "fees_quote": _sum(entered, fees_in, days) + _sum(left, fees_out, days),
-        "slippage_quote": _sum(entered, slip_in, days) + _sum(left, slip_out, days),
+        "fees_quote": np.sum([_sum(day, fill.fee, days) for day, fill in fills], axis=0),
+        "slippage_quote": np.sum([_sum(day, fill.slippage, days) for day, fill in fills], axis=0),
         "borrow_quote": per_day(borrow_ends),
     }
     pnl = sum(amounts[name] * (-1 if name in COST_TERMS else 1) for name in TERMS)
     unhedged = per_day(unhedged_ends)
-    traded = [_sum(day, np.add(*ledger.notionals(end)), days) for day, end in ((entered, "in"), (left, "out"))]
     return pl.DataFrame(
         {
             "date_us": (np.arange(days) + first) * DAY_US,
@@ -217,7 +226,7 @@ def daily_amounts(
             "equity_quote": capital + np.cumsum(pnl),
             "basis_quote": amounts["perp_price_quote"] + amounts["spot_price_quote"] - unhedged,
             "unhedged_quote": unhedged,
-            "traded_quote": traded[0] + traded[1],
+            "traded_quote": np.sum([_sum(day, fill.notional, days) for day, fill in fills], axis=0),
         }
     )
 

@@ -52,14 +52,16 @@ class Account:
     capital_quote: float | None = None
 
     def __post_init__(self) -> None:
-        checks = (
+        checks: tuple[tuple[str, object, float, float, str], ...] = (
             ("notional_quote", self.notional_quote, 0.0, math.inf, "an amount above zero, in the spot's quote asset"),
             ("leverage", self.leverage, 0.0, 1_000.0, "above 0 and below 1,000, or None"),
             ("maintenance_margin", self.maintenance_margin, -math.inf, 1.0, "a fraction from 0 to below 1, 0.005 for half a percent"),
             ("capital_quote", self.capital_quote, 0.0, math.inf, "an amount above zero, in the spot's quote asset"),
         )
         for name, value, low, high, expected in checks:
-            if value is not None and not (math.isfinite(value) and low < value < high):
+            if value is None and name in ("leverage", "capital_quote"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and low < value < high):
                 raise ConfigError(f"{name} cannot be used", where=name, value=value, expected=expected)
         if self.maintenance_margin < 0 or (self.leverage is not None and self.maintenance_margin >= 1 / self.leverage):
             expected = "zero or more, and less than the margin that the leverage leaves"
@@ -171,6 +173,7 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
     account, bars = inputs.account, inputs.bars
     capital = account.capital(strategy.legs)
     signal = bars.select(strategy.expression()).to_series().to_numpy()
+    signal = np.where(np.isfinite(signal), signal, np.nan)
     known_us = bars["bucket_end"].to_numpy()
     if np.isnan(signal).all():
         raise ConfigError(
@@ -197,8 +200,17 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
         funding=funding,
         capital_quote=capital,
         bars_without_signal=int(missing.sum()),
-        decisions_unfilled=int(((wishes.enter_long | wishes.enter_short) & ~filled).sum()),
+        decisions_unfilled=int(((wishes.enter_long | wishes.enter_short) & ~filled & ~_busy(timeline, found)).sum()),
     )
+
+
+def _busy(timeline: Timeline, found: list[Position]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Bars at whose end a position was held, or was being begun or ended."""
+    busy = np.zeros(len(timeline.known_us), dtype=np.bool_)
+    for one in found:
+        left_us = None if one.exit == OPEN else timeline.done_us[one.exit]
+        busy[one.entry : None if left_us is None else np.searchsorted(timeline.known_us, left_us, side="right")] = True
+    return busy
 
 
 def _never_trades(strategy: Strategy, signal: Floats, bounds: Bounds, *, wanted: int) -> ConfigError:
@@ -274,7 +286,7 @@ class _Closing:
         costs, delivery = inputs.costs, inputs.delivery
         slippage = (costs.perp_slippage_bps, costs.spot_slippage_bps)
         if delivery is not None and delivery.price is not None:
-            spot = delivery.price / inputs.terms.price_factor / inputs.terms.quote_rate
+            spot = delivery.price * inputs.terms.quote_rate / inputs.terms.price_factor
             return cls(delivery.expiry_us, delivery.price, spot, "delivery", (0.0, slippage[1]))
         return cls(min(int(known_us[-1]), inputs.window_us[1] - 1), float(perp_close[-1]), float(spot_close[-1]), "end_of_data", slippage)
 
@@ -320,7 +332,7 @@ def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int,
     if account.leverage is None or fills is None or strategy.legs == "spot":
         return None
     leverage, maintenance = account.leverage, account.maintenance_margin
-    extremes = {1: _without_gaps(inputs.bars["perp_low"]), -1: _without_gaps(inputs.bars["perp_high"])}
+    extremes = dict(zip((1, -1), _extremes(inputs.bars), strict=True))
 
     def breach(side: int, entry: int, first: int, stop: int) -> int:
         price = inputs.terms.liquidation_price(side, float(fills.price[entry]), leverage, maintenance)
@@ -331,18 +343,21 @@ def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int,
 
 
 def _liquidation(inputs: BacktestInputs, side: Ints, perp: LegTrades, known_us: Ints) -> tuple[Floats, Floats]:
-    """The liquidation price of each position, and the nearest that the perp came to it, as a fraction of the entry price."""
+    """The liquidation price of each position, and the nearest that the perp came to it, as a fraction of the entry price.
+
+    All bars count that are known after the entry and begin before the exit, those of the fills included.
+    """
     account = inputs.account
     nothing = np.full(len(side), np.nan)
     if account.leverage is None or inputs.fills.perp is None:
         return nothing, nothing
     prices, nearest = [], []
-    low, high = (_without_gaps(inputs.bars[name]) for name in ("perp_low", "perp_high"))
+    (low, high), starts_us = _extremes(inputs.bars), inputs.bars["bucket_start"].to_numpy()
     for one, begun_us, ended_us, price in zip(side, perp.in_us, perp.out_us, perp.in_price, strict=True):
         limit = inputs.terms.liquidation_price(int(one), float(price), account.leverage, account.maintenance_margin)
-        first, stop = np.searchsorted(known_us, (begun_us, ended_us), side="right")
-        held = (low if one > 0 else high)[first:stop]
-        worst = price if not len(held) else held.min() if one > 0 else held.max()
+        held = (low if one > 0 else high)[np.searchsorted(known_us, begun_us, side="right") : np.searchsorted(starts_us, ended_us)]
+        traded = held[~np.isnan(held)]
+        worst = price if not len(traded) else traded.min() if one > 0 else traded.max()
         prices.append(limit if 0 < limit < math.inf else math.nan)
         nearest.append(one * (worst - limit) / price if 0 < limit < math.inf else math.nan)
     return np.array(prices), np.array(nearest)
@@ -396,6 +411,12 @@ def _trade_table(held: _Held, amounts: pl.DataFrame, signal: Floats, notional: f
         liquidation_price=pl.Series(held.liquidation, nan_to_null=True),
         nearest_liquidation=pl.Series(held.nearest, nan_to_null=True),
     )
+
+
+def _extremes(bars: pl.DataFrame) -> tuple[Floats, Floats]:
+    """Lowest and highest perp price of each bar, NaN where the perp did not trade."""
+    low, high = (bars[name].cast(pl.Float64).to_numpy() for name in ("perp_low", "perp_high"))
+    return low, high
 
 
 def _without_gaps(prices: pl.Series) -> Floats:

@@ -65,7 +65,8 @@ class PairTerms:
                 where="quote_rate",
                 expected=f"a constant rate to assume, in {pair.spot.quote_asset} for one {perp.quote_asset}, or a spot of the same quote",
             )
-        if quote_rate is not None and not (crossed and math.isfinite(quote_rate) and quote_rate > 0):
+        number = isinstance(quote_rate, int | float) and not isinstance(quote_rate, bool)
+        if quote_rate is not None and not (crossed and number and math.isfinite(quote_rate) and quote_rate > 0):
             raise ConfigError(
                 "quote_rate cannot be used",
                 where="quote_rate",

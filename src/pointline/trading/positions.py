@@ -60,8 +60,8 @@ def find_positions(
     """The positions that follow from what the signal asks for.
 
     There is one position at a time. It is begun at the first bar that asks for one and can be filled; a bar that cannot is passed over.
-    From the fill on, it ends at the first bar that asks for its end, whose holding time is over, or whose margin is used up. An end that
-    cannot be filled is tried again at each later bar. The next position is decided once that fill is known.
+    It ends at the first bar known after the fill that asks for its end, whose holding time is over, or whose margin is used up. An end
+    that cannot be filled is tried again at each later bar. The next position is decided at a bar known after that fill.
 
     Args:
         wishes: of each bar.
@@ -83,11 +83,10 @@ def find_positions(
         entry = int(entries[place])
         side = 1 if wishes.enter_long[entry] else -1
         begun_us = timeline.done_us[entry]
-        held = int(np.searchsorted(timeline.known_us, begun_us))  # the first bar that is known at the fill or after it
-        held = max(held, entry + 1)
+        held = int(np.searchsorted(timeline.known_us, begun_us, side="right"))  # a bar that ends with the fill tells what was before it
         ends: dict[Reason, int] = {"signal": _first(exits[side], held, n)}
         if max_holding_us is not None:
-            ends["max_holding"] = max(held, int(np.searchsorted(timeline.known_us, begun_us + max_holding_us)))
+            ends["max_holding"] = int(np.searchsorted(timeline.known_us, begun_us + max_holding_us))
         reason = min(ends, key=lambda name: ends[name])
         decided = min(ends[reason], n)
         if breach is not None and (used_up := breach(side, entry, held, decided)) < decided:
@@ -97,7 +96,7 @@ def find_positions(
             found.append(Position(side, entry, OPEN, decided if decided < n else OPEN, "end_of_data"))
             return found
         found.append(Position(side, entry, last, decided, reason))
-        free = max(int(np.searchsorted(timeline.known_us, timeline.done_us[last])), last + 1)
+        free = int(np.searchsorted(timeline.known_us, timeline.done_us[last], side="right"))
 
 
 def _first(places: Ints, begin: int, none: int) -> int:
