@@ -74,7 +74,7 @@ def mark_events(figure: Figure, *, holes: Sequence[tuple[int, int]], flagged: pl
         figure.add_scatter(
             x=millis(flagged["at"]),
             y=numbers(flagged["value"]),
-            name="flagged as off-book",
+            name="off-book",
             mode="markers",
             marker={"color": INK.light, "size": 11, "symbol": "triangle-down-open"},
             yaxis="y",

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pointline.report.colours import BASIS, FUNDING, INK, MUTED, PERP, SPOT, ZERO
-from pointline.report.panels import Figure, Panel, need_plotly, numbers, stacked
+from pointline.report.panels import Figure, Panel, need_plotly, numbers, row_figure, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ROW_PX, _LEAST_PX = 30, 120
 _DECILES_PX = 300
 _LABELS = {"spot_return": ("spot's return", SPOT, -0.17), "perp_return": ("perp's return", PERP, 0.17)}
 _CURVES = (SPOT, PERP, BASIS, FUNDING)
@@ -37,7 +36,7 @@ def forest_figure(rows: pl.DataFrame, *, title: str, subtitle: str) -> Figure:
     need_plotly()
     features = rows["feature"].unique(maintain_order=True).to_list()
     places = {feature: len(features) - 1 - n for n, feature in enumerate(features)}
-    figure = _rows_figure(features, "rank correlation", title=title, subtitle=subtitle, legend_rows=3)
+    figure = row_figure(features, "rank correlation", title=title, subtitle=subtitle, legend_rows=3)
     published = rows.filter(pl.col("published_ic").is_not_null()).unique("feature", maintain_order=True)
     if published.height:
         marker = {"symbol": "diamond-open", "size": 11, "color": INK.light, "line": {"width": 1.5}}
@@ -77,7 +76,7 @@ def null_figure(rows: pl.DataFrame, *, title: str, subtitle: str) -> Figure:
     """
     need_plotly()
     names = rows["name"].to_list()
-    figure = _rows_figure(names, "rank correlation, size", title=title, subtitle=subtitle, legend_rows=4)
+    figure = row_figure(names, "rank correlation, size", title=title, subtitle=subtitle, legend_rows=4)
     places = [float(len(names) - 1 - n) for n in range(len(names))]
     bars = {"color": ZERO.light, "opacity": 0.35, "line": {"width": 0}}
     figure.add_bar(
@@ -127,19 +126,6 @@ def decile_figure(curves: Sequence[tuple[str, Sequence[float | None]]], *, cost_
         words = f"cost of a round trip, {cost_bps:g} bps"
         figure.add_scatter(x=[1, 10], y=[level, level], mode="lines", line=rule, name=words, showlegend=level > 0, hoverinfo="skip")
     figure.update_layout(xaxis={"dtick": 1})
-    return figure
-
-
-def _rows_figure(names: Sequence[str], across: str, *, title: str, subtitle: str, legend_rows: int) -> Figure:
-    """An empty figure with a row for each name, the first on top."""
-    height = max(_LEAST_PX, _ROW_PX * len(names))
-    figure = stacked([Panel("", height, x_title=across, legend_rows=legend_rows, zero=False)], title=title, subtitle=subtitle)
-    ticks = {"tickvals": list(range(len(names))), "ticktext": [escape(name) for name in reversed(names)], "tickmode": "array"}
-    figure.update_layout(
-        yaxis={**ticks, "range": [-0.6, len(names) - 0.4], "ticks": "", "showgrid": False},
-        xaxis={"zeroline": True, "zerolinewidth": 1.5},
-        hovermode="closest",
-    )
     return figure
 
 

@@ -85,6 +85,7 @@ class ReportPage:
         verdict: the result, in a sentence.
         facts: names and values of the few figures that stand below the verdict.
         sections: in order.
+        notes: what a reader should know before the sections.
         left_out: names of parts that the page does not have, with the reason.
     """
 
@@ -93,6 +94,7 @@ class ReportPage:
     verdict: str
     facts: Sequence[tuple[str, str]]
     sections: Sequence[PageSection]
+    notes: Sequence[str] = ()
     left_out: Sequence[tuple[str, str]] = ()
 
     @property
@@ -178,6 +180,7 @@ def page_html(page: ReportPage) -> str:
         verdict=escape(page.verdict),
         style=style(),
         facts="".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in page.facts),
+        notes=_notes(page.notes),
         contents="".join(f'<li><a href="#{section.name}">{escape(section.heading)}</a></li>' for section in page.sections),
         sections="\n".join(part for section in page.sections for part in _section(section)),
         left_out=_left_out(page.left_out),
@@ -196,7 +199,7 @@ def _section(section: PageSection) -> Iterator[str]:
     if section.code:
         yield f'<pre tabindex="0"><code>{escape(section.code)}</code></pre>'
     yield from (table_html(table) for table in section.tables)
-    yield from (f'<p class="note">{escape(note)}</p>' for note in section.notes)
+    yield _notes(section.notes)
     yield "</section>"
 
 
@@ -205,6 +208,11 @@ def _figure(figure: PageFigure) -> str:
     plot = f'<div class="plot" id="plot-{figure.name}" data-figure="{figure.name}" role="img" style="min-height:{height:.0f}px"'
     title = escape(re.sub(r"<[^>]+>", "", figure.drawn.layout.title.text or figure.name), quote=True)
     return f'<figure>{plot} aria-label="{title}"></div><figcaption>{escape(figure.caption)}</figcaption></figure>'
+
+
+def _notes(notes: Sequence[str]) -> str:
+    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<ul class="notes" aria-label="Notes">{listed}</ul>' if listed else ""
 
 
 def _left_out(parts: Sequence[tuple[str, str]]) -> str:

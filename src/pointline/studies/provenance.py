@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from dataclasses import MISSING, fields
+from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,7 @@ def call_text(study: Reported) -> str:
     """The call that makes the study again, as Python; what a study does not keep is named in a comment."""
     start, end = (clock.time_text(us).removesuffix(" 00:00:00") for us in (study.start_us, study.end_us))
     own = isinstance(study.rule, GivenBars)
-    options = [f'start="{start}"', f'end="{end}"', "bars=spine,  # a frame of windows of your own" if own else f"bars={study.rule!r}"]
+    options = [f'start="{start}"', f'end="{end}"', "bars=spine,  # a frame of windows of your own" if own else f"bars={_short(study.rule)}"]
     venue = study._sides["perp"]  # noqa: SLF001 - of the same room
     if isinstance(venue, VenueCandles):
         options.append(f'events="{venue.kind}"')
@@ -130,11 +131,16 @@ def call_text(study: Reported) -> str:
 def _short(value: Any) -> str:  # noqa: ANN401 - a frozen dataclass
     """A dataclass as a call with the fields that differ from their defaults."""
     told = [
-        f"{one.name}={getattr(value, one.name)!r}"
+        f"{one.name}={_plain(getattr(value, one.name))}"
         for one in fields(value)
         if one.default is MISSING or getattr(value, one.name) != one.default
     ]
     return f"{type(value).__name__}({', '.join(told)})"
+
+
+def _plain(value: object) -> str:
+    """A number or text as Python writes it; a Decimal as the number that was given."""
+    return str(value) if isinstance(value, Decimal) else repr(value)
 
 
 def lake_name(study: Reported) -> str:

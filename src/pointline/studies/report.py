@@ -50,6 +50,7 @@ def write_report(
     """
     target = check_page_path(path, pictures)
     _check_given(evaluation=(evaluation, Evaluation), checklist=(checklist, Checklist), lead_lag=(lead_lag, LeadLagStudy))
+    traded = _traded(study, forecast=forecast, costs=costs, backtest=backtest)
     parts = _Parts()
     if evaluation is None:
         evaluation = parts.found("Information coefficients, nulls and tenths", study.ic)
@@ -65,11 +66,8 @@ def write_report(
     measured = (lead_lag, "") if lead_lag is not None else parts.found("Lead and lag", lambda: evidence.lead_lag_of(study))
     if measured is not None:
         parts.add(evidence.lead_lag_section(*measured))
-    for told in trading.trading_sections(forecast=forecast, costs=costs, backtest=backtest):
-        if isinstance(told, tuple):
-            parts.left_out.append(told)
-        else:
-            parts.add(told)
+    for name, section in traded:
+        parts.add(section, name, "it was not given")
     if checklist is not None:
         parts.add(evidence.checklist_section(checklist))
     parts.add(data.provenance_section(study, target.name))
@@ -79,10 +77,27 @@ def write_report(
         verdict=headline(study, evaluation, checklist),
         facts=facts(study, evaluation),
         sections=parts.sections,
+        notes=study.notes,
         left_out=parts.left_out,
     )
     write_page(page, target, pictures=pictures)
     return target
+
+
+def _traded(study: Reported, *, forecast: Any, costs: Any, backtest: Any) -> list[tuple[str, PageSection | None]]:  # noqa: ANN401 - as above
+    """The sections about trading by their names, None where a part is not given."""
+    subtitle, quote = data.compared_pair(study).subtitle, study.pair.spot.quote_asset
+    for name, part, wanted in (
+        ("forecast", forecast, trading.FORECAST_PARTS),
+        ("costs", costs, trading.COST_PARTS),
+        ("backtest", backtest, trading.BACKTEST_PARTS),
+    ):
+        trading.check_part(name, part, wanted)
+    return [
+        ("Funding forecast", None if forecast is None else trading.forecast_section(forecast, subtitle)),
+        ("Costs and opportunities", None if costs is None else trading.cost_section(costs, subtitle)),
+        ("Backtest", None if backtest is None else trading.backtest_section(backtest, subtitle, quote)),
+    ]
 
 
 class _Parts:

@@ -87,7 +87,6 @@ def coverage_section(study: Reported) -> PageSection:
         sentences=[said],
         figures=[PageFigure("spot-age", "Age of the last spot price at the end of each bar; the scale is logarithmic.", figure)],
         tables=tables,
-        notes=study.notes,
     )
 
 
@@ -159,7 +158,7 @@ def basis_section(study: Reported) -> PageSection:
 
 
 _QUANTILE_COLUMNS = {"0": "q0", "0.01": "1 %", "0.25": "25 %", "0.5": "median", "0.75": "75 %", "0.99": "99 %", "1": "q1"}
-_QUANTILE_HEADINGS = {"quantity": "", "q0": "least", "q1": "largest"}
+_QUANTILE_HEADINGS = {"q0": "least", "q1": "largest"}
 _QUANTILE_FORMS = dict.fromkeys(_QUANTILE_COLUMNS.values(), ".3f")
 
 
@@ -239,8 +238,8 @@ def provenance_section(study: Reported, name: str) -> PageSection:
         sentences=["The same files, versions and call give the same page, byte for byte."],
         code=f'{provenance.call_text(study)}\nstudy.report("{name}")',
         tables=[
-            PageTable("What was compared", about, headings={"what": "", "value": ""}),
-            PageTable("Versions", provenance.versions(), headings={"what": "", "version": "version"}),
+            PageTable("What was compared", about, headings={"what": "figure"}),
+            PageTable("Versions", provenance.versions(), headings={"what": "software"}),
             PageTable("Archive files", files, headings=headings, folded=True, rest="Study.sources() has all of them"),
         ],
     )

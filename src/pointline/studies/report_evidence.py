@@ -219,7 +219,7 @@ def lead_lag_of(study: Reported) -> tuple[LeadLagStudy, str]:
 def lead_lag_section(found: LeadLagStudy, measured_on: str) -> PageSection:
     """The correlation by lag beside its null, and where the price is found."""
     headings = {
-        "kind": "",
+        "kind": "prices",
         "peak_ms": "peak (ms)",
         "low_ms": "interval from (ms)",
         "high_ms": "to (ms)",
@@ -229,10 +229,10 @@ def lead_lag_section(found: LeadLagStudy, measured_on: str) -> PageSection:
         "lead_lag_ratio": "lead-lag ratio",
     }
     forms = dict.fromkeys(("correlation", "null_band", "asymmetry_p", "lead_lag_ratio"), ".3f") | {"asymmetry_t": ".2f"}
-    tables = [PageTable("Figures of the curve beside those of its null", found.figure_table, headings, forms)]
+    tables = [PageTable("Figures of the curve beside those of its null", _named(found.figure_table), headings, forms)]
     if not found.share_table.is_empty():
-        shares = found.share_table.with_columns(pl.col("interval_us") / 1_000).select("kind", pl.exclude("kind"))
-        names = {"kind": "", "interval_us": "grid (ms)", "rows": "points"}
+        shares = _named(found.share_table).with_columns(pl.col("interval_us") / 1_000).select("kind", pl.exclude("kind"))
+        names = {"kind": "prices", "interval_us": "grid (ms)", "rows": "points"}
         tables.append(PageTable(f"Shares of {found.names[0]} in price discovery", shares, names, dict.fromkeys(shares.columns[2:6], ".3f")))
     caption = (
         "Correlation of price changes by lag (Hayashi-Yoshida on raw trades), beside the same prices thinned to ticks without any lead. "
@@ -246,6 +246,11 @@ def lead_lag_section(found: LeadLagStudy, measured_on: str) -> PageSection:
         tables=tables,
         notes=found.notes,
     )
+
+
+def _named(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the null under a name that nobody takes for a missing value."""
+    return table.with_columns(pl.col("kind").replace({"null": "thinned null"}))
 
 
 # ---- the checklist ------------------------------------------------------------------------------------------------------------------
