@@ -81,9 +81,7 @@ def main() -> None:
     """Runs all steps."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        study = pointline.compare(
-            PERP, SPOT, start=START, end=END, bars=TimeBarConfig("1m"), costs="same-exchange", lake=make_lake(folder)
-        )
+        study = pointline.compare(PERP, SPOT, start=START, end=END, bars=TimeBarConfig("1m"), costs="same-exchange", lake=make_lake(folder))
         check_the_data(study)
         evaluate(study)
         trade(study)

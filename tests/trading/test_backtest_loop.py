@@ -14,7 +14,6 @@ from pointline.errors import ConfigError
 from pointline.trading.accounting import COST_TERMS, TERMS
 from pointline.trading.backtest import BacktestTables, run_backtest
 
-
 NOSHRINK = (Phase.explicit, Phase.generate)
 
 
