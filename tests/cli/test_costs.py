@@ -53,6 +53,7 @@ def test_a_changed_fee_is_no_venues(lake: Path) -> None:
     assert (told["preset"], told["cost_bps"]) == ("venue:non-VIP", pytest.approx(34.002))
     told = done("costs", PERP, SPOT, *WINDOW, "--costs", "venue", "--figure", "spot_taker_bps=8", "--json", "--lake", lake).json
     assert (told["preset"], told["cost_bps"]) == ("own figures", 36.0)
+    assert (told["as_of"], told["source"]) == (None, None)
 
 
 def test_quiet_says_nothing(lake: Path) -> None:

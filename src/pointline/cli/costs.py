@@ -143,12 +143,12 @@ def _figures(given: list[str], notional: float | None, *, measured: bool) -> dic
 
 def _changed(model: CostModel, figures: dict[str, Any]) -> CostModel:
     """The costs with figures of the user's own; a changed fee is no venue's."""
-    from pointline.costs import DEFAULT_WITHDRAWAL_BPS
+    from pointline.costs import DEFAULT_WITHDRAWAL_BPS, CostModel
 
     if not figures:
         return model
     if "withdrawal_quote" in figures:
         figures = {"withdrawal_bps": DEFAULT_WITHDRAWAL_BPS, **figures}
     if any(name.endswith("_taker_bps") for name in figures):
-        figures = {**figures, "venue": "", "tier": "", "source": "--figure"}
+        figures = {**figures, "venue": "", "tier": "", "source": CostModel.source}
     return replace(model, **figures)

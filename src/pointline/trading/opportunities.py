@@ -174,38 +174,35 @@ def spells(bars: pl.DataFrame, cost_bps: float) -> pl.DataFrame:
         >>> spells(bars, 48.0).select("side", "bars", "duration_us", "mean_excess_bps", "ended_by").rows()
         [('positive', 2, 20, 7.0, 'basis')]
     """
-    sides = sides_above(bars, cost_bps)
-    joined = bars["joined"].to_numpy()
-    if not sides.any():
+    sides, joined = sides_above(bars, cost_bps), bars["joined"].to_numpy()
+    rows = np.flatnonzero(sides)
+    if not len(rows):
         return pl.DataFrame(schema=_SPELLS)
-    begins = (sides != 0) & ~(joined & (sides == np.concatenate(([0], sides[:-1]))))
-    marked = bars.with_columns(side=pl.Series(sides), spell=pl.Series(begins).cast(pl.Int64).cum_sum(), place=pl.int_range(pl.len()))
-    size = pl.col("basis_bps").abs()
-    table = (
-        marked.filter(pl.col("side") != 0)
-        .group_by("spell", maintain_order=True)
-        .agg(
-            side=pl.when(pl.col("side").first() > 0).then(pl.lit("positive")).otherwise(pl.lit("negative")),
-            start_us=pl.col("bucket_start").first(),
-            end_us=pl.col("bucket_end").last(),
-            bars=pl.len().cast(pl.Int64),
-            duration_us=pl.col("duration_us").sum(),
-            mean_basis_bps=pl.col("basis_bps").mean(),
-            largest_basis_bps=pl.col("basis_bps").get(size.arg_max()),
-            mean_excess_bps=size.mean() - cost_bps,
-            last=pl.col("place").last(),
-        )
-    )
-    ended = [_ended_by(place + 1, joined, bars["fresh"].to_numpy()) for place in table["last"]]
-    return table.with_columns(ended_by=pl.Series(ended, dtype=pl.String)).select(*_SPELLS)
+    begins = ~(joined & (sides == np.concatenate(([0], sides[:-1]))))[rows]
+    firsts = np.flatnonzero(begins)  # places in `rows`, as reduceat takes them
+    counts = np.diff(np.append(firsts, len(rows)))
+    first, last = rows[firsts], rows[firsts + counts - 1]
+    basis, side = bars["basis_bps"].to_numpy()[rows], sides[first]
+    size = np.abs(basis)
+    table = {
+        "side": np.where(side > 0, "positive", "negative"),
+        "start_us": bars["bucket_start"].to_numpy()[first],
+        "end_us": bars["bucket_end"].to_numpy()[last],
+        "bars": counts,
+        "duration_us": np.add.reduceat(bars["duration_us"].to_numpy()[rows], firsts),
+        "mean_basis_bps": np.add.reduceat(basis, firsts) / counts,
+        "largest_basis_bps": side * np.maximum.reduceat(size, firsts),
+        "mean_excess_bps": np.add.reduceat(size, firsts) / counts - cost_bps,
+        "ended_by": _ended_by(last + 1, joined, bars["fresh"].to_numpy()),
+    }
+    return pl.DataFrame(table, schema=_SPELLS)
 
 
-def _ended_by(after: int, joined: NDArray[np.bool_], is_fresh: NDArray[np.bool_]) -> str:
-    if after == len(joined):
-        return "window"
-    if not joined[after]:
-        return "gap"
-    return "basis" if is_fresh[after] else "stale"
+def _ended_by(after: NDArray[np.int64], joined: NDArray[np.bool_], is_fresh: NDArray[np.bool_]) -> NDArray[np.str_]:
+    """What ended each spell, by the place of the bar after it; a place behind the last bar is that of the window's end."""
+    joined, is_fresh = np.append(joined, False), np.append(is_fresh, False)
+    why = np.where(joined[after], np.where(is_fresh[after], "basis", "stale"), "gap")
+    return np.where(after == len(joined) - 1, "window", why)
 
 
 def count_opportunities(bars: pl.DataFrame, costs: Sequence[tuple[str, float]]) -> pl.DataFrame:
