@@ -82,7 +82,7 @@ def figures_of(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         summary: figures of the backtest.
     """
     reasons = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in summary["exit_reasons"].items())
-    error, asset = summary["pnl_bps_error"], summary["quote_asset"]
+    error, asset, near = summary["pnl_bps_error"], summary["quote_asset"], summary["nearest_liquidation"]
     return [
         ("trades", f"{summary['trades']:,}, {summary['long']:,} of them long; ended by: {reasons}"),
         ("profit of a trade", f"{summary['pnl_bps']:+.2f} bps" + ("" if error is None else f" ± {error:.2f}")),
@@ -91,12 +91,12 @@ def figures_of(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("return", f"{summary['total_return']:+.2%} on {summary['capital_quote']:,.2f} {asset} in {summary['days']:,} days"),
         ("return a year", _number(summary["annual_return"], "+.2%")),
         ("volatility a year", _number(summary["annual_volatility"], ".2%")),
-        ("Sharpe ratio", f"{_number(summary['sharpe'], '.2f')} ± {_number(summary['sharpe_error'], '.2f')} (365 days)"),
+        ("Sharpe ratio", "-" if summary["sharpe"] is None else f"{summary['sharpe']:.2f} ± {summary['sharpe_error']:.2f} (365 days)"),
         ("above chance", f"{_number(summary['deflated_sharpe_probability'], '.3f')}, trials: {summary['trials']:,}"),
         ("drawdown", f"{summary['max_drawdown']:.2%}, {summary['drawdown_days']:,} days"),
         ("turnover", f"{summary['turnover_per_day']:.2f} times the capital a day"),
         ("funding payments", f"{summary['funding_payments']:,}"),
-        ("nearest liquidation", _number(summary["nearest_liquidation"], ".2%") + " of the entry price away"),
+        ("nearest liquidation", "-" if near is None else f"{near:.2%} of the entry price away"),
         ("largest quantity not hedged", f"{summary['largest_unhedged_base']:.6g}"),
         ("capacity", _range(summary["capacity_quote"], asset)),
         ("bars without a signal", f"{summary['bars_without_signal']:,} of {summary['bars']:,}"),

@@ -140,7 +140,7 @@ class BacktestTables:
         funding: one row per trade and settlement, ``position_id`` being the trade's ``trade_id``.
         capital_quote: equity before the first day.
         bars_without_signal: bars at which the signal or its threshold is missing.
-        decisions_unfilled: bars that asked for a position while there was none and could not be filled.
+        decisions_unfilled: bars that asked for a position and from which it could not have been filled.
     """
 
     trades: pl.DataFrame
