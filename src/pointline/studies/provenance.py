@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("polars", "numpy", "numba", "scipy", "deltalake", "pyarrow", "plotly")
 _LOOK_BACK_US = 8 * clock.DAY_US  # payments of funding are read so far back
+_PERIOD = r"^\d{4}-\d{2}(-\d{2})?$"  # of a month or a day
 _STATE = {
     schema.DERIVATIVE_TICKER.name: "funding, mark, index and open interest",
     schema.FUNDING.name: "settled funding",
@@ -77,14 +78,15 @@ def _uses(study: Reported) -> list[tuple[int, Instrument, str, str, tuple[int, i
 def _used(told: pl.DataFrame, order: int, instrument: Instrument, kind: str, what: str, read: tuple[int, int]) -> pl.DataFrame:
     """The files behind the partitions of a table that lie in the time that is read."""
     names = {instrument.exchange_symbol, instrument.exchange_symbol.split("_")[0]}  # index candles are filed under the pair's name
-    first_us = clock.day_start(read[0])
-    if schema.table(kind).monthly:
-        first_us = clock.day_start(first_us) - (int(clock.date_text(first_us)[-2:]) - 1) * clock.DAY_US
-    first, last = clock.date_text(first_us), clock.date_text(read[1] - 1)
+    first, last = clock.date_text(read[0]), clock.date_text(read[1] - 1)
     part = pl.element().str.split("/")
-    inside = (part.list.first() == kind) & part.list.last().is_between(pl.lit(first), pl.lit(last))
+    earliest = f"{first[:7]}-01" if schema.table(kind).monthly else first
+    inside = (part.list.first() == kind) & part.list.last().is_between(pl.lit(earliest), pl.lit(last))
     own = (pl.col("exchange") == instrument.exchange) & pl.col("symbol").is_in(sorted(names))
-    return told.filter(own, pl.col("partitions").list.eval(inside).list.any()).with_columns(
+    length = pl.col("period").str.len_chars()
+    declared = pl.col("period").is_between(pl.lit(first).str.slice(0, length), pl.lit(last).str.slice(0, length))
+    reaches = declared | ~pl.col("period").str.contains(_PERIOD) | pl.col("period").is_null()
+    return told.filter(own, reaches, pl.col("partitions").list.eval(inside).list.any()).with_columns(
         used_for=pl.lit(what), order=pl.lit(order, dtype=pl.Int64)
     )
 
