@@ -139,7 +139,7 @@ def funding_forecasts(
         ... )
         >>> found = funding_forecasts(settlements, slots, [rule], hours_before=[0, 4], folds=1, models=["least_squares"])
         >>> found.scores.filter(pl.col("hours_before") == 0)["mae_bps"].round(2).to_list()
-        [7.23, 7.0, 6.29, 0.0]
+        [2.31, 3.08, 2.66, 0.0]
     """
     check_confidence(confidence)
     check_count(folds, "folds", 1)
