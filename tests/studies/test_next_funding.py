@@ -92,7 +92,7 @@ def test_real_hours_give_the_published_table(real: pointline.FundingForecast, pr
 
 def test_real_hours_say_where_a_model_earns_its_keep(real: pointline.FundingForecast) -> None:
     assert "4 h before, boosting is better than the rule" in real.verdict
-    assert "1 h before, the models add nothing to the rule (0.201 bp)." in real.verdict
+    assert "1 h before, the models add nothing beyond chance to the rule (0.201 bp)." in real.verdict
     first, last = (real.settlements["funding_us"][place] for place in (0, -1))
     assert (first, last) == (to_us("2023-12-17 08:00"), to_us("2024-11-30 16:00"))
     paid = real.settlements.filter(hours_before=0)["actual_bps"]
@@ -205,6 +205,13 @@ def test_a_hole_leaves_settlements_out_and_is_counted(tmp_path: Path) -> None:
     assert found.summary["settlements_left_out"] == 4
     assert payments[40][0] // HOUR_US * HOUR_US not in found.settlements["funding_us"]
     assert any("4 of 60 settlements are left out" in note for note in found.notes)
+
+
+def test_intervals_that_contradict_the_times_are_said(tmp_path: Path) -> None:
+    perp, spot, payments = hours_of(60)
+    odd = [(us, 24 if place == 20 else hours, rate) for place, (us, hours, rate) in enumerate(payments)]
+    found = forecast(lake_of_hours(tmp_path, perp, spot, odd), end=END_OF_60, folds=1)
+    assert any("1 settlements came sooner after the one before than their interval says" in note for note in found.notes)
 
 
 def test_a_missing_payment_is_not_carried_for_ever(tmp_path: Path) -> None:

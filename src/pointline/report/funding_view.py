@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _READING = (
     "h: hours before. MAE: mean absolute error, bp per 8 h. right: share of right directions where the rate changed. IC: rank "
-    "correlation of the forecast change and the actual one, with its interval. p: that the error is not below the rule's (Diebold-Mariano, "
-    "one-sided); p adj.: all models counted."
+    "correlation of the forecast change and the actual one, with its interval. p: the chance of an error so much smaller than the "
+    "rule's if both were equally good (Diebold-Mariano, one-sided). p adj.: all models counted."
 )
 
 
