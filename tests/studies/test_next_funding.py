@@ -211,7 +211,7 @@ def test_intervals_that_contradict_the_times_are_said(tmp_path: Path) -> None:
     perp, spot, payments = hours_of(60)
     odd = [(us, 24 if place == 20 else hours, rate) for place, (us, hours, rate) in enumerate(payments)]
     found = forecast(lake_of_hours(tmp_path, perp, spot, odd), end=END_OF_60, folds=1)
-    assert any("1 settlements came sooner after the one before than their interval says" in note for note in found.notes)
+    assert any("1 of the settlements came sooner after the one before than their interval says" in note for note in found.notes)
 
 
 def test_a_missing_payment_is_not_carried_for_ever(tmp_path: Path) -> None:
@@ -290,6 +290,20 @@ def test_a_contract_of_another_quote_says_so(tmp_path: Path) -> None:
     assert found.premium_source == "cross_quote_basis"
     assert any("also contains the rate between them" in note for note in found.notes)
     assert error(found, "rule", 0) < 1e-3
+
+
+def test_the_settlement_after_the_window_is_told_by_the_rule(lake: Lake) -> None:
+    """Three hours of an interval: 8 h less 3 are left, and the rule is exact, so the eighth hour of it says what is paid."""
+    last = START + 100 * 8 * HOUR_US
+    paid = dict(hours_of(COUNT)[2][place][::2] for place in range(COUNT))
+    for hours in (3, 8):
+        found = forecast(lake, end=last + hours * HOUR_US, models=[])
+        row = found.coming.row(0, named=True)
+        assert (row["funding_us"], row["hours_before"], row["known_us"]) == (last + 8 * HOUR_US, 8 - hours, last + hours * HOUR_US)
+        assert row["last_known_bps"] == pytest.approx(float(paid[last + 4_000]) * 1e4)
+    assert row["rule_bps"] == pytest.approx(float(paid[last + 8 * HOUR_US + 4_000]) * 1e4, abs=1e-3)
+    assert f"{row['rule_bps']:.3f} bp by the rule" in found.coming_text
+    assert forecast(lake, end=last + 1, models=[]).coming.is_empty()
 
 
 def test_it_can_be_pickled_and_shown(lake: Lake) -> None:

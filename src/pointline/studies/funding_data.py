@@ -66,7 +66,7 @@ def payments(lake: Lake, pair: Pair, window_us: tuple[int, int], usual_hours: fl
             f"the interval of {untold:,} settlements is taken from the settlement before, else {usual_hours:g} h: their rows do not say it"
         )
     if sooner := frame.filter(pl.col("since") < pl.col("hours")).height:
-        notes.append(f"{sooner:,} settlements came sooner after the one before than their interval says")
+        notes.append(f"{sooner:,} of the settlements came sooner after the one before than their interval says")
     known_us = pl.max_horizontal("ts_local_us", "funding_us").cum_max()
     return frame.select("funding_us", known_us=known_us, rate="funding_rate", interval_hours="hours"), notes
 
