@@ -33,7 +33,7 @@ START, END = "2024-05-01", "2024-05-13"  # the end is exclusive: twelve days
 
 
 def make_lake(folder: Path) -> Lake:
-    """Archive files of a simulated market, and a lake of them. Its basis is wider than that of Bitcoin, so that there is something to see."""
+    """Archive files of a simulated market, and a lake of them; its basis is wider than that of Bitcoin."""
     market = MarketConfig(start=START, days=12, perp_trades_per_day=20_000, perp_spot_ratio=5, basis_std_bps=25, basis_half_life_s=600)
     files = [*write_exchange_info(market, folder / "archives"), *write_archives(market, folder / "archives")]
     lake = pointline.open_lake(folder / "lake", create=True)
@@ -81,9 +81,7 @@ def main() -> None:
     """Runs all steps."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        study = pointline.compare(
-            PERP, SPOT, start=START, end=END, bars=TimeBarConfig("1m"), costs="same-exchange", lake=make_lake(folder)
-        )
+        study = pointline.compare(PERP, SPOT, start=START, end=END, bars=TimeBarConfig("1m"), costs="same-exchange", lake=make_lake(folder))
         check_the_data(study)
         evaluate(study)
         trade(study)

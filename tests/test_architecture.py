@@ -66,7 +66,7 @@ MAX_MODULE_LINES = 600
 MAX_FUNCTION_LINES = 50  # of its body; parameters and docstring, which tell the reader what it takes and gives, are not counted
 LONGER_BY_AGREEMENT: dict[str, int] = {}  # "pointline.module" or "pointline.module.function" -> its own limit, with the reason
 
-HEAVY = frozenset({"chdb", "deltalake", "duckdb", "numba", "plotly", "polars", "pyarrow", "pydantic", "scipy", "starlette"})
+HEAVY = frozenset({"chdb", "deltalake", "duckdb", "numba", "plotly", "polars", "pyarrow", "pydantic", "scipy", "sklearn", "starlette"})
 MAX_FILE_BYTES = 1_000_000
 
 
@@ -275,11 +275,15 @@ def test_an_import_loads_nothing_heavy(code: str, heavy: frozenset[str]) -> None
     assert loaded & heavy == set(), "\n".join(line for line in run.stderr.splitlines() if any(name in line for name in heavy))
 
 
+IMPORTED_AS = {"scikit_learn": "sklearn"}
+
+
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [names for extra, names in project["optional-dependencies"].items() if extra != "dev"]
     requirements = chain(project["dependencies"], *extras)
-    declared = {re.split(r"[^\w.-]", requirement)[0].lower().replace("-", "_") for requirement in requirements}
+    names = {re.split(r"[^\w.-]", requirement)[0].lower().replace("-", "_") for requirement in requirements}
+    declared = {IMPORTED_AS.get(name, name) for name in names}
     outside = {
         target.partition(".")[0]: name
         for name, tree in modules().items()

@@ -128,3 +128,4 @@ def test_costs_have_the_name_of_their_figures() -> None:
     assert dataclasses.replace(CostModel.guide(), spot_slippage_bps=2.9).preset == "own figures"
     assert CostModel(venue="x", tier="VIP 1").preset == "venue:VIP 1"
     assert CostModel(borrow_bps_per_day=1.0).text == "48 bps (own figures)"
+    assert CostModel(borrow_bps_per_day=1.0, as_of="2024-05-01", source="broker").text == "48 bps (own figures of 2024-05-01)"

@@ -11,7 +11,7 @@ import pytest
 import pointline
 
 ROOMS = {"features", "ingest", "research", "sql"}
-STUDIES = {"LeadLagStudy", "Spreads", "Study", "compare", "lead_lag", "spreads", "sweep"}
+STUDIES = {"FundingForecast", "LeadLagStudy", "Spreads", "Study", "compare", "lead_lag", "next_funding", "spreads", "sweep"}
 NAMES = {"CostModel", "Lake", "__version__", "open_lake", "with_datetimes"} | STUDIES
 
 

@@ -46,3 +46,4 @@ def a_lead_has_a_table_and_a_leader(study: pointline.LeadLagStudy) -> None:
     assert_type(study.table, pl.DataFrame)
     assert_type(study.measured.leader, str | None)
     assert_type(pointline.lead_lag("a:b", "c:d", start=1, end=2), pointline.LeadLagStudy)
+    assert_type(pointline.next_funding("a:b", "c:d", start=1, end=2), pointline.FundingForecast)

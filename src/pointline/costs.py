@@ -13,8 +13,13 @@ _BPS = 10_000.0
 _LARGEST_FRACTION = 0.02
 
 GUIDE = "guide"
+"""Name of the perp-spot guide's figures."""
+
 SAME_EXCHANGE = "same-exchange"
+"""Name of the same figures without a withdrawal."""
+
 OWN = "own figures"
+"""Name of all others that belong to no venue."""
 
 LEAST_FEE_BPS = 0.5
 """No venue's published taker fee lies between 0 and this; a figure that does is a fraction or a percentage."""
@@ -160,15 +165,28 @@ class CostModel:
         return SAME_EXCHANGE if _figures(self) == _figures(CostModel.same_exchange()) else OWN
 
     @property
+    def is_sourced(self) -> bool:
+        """Whether `as_of` and `source` are those of the figures; they are not where some of the guide's figures were changed.
+
+        Examples:
+            >>> CostModel().is_sourced, CostModel(perp_taker_bps=4.0).is_sourced
+            (True, False)
+            >>> CostModel(perp_taker_bps=4.0, as_of="2024-05-01", source="my fee tier").is_sourced
+            True
+        """
+        return self.preset != OWN or self.source != CostModel.source
+
+    @property
     def text(self) -> str:
-        """The costs in words: total, preset, and of which day the figures are.
+        """The costs in words: total, preset, and of which day the figures are, where that is known.
 
         Examples:
             >>> CostModel().text
             '48 bps (guide, figures of 2026-02-09)'
         """
-        told = OWN if self.preset == OWN else f"{self.preset}, figures of {self.as_of}"
-        return f"{self.total_bps:.6g} bps ({told}{'' if self.slippage_source == 'stated' else ', slippage measured'})"
+        figures = "" if self.preset == OWN else ", figures"
+        told = f"{self.preset}{figures} of {self.as_of}" if self.is_sourced else self.preset
+        return f"{self.total_bps:.4g} bps ({told}{'' if self.slippage_source == 'stated' else ', slippage measured'})"
 
     @property
     def perp_fill_bps(self) -> float:

@@ -1,9 +1,9 @@
-"""The demo: two simulated days from archive files to features, chart and summary, the way a user would go."""
+"""The demo: two simulated days from archive files to features, chart, summary and report, the way a user would go."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pointline.costs import CostModel
@@ -66,8 +66,11 @@ def run_demo(folder: Path, *, trades_per_day: int, say: Callable[[str], None]) -
     perp, spot = f"binance-futures:{market.perp_symbol}", f"binance-spot:{market.spot_symbol}"
     say(f"comparing {perp} with {spot}")
     study = compare(perp, spot, start=START, end=END, costs=CostModel.same_exchange(), lake=lake)
-    files = {"features": folder / "features.parquet", "labels": folder / "labels.parquet", "chart": folder / "basis_and_funding.html"}
+    names = {"features": "features.parquet", "labels": "labels.parquet", "chart": "basis_and_funding.html", "report": "report.html"}
+    files = {purpose: folder / name for purpose, name in names.items()}
     study.features.write_parquet(files["features"])
     study.labels().write_parquet(files["labels"])
     write_chart(study.chart().update_layout(title_text=f"{perp} against {spot}, simulated"), files["chart"])
+    say(f"judging the features and writing the report to {files['report']}")
+    replace(study, notes=(*study.notes, "the market is simulated")).report(files["report"])
     return Demo(study, reports, ingest_s, files)

@@ -168,6 +168,7 @@ WRONG = {
     "compare": ("compare", PERP, SPOT, *WINDOW, "--join", "outer", "--lake", "LAKE"),
     "spreads": ("spreads", "BTC", "--reference", "BTC-USDT", *WINDOW, "--lake", "LAKE"),
     "lead-lag": ("lead-lag", PERP, PERP, *WINDOW, "--lake", "LAKE"),
+    "next-funding": ("next-funding", PERP, SPOT, *WINDOW, "--lake", "LAKE"),
     "sql": ("sql", "SELECT * FROM api.ohlcv", "--lake", "LAKE"),
     "serve": ("serve", "--port", "99999", "--lake", "LAKE"),
     "ingest": ("ingest", "absent.zip", "--lake", "LAKE"),

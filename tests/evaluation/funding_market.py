@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pointline.clock import HOUR_US, to_us
-from pointline.evaluation.premium import Slots
+from pointline.evaluation.premium import PremiumSlots
 from pointline.venues.funding import FundingRule, fair_funding_8h, funding_rule
 
 START = to_us("2024-01-01")
@@ -28,7 +28,7 @@ class Market:
     """
 
     settlements: pl.DataFrame
-    slots: Slots
+    slots: PremiumSlots
     surprise_bps: Floats
 
 
@@ -54,4 +54,4 @@ def market(settlements: int = 400, *, seed: int = 1, surprise_bps: Floats | floa
     frame = pl.DataFrame(
         {"funding_us": funding_us, "known_us": funding_us + jitter_us, "rate": rates, "interval_hours": np.full(settlements, 8.0)}
     )
-    return Market(frame, Slots(START + HOUR_US, HOUR_US, premium), surprise)
+    return Market(frame, PremiumSlots(START + HOUR_US, HOUR_US, premium), surprise)

@@ -17,8 +17,8 @@ from pointline.clock import HOUR_US
 from pointline.errors import ConfigError
 from pointline.evaluation import funding_forecasts
 from pointline.evaluation.funding_scores import FORECASTS_SCHEMA, SCORES_SCHEMA
-from pointline.evaluation.premium import Slots
-from pointline.evaluation.settlements import Settlements
+from pointline.evaluation.premium import PremiumSlots
+from pointline.evaluation.settlements import SettledRates
 
 if TYPE_CHECKING:
     from pointline.evaluation.funding_forecast import JudgedForecasts
@@ -53,7 +53,7 @@ def test_rates_are_joined_by_the_time_of_their_settlement(intervals: list[tuple[
             rows.append((at, at + late_s * 1_000_000, rate / 1e4, float(hours)))
     if not rows:
         return
-    paid = Settlements.of(pl.DataFrame(rows, schema=["funding_us", "known_us", "rate", "interval_hours"], orient="row"))
+    paid = SettledRates.of(pl.DataFrame(rows, schema=["funding_us", "known_us", "rate", "interval_hours"], orient="row"))
     moments = np.array([START + minutes * 60_000_000 for minutes in asked])
     last = paid.last_known(moments)
     ending, start = paid.intervals_at(moments)
@@ -297,4 +297,4 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], words:
 
 def test_a_premium_that_never_meets_a_settlement_is_too_little() -> None:
     with pytest.raises(ConfigError, match="0 of 60 have a last rate and a premium"):
-        judged(replace(GOOD, slots=Slots(START - 999 * HOUR_US, HOUR_US, np.zeros(10))))
+        judged(replace(GOOD, slots=PremiumSlots(START - 999 * HOUR_US, HOUR_US, np.zeros(10))))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pointline.clock import HOUR_US, MINUTE_US, to_us
 from pointline.errors import ConfigError
-from pointline.evaluation.premium import Slots, VenueRates, Weights, fitted_offset, premium_so_far
+from pointline.evaluation.premium import PremiumSlots, VenueRates, Weights, fitted_offset, premium_so_far
 from pointline.venues.funding import FundingRule, fair_funding_8h, funding_rule
 
 START = to_us("2024-05-01")
@@ -51,7 +51,7 @@ def test_the_premium_so_far_equals_a_plain_loop(
     first_end = START + first * HOUR_US
     ends = [first_end + place * HOUR_US for place in range(len(values))]
     frame = pl.DataFrame({"end_us": ends, "premium": values}, schema={"end_us": pl.Int64, "premium": pl.Float64})
-    slots = Slots.of(frame, delay=f"{delay_us}us")
+    slots = PremiumSlots.of(frame, delay=f"{delay_us}us")
     start_us = np.array([START + hours * HOUR_US for hours, _ in intervals])
     at_us = start_us + np.array([minutes * MINUTE_US for _, minutes in intervals])
     found = premium_so_far(slots, start_us, at_us, weights=weights)
@@ -65,14 +65,14 @@ def test_the_premium_so_far_equals_a_plain_loop(
 
 def test_a_whole_interval_by_hand() -> None:
     """Eight hours of 1 to 8 bp: (1 + 4 + 9 + ... + 64) / 36 = 204 / 36 = 5.6667 bp; four of them: 30 / 10 = 3 bp."""
-    slots = Slots(START + HOUR_US, HOUR_US, np.arange(1.0, 9.0) * 1e-4)
+    slots = PremiumSlots(START + HOUR_US, HOUR_US, np.arange(1.0, 9.0) * 1e-4)
     found = premium_so_far(slots, np.array([START, START]), START + np.array([8, 4]) * HOUR_US)
     assert (found.average * 1e4).round(4).tolist() == [5.6667, 3.0]
     assert (found.latest * 1e4).round(4).tolist() == [8.0, 4.0]
 
 
 def test_a_missing_slot_is_a_hole_and_what_is_not_over_yet_is_none() -> None:
-    slots = Slots(START + HOUR_US, HOUR_US, np.array([1e-4, np.nan, 3e-4]))
+    slots = PremiumSlots(START + HOUR_US, HOUR_US, np.array([1e-4, np.nan, 3e-4]))
     at = START + np.array([1, 2, 3]) * HOUR_US
     average = premium_so_far(slots, np.full(3, START), at).average
     assert np.isnan(average).tolist() == [False, True, True]
@@ -85,7 +85,7 @@ def test_slots_after_a_moment_change_nothing_known_at_it(cut: int, values: list[
     frame = pl.DataFrame({"end_us": ends, "premium": values})
     at = np.array([START + hour * HOUR_US for hour in range(1, cut + 1)])
     start = at - 1 - (at - 1 - START) % (8 * HOUR_US)
-    whole, short = (premium_so_far(Slots.of(one), start, at) for one in (frame, frame.head(cut)))
+    whole, short = (premium_so_far(PremiumSlots.of(one), start, at) for one in (frame, frame.head(cut)))
     assert whole.average.tobytes() == short.average.tobytes()
     assert whole.latest.tobytes() == short.latest.tobytes()
 
@@ -164,11 +164,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("options", "words"), REFUSED, ids=range(len(REFUSED)))
 def test_a_premium_that_cannot_be_used_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Slots.of(**options)
+        PremiumSlots.of(**options)
 
 
 def test_an_interval_inside_a_slot_and_a_settlement_without_a_rule_are_refused() -> None:
     with pytest.raises(ConfigError, match="inside a slot"):
-        premium_so_far(Slots.of(GOOD), np.array([START + MINUTE_US]), np.array([START + HOUR_US]))
+        premium_so_far(PremiumSlots.of(GOOD), np.array([START + MINUTE_US]), np.array([START + HOUR_US]))
     with pytest.raises(ConfigError, match="no funding rule"):
         VenueRates.at([BINANCE], np.array([BINANCE.valid_until_us]), np.array([8.0]))

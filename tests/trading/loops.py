@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 HOUR_US = 3_600_000_000
@@ -54,7 +55,7 @@ def expected_stamps(settlements: list[Settlement], first_us: int, last_us: int) 
     while stamp > first_us:
         found[stamp] = None
         stamp -= round(oldest.hours * HOUR_US)
-    for before, after in zip(settlements, settlements[1:], strict=False):
+    for before, after in pairwise(settlements):
         step = round(max(before.hours, after.hours) * HOUR_US)
         stamp = before.funding_us + step
         while after.funding_us - stamp >= step / 2:  # nearer to the next settlement than half a step is that settlement

@@ -294,7 +294,7 @@ def test_a_mark_that_is_too_old_is_none() -> None:
     rows = settlement_frame([Settlement(EIGHT, 0.0001, 8.0, None)])
     old = mark_frame([Mark(EIGHT - 60_000_001, 100.0, "a")])
     one = position_frame([(1, 1, EIGHT, 1.0)])
-    with pytest.raises(NoDataError, match="at most 60s old: 1|at most 1m old: 1") as caught:
+    with pytest.raises(NoDataError, match="at most 1m old: 1") as caught:
         funding_cash_flows(one, rows, old, terms=LINEAR, data_end_us=END)
     assert caught.value.value == "1970-01-01 08:00:00"
     flagged = funding_cash_flows(one, rows, old, terms=LINEAR, **FLAGGED).row(0, named=True)

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@command(app, short_help="Simulates a market, ingests it, compares it, draws a chart.")
+@command(app, short_help="Simulates a market, ingests it, compares it, writes a report.")
 def demo(
-    output_folder: Annotated[Path, typer.Option("-o", "--output-folder", help="Where archives, lake, tables and chart go.")] = Path(
+    output_folder: Annotated[Path, typer.Option("-o", "--output-folder", help="Where archives, lake, tables, chart and report go.")] = Path(
         "out/demo"
     ),
     trades: Annotated[int, typer.Option(help="Perp trades per simulated day.", min=1_000)] = 1_000_000,
     json_output: JsonOption = False,
 ) -> None:
-    """Simulates two days of a market, ingests them and compares perp and spot. Leaves archives, lake, tables and a chart.
+    """Simulates two days of a market, ingests them and compares perp and spot. Leaves archives, lake, tables, a chart and a report.
 
     Example: pointline demo -o out/demo
     """

@@ -113,17 +113,17 @@ def check(
         found.write_prometheus(prometheus)
     if json_output:
         by_time = {} if hours is None else {"by_hour": hours.to_dicts()}
-        show_json({**found.summary, "notes": found.notes, "points": found.table.to_dicts(), **by_time})
+        show_json({**found.summary, "costs": study.params.costs.text, "notes": found.notes, "points": found.table.to_dicts(), **by_time})
     elif not settings.quiet:
-        _show(found, hours, prometheus)
+        _show(found, f"Costs: {study.params.costs.text}", hours, prometheus)
     if not found.passed:
         _end_with_no(found)
 
 
-def _show(found: Checklist, hours: pl.DataFrame | None, written: Path | None) -> None:
+def _show(found: Checklist, costs: str, hours: pl.DataFrame | None, written: Path | None) -> None:
     from pointline.report.checks import checklist_view, hours_view
 
-    show(checklist_view(title=found.title, lines=[found.window_text], table=found.table, verdict=found.verdict, notes=found.notes))
+    show(checklist_view(title=found.title, lines=[found.window_text, costs], table=found.table, verdict=found.verdict, notes=found.notes))
     if hours is not None:
         show_text("")
         show(hours_view(hours))

@@ -76,7 +76,7 @@ def costs(
 
     named = costs_of_options(preset, same_exchange=same_exchange)
     check_request(slippage=slippage, notional_quote=notional)
-    figures = _figures(figure or [], notional)
+    figures = _figures(figure or [], notional, measured=slippage is not None)
     if output is not None:
         check_output(output)
     with warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
@@ -107,7 +107,7 @@ def _facts(found: CostStudy) -> dict[str, Any]:
     return {**found.summary, "notes": found.notes, "tables": {name: getattr(found, name).to_dicts() for name in tables}}
 
 
-def _figures(given: list[str], notional: float | None) -> dict[str, Any]:
+def _figures(given: list[str], notional: float | None, *, measured: bool) -> dict[str, Any]:
     """The figures of --figure, refused before the work where they cannot be costs.
 
     Raises:
@@ -129,6 +129,8 @@ def _figures(given: list[str], notional: float | None) -> dict[str, Any]:
             raise ConfigError("there is no such figure", where="--figure", value=name, expected=", ".join(known), hint=f"alike: {alike}")
         if name in values:
             raise ConfigError("a figure is given twice", where="--figure", value=text, expected=f"{name} once")
+        if measured and name.endswith("_slippage_bps"):
+            raise ConfigError("slippage is given as a figure and is to be measured", where="--figure", value=text, expected="one of them")
         try:
             values[name] = float(number)
         except ValueError:
@@ -141,12 +143,12 @@ def _figures(given: list[str], notional: float | None) -> dict[str, Any]:
 
 def _changed(model: CostModel, figures: dict[str, Any]) -> CostModel:
     """The costs with figures of the user's own; a changed fee is no venue's."""
-    from pointline.costs import DEFAULT_WITHDRAWAL_BPS
+    from pointline.costs import DEFAULT_WITHDRAWAL_BPS, CostModel
 
     if not figures:
         return model
     if "withdrawal_quote" in figures:
         figures = {"withdrawal_bps": DEFAULT_WITHDRAWAL_BPS, **figures}
     if any(name.endswith("_taker_bps") for name in figures):
-        figures = {**figures, "venue": "", "tier": "", "source": "--figure"}
+        figures = {**figures, "venue": "", "tier": "", "source": CostModel.source}
     return replace(model, **figures)

@@ -108,9 +108,10 @@ def evaluate(
     if output is not None:
         write_blocks(iter([found.table]), output)
     if json_output:
-        show_json({"perp": perp, "spot": spot, "notes": study.notes, **found.summary, "rows": found.table.to_dicts()})
+        costs = study.params.costs.text
+        show_json({"perp": perp, "spot": spot, "costs": costs, "notes": study.notes, **found.summary, "rows": found.table.to_dicts()})
     elif not settings.quiet:
-        _show(found, study.notes, top, output)
+        _show(found, (f"costs: {study.params.costs.text}", *study.notes), top, output)
 
 
 def _listed(text: str) -> list[str]:

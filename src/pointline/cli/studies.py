@@ -58,6 +58,13 @@ ChartOption = Annotated[
 ]
 
 
+def _checked_report(path: Path | None) -> Path | None:
+    """The path of a page, refused before the work where none can be written."""
+    from pointline.report.page import check_page_path
+
+    return None if path is None else check_page_path(path)
+
+
 @command(app, short_help="Builds bars of a perp and its spot with every feature.")
 def compare(
     perp: PerpArgument,
@@ -88,6 +95,15 @@ def compare(
         str | None, typer.Option("--format", help="Of -o -: csv, parquet or arrow. [default: csv]", show_default=False)
     ] = None,
     chart: ChartOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Write a page about the pair: data, evidence, provenance (.html).",
+            callback=_checked_report,
+            show_default=False,
+        ),
+    ] = None,
     save: Annotated[
         str | None, typer.Option(help="Keep the features in the lake under this name, for SQL's api.features.", show_default=False)
     ] = None,
@@ -124,12 +140,14 @@ def compare(
             study.save(save)
         if chart is not None:
             study.chart(chart)
+        if report is not None:
+            study.report(report)
         if json_output:
             show_json({"perp": perp, "spot": spot, **_facts(study)})
         elif _is_stdout(output):
             _say_notes(study.notes)
         else:
-            _show_study(study, output, chart)
+            _show_study(study, output, chart, report)
 
 
 @command(app, short_help="Measures perpetuals and dated futures against spot.")
@@ -310,7 +328,7 @@ def _facts(study: Study) -> dict[str, Any]:
     return {"rule": study.rule_text, "notes": study.notes, "pair": study.pair.reason, **study.summary}
 
 
-def _show_study(study: Study, output: Path | None, chart: Path | None) -> None:
+def _show_study(study: Study, output: Path | None, *others: Path | None) -> None:
     from pointline.report.tables import summary_view
 
     if settings.quiet:
@@ -318,5 +336,4 @@ def _show_study(study: Study, output: Path | None, chart: Path | None) -> None:
     show(summary_view(study.summary, title=study.title, rule=study.rule_text, notes=study.notes))
     if output is not None:
         show_text(f"wrote {study.summary['bars']:,} bars x {len(study.columns)} columns to {output}")
-    if chart is not None:
-        show_text(f"wrote {chart}")
+    _say_written(*others)

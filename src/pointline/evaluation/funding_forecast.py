@@ -24,7 +24,7 @@ from pointline.evaluation.funding_verdict import forecast_verdict
 from pointline.evaluation.inputs import check_confidence
 from pointline.evaluation.multiplicity import benjamini_hochberg
 from pointline.evaluation.premium import PER_BPS, PremiumSoFar, VenueRates, premium_so_far
-from pointline.evaluation.settlements import Settlements
+from pointline.evaluation.settlements import SettledRates
 from pointline.evaluation.splits import RowSpans, check_count, walk_forward
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pointline.evaluation.premium import Slots
+    from pointline.evaluation.premium import PremiumSlots
     from pointline.evaluation.splits import Split
     from pointline.venues.funding import FundingRule
 
@@ -77,7 +77,7 @@ class JudgedForecasts:
 
 def funding_forecasts(
     settlements: pl.DataFrame,
-    slots: Slots,
+    slots: PremiumSlots,
     rules: Sequence[FundingRule],
     *,
     extras: pl.DataFrame | None = None,
@@ -100,7 +100,7 @@ def funding_forecasts(
 
     Args:
         settlements: ``funding_us``, ``known_us``, ``rate`` (a fraction per interval) and ``interval_hours``, in time order.
-        slots: the premium (`pointline.evaluation.premium.Slots`).
+        slots: the premium (`pointline.evaluation.premium.PremiumSlots`).
         rules: the venue's rules (`pointline.venues.funding.funding_rules`).
         extras: further predictors: ``at_us`` (distinct) and a column of floats each, what was known strictly before that moment. Joined
             at the moments of the forecasts.
@@ -119,14 +119,14 @@ def funding_forecasts(
 
         >>> import numpy as np
         >>> import polars as pl
-        >>> from pointline.evaluation.premium import Slots, premium_so_far
+        >>> from pointline.evaluation.premium import PremiumSlots, premium_so_far
         >>> from pointline.venues.funding import fair_funding_8h, funding_rule
         >>> hour, start = 3_600_000_000, 1_704_067_200_000_000
         >>> rule, noise = funding_rule("binance-futures", start), np.random.default_rng(1).normal(0, 4e-4, 8 * 400)
         >>> values = np.zeros(8 * 400)
         >>> for place in range(1, len(values)):
         ...     values[place] = 0.9 * values[place - 1] + noise[place]
-        >>> slots = Slots(start + hour, hour, values)
+        >>> slots = PremiumSlots(start + hour, hour, values)
         >>> funding_us = start + 8 * hour * np.arange(1, 401)
         >>> premium = premium_so_far(slots, funding_us - 8 * hour, funding_us).average
         >>> settlements = pl.DataFrame(
@@ -144,11 +144,11 @@ def funding_forecasts(
     check_confidence(confidence)
     check_count(folds, "folds", 1)
     leads_us, chosen = leads_of(hours_before, slots.step_us), _models(models)
-    paid = Settlements.of(settlements)
+    paid = SettledRates.of(settlements)
     if not len(paid):
         raise ConfigError("there are no settlements", where="settlements")
     rates = VenueRates.at(rules, paid.funding_us, paid.interval_hours)
-    told = {lead: _Told.at(paid, slots, rates, lead) for lead in (*leads_us, 0)}
+    told = {lead: _KnownAtLead.at(paid, slots, rates, lead) for lead in (*leads_us, 0)}
     complete = np.all([np.isfinite(one.premium.average) & np.isfinite(one.last_bps) for one in told.values()], axis=0)
     names, notes = _usable_extras(extras, paid, leads_us, complete)
     values = {lead: _extra_values(extras, names, paid.funding_us - lead) for lead in leads_us}
@@ -164,7 +164,7 @@ def funding_forecasts(
             hint="choose a longer window; where settlements are left out, look for holes in the prices",
         )
     parts, scores, widest = [], [], int(paid.interval_us.max())
-    shared = _Shared(paid, rows, told[0].premium.average[rows], chosen, seed)
+    shared = _LeadFits(paid, rows, told[0].premium.average[rows], chosen, seed)
     for lead in leads_us:
         known = told[lead].predictors(rates, rows, {name: column[rows] for name, column in values[lead].items()})
         spans = RowSpans.by_time(paid.funding_us[rows] - lead, paid.known_us[rows] + 1, lookback_us=widest)
@@ -175,20 +175,21 @@ def funding_forecasts(
         lack = "they lack a last rate, a premium without holes or a further predictor at one of the leads"
         notes.append(f"{len(paid) - len(rows):,} of {len(paid):,} settlements are left out: {lack}")
     if any(leads_us) and chosen and not shared.fitted:
-        notes.append(f"no models: the first part has less than {FEWEST_TO_FIT} settlements to fit them on")
+        few = f"the first part has less than {FEWEST_TO_FIT} settlements to fit them on"
+        notes.append(f"no models: {few}; take fewer folds or a longer window")
     forecasts = pl.concat(parts).sort("funding_us", "hours_before", descending=[False, True])
     return JudgedForecasts(_adjusted(scores), forecasts, len(paid), len(paid) - len(rows), names, tuple(notes))
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
+class _KnownAtLead:
     """What was known of each settlement at one lead."""
 
     premium: PremiumSoFar
     last_bps: Floats
 
     @classmethod
-    def at(cls, paid: Settlements, slots: Slots, rates: VenueRates, lead_us: int) -> _Told:
+    def at(cls, paid: SettledRates, slots: PremiumSlots, rates: VenueRates, lead_us: int) -> _KnownAtLead:
         moments = paid.funding_us - lead_us
         ending, start = paid.intervals_at(moments)
         average, latest, counts = np.full(len(paid), np.nan), np.full(len(paid), np.nan), np.zeros(len(paid), dtype=np.int64)
@@ -204,7 +205,7 @@ class _Told:
 
 
 @dataclass(eq=False)
-class _Shared:
+class _LeadFits:
     """What the forecasts of all leads share.
 
     Attributes:
@@ -216,7 +217,7 @@ class _Shared:
         fitted: whether there were rows enough to fit them.
     """
 
-    paid: Settlements
+    paid: SettledRates
     rows: Ints
     whole_premium: Floats
     models: tuple[str, ...]
@@ -305,7 +306,7 @@ def _models(models: Sequence[str]) -> tuple[str, ...]:
 
 
 def _usable_extras(
-    extras: pl.DataFrame | None, paid: Settlements, leads_us: Sequence[int], complete: NDArray[np.bool_]
+    extras: pl.DataFrame | None, paid: SettledRates, leads_us: Sequence[int], complete: NDArray[np.bool_]
 ) -> tuple[tuple[str, ...], list[str]]:
     """The further predictors that nearly all settlements have, and a note for each that they lack."""
     if extras is None or not complete.any():

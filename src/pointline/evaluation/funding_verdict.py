@@ -39,7 +39,10 @@ def forecast_verdict(scores: pl.DataFrame, level: float) -> str:
             name = _WORDS.get(best["predictor"], best["predictor"])
             p = "below 0.001" if best["p_adjusted"] < 0.001 else f"{best['p_adjusted']:.3f}"  # noqa: PLR2004 - as it is printed
             errors = f"{best['mae_bps']:.3f} bp against {rule['mae_bps']:.3f}"
-            sentences.append(f"{hours:g} h before, {name} is better than the rule: {errors}, p {p} after {models.height} tries.")
+            said = f"{hours:g} h before, {name} is better than the rule: {errors}, p {p} after {models.height} tries"
+            last = _of(scores, "last", hours)["mae_bps"]
+            beaten = "" if best["mae_bps"] < last else ", so the model is no better than that"
+            sentences.append(f"{said}; the last rate alone misses by {last:.3f}{beaten}." if last < rule["mae_bps"] else f"{said}.")
     return " ".join(sentences)
 
 

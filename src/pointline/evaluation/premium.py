@@ -36,7 +36,7 @@ Weights = Literal["rising", "equal"]
 
 
 @dataclass(frozen=True, eq=False)
-class Slots:
+class PremiumSlots:
     """Values of the premium at the ends of equal slots of time.
 
     Attributes:
@@ -111,7 +111,7 @@ class PremiumSoFar:
     slots: Ints
 
 
-def premium_so_far(slots: Slots, start_us: Ints, at_us: Ints, *, weights: Weights = "rising") -> PremiumSoFar:
+def premium_so_far(slots: PremiumSlots, start_us: Ints, at_us: Ints, *, weights: Weights = "rising") -> PremiumSoFar:
     """The venue's average of the premium over intervals, as far as it was known at given moments.
 
     Slot k of an interval ends at start + k steps. Those that were known by the moment count, the last of them with the largest weight:
@@ -131,7 +131,7 @@ def premium_so_far(slots: Slots, start_us: Ints, at_us: Ints, *, weights: Weight
 
         >>> import numpy as np
         >>> hour = 3_600_000_000
-        >>> slots = Slots(hour, hour, np.array([1e-4, 2e-4, 6e-4, 9e-4]))
+        >>> slots = PremiumSlots(hour, hour, np.array([1e-4, 2e-4, 6e-4, 9e-4]))
         >>> found = premium_so_far(slots, np.array([0]), np.array([3 * hour]))
         >>> round(float(found.average[0]) * 1e4, 4), found.slots.tolist()
         (3.8333, [3])

@@ -25,7 +25,7 @@ _LONGEST_HOURS = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Settlements:
+class SettledRates:
     """Settled funding.
 
     Attributes:

@@ -9,13 +9,14 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WORDS = {
+LABEL_WORDS = {
     "perp_return": "the perp's return",
     "spot_return": "the spot's return",
     "basis_change": "the change of the basis",
     "perp_volatility": "the perp's volatility",
     "spot_volatility": "the spot's volatility",
 }
+"""Labels as words of a sentence."""
 _TRADED = ("perp_return", "spot_return", "basis_change")
 
 
@@ -47,7 +48,7 @@ def verdict(table: pl.DataFrame, trials: int) -> str:
     sentences = []
     for label in dict.fromkeys(table["label"].to_list()):
         rows = found.filter(pl.col("label") == label)
-        what = _WORDS.get(label, label)
+        what = LABEL_WORDS.get(label, label)
         sentences.append(_best(rows.row(0, named=True), what) if rows.height else f"Nothing predicts {what}.")
     return " ".join([head, *sentences])
 

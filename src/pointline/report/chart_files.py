@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pointline.errors import ConfigError, MissingExtraError, PointlineError
 from pointline.lake.durable import write_atomically
@@ -75,34 +75,40 @@ def page(figure: Figure) -> str:
     The page shows the figure's title as its own heading, follows the width of the window and the reader's choice of light or dark, and
     holds the plotly library once, compressed. It needs a browser of 2023 or later.
     """
-    drawn = json.loads(figure.to_json())
-    layout = drawn["layout"]
-    title = layout.pop("title")
-    layout["height"] -= HEADING_PX
-    layout["margin"]["t"] -= HEADING_PX
+    drawn, title = drawing(figure)
     grounds = (("ground", GROUND), ("ink", INK), ("muted", MUTED))
     template = Template(resources.files("pointline.report").joinpath("chart_page.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=title["text"],
         subtitle=title["subtitle"]["text"],
         font=FONT,
-        height=layout["height"],
-        figure=_script_text({"data": drawn["data"], "layout": layout}),
-        twins=_script_text(twins()),
-        library=_library(),
+        height=drawn["layout"]["height"],
+        figure=script_text(drawn),
+        twins=script_text(twins()),
+        library=compressed_library(),
         **{f"{name}_{scheme}": getattr(colour, scheme) for name, colour in grounds for scheme in ("light", "dark")},
     )
 
 
+def drawing(figure: Figure) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The data and layout of a figure of `pointline.report.panels.stacked` without its heading, and that heading as plotly holds it."""
+    drawn = json.loads(figure.to_json())
+    layout = drawn["layout"]
+    title = layout.pop("title")
+    layout["height"] -= HEADING_PX
+    layout["margin"]["t"] -= HEADING_PX
+    return {"data": drawn["data"], "layout": layout}, title
+
+
 @cache
-def _library() -> str:
+def compressed_library() -> str:
     """The plotly library that is installed, as compressed bytes in base 64."""
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), _COMPRESSION, mtime=0)).decode()
 
 
-def _script_text(value: object) -> str:
+def script_text(value: object) -> str:
     """JSON that ends no script element."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 

@@ -44,7 +44,7 @@ class ComparedPair:
     max_spot_age_us: int = 60 * SECOND_US
 
 
-def comparison_figure(features: pl.DataFrame | pl.LazyFrame, pair: ComparedPair) -> Figure:
+def comparison_figure(features: pl.DataFrame | pl.LazyFrame, pair: ComparedPair, *, most_points: int = MOST_POINTS) -> Figure:
     """Prices, basis in bps and funding in bps per 8 hours over time.
 
     Every extreme is drawn, whatever the number of bars (`pointline.report.thinning`), and no line crosses a hole: bars that do not touch,
@@ -53,6 +53,7 @@ def comparison_figure(features: pl.DataFrame | pl.LazyFrame, pair: ComparedPair)
     Args:
         features: the table of a comparison, in order; a few columns are in memory at a time.
         pair: names, units and limits.
+        most_points: how many points of each series may be drawn.
 
     Returns:
         A plotly figure.
@@ -63,7 +64,7 @@ def comparison_figure(features: pl.DataFrame | pl.LazyFrame, pair: ComparedPair)
     need_plotly()
     rows = features.lazy()
     crossed = "basis_bps" not in rows.collect_schema()
-    series = {line.name: line.points(rows) for line in _lines(pair, crossed=crossed)}
+    series = {line.name: line.points(rows, most_points) for line in _lines(pair, crossed=crossed)}
     settlements = _settlements(rows)
     funded = not series["funding"].is_empty()
     figure = stacked(_panels(pair, crossed=crossed, funded=funded), title=pair.title, subtitle=pair.subtitle)
@@ -91,7 +92,7 @@ class _Line:
     shape: str = "linear"
     told: bool = True
 
-    def points(self, rows: pl.LazyFrame) -> pl.DataFrame:
+    def points(self, rows: pl.LazyFrame, most: int) -> pl.DataFrame:
         """What is drawn of it: at, value, alone."""
         known = rows.collect_schema()
         apart = pl.col("bucket_start") != pl.col("bucket_end").shift(1)
@@ -99,7 +100,7 @@ class _Line:
         frame = rows.select(
             at="bucket_end", value=self.value.cast(pl.Float64), apart=pl.any_horizontal(apart.fill_null(value=False), *holes)
         )
-        return thinned(frame.collect(), most=MOST_POINTS)
+        return thinned(frame.collect(), most=most)
 
     def draw(self, figure: Figure, points: pl.DataFrame) -> None:
         """Adds the line, and dots for values that stand alone."""

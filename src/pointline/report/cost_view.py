@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import polars as pl
     from rich.console import RenderableType
@@ -99,7 +98,7 @@ def costs_view(
         Text(title, style="bold"),
         *map(Text, lines),
         *headed(f"Break-even, bps of {notional} a leg", _table(legs, _LEGS)),
-        *headed("What pays for it, at the last basis and funding", _table(sides, _SIDES)),
+        *headed("What pays for it, at the last basis and funding", _table(_with_never(sides), _SIDES)),
         *headed("Opportunities: the size of the basis is above", _table(opportunities, _OPPORTUNITIES)),
         *headed("By condition (they overlap)", _table(conditions, _CONDITIONS)),
         *headed("At other costs, both sides", _table(ladder, _LADDER)),
@@ -108,6 +107,16 @@ def costs_view(
     ]
     parts += [Text(f"note: {note}", style="yellow") for note in notes]
     return Group(*parts)
+
+
+def _with_never(sides: pl.DataFrame) -> pl.DataFrame:
+    """Hours without end where funding never pays, which is known; where it is not, they stay null."""
+    from polars import col, lit, when
+
+    return sides.with_columns(
+        when(col("paid_by_funding").not_() & col(name).is_null()).then(lit(float("inf"))).otherwise(name).alias(name)
+        for name in ("hours_alone", "hours_with_basis")
+    )
 
 
 def _table(frame: pl.DataFrame, headings: dict[str, str]) -> Table:
@@ -141,7 +150,7 @@ def _count(value: float | None) -> str:
 
 
 def _hours(value: float | None) -> str:
-    return "never" if value is None else f"{value:,.0f}"
+    return "-" if value is None else "never" if value == float("inf") else f"{value:,.0f}"
 
 
 def _share(value: float | None) -> str:

@@ -67,7 +67,7 @@ def _amount(value: float | None) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+,.6g}"
+    return f"{value:+,.8g}"
 
 
 def funding_figure(flows: pl.DataFrame, *, title: str, subtitle: str, settle_asset: str) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from pointline.report.colours import MUTED, PERP, SPOT, ZERO
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _HEIGHT_PX = 380
+_MORE_LINES_PX = 32
 
 
 def lead_lag_view(
@@ -110,8 +112,11 @@ def lead_lag_figure(
     need_plotly()
     from plotly.graph_objects import Scatter
 
-    across = f"lag in ms; right: {names[0]} is ahead, left: {names[1]} is ahead"
-    figure = stacked([Panel("correlation", _HEIGHT_PX, x_title=across, legend_rows=1)], title=title, subtitle=subtitle)
+    ahead = [f"{side}: {escape(name)} is ahead" for side, name in zip(("right", "left"), names, strict=True)]
+    across = f"lag in ms<br>{ahead[0]}<br>{ahead[1]}"
+    figure = stacked(
+        [Panel("correlation", _HEIGHT_PX, x_title=across, legend_rows=1, below=_MORE_LINES_PX)], title=title, subtitle=subtitle
+    )
     lags = (curve["lag_us"] / 1000).to_list()
     for name, column, colour in (("thinned null", "null_correlation", MUTED), ("measured", "correlation", PERP)):
         line = {"color": colour.light, "width": 1.5}

@@ -26,6 +26,7 @@ LEGEND_ROW_PX = 22
 _TITLE_PX, _TICKS_PX, _GAP_PX = 24, 60, 14
 _LEFT_PX, _RIGHT_PX, _TOP_PX = 64, 12, 10
 _TICK_LENGTH_PX = 4
+_ROW_PX, _LEAST_ROWS_PX = 30, 120
 _TIME_FORMS = (
     (None, 1_000, "%H:%M:%S.%L\n%b %-d"),
     (1_000, 60_000, "%H:%M:%S\n%b %-d"),
@@ -106,6 +107,22 @@ def stacked(panels: Sequence[Panel], *, title: str, subtitle: str) -> Figure:
             across += 1
         top += panel.height + panel.below_px + (panels[number].above_px if number < len(panels) else 0)
     return PlotlyFigure(layout={**layout, "annotations": headings})
+
+
+def row_figure(names: Sequence[str], across: str, *, title: str, subtitle: str, legend_rows: int) -> Figure:
+    """An empty figure of one panel with a row for each name, the first on top; the place of row n of k is k - 1 - n.
+
+    Args:
+        names: of the rows, plain text.
+        across: what the horizontal axis shows.
+        title, subtitle: as in `stacked`.
+        legend_rows: as in `Panel`.
+    """
+    panel = Panel("", max(_LEAST_ROWS_PX, _ROW_PX * len(names)), x_title=across, legend_rows=legend_rows, zero=False)
+    figure = stacked([panel], title=title, subtitle=subtitle)
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [escape(name) for name in reversed(names)], "tickmode": "array"}
+    rows = {**ticks, "range": [-0.6, len(names) - 0.4], "ticks": "", "showgrid": False}
+    return figure.update_layout(yaxis=rows, xaxis={"zeroline": True, "zerolinewidth": 1.5}, hovermode="closest")
 
 
 def _suffix(number: int) -> str:

@@ -72,6 +72,7 @@ def summary_view(summary: dict[str, Any], *, title: str, rule: str, notes: tuple
     head.add_row("bars", f"{summary['bars']:,} ({summary['incomplete_bars']} incomplete{dropped}){median}")
     head.add_row("bars without spot", f"{summary['share_bars_without_spot']:.2%}   with stale spot {summary['share_bars_stale_spot']:.2%}")
     head.add_row("funding from", ", ".join(summary["funding_source"]) or "nothing in the lake: funding features are null")
+    head.add_row("costs", summary["costs"])
     speed = summary["rows_per_s"]
     size = f"{summary['rows_in_partitions']:,} rows of the window's days"
     head.add_row("time", f"{summary['elapsed_s']:.2f} s for the {size}, {speed / 1e6:.2f} M rows/s (kept sums included)")

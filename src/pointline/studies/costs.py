@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from pointline.trading.opportunities import (
     COLUMNS_READ,
     LADDER,
     LEVELS_BPS,
+    checked_cost,
     count_by_condition,
     count_opportunities,
     opportunity_bars,
@@ -160,8 +162,8 @@ class CostStudy:
                 "rule": self.rule_text,
                 "verdict": self.verdict,
                 "preset": costs.preset,
-                "as_of": costs.as_of,
-                "source": costs.source,
+                "as_of": costs.as_of if costs.is_sourced else None,
+                "source": costs.source if costs.is_sourced else None,
                 "slippage_source": costs.slippage_source,
                 "cost_bps": costs.total_bps,
                 "notional_quote": self.notional_quote,
@@ -270,7 +272,7 @@ def cost_study(
     check_request(slippage=slippage, notional_quote=notional_quote)
     costs = study.params.costs if model is None else model
     costs, notes = resolved_costs(costs, study.pair, (study.start_us, study.end_us), study._lake.venues)  # noqa: SLF001 - of the same room
-    rungs = _checked_ladder(ladder)
+    rungs, levels = _checked_ladder(ladder), tuple(checked_cost(level) for level in levels_bps)
     table = study._rows.select([name for name in (*COLUMNS_READ, *_of_spreads(), *_FUNDING) if name in study.columns]).collect()  # noqa: SLF001
     bars = opportunity_bars(table, study.params)
     costs = _for_notional(costs, notional_quote)
@@ -288,7 +290,7 @@ def cost_study(
         costs=costs,
         notional_quote=float(size),
         quote_asset=study.pair.spot.quote_asset,
-        levels_bps=tuple(levels_bps),
+        levels_bps=levels,
         bars=bars,
         break_even=leg_costs(costs, size),
         pays_back=side_costs(costs, **present),
@@ -302,6 +304,15 @@ def check_request(*, slippage: str | None, notional_quote: float | None) -> None
 
     Raises:
         ConfigError: slippage cannot be measured from this, or the notional is no finite number above zero.
+
+    Examples:
+        >>> check_request(slippage="quotes", notional_quote=60_000.0)
+        >>> check_request(slippage="book", notional_quote=None)
+        Traceback (most recent call last):
+        pointline.errors.ConfigError: slippage cannot be measured from this
+          where:    slippage
+          value:    'book'
+          expected: quotes or bars
     """
     if slippage is not None and slippage not in SLIPPAGES:
         raise ConfigError("slippage cannot be measured from this", where="slippage", value=slippage, expected=" or ".join(SLIPPAGES))
@@ -316,9 +327,9 @@ def _for_notional(costs: CostModel, notional_quote: float | None) -> CostModel:
     return replace(costs, notional_quote=notional_quote, withdrawal_bps=DEFAULT_WITHDRAWAL_BPS)
 
 
-def _checked_ladder(ladder: Sequence[float]) -> tuple[float, ...]:
-    rungs = tuple(ladder)
-    if not rungs or not all(math.isfinite(rung) and rung >= 0 for rung in rungs):
+def _checked_ladder(ladder: Sequence[object]) -> tuple[float, ...]:
+    rungs = tuple(float(rung) for rung in ladder if isinstance(rung, int | float) and math.isfinite(rung) and rung >= 0)
+    if not rungs or len(rungs) != len(ladder):
         raise ConfigError("the ladder holds no multiples of the cost", where="ladder", value=ladder, expected="numbers, zero or more")
     return rungs
 
@@ -361,7 +372,9 @@ def _notes(study: _Priced, costs: CostModel, bars: pl.DataFrame, present: dict[s
         notes.append("borrowing the coin for the negative side is not counted (borrow_bps_per_day = 0)")
     stale = int((~bars["fresh"]).sum())
     if stale:
-        notes.append(f"{stale:,} of {bars.height:,} bars have no fresh basis and are no opportunities, however far apart their prices are")
+        apart = bars.filter(~pl.col("fresh") & (pl.col("basis_bps").abs() > costs.total_bps)).height
+        apart_text = f"the old prices of {apart:,} of them are further apart than the cost" if apart else "whatever their prices are"
+        notes.append(f"{stale:,} of {bars.height:,} bars have no fresh basis and are no opportunities; {apart_text}")
     if costs.slippage_source == "stated":
         figures = {name: getattr(costs, name) for name in ("perp_slippage_bps", "spot_slippage_bps", "borrow_bps_per_day")}
         small = {name: figure for name, figure in figures.items() if 0 < figure < SMALL_BPS}
@@ -418,19 +431,26 @@ def _from_quotes(study: _Priced, instrument: Instrument) -> tuple[float, str]:
 
 def _quotes(study: _Priced, instrument: Instrument) -> Iterator[pl.DataFrame]:
     """The quotes of the window, a day at a time."""
-    none_yet: NoDataError | None = None
     some = False
     for day in days_in(study.start_us, study.end_us):
         first, last = max(day, study.start_us), min(day + DAY_US, study.end_us)
-        try:
-            rows = query.quotes(instrument.exchange, instrument.exchange_symbol, first, last, lazy=True, lake=study._lake)  # noqa: SLF001
-        except NoDataError as error:
-            none_yet = error
-            continue
-        some = True
-        yield rows.select("ts_local_us", "bid_price", "ask_price").collect()
-    if not some and none_yet is not None:
-        raise none_yet
+        with contextlib.suppress(NoDataError):  # a day without quotes
+            rows = _quotes_of(study, instrument, first, last).collect()
+            some = True
+            yield rows
+    if not some:
+        _quotes_of(study, instrument, study.start_us, study.end_us)  # raises for the whole window
+
+
+def _quotes_of(study: _Priced, instrument: Instrument, start_us: int, end_us: int) -> pl.LazyFrame:
+    """The quotes of a part of the window.
+
+    Raises:
+        NoDataError: there are none.
+    """
+    lake = study._lake  # noqa: SLF001 - of the same room
+    rows = query.quotes(instrument.exchange, instrument.exchange_symbol, start_us, end_us, lazy=True, lake=lake)
+    return rows.select("ts_local_us", "bid_price", "ask_price")
 
 
 def _time(us: int) -> str:

@@ -13,6 +13,7 @@ from pointline.bars.amounts import on_book
 from pointline.bars.run import VenueTrades
 from pointline.clock import DAY_US
 from pointline.errors import ConfigError, nearest
+from pointline.evaluation.deciles import deciles
 from pointline.evaluation.steadiness import decay, grouped, groups_of
 from pointline.evaluation.verdict import verdict
 from pointline.studies.summary import Summary
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pointline.bars.request import VenueEvents
+    from pointline.evaluation.deciles import Deciles
     from pointline.evaluation.information import IcOptions, JudgedFeatures
     from pointline.evaluation.labels import Label, LabelSeries
 
@@ -141,6 +143,18 @@ class Evaluation:
         target = self._label(label, horizon)
         groups = groups_of(grouping, self._judged.ends, self._seconds_to_funding)
         return grouped(self._feature(feature), target.values, groups)
+
+    def deciles(self, feature: str, label: Label = "spot_return", horizon: str | None = None) -> Deciles:
+        """Means of a label by tenths of one feature, in-sample, in bps (see `pointline.evaluation.deciles`).
+
+        Args:
+            feature: one that was judged.
+            label, horizon: what it is held against; the first horizon if None.
+
+        Raises:
+            ConfigError: an unknown feature, label or horizon.
+        """
+        return deciles(self._feature(feature), self._label(label, horizon).values)
 
     def decay(self, feature: str, label: Label = "spot_return", lags: int = 50) -> pl.DataFrame:
         """One feature's rank correlation with what happens in one bar, 1 to `lags` bars later.

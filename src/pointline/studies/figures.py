@@ -92,6 +92,7 @@ def summarise(
     window: tuple[int, int],
     elapsed_s: float,
     price_factor: float = 1.0,
+    costs: str = "",
 ) -> Summary:
     """Figures of a comparison.
 
@@ -103,6 +104,7 @@ def summarise(
         window: start and end in microseconds.
         elapsed_s: how long the comparison took.
         price_factor: how many spot units one perp unit holds (1000 for 1000SHIB).
+        costs: those of the carry features, in words.
     """
     columns = features.collect_schema().names()
     spot_trades, spot_volume = _spot_amounts(totals, sides["spot"], dual="spot_bucket_end" in columns)
@@ -129,6 +131,7 @@ def summarise(
             "median_bar_seconds": None if counts["median_us"] is None else counts["median_us"] / 1e6,
             "quantiles": {name: _quantiles(features, name) for name in (basis, "funding_8h", "spot_volume")},
             "funding_source": sorted(source for source in counts["sources"] if source is not None),
+            "costs": costs,
             "null_share": shares,
             "rows_in_partitions": rows,
             "elapsed_s": elapsed_s,

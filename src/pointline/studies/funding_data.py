@@ -10,7 +10,7 @@ import polars as pl
 from pointline import clock, schema
 from pointline.curves.closes import closes
 from pointline.errors import ConfigError, NoDataError
-from pointline.evaluation.premium import HOURS_OF_RATE, PER_BPS, Slots
+from pointline.evaluation.premium import HOURS_OF_RATE, PER_BPS, PremiumSlots
 from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
 
@@ -32,7 +32,7 @@ _INTEREST_US = 8 * clock.HOUR_US
 
 
 def payments(lake: Lake, pair: Pair, window_us: tuple[int, int], usual_hours: float) -> tuple[pl.DataFrame, list[str]]:
-    """The settlements of a perpetual in a window, as `pointline.evaluation.settlements.Settlements.of` takes them, and notes on them.
+    """The settlements of a perpetual in a window, as `pointline.evaluation.settlements.SettledRates.of` takes them, and notes on them.
 
     Raises:
         ConfigError: the instrument pays no funding.
@@ -78,7 +78,7 @@ class PremiumRead:
         notes: what a reader of the result should know of it.
     """
 
-    slots: Slots
+    slots: PremiumSlots
     source: PremiumSource
     notes: tuple[str, ...]
 
@@ -118,7 +118,7 @@ def premium(lake: Lake, pair: Pair, grid: CandleGrid, wanted: str) -> PremiumRea
     late = values["known_us"] - values["end_us"]
     delay_us = int(late.filter(late < grid.duration_us).max() or 0)  # type: ignore[arg-type] # integers
     step, delay = clock.duration_text(grid.duration_us), clock.duration_text(delay_us)
-    slots = Slots.of(values.filter(late <= delay_us).select("end_us", "premium"), step=step, delay=delay)
+    slots = PremiumSlots.of(values.filter(late <= delay_us).select("end_us", "premium"), step=step, delay=delay)
     notes = [f"values of the premium are known up to {delay} after their ends, and are used from then on"] if delay_us else []
     if name == "basis" and not pair.quote_match:
         perp, spot = pair.perp, pair.spot
@@ -180,7 +180,8 @@ def extras(lake: Lake, pair: Pair, settlements: pl.DataFrame, leads_us: Iterable
 
     Returns:
         ``at_us``; ``funding_step_bps``, the change of the estimate over the hour before, basis points per 8 hours;
-        ``oi_change``, the log change of open interest over the 8 hours before. Known strictly before ``at_us``, null where not.
+        ``oi_change``, the log change of open interest over the 8 hours before. Known strictly before ``at_us``, null where not;
+        a column that is null throughout is left out.
     """
     funding_us = settlements["funding_us"]
     first, last = int(funding_us[0]), int(funding_us[-1])
@@ -196,7 +197,8 @@ def extras(lake: Lake, pair: Pair, settlements: pl.DataFrame, leads_us: Iterable
     step = pl.when(pl.col("funding_source") == "estimate").then((pl.col("funding_close") - pl.col("funding_open")) * per_8h)
     change = pl.when((pl.col("oi_close") > 0) & (pl.col("oi_open") > 0)).then((pl.col("oi_close") / pl.col("oi_open")).log())
     told = state(_STEP_US).select(at_us="bucket_end", funding_step_bps=step)
-    return told.with_columns(state(_INTEREST_US).select(oi_change=change)).with_columns(pl.col(pl.Float64).fill_nan(None))
+    both = told.with_columns(state(_INTEREST_US).select(oi_change=change)).with_columns(pl.col(pl.Float64).fill_nan(None))
+    return both.select("at_us", *(name for name in both.columns[1:] if both[name].null_count() < both.height))
 
 
 def _holds(lake: Lake, pair: Pair, kinds: Iterable[str], start_us: int, end_us: int) -> bool:

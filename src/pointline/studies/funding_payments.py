@@ -49,6 +49,7 @@ class FundingPayments:
         perp: the perpetual, as ``exchange:symbol``.
         start_us, end_us: from when to when the position was held.
         quantity: + long, - short; of a linear contract in base units, of an inverse one in contracts.
+        unit: of the quantity: the base asset, or ``"contracts"``.
         terms: of the contract.
         table: a row for each settlement, see `pointline.trading.funding_flows.FUNDING_FLOWS_SCHEMA`.
         notes: what a reader should know of the result.
@@ -58,6 +59,7 @@ class FundingPayments:
     start_us: int
     end_us: int
     quantity: float
+    unit: str
     terms: FundingTerms
     table: pl.DataFrame
     notes: tuple[str, ...]
@@ -65,8 +67,7 @@ class FundingPayments:
     @property
     def title(self) -> str:
         """The position in words."""
-        unit = "contracts" if self.terms.contract_type == "inverse" else "base units"
-        return f"Funding of a {'long' if self.quantity > 0 else 'short'} of {abs(self.quantity):,g} {unit} of {self.perp}"
+        return f"Funding of a {'long' if self.quantity > 0 else 'short'} of {abs(self.quantity):,.12g} {self.unit}, {self.perp}"
 
     @property
     def window_text(self) -> str:
@@ -86,7 +87,7 @@ class FundingPayments:
             f"the position {way} {abs(told['cash']):,.10g} {told['settle_asset']}."
         )
         unknown = told["settlements"] - told["payments"]
-        return f"{text} {unknown:,} more settlements are not known and count nothing." if unknown else text
+        return f"{text} Settlements that are not known and count nothing: {unknown:,}." if unknown else text
 
     @cached_property
     def summary(self) -> Summary:
@@ -99,6 +100,7 @@ class FundingPayments:
                 "perp": self.perp,
                 "held_us": [self.start_us, self.end_us],
                 "quantity": self.quantity,
+                "unit": self.unit,
                 "contract_type": self.terms.contract_type,
                 "settle_asset": self.terms.settle_asset,
                 "settlements": self.table.height,
@@ -238,6 +240,7 @@ def funding_payments(
         start_us=start_us,
         end_us=end_us,
         quantity=float(quantity),
+        unit="contracts" if terms.contract_type == "inverse" else instrument.base_asset,
         terms=terms,
         table=table,
         notes=(*_version_notes(registry, instrument, start_us, end_us), *_notes(table, near_settlements(position, settlements))),
@@ -252,16 +255,20 @@ def _version_notes(registry: Registry, instrument: Instrument, start_us: int, en
 
 def _notes(table: pl.DataFrame, near: pl.DataFrame) -> list[str]:
     notes = []
-    for status, what in ((NO_SETTLEMENT, "that must have taken place are missing"), (NO_MARK, "have no mark price that is young enough")):
+    for status, what in (
+        (NO_SETTLEMENT, "that must have taken place and are missing"),
+        (NO_MARK, "without a mark price that is young enough"),
+    ):
         stamps = table.filter(pl.col("status") == status)["funding_us"]
         if stamps.len():
             first, last = clock.time_text(stamps[0]), clock.time_text(stamps[-1])
-            notes.append(f"{stamps.len():,} settlements {what} and count nothing, the first at {first}, the last at {last}")
+            span = first if stamps.len() == 1 else f"from {first} to {last}"
+            notes.append(f"settlements {what}: {stamps.len():,}, {span}; they count nothing")
     for funding_us, edge, offset_us, charged in near.select("funding_us", "edge", "offset_us", "charged").iter_rows():
         moment = "at" if offset_us == 0 else f"{offset_us / clock.SECOND_US:g} s after"
         counts = "counts" if charged else "does not count"
         notes.append(f"the {edge} is {moment} the settlement of {clock.time_text(funding_us)}, which {counts}")
     stand_ins = table.filter(pl.col("mark_source").str.starts_with(PERP_PRICE))
     if not stand_ins.is_empty():
-        notes.append(f"at {stand_ins.height:,} settlements the perpetual's own price stands in for the mark price")
+        notes.append(f"settlements at which the perpetual's own price stands in for the mark price: {stand_ins.height:,}")
     return notes

@@ -56,10 +56,11 @@ def held_funding(
 
     Returns:
         The settlements in ``(start_us, end_us]`` with the one before and the one after them, if they are not more than eight days away;
-        and one mark for each of them: ``ts_us``, ``mark_price``, ``mark_source`` (the table), if there is one within a day.
+        and a mark for each of those inside that has one within a day: ``ts_us``, ``mark_price``, ``mark_source`` (the table).
 
     Raises:
-        ConfigError: it is no perpetual, or its venue accrues funding continuously and has no settlements.
+        ConfigError: it is no perpetual, its venue accrues funding continuously and has no settlements, or the size of an inverse contract
+            changed.
         NoDataError: the lake has no settlements near the window; the error has the coverage.
 
     Examples:
@@ -68,13 +69,13 @@ def held_funding(
         >>> start_us, end_us = 1_714_521_600_000_000, 1_714_608_000_000_000
         >>> perp = lake.registry().find("binance-futures", "BTCUSDT", start_us)
         >>> settlements, marks = held_funding(lake, perp, start_us, end_us)
-        >>> settlements.height, marks["mark_source"].unique().to_list()
-        (5, ['mark_candles_1m'])
+        >>> settlements.height, marks["mark_source"].to_list()
+        (5, ['mark_candles_1m', 'derivative_ticker', 'mark_candles_1m'])
     """
     limit_us = to_duration_us(max_mark_age_us, name="max_mark_age_us", least_us=0)
-    _refuse_without_settlements(lake, perp, start_us, end_us)
+    _check_perp(lake, perp, start_us, end_us)
     settlements = _settlements(lake, perp, start_us, end_us)
-    stamps = settlements["funding_us"].unique().sort()
+    stamps = settlements.filter(_inside(start_us, end_us))["funding_us"].unique().sort()
     marks = _last_of_all(lake, perp, stamps, _mark_tables(lake, perp))
     if perp_price_as_mark:
         young = marks.filter(pl.col("funding_us") - pl.col("ts_us") <= limit_us)
@@ -84,7 +85,8 @@ def held_funding(
     return settlements, marks.select(list(MARKS_SCHEMA)).unique(maintain_order=True)
 
 
-def _refuse_without_settlements(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> None:
+def _check_perp(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> None:
+    """Raises where the payments of a contract are none, accrue, or cannot be worked out with one contract size."""
     if perp.asset_type != "perpetual":
         raise ConfigError(f"{perp.name} pays no funding", value=perp.asset_type, expected="a perpetual")
     with contextlib.suppress(VenueRuleError):  # nothing is known of the venue then
@@ -94,6 +96,14 @@ def _refuse_without_settlements(lake: Lake, perp: Instrument, start_us: int, end
                 f"funding of {perp.name} accrues all the time, there are no settlements to charge",
                 value=perp.exchange,
                 expected="a venue that settles funding at fixed times",
+            )
+    if perp.contract_type == "inverse":
+        sizes = (
+            lake.registry().versions(perp.exchange, perp.exchange_symbol, start_us, end_us)["contract_size"].drop_nulls().unique().sort()
+        )
+        if sizes.len() > 1:
+            raise ConfigError(
+                f"the contract size of {perp.name} changed inside the window", value=sizes.to_list(), expected="a window with one size"
             )
 
 
@@ -107,6 +117,10 @@ def _settlements(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> pl
     after = pl.lit(value=True) if first_us is None else pl.col("funding_us") >= first_us
     before = pl.lit(value=True) if last_us is None else pl.col("funding_us") <= last_us
     return rows.filter(after & before)
+
+
+def _inside(start_us: int, end_us: int) -> pl.Expr:
+    return (pl.col("funding_us") > start_us) & (pl.col("funding_us") <= end_us)
 
 
 def _mark_tables(lake: Lake, perp: Instrument) -> list[str]:

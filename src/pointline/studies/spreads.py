@@ -114,7 +114,7 @@ class Spreads:
                 "duration_us": self.grid.duration_us,
                 "cost_bps": model.total_bps,
                 "cost_preset": model.preset,
-                "cost_as_of": model.as_of,
+                "cost_as_of": model.as_of if model.is_sourced else None,
                 "summary": self.statistics.to_dicts(),
                 "term_structure": curve.to_dicts(),
                 "carry": carry_yield(curve, model).to_dicts(),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pointline.studies.costs import CostStudy
     from pointline.studies.evaluate import Evaluation
     from pointline.studies.figures import BarTotals
+    from pointline.studies.lead_lag import LeadLagStudy
     from pointline.studies.next_funding import FundingForecast
     from pointline.studies.summary import Summary
     from pointline.trading.strategy import Strategy
@@ -133,23 +134,12 @@ class Study:
             MissingExtraError: plotly, or for a picture a browser, is not installed.
         """
         from pointline.report.chart_files import check_chart_path, write_chart
-        from pointline.report.charts import ComparedPair, comparison_figure
+        from pointline.report.charts import comparison_figure
+        from pointline.studies.report_data import compared_pair
 
         if path is not None:
             check_chart_path(path)
-        perp, spot = self.pair.perp, self.pair.spot
-        perp_age_us, spot_age_us = self.params.age_limits_us
-        start, end = (clock.time_text(us).removesuffix(":00") for us in (self.start_us, self.end_us))
-        pair = ComparedPair(
-            title=f"{perp.name} against {spot.name}",
-            subtitle=f"{start} to {end} UTC, {self.rule.words(perp.base_asset, perp.quote_asset)}",
-            perp_quote=perp.quote_asset,
-            spot_quote=spot.quote_asset,
-            price_factor=self.params.price_factor,
-            max_perp_age_us=perp_age_us,
-            max_spot_age_us=spot_age_us,
-        )
-        figure = comparison_figure(self._rows, pair)
+        figure = comparison_figure(self._rows, compared_pair(self))
         if path is not None:
             write_chart(figure, path)
         return figure
@@ -265,6 +255,69 @@ class Study:
 
         return by_time_of_day(self, limits=limits)
 
+    def report(
+        self,
+        path: str | Path,
+        *,
+        evaluation: Evaluation | None = None,
+        checklist: Checklist | None = None,
+        lead_lag: LeadLagStudy | None = None,
+        forecast: Any = None,  # noqa: ANN401 - tables and notes, see below
+        costs: Any = None,  # noqa: ANN401
+        backtest: Any = None,  # noqa: ANN401
+        pictures: str | Path | None = None,
+    ) -> Path:
+        """Writes one page about the study that needs no network: the verdict, the data, the evidence, and what trading it would cost.
+
+        What is not given and can be computed is: coefficients, checklist, lead and lag with their default arguments. The page names the
+        parts that it does not have, with the reason. It is written whole or not at all. Its size does not grow with the number of bars:
+        a series has up to 2,000 points, and every extreme among them.
+
+        Args:
+            path: of the page, ends in ``.html``; its folder exists.
+            evaluation: what `ic` found.
+            checklist: what `checklist` found.
+            lead_lag: what `pointline.lead_lag` found.
+            forecast: of the next funding, with ``table``, ``settlements``, ``verdict`` and ``notes``.
+            costs: with ``break_even``, ``opportunities``, ``by_condition``, ``sensitivity``, ``verdict`` and ``notes``.
+            backtest: with ``trades``, ``daily``, ``summary``, ``title``, ``verdict`` and ``notes``.
+            pictures: an existing folder for a picture (PNG) of each figure, taken by an installed Chromium or Chrome.
+
+        Returns:
+            The page's file.
+
+        Raises:
+            ConfigError: the path ends otherwise, a folder does not exist, or a part is of another kind.
+            MissingExtraError: plotly, or for pictures a browser, is not installed.
+
+        Examples:
+            >>> import pointline
+            >>> study = pointline.compare(
+            ...     "binance-futures:BTCUSDT", "binance-spot:BTCUSDT", start="2024-05-01", end="2024-05-03", lake="out/demo/lake"
+            ... )
+            >>> print(study.report("out.html", evaluation=study.ic(horizons=5)))
+            out.html
+        """
+        from pointline.studies.report import write_report
+
+        return write_report(
+            self,
+            path,
+            evaluation=evaluation,
+            checklist=checklist,
+            lead_lag=lead_lag,
+            forecast=forecast,
+            costs=costs,
+            backtest=backtest,
+            pictures=pictures,
+        )
+
+    def sources(self) -> pl.DataFrame:
+        """The archive files that the study was made of, with their hashes (see `pointline.studies.provenance.sources`)."""
+        from pointline.studies.provenance import sources
+
+        return sources(self)
+
     def save(self, name: str, *, lake: LakeLike | None = None) -> Path:
         """Stores the features in the lake, where SQL finds them as ``study = name`` in ``api.features``.
 
@@ -295,6 +348,7 @@ class Study:
             window=(self.start_us, self.end_us),
             elapsed_s=self.elapsed_s,
             price_factor=self.params.price_factor,
+            costs=self.params.costs.text,
         )
 
     def _repr_html_(self) -> str:

@@ -35,6 +35,7 @@ _SIDES = {
     "funding_bps_per_payment": pl.Float64,
     "borrow_bps_per_payment": pl.Float64,
     "interval_hours": pl.Float64,
+    "paid_by_funding": pl.Boolean,
     "payments_alone": pl.Int64,
     "hours_alone": pl.Float64,
     "payments_with_basis": pl.Int64,
@@ -78,6 +79,14 @@ def check_notional(notional_quote: object) -> None:
 
     Raises:
         ConfigError: it is no finite number above zero.
+
+    Examples:
+        >>> check_notional(60_000)
+        >>> check_notional(0)
+        Traceback (most recent call last):
+        pointline.errors.ConfigError: notional_quote is no size of a position
+          value:    0
+          expected: a finite number above zero
     """
     is_number = isinstance(notional_quote, int | float) and not isinstance(notional_quote, bool)
     if not is_number or not (math.isfinite(notional_quote) and notional_quote > 0):  # type: ignore[operator, arg-type]
@@ -105,7 +114,8 @@ def side_costs(
 
     Returns:
         Two rows: side, trade, cost_bps, basis_bps, basis_earned_bps (negative: lost), missing_bps after that (zero where the basis pays
-        all), funding_bps_per_payment, borrow_bps_per_payment, interval_hours; payments_alone and hours_alone: until funding less borrowing
+        all), funding_bps_per_payment, borrow_bps_per_payment, interval_hours; paid_by_funding: funding is larger than borrowing,
+        null where it is not known; payments_alone and hours_alone: until funding less borrowing
         has paid the cost if the basis stays where it is; payments_with_basis and hours_with_basis: until it has paid what is missing.
         Payments are whole numbers; hours are those of a rate that accrues evenly. Null where they never do, or something is not known.
 
@@ -139,6 +149,7 @@ def _side(
         "funding_bps_per_payment": _times(received_per_hour, interval_hours),
         "borrow_bps_per_payment": _times(borrow_per_hour, interval_hours),
         "interval_hours": interval_hours,
+        "paid_by_funding": None if income is None else income > 0,
         "payments_alone": _payments(costs.total_bps, income, interval_hours),
         "hours_alone": _hours(costs.total_bps, income),
         "payments_with_basis": _payments(missing, income, interval_hours),

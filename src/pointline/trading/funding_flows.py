@@ -330,9 +330,11 @@ def _checked_marks(marks: pl.DataFrame) -> pl.DataFrame:
     rows = _columns(marks, MARKS_SCHEMA, "marks")
     unknown = pl.any_horizontal(pl.col(name).is_null() for name in MARKS_SCHEMA) | _no_price(pl.col("mark_price"))
     _refuse(rows, unknown, "a mark has no time, no source or no price", "marks", "a time, a price above zero and where it comes from")
-    ordered = rows.unique(maintain_order=True).sort("ts_us", maintain_order=True)
+    ordered = rows.sort("ts_us", maintain_order=True)
     twice = pl.col("ts_us") == pl.col("ts_us").shift()
-    _refuse(ordered, twice, "marks of one time contradict each other", "marks", "a time once")
+    if ordered.select(twice.any()).item():
+        ordered = ordered.unique(maintain_order=True)
+        _refuse(ordered, twice, "marks of one time contradict each other", "marks", "a time once")
     return ordered
 
 

@@ -13,6 +13,7 @@ reach; it is the one column that looks ahead, and no bar's own columns depend on
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -140,6 +141,11 @@ def sides_above(bars: pl.DataFrame, cost_bps: float) -> NDArray[np.int8]:
     Args:
         bars: of `opportunity_bars`.
         cost_bps: the cost; a basis that equals it is no opportunity.
+
+    Examples:
+        >>> import polars as pl
+        >>> sides_above(pl.DataFrame({"basis_bps": [50.0, -60.0, 90.0], "fresh": [True, True, False]}), 48.0).tolist()
+        [1, -1, 0]
     """
     return np.where(bars["fresh"].to_numpy(), _raw_sides(bars, cost_bps), 0).astype(np.int8)
 
@@ -168,38 +174,35 @@ def spells(bars: pl.DataFrame, cost_bps: float) -> pl.DataFrame:
         >>> spells(bars, 48.0).select("side", "bars", "duration_us", "mean_excess_bps", "ended_by").rows()
         [('positive', 2, 20, 7.0, 'basis')]
     """
-    sides = sides_above(bars, cost_bps)
-    joined = bars["joined"].to_numpy()
-    if not sides.any():
+    sides, joined = sides_above(bars, cost_bps), bars["joined"].to_numpy()
+    rows = np.flatnonzero(sides)
+    if not len(rows):
         return pl.DataFrame(schema=_SPELLS)
-    begins = (sides != 0) & ~(joined & (sides == np.concatenate(([0], sides[:-1]))))
-    marked = bars.with_columns(side=pl.Series(sides), spell=pl.Series(begins).cast(pl.Int64).cum_sum(), place=pl.int_range(pl.len()))
-    size = pl.col("basis_bps").abs()
-    table = (
-        marked.filter(pl.col("side") != 0)
-        .group_by("spell", maintain_order=True)
-        .agg(
-            side=pl.when(pl.col("side").first() > 0).then(pl.lit("positive")).otherwise(pl.lit("negative")),
-            start_us=pl.col("bucket_start").first(),
-            end_us=pl.col("bucket_end").last(),
-            bars=pl.len().cast(pl.Int64),
-            duration_us=pl.col("duration_us").sum(),
-            mean_basis_bps=pl.col("basis_bps").mean(),
-            largest_basis_bps=pl.col("basis_bps").get(size.arg_max()),
-            mean_excess_bps=size.mean() - cost_bps,
-            last=pl.col("place").last(),
-        )
-    )
-    ended = [_ended_by(place + 1, joined, bars["fresh"].to_numpy()) for place in table["last"]]
-    return table.with_columns(ended_by=pl.Series(ended, dtype=pl.String)).select(*_SPELLS)
+    begins = ~(joined & (sides == np.concatenate(([0], sides[:-1]))))[rows]
+    firsts = np.flatnonzero(begins)  # places in `rows`, as reduceat takes them
+    counts = np.diff(np.append(firsts, len(rows)))
+    first, last = rows[firsts], rows[firsts + counts - 1]
+    basis, side = bars["basis_bps"].to_numpy()[rows], sides[first]
+    size = np.abs(basis)
+    table = {
+        "side": np.where(side > 0, "positive", "negative"),
+        "start_us": bars["bucket_start"].to_numpy()[first],
+        "end_us": bars["bucket_end"].to_numpy()[last],
+        "bars": counts,
+        "duration_us": np.add.reduceat(bars["duration_us"].to_numpy()[rows], firsts),
+        "mean_basis_bps": np.add.reduceat(basis, firsts) / counts,
+        "largest_basis_bps": side * np.maximum.reduceat(size, firsts),
+        "mean_excess_bps": np.add.reduceat(size, firsts) / counts - cost_bps,
+        "ended_by": _ended_by(last + 1, joined, bars["fresh"].to_numpy()),
+    }
+    return pl.DataFrame(table, schema=_SPELLS)
 
 
-def _ended_by(after: int, joined: NDArray[np.bool_], is_fresh: NDArray[np.bool_]) -> str:
-    if after == len(joined):
-        return "window"
-    if not joined[after]:
-        return "gap"
-    return "basis" if is_fresh[after] else "stale"
+def _ended_by(after: NDArray[np.int64], joined: NDArray[np.bool_], is_fresh: NDArray[np.bool_]) -> NDArray[np.str_]:
+    """What ended each spell, by the place of the bar after it; a place behind the last bar is that of the window's end."""
+    joined, is_fresh = np.append(joined, False), np.append(is_fresh, False)
+    why = np.where(joined[after], np.where(is_fresh[after], "basis", "stale"), "gap")
+    return np.where(after == len(joined) - 1, "window", why)
 
 
 def count_opportunities(bars: pl.DataFrame, costs: Sequence[tuple[str, float]]) -> pl.DataFrame:
@@ -226,13 +229,23 @@ def count_opportunities(bars: pl.DataFrame, costs: Sequence[tuple[str, float]]) 
         >>> count_opportunities(bars, [("guide", 48.0)]).select("side", "bars", "spells", "remain_next_bar").rows()
         [('positive', 1, 1, 0), ('negative', 1, 1, 0), ('either', 2, 2, 0)]
     """
-    return pl.concat([_counted(bars, name, _checked_cost(cost)) for name, cost in costs])
+    return pl.concat([_counted(bars, name, checked_cost(cost)) for name, cost in costs])
 
 
-def _checked_cost(cost: float) -> float:
-    if not (np.isfinite(cost) and cost >= 0):
+def checked_cost(cost: object) -> float:
+    """A cost, or a level of the basis, in bps.
+
+    Raises:
+        ConfigError: it is not a finite number, zero or more.
+
+    Examples:
+        >>> checked_cost(48)
+        48.0
+    """
+    is_number = isinstance(cost, int | float) and not isinstance(cost, bool)
+    if not is_number or not (math.isfinite(cost) and cost >= 0):  # type: ignore[operator, arg-type]
         raise ConfigError("this cannot be a cost", value=cost, expected="a finite number of bps, zero or more")
-    return float(cost)
+    return float(cost)  # type: ignore[arg-type]
 
 
 def _counted(bars: pl.DataFrame, name: str, cost_bps: float) -> pl.DataFrame:
@@ -317,13 +330,21 @@ def count_by_condition(bars: pl.DataFrame, cost_bps: float, levels_bps: Sequence
 
     Raises:
         ConfigError: the cost or a level is not a finite number, zero or more.
+
+    Examples:
+        >>> import polars as pl
+        >>> bars = pl.DataFrame({"bucket_start": [0, 10, 20], "bucket_end": [10, 20, 30], "duration_us": [10, 10, 10]})
+        >>> bars = bars.with_columns(basis_bps=pl.Series([50.0, -60.0, 3.0]), fresh=True, joined=pl.Series([False, True, True]))
+        >>> bars = bars.with_columns(perp_silent=False, spot_silent=pl.Series([True, False, False]), volatile=pl.lit(None, pl.Boolean))
+        >>> count_by_condition(bars, 48.0, levels_bps=(55.0,)).select("condition", "bars", "opportunities").rows()[:3]
+        [('all bars', 3, 2), ('basis above 55 bps', 1, 1), ('one side silent', 1, 1)]
     """
-    sides, raw, remain, _ = _by_bar(bars, _checked_cost(cost_bps))
+    sides, raw, remain, _ = _by_bar(bars, checked_cost(cost_bps))
     size = bars["basis_bps"].abs().fill_null(0.0).to_numpy()
     is_fresh, durations = bars["fresh"].to_numpy(), bars["duration_us"].to_numpy()
     perp, spot = bars["perp_silent"].to_numpy(), bars["spot_silent"].to_numpy()
     conditions = {"all bars": np.ones(bars.height, bool)}
-    conditions |= {f"basis above {_checked_cost(level):g} bps": is_fresh & (size > level) for level in levels_bps}
+    conditions |= {f"basis above {checked_cost(level):g} bps": is_fresh & (size > level) for level in levels_bps}
     conditions |= {"one side silent": perp ^ spot, "perp silent": perp, "spot silent": spot, "both sides silent": perp & spot}
     conditions["volatile"] = bars["volatile"].fill_null(value=False).to_numpy()
     above = sides != 0
@@ -377,5 +398,12 @@ def sensitivity(bars: pl.DataFrame, costs: Sequence[tuple[str, float]]) -> pl.Da
 
     Raises:
         ConfigError: a cost is not a finite number, zero or more.
+
+    Examples:
+        >>> import polars as pl
+        >>> bars = pl.DataFrame({"bucket_start": [0, 10, 20], "bucket_end": [10, 20, 30], "duration_us": [10, 10, 10]})
+        >>> bars = bars.with_columns(basis_bps=pl.Series([50.0, -60.0, 3.0]), fresh=True, joined=pl.Series([False, True, True]))
+        >>> sensitivity(bars, [("guide", 48.0), ("half", 24.0), ("more", 55.0)]).select("name", "bars").rows()
+        [('half', 2), ('guide', 2), ('more', 1)]
     """
     return count_opportunities(bars, costs).filter(side="either").drop("side").sort("cost_bps", maintain_order=True)

@@ -165,11 +165,22 @@ def bar_half_spread(bars: pl.DataFrame, venue: str) -> BarSpread | None:
 
     Returns:
         The estimate, or None where fewer than `LEAST_BARS` pairs of bars can be used.
+
+    Examples:
+        Each bar closes at its high, and the price does not move: the close is half of the range above both middles.
+
+        >>> import polars as pl
+        >>> bars = pl.DataFrame({"bucket_start": range(200), "bucket_end": range(1, 201)})
+        >>> bars = bars.with_columns(perp_high=100.02, perp_low=100.0, perp_close=100.02)
+        >>> found = bar_half_spread(bars, "perp")
+        >>> round(found.half_spread_bps, 3), found.is_seen
+        (1.0, True)
     """
     high, low, close = (pl.col(f"{venue}_{name}").log() for name in ("high", "low", "close"))
     middle = (high + low) / 2
-    hole = pl.col(f"{venue}_hole").fill_null(value=False) if f"{venue}_hole" in bars.columns else pl.lit(value=False)
-    touches = (pl.col("bucket_end") == pl.col("bucket_start").shift(-1)) & ~hole.shift(-1)
+    touches = pl.col("bucket_end") == pl.col("bucket_start").shift(-1)
+    if f"{venue}_hole" in bars.columns:
+        touches &= ~pl.col(f"{venue}_hole").fill_null(value=False).shift(-1)
     products = bars.select(pl.when(touches).then((close - middle) * (close - middle.shift(-1)))).to_series()
     used = products.filter(products.is_finite()).to_numpy()
     if len(used) < LEAST_BARS:

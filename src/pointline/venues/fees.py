@@ -142,6 +142,8 @@ def venue_costs(
 
 
 VENUE = "venue"
+"""Name of the presets that read venue files."""
+
 PRESETS = (GUIDE, SAME_EXCHANGE, VENUE, f"{VENUE}:TIER")
 """The names that `named_costs` knows."""
 
@@ -185,6 +187,16 @@ def check_preset(name: object, *, where: str = "costs") -> None:
 
     Raises:
         ConfigError: it does; the error has the known names.
+
+    Examples:
+        >>> check_preset("venue:VIP 1")  # whether the venue has that tier shows when its fees are asked for
+        >>> check_preset("guid", where="--costs")
+        Traceback (most recent call last):
+        pointline.errors.ConfigError: there is no such preset of costs
+          where:    --costs
+          value:    'guid'
+          expected: guide, same-exchange, venue, venue:TIER
+          hint:     alike: guide
     """
     head, colon, tier = name.partition(":") if isinstance(name, str) else ("", "", "")
     if name in (GUIDE, SAME_EXCHANGE) or (head == VENUE and bool(colon) == bool(tier.strip())):
