@@ -213,6 +213,24 @@ def pay_funding(account: Account, rules: Rules, held: Held, settlements: list[Se
             account.pay(one.us, -held.perp_qty * one.mark * one.rate * rules.quote_rate)
 
 
+def filled(bars: list[Bar], k: int, decided: int, rules: Rules) -> tuple[int, float, float]:
+    """Time and prices of the fill in bar k; a leg that is not traded stands at its close known at the decision."""
+    bar, (perp, spot) = bars[k], known(bars, decided)
+    prices = (bar.perp if rules.legs != "spot" else perp, bar.spot if rules.legs != "perp" else spot)
+    assert prices[0] is not None
+    assert prices[1] is not None
+    return (bar.start if rules.at_open else bar.end - 1, *prices)
+
+
+def reason_to_leave(bars: list[Bar], k: int, held: Held, rules: Rules) -> str:
+    """Why a position that is held at the end of bar k ends, empty if it does not."""
+    if wants_out(bars, k, held.side, rules):
+        return "signal"
+    if rules.max_holding_us is not None and bars[k].end >= held.at[0] + rules.max_holding_us:
+        return "max_holding"
+    return "margin" if liquidated(bars[k], held, rules) else ""
+
+
 def run(bars: list[Bar], rules: Rules, settlements: list[Settlement]) -> Account:
     """The whole backtest."""
     account = Account()
@@ -224,48 +242,38 @@ def run(bars: list[Bar], rules: Rules, settlements: list[Settlement]) -> Account
         if None not in legs and orders:
             timely = [order for order in orders if bar.start - bars[order[0]].end <= rules.max_wait_us]
             orders = []
-            if timely:
-                decided, side = timely[0]
-                perp, spot = known(bars, decided)
-                us = bar.start if rules.at_open else bar.end - 1
-                prices = (bar.perp if rules.legs != "spot" else perp, bar.spot if rules.legs != "perp" else spot)
-                fill = (us, math.nan if prices[0] is None else prices[0], math.nan if prices[1] is None else prices[1])
+            for decided, side in timely[:1]:
                 if held is None:
+                    perp, spot = known(bars, decided)
+                    assert perp is not None
                     assert spot is not None
-                    qty = quantities(side, math.nan if perp is None else perp, spot, rules)
-                    held = Held(side, decided, *qty, at=fill)
+                    held = Held(side, decided, *quantities(side, perp, spot, rules), at=filled(bars, k, decided, rules))
                     pay_fill(account, rules, held, entry=True)
                 else:
-                    held.left, held.reason, leaving = fill, leaving, ""
-                    pay_fill(account, rules, held, entry=False)
-                    account.trades.append(held)
-                    held = None
+                    close(account, rules, held, filled(bars, k, decided, rules), leaving)
+                    held, leaving = None, ""
         if held is None:
             side = wanted_side(bars, k, rules)
-            perp, spot = known(bars, k)
-            if side and spot is not None and perp is not None:
+            if side and None not in known(bars, k):
                 orders.append((k, side))
             continue
-        if not leaving:
-            over = rules.max_holding_us is not None and bar.end >= held.at[0] + rules.max_holding_us
-            for reason, true in (
-                ("signal", wants_out(bars, k, held.side, rules)),
-                ("max_holding", over),
-                ("margin", liquidated(bar, held, rules)),
-            ):
-                if true and not leaving:
-                    leaving = reason
+        leaving = leaving or reason_to_leave(bars, k, held, rules)
         if leaving:
             orders.append((k, 0))
     if held is not None:
         perp, spot = known(bars, len(bars) - 1)
-        us = max(min(bars[-1].end, rules.window_us[1] - 1), held.at[0])
-        held.left = (us, math.nan if perp is None else perp, math.nan if spot is None else spot)
-        pay_fill(account, rules, held, entry=False)
-        account.trades.append(held)
+        assert perp is not None
+        assert spot is not None
+        close(account, rules, held, (max(min(bars[-1].end, rules.window_us[1] - 1), held.at[0]), perp, spot), "end_of_data")
     for one in account.trades:
         pay_funding(account, rules, one, settlements, bars)
     return account
+
+
+def close(account: Account, rules: Rules, held: Held, left: tuple[int, float, float], reason: str) -> None:
+    held.left, held.reason = left, reason
+    pay_fill(account, rules, held, entry=False)
+    account.trades.append(held)
 
 
 def equity_at(us: int, account: Account, bars: list[Bar], rules: Rules) -> float:

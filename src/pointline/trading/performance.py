@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 DAYS_PER_YEAR = 365
-_ROUNDING = 1e-9  # returns that differ by less than this part of the largest are equal
+_ROUNDING = 1e-13  # what the division of two amounts of equity may be off; returns that differ by less are equal
 FEWEST_DAYS = 10
 """Fewer daily returns give no ratio: its error would be larger than any value that it can have."""
 
@@ -111,7 +111,7 @@ def performance(equity: ArrayLike, capital: float) -> Performance:
     longest = max(int((np.diff(at_peak) - 1).max(initial=0)), len(curve) - 1 - int(at_peak[-1]))
     total = float(curve[-1] / capital - 1)
     deviation = float(returns.std(ddof=1)) if n > 1 else 0.0
-    judged = n >= FEWEST_DAYS and deviation > _ROUNDING * float(np.abs(returns).max(initial=0.0))
+    judged = n >= FEWEST_DAYS and deviation > _ROUNDING * (1 + float(np.abs(returns).max(initial=0.0)))
     daily = float(returns.mean()) / deviation if judged else None
     skew, kurtosis = _moments(returns) if judged else (None, None)
     error = None
