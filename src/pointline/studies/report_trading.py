@@ -14,9 +14,9 @@ import polars as pl
 from pointline.clock import DAY_US, SECOND_US, time_text
 from pointline.errors import ConfigError
 from pointline.report import trading_figures as drawn
+from pointline.report.backtest_view import figures_of
 from pointline.report.page import PageFigure, PageSection
-from pointline.report.page_tables import PageTable, cell_text
-from pointline.studies.summary import Summary
+from pointline.report.page_tables import PageTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,7 +159,7 @@ def backtest_section(backtest: Any, subtitle: str, quote: str) -> PageSection:  
         figures=figures,
         tables=[
             PageTable("Figures", _figures(backtest.summary)),
-            PageTable(f"Sums of all days ({quote})", _sums(backtest.daily), forms={"sum": ".2f"}),
+            PageTable(f"What the equity is made of ({quote})", _sums(backtest.daily), forms={"sum": ".2f"}),
             PageTable("Trades", readable(backtest.trades), folded=True, rest="Backtest.trades has all of them"),
         ],
         notes=list(backtest.notes),
@@ -197,17 +197,8 @@ def _sums(daily: pl.DataFrame) -> pl.DataFrame:
 
 
 def _figures(summary: Mapping[str, Any]) -> pl.DataFrame:
-    """The figures by name, each as text; windows in microseconds are left to the provenance."""
-    plain = {name: _plain(value) for name, value in summary.items() if not name.endswith("window_us")}
-    return Summary(plain).frame().filter(pl.col("value") != "").with_columns(pl.col("figure").str.replace_all("_", " "))
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return cell_text(value)
+    """The figures of a backtest in words, with their units."""
+    return pl.DataFrame(figures_of(summary), schema={"figure": pl.String, "value": pl.String}, orient="row")
 
 
 def readable(frame: pl.DataFrame) -> pl.DataFrame:
