@@ -6,7 +6,6 @@ What is read of each part is listed here, so that a part may be any value that h
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,7 +13,6 @@ import polars as pl
 from pointline.clock import DAY_US, SECOND_US, time_text
 from pointline.errors import ConfigError
 from pointline.report import trading_figures as drawn
-from pointline.report.backtest_view import figures_of
 from pointline.report.page import PageFigure, PageSection
 from pointline.report.page_tables import PageTable
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
 FORECAST_PARTS = ("table", "settlements", "verdict", "notes")
 COST_PARTS = ("break_even", "opportunities", "by_condition", "sensitivity", "verdict", "notes")
-BACKTEST_PARTS = ("title", "trades", "daily", "summary", "verdict", "notes")
+BACKTEST_PARTS = ("title", "trades", "daily", "figures", "verdict", "notes")
 _TERMS = ("perp_price", "spot_price", "funding", "fees", "slippage", "borrow")
 _PAID = ("fees", "slippage", "borrow")
 _SHOWN_LEAD_HOURS = 4.0
@@ -158,7 +156,7 @@ def backtest_section(backtest: Any, subtitle: str, quote: str) -> PageSection:  
         sentences=[f"{backtest.title}.", backtest.verdict],
         figures=figures,
         tables=[
-            PageTable("Figures", _figures(backtest.summary)),
+            PageTable("Figures", backtest.figures),
             PageTable(f"What the equity is made of ({quote})", _sums(backtest.daily), forms={"sum": ".2f"}),
             PageTable("Trades", readable(backtest.trades), folded=True, rest="Backtest.trades has all of them"),
         ],
@@ -194,11 +192,6 @@ def _sums(daily: pl.DataFrame) -> pl.DataFrame:
     rows = [(name.replace("_", " "), math.fsum(bare[name].to_list()) * (-1 if name in _PAID else 1)) for name in _TERMS]
     rows.append(("change of equity", math.fsum(bare["pnl"].to_list())))
     return pl.DataFrame(rows, schema={"term": pl.String, "sum": pl.Float64}, orient="row")
-
-
-def _figures(summary: Mapping[str, Any]) -> pl.DataFrame:
-    """The figures of a backtest in words, with their units."""
-    return pl.DataFrame(figures_of(summary), schema={"figure": pl.String, "value": pl.String}, orient="row")
 
 
 def readable(frame: pl.DataFrame) -> pl.DataFrame:
