@@ -16,8 +16,10 @@ from tests.report.pages import backtest, costs, forecast
 
 import pointline
 from pointline.clock import MINUTE_US
+from pointline.costs import CostModel
 from pointline.errors import ConfigError, NoDataError
-from pointline.research.spines import TimeBarConfig
+from pointline.features import FeatureParams
+from pointline.research.spines import TimeBarConfig, VolumeBarConfig
 from pointline.studies import report_evidence
 from pointline.studies.provenance import call_text, digest, sources
 from pointline.studies.report_data import basis_section
@@ -121,6 +123,41 @@ def test_what_cannot_be_computed_is_named_with_the_reason(demo: Demo, tmp_path: 
     assert "could not be tested" in text
 
 
+def test_what_was_not_tested_is_not_denied(study: Study, tmp_path: Path) -> None:
+    judged = study.ic(["basis_bps"], labels="basis_change", horizons=1, draws=0, folds=0)
+    text = study.report(tmp_path / "out.html", evaluation=judged).read_text(encoding="utf-8")
+    assert "was not tested; " in text
+    assert "No feature predicts the return" not in text.split('<section id="coefficients"')[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "frame"),
+    [
+        ({"bars": VolumeBarConfig("2.5"), "spot_bars": VolumeBarConfig("0.25")}, None),
+        ({"join": "inner"}, None),
+        ({"output": "features.parquet"}, None),
+        ({}, "empty"),
+        ({}, "null"),
+        ({"end": "2024-05-01T02:00", "bars": TimeBarConfig("1m")}, None),
+    ],
+    ids=["dual", "inner", "in a file", "no bars", "nothing known", "too short"],
+)
+def test_every_kind_of_study_has_a_page(
+    demo: Demo, options: dict[str, Any], frame: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = compared(demo, **options)
+    if frame == "empty":
+        own = replace(own, _table=own.features.clear())
+    if frame == "null":
+        names = [name for name in ("basis_bps", "funding_8h", "spot_age_us", "spot_close") if name in own.columns]
+        own = replace(own, _table=own.features.with_columns(pl.lit(None).cast(own.features.schema[name]).alias(name) for name in names))
+    text = own.report("out.html").read_text(encoding="utf-8")
+    tables = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", text)
+    assert not {"None", "NaN", "nan", "null", "inf", "-inf"} & set(tables)
+    assert '<section id="provenance"' in text
+
+
 def test_bars_of_candles_have_no_lead_and_lag(demo: Demo) -> None:
     candles = compared(demo, events="candles_1m")
     with pytest.raises(NoDataError, match="made of candles"):
@@ -220,7 +257,7 @@ def test_the_digest_is_that_of_the_sorted_hashes() -> None:
     assert digest(files) == hashlib.sha256(b"aa\nbb\n").hexdigest()
 
 
-@pytest.mark.parametrize("options", [{}, {"bars": "auto", "join": "inner"}, {"include_off_book": True, "events": "trades"}])
+@pytest.mark.parametrize("options", [{}, {"bars": "auto", "join": "inner"}, {"include_off_book": True, "params": FeatureParams(z_bars=50)}])
 def test_the_call_makes_the_study_again(demo: Demo, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = compared(demo, **options)
     monkeypatch.chdir(demo.folder)
@@ -229,6 +266,11 @@ def test_the_call_makes_the_study_again(demo: Demo, options: dict[str, Any], mon
     assert_frame_equal(names["study"].features, own.features)
     monkeypatch.chdir(tmp_path)
     assert 'lake="lake"' in call_text(own)
+
+
+def test_costs_of_your_own_stand_in_the_call(demo: Demo) -> None:
+    own = compared(demo, costs=CostModel(perp_taker_bps=1.5))
+    assert "    costs=CostModel(perp_taker_bps=1.5),\n" in call_text(own)
 
 
 def test_no_path_of_the_machine_is_in_the_page(page: str, demo: Demo) -> None:

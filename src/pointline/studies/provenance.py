@@ -16,6 +16,7 @@ from pointline import clock, schema
 from pointline.bars.candle_events import VenueCandles
 from pointline.bars.given import GivenBars
 from pointline.bars.run import VenueTrades
+from pointline.features import FeatureParams
 from pointline.lake.manifest import Manifest
 from pointline.version import package_version
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pointline.studies.reported import Reported
 
 LIBRARIES = ("polars", "numpy", "numba", "scipy", "deltalake", "pyarrow", "plotly")
+_PARAMS = ("max_spot_age_us", "max_perp_age_us", "max_hole_us", "smooth_bars", "z_bars", "holding_hours")
 _LOOK_BACK_US = 8 * clock.DAY_US  # payments of funding are read so far back
 _PERIOD = r"^\d{4}-\d{2}(-\d{2})?$"  # of a month or a day
 _STATE = {
@@ -109,7 +111,7 @@ def versions() -> pl.DataFrame:
 
 
 def call_text(study: Reported) -> str:
-    """The call that makes the study again, as Python; what a study does not keep is named in a comment."""
+    """The call that makes the study again, as Python, but for what it does not keep: age limits of state, funding rules of your own."""
     start, end = (clock.time_text(us).removesuffix(" 00:00:00") for us in (study.start_us, study.end_us))
     own = isinstance(study.rule, GivenBars)
     options = [f'start="{start}"', f'end="{end}"', "bars=spine,  # a frame of windows of your own" if own else f"bars={_short(study.rule)}"]
@@ -120,13 +122,17 @@ def call_text(study: Reported) -> str:
         options.append("include_off_book=True")
     if study.join != "asof":
         options.append(f'join="{study.join}"')
-    options += [f"costs={_short(study.params.costs)}", f'lake="{lake_name(study)}"']
+    params, standard = study.params, FeatureParams()
+    changed = [f"{name}={getattr(params, name)!r}" for name in _PARAMS if getattr(params, name) != getattr(standard, name)]
+    options += [f"params=FeatureParams({', '.join(changed)})"] if changed else []
+    options += [f"costs={_short(params.costs)}", f'lake="{lake_name(study)}"']
     lines = [f'"{study.pair.perp.name}"', f'"{study.pair.spot.name}"', *options]
     body = "\n".join(f"    {line}" if "#" in line else f"    {line}," for line in lines)
     unknown = (
         "# spot_bars, the spot's own spine, is not kept by the study and has to be added\n" if "spot_bucket_end" in study.columns else ""
     )
     rule = "" if own else f"from pointline.research.spines import {type(study.rule).__name__}\n"
+    rule = f"from pointline.features import FeatureParams\n{rule}" if changed else rule
     return f"import pointline\nfrom pointline.costs import CostModel\n{rule}\n{unknown}study = pointline.compare(\n{body}\n)"
 
 

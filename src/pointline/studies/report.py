@@ -66,7 +66,11 @@ def write_report(
     parts.add(data.basis_section(study))
     if evaluation is not None:
         parts.add(evidence.ic_section(study, evaluation))
-        parts.add(evidence.null_section(study, evaluation), "Null battery", "the evaluation was made without nulls (draws=0)")
+        parts.add(
+            evidence.null_section(study, evaluation),
+            "Null battery",
+            "there are no nulls (draws=0), or no coefficients with returns",
+        )
         parts.add(evidence.decile_section(study, evaluation), "Returns by tenths", "no feature has enough rows")
     measured = (lead_lag, "") if lead_lag is not None else parts.found("Lead and lag", lambda: evidence.lead_lag_of(study))
     if measured is not None:
