@@ -11,7 +11,9 @@ from pointline.trading.backtest import BacktestTables, run_backtest
 GUIDE = {"fee_bps": (5.0, 10.0), "slippage_bps": (2.0, 3.0), "withdrawal_bps": 8.0}
 
 
-def found(prices: dict[int, tuple[float, float]], held: range, stamps: dict[int, tuple[float, float]], **contract: object) -> BacktestTables:
+def found(
+    prices: dict[int, tuple[float, float]], held: range, stamps: dict[int, tuple[float, float]], **contract: object
+) -> BacktestTables:
     """Hourly bars to 48 h: the prices of the hours that are named, and of the hour before otherwise; the signal is 1 at the ends `held`."""
     bars, now = [], prices[0]
     for hour in range(48):
@@ -68,7 +70,13 @@ def test_linear() -> None:
 
 
 def test_inverse() -> None:
-    prices = {0: (60_060.0, 60_000.0), 14: (60_000.0, 59_950.0), 15: (60_300.0, 60_200.0), 16: (64_000.0, 63_900.0), 25: (62_500.0, 62_400.0)}
+    prices = {
+        0: (60_060.0, 60_000.0),
+        14: (60_000.0, 59_950.0),
+        15: (60_300.0, 60_200.0),
+        16: (64_000.0, 63_900.0),
+        25: (62_500.0, 62_400.0),
+    }
     stamps = {16: (0.0001, 60_000.0), 24: (-0.0002, 64_000.0)}
     tables = found(prices, range(14, 25), stamps, perp_step=1.0, inverse=True, contract_size=100.0)
     expected = {
