@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from tests.trading import backtest_loop as loop
 
 from pointline.costs import CostModel
+from pointline.instruments.instrument import Instrument
+from pointline.instruments.pairs import Pair
 from pointline.trading.backtest import Account, BacktestInputs
 from pointline.trading.execution import next_bar_fills
 from pointline.trading.funding_flows import MARKS_SCHEMA, FundingTerms, funding_cash_flows
@@ -176,3 +178,38 @@ def cases(draw: st.DrawFn) -> Case:
     stamps = range(START_US - 8 * HOUR_US, bars[-1].end + 16 * HOUR_US, 8 * HOUR_US)
     rates = draw(st.lists(st.integers(-30, 30), min_size=len(stamps), max_size=len(stamps)))
     return Case(bars, rules, [loop.Settlement(us, rate / 1e4, (100 + rate / 10) * factor) for us, rate in zip(stamps, rates, strict=True)])
+
+
+def pair_of(*, perp_quote: str = "USDT", inverse: bool = False, contract_size: float = 1.0, qty_increment: float = 0.001) -> Pair:
+    """A perpetual and its spot in USDT; an inverse one has contracts of 100 USD."""
+    spot = Instrument(
+        symbol_id=1,
+        exchange="binance-spot",
+        exchange_symbol="BTCUSDT",
+        market="BTC-USDT",
+        base_asset="BTC",
+        quote_asset="USDT",
+        settle_asset=None,
+        asset_type="spot",
+        contract_type=None,
+        contract_size=None,
+        multiplier=1,
+        underlying_asset="BTC",
+        price_increment=0.01,
+        qty_increment=0.00001,
+        expiry_us=None,
+        listed_us=None,
+        valid_from_us=0,
+        valid_until_us=2**62,
+        source="derived",
+    )
+    perp = replace(
+        spot,
+        exchange="binance-futures",
+        quote_asset="USD" if inverse else perp_quote,
+        asset_type="perpetual",
+        contract_type="inverse" if inverse else "linear",
+        contract_size=100.0 if inverse else contract_size,
+        qty_increment=1.0 if inverse else qty_increment,
+    )
+    return Pair(perp=perp, spot=spot, quote_match=perp.quote_asset == spot.quote_asset, price_factor=1.0, reason="")

@@ -64,3 +64,6 @@ def test_equity_that_is_used_up() -> None:
     found = performance([90.0] * 10 + [-5.0], 100.0)
     assert (found.total_return, found.annual_return) == (pytest.approx(-1.05), None)
     assert found.max_drawdown == pytest.approx(-1.05)
+    again = performance([50.0, 0.0, 20.0], 100.0)  # what comes later has no base
+    assert (again.days, again.used_up, again.total_return, again.max_drawdown) == (2, True, -1.0, -1.0)
+    assert not performance([50.0, 1.0], 100.0).used_up

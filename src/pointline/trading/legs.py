@@ -16,7 +16,6 @@ import numpy as np
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pointline.costs import CostModel
     from pointline.instruments import Pair
     from pointline.trading.strategy import Legs
 
@@ -134,11 +133,6 @@ class PairTerms:
             return entry * (1 + side * maintenance) / rest if rest > 0 else math.inf
         rest = 1 - side * margin
         return entry * rest / (1 - side * maintenance) if rest > 0 else 0.0
-
-
-def fill_bps(costs: CostModel, leg: str) -> float:
-    """The taker fee of one fill of a leg."""
-    return costs.perp_taker_bps if leg == "perp" else costs.spot_taker_bps
 
 
 def _down(amount: Floats, step: float | None) -> Floats:
