@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORECAST_PARTS = ("table", "settlements", "verdict", "notes")
 COST_PARTS = ("break_even", "opportunities", "by_condition", "sensitivity", "verdict", "notes")
-BACKTEST_PARTS = ("title", "trades", "daily", "figures", "verdict", "notes")
+BACKTEST_PARTS = ("title", "trades", "daily", "figures", "summary", "verdict", "notes")
 _TERMS = ("perp_price", "spot_price", "funding", "fees", "slippage", "borrow")
 _PAID = ("fees", "slippage", "borrow")
 _SHOWN_LEAD_HOURS = 4.0
