@@ -19,6 +19,15 @@ NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 # Regular expressions. The market has ten perp trades for one of spot, of the same size, one print off the book a day, and 8 h funding.
 OUTPUT = {
+    "crypto_perp_spot_comparison_example.py": (
+        r"volume_ratio: \d\.\d\d 1, fail",  # five perp trades for one of spot
+        r"basis_bps predicts the perp's return",
+        r"A round trip of both legs costs 40 bps",
+        r"\d+ trades (earned|lost) [\d,.]+ USDT",
+        r"6 settings; the best is above chance with probability \d\.\d\d",
+        r"the venue's rule on the premium so far misses the rate by 0\.\d+ bp on average",
+        r"page: [23]\.\d MB",
+    ),
     "perp_spot_guide.py": (
         r"Perp/Spot volume ratio: (9|10)\.\d\dx",
         r"\$ funding_basis_divergence +<f64> -?\d",
