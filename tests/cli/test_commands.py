@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import os
 import re
@@ -84,7 +85,8 @@ def test_the_demo_prints_a_summary_and_where_everything_is(demo: Demo) -> None:
     assert "binance-futures:BTCUSDT against binance-spot:BTCUSDT" in result.out
     assert f"trades              perp {features['perp_trade_count'].sum():,}   spot {features['spot_trade_count'].sum():,}" in result.out
     assert f"of {features.height:,} bars" in result.out
-    for name in ("features.parquet", "labels.parquet", "basis_and_funding.html"):
+    assert "the market is simulated" in (folder / "report.html").read_text(encoding="utf-8")
+    for name in ("features.parquet", "labels.parquet", "basis_and_funding.html", "report.html"):
         assert str(folder / name) in result.out
     assert "20,000 perp trades a day" in result.err
 
@@ -650,6 +652,22 @@ def test_compare_draws_a_chart(lake: Path, tmp_path: Path) -> None:
 def test_compare_refuses_a_place_for_the_chart_before_it_works(lake: Path, tmp_path: Path) -> None:
     refused = run("compare", PERP, SPOT, *WINDOW, "--chart", tmp_path / "chart.pdf", "-o", tmp_path / "features.parquet", "--lake", lake)
     assert_refused(refused, "the chart cannot be written there", "ending in .html or .png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compare_writes_a_report(lake: Path, tmp_path: Path) -> None:
+    page, chart = tmp_path / "report.html", tmp_path / "chart.html"
+    out = done("compare", PERP, SPOT, *WINDOW, "--threshold", "20", "--chart", chart, "--report", page, "--lake", lake).out
+    assert out.endswith(f"wrote {chart}\nwrote {page}\n")
+    text = page.read_text(encoding="utf-8")
+    assert f"<h1>{PERP} against {SPOT}</h1>" in text
+    assert 'study.report("report.html")' in html.unescape(text)
+
+
+def test_compare_refuses_a_place_for_the_report_before_it_works(lake: Path, tmp_path: Path) -> None:
+    for place in (tmp_path / "report.pdf", tmp_path / "missing" / "report.html"):
+        refused = run("compare", PERP, SPOT, *WINDOW, "--report", place, "-o", tmp_path / "features.parquet", "--lake", lake)
+        assert_refused(refused, "the page cannot be written there", "ending in .html")
     assert list(tmp_path.iterdir()) == []
 
 

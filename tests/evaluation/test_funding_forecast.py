@@ -177,7 +177,7 @@ def test_the_verdict_says_that_models_add_nothing() -> None:
     of = market(600)
     exact = replace(of, slots=replace(of.slots, values=np.array(values)), settlements=of.settlements.with_columns(rate=pl.Series(rates)))
     found = judged(exact, hours_before=[4, 1], folds=1)
-    assert "The models add nothing: none has a smaller error than the rule, counted over 6 tries." in found.verdict
+    assert "The models add nothing: no error is below the rule's beyond chance, counted over 6 tries." in found.verdict
     for hours in (4, 1):
         assert errors_of(found, hours)["rule"] <= 1.02 * min(errors_of(found, hours).values())
         assert errors_of(found, hours)["rule"] < 0.9 * min(errors_of(found, hours)[name] for name in ("constant", "last", "ar1"))

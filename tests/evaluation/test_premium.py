@@ -44,20 +44,21 @@ def plain_premium(
     intervals=st.lists(st.tuples(st.integers(-6, 40), st.integers(0, 12 * 60)), min_size=1, max_size=20),
     delay_us=st.sampled_from([0, 1, MINUTE_US]),
     weights=st.sampled_from(["rising", "equal"]),
+    step_us=st.sampled_from([HOUR_US, 15 * MINUTE_US]),
 )
 def test_the_premium_so_far_equals_a_plain_loop(
-    values: list[float | None], first: int, intervals: list[tuple[int, int]], delay_us: int, weights: Weights
+    values: list[float | None], first: int, intervals: list[tuple[int, int]], delay_us: int, weights: Weights, step_us: int
 ) -> None:
-    first_end = START + first * HOUR_US
-    ends = [first_end + place * HOUR_US for place in range(len(values))]
+    first_end = START + first * step_us
+    ends = [first_end + place * step_us for place in range(len(values))]
     frame = pl.DataFrame({"end_us": ends, "premium": values}, schema={"end_us": pl.Int64, "premium": pl.Float64})
-    slots = PremiumSlots.of(frame, delay=f"{delay_us}us")
+    slots = PremiumSlots.of(frame, step=f"{step_us}us", delay=f"{delay_us}us")
     start_us = np.array([START + hours * HOUR_US for hours, _ in intervals])
     at_us = start_us + np.array([minutes * MINUTE_US for _, minutes in intervals])
     found = premium_so_far(slots, start_us, at_us, weights=weights)
     told = {end: value for end, value in zip(ends, values, strict=True) if value is not None}
     for row, (start, at) in enumerate(zip(start_us.tolist(), at_us.tolist(), strict=True)):
-        average, last, count = plain_premium(told, start, at, HOUR_US, delay_us, weights)
+        average, last, count = plain_premium(told, start, at, step_us, delay_us, weights)
         assert found.average[row] == pytest.approx(average, abs=1e-15, nan_ok=True)
         assert found.latest[row] == pytest.approx(last, abs=0, nan_ok=True)
         assert found.slots[row] == count

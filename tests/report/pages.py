@@ -69,7 +69,7 @@ def backtest(days: int = 40, title: str = "funding_basis_divergence") -> Any:  #
         title=title,
         trades=pl.DataFrame(trades),
         daily=pl.DataFrame(daily),
-        summary={"trades": 2, "sharpe": 1.25, "nearest_liquidation": float("nan"), "capacity": [1.0, None], "window_us": [1, 2]},
+        figures=pl.DataFrame({"figure": ["trades", "nearest liquidation"], "value": ["2, 1 of them long", "-"]}),
         verdict="2 trades earned 2.25 USDT.",
         notes=("funding is settled",),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,13 @@ from tests.sql.markets import zipped
 from tests.studies.funding_lakes import PERP, SPOT, candle_paths, funding_paths, hours_of, lake_of_hours, lake_with
 
 import pointline
+from pointline import clock
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, date_text, to_us
 from pointline.errors import ConfigError, NoDataError, VenueRuleError
+from pointline.instruments import check_pair
 from pointline.research.spines import TimeBarConfig
+from pointline.studies.funding_data import extras
+from pointline.studies.funding_data import payments as payments_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +92,7 @@ def test_real_hours_give_the_published_table(real: pointline.FundingForecast, pr
 
 def test_real_hours_say_where_a_model_earns_its_keep(real: pointline.FundingForecast) -> None:
     assert "4 h before, boosting is better than the rule" in real.verdict
-    assert "1 h before, the models add nothing to the rule (0.201 bp)." in real.verdict
+    assert "1 h before, the models add nothing beyond chance to the rule (0.201 bp)." in real.verdict
     first, last = (real.settlements["funding_us"][place] for place in (0, -1))
     assert (first, last) == (to_us("2023-12-17 08:00"), to_us("2024-11-30 16:00"))
     paid = real.settlements.filter(hours_before=0)["actual_bps"]
@@ -201,12 +207,103 @@ def test_a_hole_leaves_settlements_out_and_is_counted(tmp_path: Path) -> None:
     assert any("4 of 60 settlements are left out" in note for note in found.notes)
 
 
+def test_intervals_that_contradict_the_times_are_said(tmp_path: Path) -> None:
+    perp, spot, payments = hours_of(60)
+    odd = [(us, 24 if place == 20 else hours, rate) for place, (us, hours, rate) in enumerate(payments)]
+    found = forecast(lake_of_hours(tmp_path, perp, spot, odd), end=END_OF_60, folds=1)
+    assert any("1 of the settlements came sooner after the one before than their interval says" in note for note in found.notes)
+
+
 def test_a_missing_payment_is_not_carried_for_ever(tmp_path: Path) -> None:
     perp, spot, payments = hours_of(60)
     del payments[30:34]
     found = forecast(lake_of_hours(tmp_path, perp, spot, payments), end=END_OF_60, folds=2)
     assert found.summary["settlements"] == 56
     assert START + 35 * 8 * HOUR_US not in found.settlements["funding_us"]  # its last rate is 40 h old
+
+
+def test_a_lake_that_ends_earlier_tells_the_same_of_what_was_known(tmp_path: Path, lake: Lake) -> None:
+    perp, spot, payments = hours_of(COUNT)
+    cut = 90
+    short = lake_of_hours(tmp_path, perp[: 8 * cut], spot[: 8 * cut], payments[:cut])
+    known = ["funding_us", "hours_before", "known_us", "interval_hours", "actual_bps", "last_known_bps", "premium_bps"]
+    rows = [forecast(one, models=[], folds=1).settlements.select(known) for one in (lake, short)]
+    both = [rows[0].join(rows[1], on=["funding_us", "hours_before"], how="semi"), rows[1].join(rows[0], on=["funding_us"], how="semi")]
+    assert both[0].equals(both[1])
+    assert both[0].height >= 4 * 10
+
+
+def test_open_interest_and_the_estimate_are_used_where_the_lake_has_them(tmp_path: Path) -> None:
+    """Open interest of 100 · 1.01^k base units at ten to each hour k, and an estimate that rises by 0.1 bp an hour."""
+    perp, spot, payments = hours_of(60)
+    paths = [*candle_paths(tmp_path / "a", PERP, perp), *candle_paths(tmp_path / "a", SPOT, spot)]
+    paths += funding_paths(tmp_path / "a", PERP, payments)
+    made = lake_with(tmp_path, [*paths, *interest_paths(tmp_path / "a", len(perp))])
+    pointline.ingest(recorded_path(tmp_path / "r", len(perp)), lake=made)
+    found = forecast(made, end=END_OF_60, folds=1, hours_before=[4, 1])
+    assert found.summary["extra_predictors"] == ["funding_step_bps", "oi_change"]
+    registry = made.registry()
+    pair = check_pair(registry.find("binance-futures", "BTCUSDT", START), registry.find("binance-spot", "BTCUSDT", START), registry.known)
+    settled, _ = payments_of(made, pair, (START, END_OF_60), 8.0)
+    told = extras(made, pair, settled.filter(pl.col("funding_us") > START + DAY_US), [4 * HOUR_US])
+    assert told is not None
+    assert told["oi_change"].to_list() == pytest.approx([8 * math.log(1.01)] * told.height, rel=1e-6)
+    assert told["funding_step_bps"].to_list() == pytest.approx([0.1] * told.height, abs=1e-9)
+
+
+def interest_paths(folder: Path, hours: int) -> list[Path]:
+    header = (
+        "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
+        "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio\n"
+    )
+    days: dict[str, list[str]] = {}
+    for place in range(hours):
+        us = START + place * HOUR_US + 50 * MINUTE_US
+        stamp = clock.time_text(us)
+        days.setdefault(date_text(us), [header]).append(f"{stamp},BTCUSDT,{100 * 1.01**place:.10f},1.0,1.0,1.0,1.0,1.0\n")
+    where = folder / "data" / "futures" / "um" / "daily" / "metrics" / "BTCUSDT"
+    return [zipped(where / f"BTCUSDT-metrics-{day}.zip", lines) for day, lines in days.items()]
+
+
+def recorded_path(folder: Path, hours: int) -> Path:
+    """The mark price stream of a recorder, a message in the last seconds of each hour."""
+    lines = []
+    for place in range(hours):
+        us = START + (place + 1) * HOUR_US - 5_000_000
+        settles = (us // (8 * HOUR_US) + 1) * 8 * HOUR_US
+        rate = f"{1e-4 + 1e-5 * (place % 8):.8f}"
+        prices = '"p":"60000.0","P":"60000.0","i":"60000.0"'
+        data = f'{{"e":"markPriceUpdate","E":{us // 1000},"s":"BTCUSDT",{prices},"r":"{rate}","T":{settles // 1000}}}'
+        lines.append(f'{us + 1_000} {{"stream":"btcusdt@markPrice@1s","data":{data}}}\n')
+    folder.mkdir()
+    path = folder / "binance_usdm_btcusdt.dat.gz"
+    path.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
+    return path
+
+
+def test_a_contract_of_another_quote_says_so(tmp_path: Path) -> None:
+    perp, spot, payments = hours_of(60)
+    inverse = "binance-delivery:BTCUSD_PERP"
+    paths = [*candle_paths(tmp_path / "a", inverse, perp), *candle_paths(tmp_path / "a", SPOT, spot)]
+    paths += funding_paths(tmp_path / "a", inverse, payments)
+    found = pointline.next_funding(inverse, SPOT, start=START, end=END_OF_60, folds=2, lake=lake_with(tmp_path, paths))
+    assert found.premium_source == "cross_quote_basis"
+    assert any("also contains the rate between them" in note for note in found.notes)
+    assert error(found, "rule", 0) < 1e-3
+
+
+def test_the_settlement_after_the_window_is_told_by_the_rule(lake: Lake) -> None:
+    """Three hours of an interval: 8 h less 3 are left, and the rule is exact, so the eighth hour of it says what is paid."""
+    last = START + 100 * 8 * HOUR_US
+    paid = dict(hours_of(COUNT)[2][place][::2] for place in range(COUNT))
+    for hours in (3, 8):
+        found = forecast(lake, end=last + hours * HOUR_US, models=[])
+        row = found.coming.row(0, named=True)
+        assert (row["funding_us"], row["hours_before"], row["known_us"]) == (last + 8 * HOUR_US, 8 - hours, last + hours * HOUR_US)
+        assert row["last_known_bps"] == pytest.approx(float(paid[last + 4_000]) * 1e4)
+    assert row["rule_bps"] == pytest.approx(float(paid[last + 8 * HOUR_US + 4_000]) * 1e4, abs=1e-3)
+    assert f"{row['rule_bps']:.3f} bp by the rule" in found.coming_text
+    assert forecast(lake, end=last + 1, models=[]).coming.is_empty()
 
 
 def test_it_can_be_pickled_and_shown(lake: Lake) -> None:
@@ -262,9 +359,17 @@ def test_swapped_sides_are_refused(lake: Lake) -> None:
         pointline.next_funding(SPOT, PERP, start=START, end=END, lake=lake)
 
 
-def test_an_exchange_without_a_rule_is_refused(lake: Lake) -> None:
-    with pytest.raises((ConfigError, VenueRuleError, LookupError)):
-        pointline.next_funding("kraken-futures:BTCUSDT", SPOT, start=START, end=END, lake=lake)
+def test_a_dated_future_pays_no_funding(tmp_path: Path) -> None:
+    perp, spot, _ = hours_of(40)
+    dated = "binance-futures:BTCUSDT_240329"
+    made = lake_with(tmp_path, [*candle_paths(tmp_path / "a", dated, perp), *candle_paths(tmp_path / "a", SPOT, spot)])
+    with pytest.raises(ConfigError, match="pays no funding"):
+        pointline.next_funding(dated, SPOT, start=START, end=START + 13 * DAY_US, lake=made)
+
+
+def test_dates_without_a_rule_are_refused(lake: Lake) -> None:
+    with pytest.raises(VenueRuleError, match="not known for this time"):
+        forecast(lake, start="2019-01-01", end="2019-02-01")
 
 
 # --- the command ---------------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tests.trading.markets import DAY_US, HOUR_US, START_US, Case, cases, inputs
 from pointline.costs import CostModel
 from pointline.errors import ConfigError
 from pointline.trading.accounting import TERMS
-from pointline.trading.backtest import Account, BacktestInputs, BacktestTables, Delivery, run_backtest
+from pointline.trading.backtest import Account, BacktestInputs, BacktestTables, FutureDelivery, run_backtest
 from pointline.trading.execution import Fills, next_bar_fills, next_trade_fills, touch_fills
 from pointline.trading.legs import PairTerms
 from pointline.trading.strategy import Levels, Strategy
@@ -181,7 +181,7 @@ def delivered(terms: PairTerms, *, future: float, spot: float, settles: float, q
         costs=FREE,
         account=Account(notional_quote=1_000.0, leverage=None),
         window_us=(START_US, START_US + 10 * HOUR_US),
-        delivery=Delivery(expiry_us=START_US + 8 * HOUR_US, price=settles * terms.price_factor / quote_rate),
+        delivery=FutureDelivery(expiry_us=START_US + 8 * HOUR_US, price=settles * terms.price_factor / quote_rate),
     )
     strategy = Strategy(name="x", text="", signal="signal", high="short", sides=("short",), thresholds=Levels(above=0.0), until="delivery")
     return run_backtest(strategy, inputs)

@@ -12,6 +12,7 @@ from pointline.evaluation.coefficients import COEFFICIENTS_SCHEMA, CoefficientTa
 from pointline.evaluation.combination import PREDICTIONS_SCHEMA, WEIGHTS_SCHEMA, FittedCombination, fitted_combination
 from pointline.evaluation.cross_moments import cross_moments, leads_by_hour, responses
 from pointline.evaluation.deciles import Deciles, deciles
+from pointline.evaluation.funding_coming import COMING_SCHEMA, coming_settlement
 from pointline.evaluation.funding_forecast import JudgedForecasts, funding_forecasts
 from pointline.evaluation.funding_scores import FORECASTS_SCHEMA, SCORES_SCHEMA, ErrorDifference, error_difference, forecast_scores
 from pointline.evaluation.information import IcOptions, JudgedFeatures, ic
@@ -44,6 +45,7 @@ from pointline.evaluation.time_of_day import volumes_by_hour
 
 __all__ = [
     "COEFFICIENTS_SCHEMA",
+    "COMING_SCHEMA",
     "FOLDS_SCHEMA",
     "FORECASTS_SCHEMA",
     "LABELS",
@@ -83,6 +85,7 @@ __all__ = [
     "causal_test",
     "check_points",
     "circular_shift",
+    "coming_settlement",
     "cross_moments",
     "day_shuffle",
     "deciles",

@@ -18,6 +18,7 @@ import polars as pl
 
 from pointline import clock
 from pointline.errors import ConfigError
+from pointline.evaluation.funding_coming import coming_settlement
 from pointline.evaluation.funding_models import FEWEST_TO_FIT, Predictors, fold_forecasts
 from pointline.evaluation.funding_scores import BASELINES, FORECASTS_SCHEMA, MODELS, RULE, SCORES_SCHEMA, forecast_scores
 from pointline.evaluation.funding_verdict import forecast_verdict
@@ -58,6 +59,7 @@ class JudgedForecasts:
         left_out: how many of them lack a value at one of the leads, and so count at none.
         extras: the further predictors that the models used.
         notes: what was left out, and why.
+        coming: the settlement after the last one, columns of `COMING_SCHEMA`, or no row (see `coming_settlement`).
         level: below which an adjusted p counts.
     """
 
@@ -67,6 +69,7 @@ class JudgedForecasts:
     left_out: int
     extras: tuple[str, ...]
     notes: tuple[str, ...]
+    coming: pl.DataFrame = field(repr=False)
     level: float = LEVEL
 
     @property
@@ -139,7 +142,7 @@ def funding_forecasts(
         ... )
         >>> found = funding_forecasts(settlements, slots, [rule], hours_before=[0, 4], folds=1, models=["least_squares"])
         >>> found.scores.filter(pl.col("hours_before") == 0)["mae_bps"].round(2).to_list()
-        [7.23, 7.0, 6.29, 0.0]
+        [2.31, 3.08, 2.66, 0.0]
     """
     check_confidence(confidence)
     check_count(folds, "folds", 1)
@@ -177,8 +180,9 @@ def funding_forecasts(
     if any(leads_us) and chosen and not shared.fitted:
         few = f"the first part has less than {FEWEST_TO_FIT} settlements to fit them on"
         notes.append(f"no models: {few}; take fewer folds or a longer window")
+    coming = coming_settlement(paid, slots, rules, told[0].premium.average)
     forecasts = pl.concat(parts).sort("funding_us", "hours_before", descending=[False, True])
-    return JudgedForecasts(_adjusted(scores), forecasts, len(paid), len(paid) - len(rows), names, tuple(notes))
+    return JudgedForecasts(_adjusted(scores), forecasts, len(paid), len(paid) - len(rows), names, tuple(notes), coming)
 
 
 @dataclass(frozen=True, eq=False)

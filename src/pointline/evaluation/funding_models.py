@@ -99,7 +99,7 @@ def fold_forecasts(
     told = {
         "constant": known.rates.interest()[test] * PER_BPS,
         "last": known.last_bps[test],
-        "ar1": _autoregression(known.last_bps[train], target, known.last_bps[test]),
+        "ar1": line_forecast(known.last_bps[train], target, known.last_bps[test]),
         "rule": rule[test],
     }
     three = np.column_stack([known.last_bps, rule, known.premium * PER_BPS])
@@ -113,8 +113,20 @@ def fold_forecasts(
     return told, offset
 
 
-def _autoregression(x: Floats, y: Floats, at: Floats) -> Floats:
-    """The line a + b x by least squares; the mean of y where x does not vary."""
+def line_forecast(x: Floats, y: Floats, at: Floats) -> Floats:
+    """The line a + b x of least squares.
+
+    Args:
+        x, y: shape (n,), what it is fitted on.
+        at: where it is wanted.
+
+    Returns:
+        The shape of ``at``; the mean of y where x does not vary.
+
+    Examples:
+        >>> line_forecast(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]), np.array([5.0])).tolist()
+        [10.0]
+    """
     centred = x - x.mean()
     spread = float(np.sum(centred**2))
     slope = float(np.sum(centred * (y - y.mean()))) / spread if spread > 0 else 0.0

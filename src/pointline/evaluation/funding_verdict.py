@@ -28,12 +28,12 @@ def forecast_verdict(scores: pl.DataFrame, level: float) -> str:
         return " ".join([*sentences, "No model was fitted."])
     if better.is_empty():
         tries = f"{models.height} tries" if models.height > 1 else "one try"
-        return " ".join([*sentences, f"The models add nothing: none has a smaller error than the rule, counted over {tries}."])
+        return " ".join([*sentences, f"The models add nothing: no error is below the rule's beyond chance, counted over {tries}."])
     for hours in models["hours_before"].unique(maintain_order=True).sort(descending=True):
         found = better.filter(pl.col("hours_before") == hours).sort("mae_bps", "predictor")
         rule = _of(scores, RULE, hours)
         if found.is_empty():
-            sentences.append(f"{hours:g} h before, the models add nothing to the rule ({rule['mae_bps']:.3f} bp).")
+            sentences.append(f"{hours:g} h before, the models add nothing beyond chance to the rule ({rule['mae_bps']:.3f} bp).")
         else:
             best = found.row(0, named=True)
             name = _WORDS.get(best["predictor"], best["predictor"])

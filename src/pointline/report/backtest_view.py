@@ -19,6 +19,7 @@ _TERMS = (
     ("borrow_quote", "borrowing", -1),
     ("pnl_quote", "change of equity", 1),
 )
+_VIEWS = (("basis_quote", "of the prices: basis", 1), ("unhedged_quote", "of the prices: not hedged", 1))
 
 
 def backtest_view(summary: Mapping[str, Any], *, title: str, lines: Sequence[str], notes: Sequence[str]) -> RenderableType:
@@ -65,39 +66,57 @@ def _grid() -> Any:  # noqa: ANN401 - a rich table
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
 
 
+def attribution_of(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """What each term added to the equity, costs below zero, then the change of equity and the two views of the prices.
+
+    Args:
+        summary: figures of the backtest.
+    """
+    return [(text, sign * summary[name] + 0.0) for name, text, sign in (*_TERMS, *_VIEWS)]
+
+
+def figures_of(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures of a backtest in words, with their units.
+
+    Args:
+        summary: figures of the backtest.
+    """
+    reasons = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in summary["exit_reasons"].items())
+    error, asset, near = summary["pnl_bps_error"], summary["quote_asset"], summary["nearest_liquidation"]
+    return [
+        ("trades", f"{summary['trades']:,}, {summary['long']:,} of them long; ended by: {reasons}"),
+        ("profit of a trade", f"{summary['pnl_bps']:+.2f} bps" + ("" if error is None else f" ± {error:.2f}")),
+        ("trades that earned", f"{summary['hit_rate']:.1%}"),
+        ("held", f"{_number(summary['median_holding_hours'], '.2f')} h (median), {summary['hours_held_share']:.1%} of the time"),
+        ("return", f"{summary['total_return']:+.2%} on {summary['capital_quote']:,.2f} {asset} in {summary['days']:,} days"),
+        ("return a year", _number(summary["annual_return"], "+.2%")),
+        ("volatility a year", _number(summary["annual_volatility"], ".2%")),
+        ("Sharpe ratio", "-" if summary["sharpe"] is None else f"{summary['sharpe']:.2f} ± {summary['sharpe_error']:.2f} (365 days)"),
+        ("above chance", f"{_number(summary['deflated_sharpe_probability'], '.3f')}, trials: {summary['trials']:,}"),
+        ("drawdown", f"{summary['max_drawdown']:.2%}, {summary['drawdown_days']:,} days"),
+        ("turnover", f"{summary['turnover_per_day']:.2f} times the capital a day"),
+        ("funding payments", f"{summary['funding_payments']:,}"),
+        ("nearest liquidation", "-" if near is None else f"{near:.2%} of the entry price away"),
+        ("largest quantity not hedged", f"{summary['largest_unhedged_base']:.6g}"),
+        ("capacity", _range(summary["capacity_quote"], asset)),
+        ("bars without a signal", f"{summary['bars_without_signal']:,} of {summary['bars']:,}"),
+        ("decisions not filled", f"{summary['decisions_unfilled']:,}"),
+    ]
+
+
 def _attribution(summary: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a rich table
     table = _grid()
     table.add_column()
     table.add_column(justify="right")
-    for name, text, sign in _TERMS:
-        style = "bold" if name == "pnl_quote" else None
-        table.add_row(text, f"{sign * summary[name] + 0.0:+,.2f} {summary['quote_asset']}", style=style)
-    views = (("basis_quote", "  of the prices: basis"), ("unhedged_quote", "  of the prices: not hedged"))
-    for name, text in views:
-        table.add_row(text, f"{summary[name]:+,.2f} {summary['quote_asset']}", style="dim")
+    for number, (text, value) in enumerate(attribution_of(summary)):
+        style = None if number < len(_TERMS) - 1 else "bold" if number < len(_TERMS) else "dim"
+        table.add_row(text, f"{value:+,.2f} {summary['quote_asset']}", style=style)
     return table
 
 
 def _figures(summary: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a rich table
     table = _grid()
-    reasons = ", ".join(f"{name} {count:,}" for name, count in summary["exit_reasons"].items())
-    error = summary["pnl_bps_error"]
-    rows = [
-        ("trades", f"{summary['trades']:,}, {summary['long']:,} of them long; ended by: {reasons}"),
-        ("profit of a trade", f"{summary['pnl_bps']:+.2f} bps" + ("" if error is None else f" ± {error:.2f}")),
-        ("trades that earned", f"{summary['hit_rate']:.1%}"),
-        ("held", f"{_number(summary['median_holding_hours'], '.2f')} h (median), {summary['hours_held_share']:.1%} of the time"),
-        ("return", f"{summary['total_return']:+.2%} on {summary['capital_quote']:,.2f} {summary['quote_asset']}"),
-        ("return a year", _number(summary["annual_return"], "+.2%")),
-        ("volatility a year", _number(summary["annual_volatility"], ".2%")),
-        ("Sharpe ratio", f"{_number(summary['sharpe'], '.2f')} ± {_number(summary['sharpe_error'], '.2f')} (365 days)"),
-        ("above chance", f"{_number(summary['deflated_sharpe_probability'], '.3f')}, of {summary['trials']:,} trials"),
-        ("drawdown", f"{summary['max_drawdown']:.2%}, {summary['drawdown_days']:,} days"),
-        ("turnover", f"{summary['turnover_per_day']:.2f} times the capital a day"),
-        ("nearest liquidation", _number(summary["nearest_liquidation"], ".2%") + " of the entry price away"),
-        ("capacity", _range(summary["capacity_quote"], summary["quote_asset"])),
-    ]
-    for name, text in rows:
+    for name, text in figures_of(summary):
         table.add_row(name, text)
     return table
 

@@ -36,7 +36,7 @@ def forest_figure(rows: pl.DataFrame, *, title: str, subtitle: str) -> Figure:
     need_plotly()
     features = rows["feature"].unique(maintain_order=True).to_list()
     places = {feature: len(features) - 1 - n for n, feature in enumerate(features)}
-    figure = row_figure(features, "rank correlation", title=title, subtitle=subtitle, legend_rows=3)
+    figure = row_figure(features, "correlation", title=title, subtitle=subtitle, legend_rows=3)
     published = rows.filter(pl.col("published_ic").is_not_null()).unique("feature", maintain_order=True)
     if published.height:
         marker = {"symbol": "diamond-open", "size": 11, "color": INK.light, "line": {"width": 1.5}}
@@ -76,7 +76,7 @@ def null_figure(rows: pl.DataFrame, *, title: str, subtitle: str) -> Figure:
     """
     need_plotly()
     names = rows["name"].to_list()
-    figure = row_figure(names, "rank correlation, size", title=title, subtitle=subtitle, legend_rows=4)
+    figure = row_figure(names, "correlation, size", title=title, subtitle=subtitle, legend_rows=4)
     places = [float(len(names) - 1 - n) for n in range(len(names))]
     bars = {"color": ZERO.light, "opacity": 0.35, "line": {"width": 0}}
     figure.add_bar(

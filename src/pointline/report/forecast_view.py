@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _READING = (
-    "MAE: mean absolute error, bp per 8 h. direction: right changes against the last rate, of the settlements that changed. IC: rank "
-    "correlation of the forecast change and the actual one, with its interval. p: that the error is not below the rule's (Diebold-Mariano, "
-    "one-sided); p adj.: all models counted."
+    "h: hours before. MAE: mean absolute error, bp per 8 h. right: share of right directions where the rate changed. IC: rank "
+    "correlation of the forecast change and the actual one, with its interval. p: the chance of an error so much smaller than the "
+    "rule's if both were equally good (Diebold-Mariano, one-sided). p adj.: all models counted."
 )
 
 
@@ -31,7 +31,7 @@ def forecast_view(scores: pl.DataFrame, *, title: str, lines: Sequence[str], not
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, heading in enumerate(("h before", "predictor", "n", "MAE", "R²", "direction", "IC", "p", "p adj.")):
+    for number, heading in enumerate(("h", "predictor", "MAE", "R²", "right", "IC", "p", "p adj.")):
         table.add_column(heading, justify="left" if number == 1 else "right")
     before = None
     for row in scores.iter_rows(named=True):
@@ -58,7 +58,6 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         f"{row['hours_before']:g}",
         row["predictor"].replace("_", " "),
-        f"{row['n']:,}",
         figure("mae_bps"),
         figure("r2", 2),
         figure("direction_right", 2),

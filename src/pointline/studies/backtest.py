@@ -22,7 +22,7 @@ from pointline.instruments.versions import MetadataWarning
 from pointline.studies.backtest_data import BacktestData
 from pointline.studies.summary import Summary
 from pointline.trading.accounting import COST_TERMS, PRICE_TERMS, TERMS
-from pointline.trading.backtest import Account, BacktestInputs, Delivery, run_backtest
+from pointline.trading.backtest import Account, BacktestInputs, FutureDelivery, run_backtest
 from pointline.trading.capacity import Capacity, Liquidity, capacity
 from pointline.trading.execution import BAR_EXECUTIONS, check_execution
 from pointline.trading.funding_flows import MAX_MARK_AGE_US
@@ -263,6 +263,13 @@ class Backtest:
             }
         )
 
+    @property
+    def figures(self) -> pl.DataFrame:
+        """The figures in words, with their units: figure, value."""
+        from pointline.report.backtest_view import figures_of
+
+        return pl.DataFrame(figures_of(self.summary), schema={"figure": pl.String, "value": pl.String}, orient="row")
+
     def view(self) -> RenderableType:
         """What the command line prints."""
         from pointline.report.backtest_view import backtest_view
@@ -272,7 +279,7 @@ class Backtest:
     def _repr_html_(self) -> str:
         from pointline.report.html import study_html
 
-        tables = [("Figures", self.summary.frame()), ("The last days", self.daily.tail(5))]
+        tables = [("Figures", self.figures), ("The last days", self.daily.tail(5))]
         return study_html(title=self.title, lines=[*self.lines, self.verdict], tables=tables, notes=self.notes)
 
 
@@ -359,7 +366,7 @@ def run_on(data: BacktestData, strategy: Strategy, options: BacktestOptions) -> 
     )
 
 
-def _delivery(data: BacktestData, terms: PairTerms) -> Delivery | None:
+def _delivery(data: BacktestData, terms: PairTerms) -> FutureDelivery | None:
     """How the future ends, with its price in the future's own quote asset."""
     found = data.delivery
     return found if found is None or found.price is None else replace(found, price=found.price / terms.quote_rate)

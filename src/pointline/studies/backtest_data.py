@@ -17,7 +17,7 @@ from pointline.features.registry import CROSS_QUOTE_PREFIX
 from pointline.lake.window_coverage import no_data
 from pointline.research import query
 from pointline.studies.held_funding import held_funding
-from pointline.trading.backtest import PRICE_COLUMNS, Delivery
+from pointline.trading.backtest import PRICE_COLUMNS, FutureDelivery
 from pointline.trading.execution import BAR_EXECUTIONS, NEVER_US, Fills, LegFills, next_bar_fills, next_trade_fills, touch_fills
 from pointline.trading.funding_flows import FundingTerms, funding_cash_flows
 
@@ -167,7 +167,7 @@ class BacktestData:
         return paid
 
     @cached_property
-    def delivery(self) -> Delivery | None:
+    def delivery(self) -> FutureDelivery | None:
         """How the future ends, None for a perpetual; without a price where the window ends before. The price is in the spot's quote asset.
 
         The settlement price, an average of the venue's index, is taken as the time-weighted mean of the spot's last prices over the half
@@ -178,9 +178,9 @@ class BacktestData:
         if pair.perp.asset_type != "future" or expiry_us is None:
             return None
         if expiry_us > self.study.end_us:
-            return Delivery(expiry_us=expiry_us, price=None)
+            return FutureDelivery(expiry_us=expiry_us, price=None)
         price = self._mean_spot(expiry_us - AVERAGED_US, expiry_us) * float(pair.price_factor)
-        return Delivery(expiry_us=expiry_us, price=price)
+        return FutureDelivery(expiry_us=expiry_us, price=price)
 
     def _mean_spot(self, start_us: int, end_us: int) -> float:
         venue, lake = self.study._sides["spot"], self.study._lake  # noqa: SLF001

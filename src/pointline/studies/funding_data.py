@@ -44,8 +44,9 @@ def payments(lake: Lake, pair: Pair, window_us: tuple[int, int], usual_hours: fl
     columns = ["ts_local_us", "funding_us", "funding_rate", "interval_hours"]
     table = schema.FUNDING.name
     rows = lake.scan(table, perp.exchange, perp.exchange_symbol, start_us, end_us + _LATEST_RECEIPT_US, columns)
-    inside = (pl.col("funding_us") >= start_us) & (pl.col("funding_us") < end_us) & pl.col("funding_rate").is_finite()
-    found = rows.filter(inside).sort("funding_us").collect()
+    inside = (pl.col("funding_us") >= start_us) & (pl.col("funding_us") < end_us)
+    held = rows.filter(inside).sort("funding_us").collect()
+    found = held.filter(pl.col("funding_rate").is_finite())
     if found.is_empty():
         raise NoDataError(
             f"the lake has no settled funding of {perp.name} in this window",
@@ -58,12 +59,14 @@ def payments(lake: Lake, pair: Pair, window_us: tuple[int, int], usual_hours: fl
     hours = pl.coalesce(told, pl.when(since.is_in(_USUAL_HOURS)).then(since), pl.lit(usual_hours))
     frame = found.with_columns(told=told, hours=hours, since=since)
     notes = []
+    if held.height > found.height:
+        notes.append(f"{held.height - found.height:,} settlements without a rate are left out")
     if untold := frame["told"].null_count():
         notes.append(
             f"the interval of {untold:,} settlements is taken from the settlement before, else {usual_hours:g} h: their rows do not say it"
         )
     if sooner := frame.filter(pl.col("since") < pl.col("hours")).height:
-        notes.append(f"{sooner:,} settlements came sooner after the one before than their interval says")
+        notes.append(f"{sooner:,} of the settlements came sooner after the one before than their interval says")
     known_us = pl.max_horizontal("ts_local_us", "funding_us").cum_max()
     return frame.select("funding_us", known_us=known_us, rate="funding_rate", interval_hours="hours"), notes
 

@@ -79,6 +79,14 @@ class FundingForecast:
         return self._judged.forecasts
 
     @property
+    def coming(self) -> pl.DataFrame:
+        """The settlement after the window, columns of `pointline.evaluation.COMING_SCHEMA`: what the rule says where the prices end.
+
+        No row where the prices end before the window's last settlement, or have a hole after it.
+        """
+        return self._judged.coming
+
+    @property
     def verdict(self) -> str:
         """Whether a model says more than the venue's own rule, in sentences."""
         return self._judged.verdict
@@ -96,6 +104,16 @@ class FundingForecast:
         premium = f"{_SOURCE_WORDS[self.premium_source]}, each {clock.duration_text(self.step_us)}"
         fitted = f"in {self.folds} walk-forward parts" if self.folds > 1 else "fitted on as many before them"
         return f"{count:,} settlements from {first} to {last} UTC, {fitted}; premium: {premium}"
+
+    @property
+    def coming_text(self) -> str:
+        """The settlement after the window in a sentence, empty where it cannot be told."""
+        if self.coming.is_empty():
+            return ""
+        row = self.coming.row(0, named=True)
+        when = f"{clock.time_text(row['funding_us'])} UTC, told {row['hours_before']:g} h before"
+        told = f"{row['rule_bps']:.3f} bp by the rule, {row['last_known_bps']:.3f} the last rate"
+        return f"The next settlement after the window, {when}: {told}."
 
     @cached_property
     def summary(self) -> Summary:
@@ -115,16 +133,21 @@ class FundingForecast:
                 "settlements_scored": self.settlements["funding_us"].n_unique(),
                 "scored_from_us": self.settlements["funding_us"][0],
                 "extra_predictors": list(judged.extras),
+                "coming": self.coming.to_dicts(),
                 "unit": "bps per 8 h",
                 "notes": list(self.notes),
             }
         )
 
+    @property
+    def _lines(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.window_text, self.verdict, self.coming_text)))
+
     def view(self) -> RenderableType:
         """What the command line prints: the verdict and the scores."""
         from pointline.report.forecast_view import forecast_view
 
-        return forecast_view(self.table, title=self.title, lines=(self.window_text, self.verdict), notes=self.notes)
+        return forecast_view(self.table, title=self.title, lines=self._lines, notes=self.notes)
 
     def to_pandas(self) -> pd.DataFrame:
         """The settlements as a frame of pandas: times are datetimes in UTC, the index is ``funding_us``.
@@ -137,9 +160,7 @@ class FundingForecast:
     def _repr_html_(self) -> str:
         from pointline.report.html import study_html
 
-        return study_html(
-            title=self.title, lines=[self.verdict, self.window_text], tables=[("Scores, bps per 8 hours", self.table)], notes=self.notes
-        )
+        return study_html(title=self.title, lines=list(self._lines), tables=[("Scores, bps per 8 hours", self.table)], notes=self.notes)
 
 
 def next_funding(

@@ -16,6 +16,7 @@ from pointline import clock, schema
 from pointline.bars.candle_events import VenueCandles
 from pointline.bars.given import GivenBars
 from pointline.bars.run import VenueTrades
+from pointline.features import FeatureParams
 from pointline.lake.manifest import Manifest
 from pointline.version import package_version
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from pointline.studies.reported import Reported
 
 LIBRARIES = ("polars", "numpy", "numba", "scipy", "deltalake", "pyarrow", "plotly")
+_PARAMS = ("max_spot_age_us", "max_perp_age_us", "max_hole_us", "smooth_bars", "z_bars", "holding_hours")
 _LOOK_BACK_US = 8 * clock.DAY_US  # payments of funding are read so far back
+_PERIOD = r"^\d{4}-\d{2}(-\d{2})?$"  # of a month or a day
 _STATE = {
     schema.DERIVATIVE_TICKER.name: "funding, mark, index and open interest",
     schema.FUNDING.name: "settled funding",
@@ -77,14 +80,15 @@ def _uses(study: Reported) -> list[tuple[int, Instrument, str, str, tuple[int, i
 def _used(told: pl.DataFrame, order: int, instrument: Instrument, kind: str, what: str, read: tuple[int, int]) -> pl.DataFrame:
     """The files behind the partitions of a table that lie in the time that is read."""
     names = {instrument.exchange_symbol, instrument.exchange_symbol.split("_")[0]}  # index candles are filed under the pair's name
-    first_us = clock.day_start(read[0])
-    if schema.table(kind).monthly:
-        first_us = clock.day_start(first_us) - (int(clock.date_text(first_us)[-2:]) - 1) * clock.DAY_US
-    first, last = clock.date_text(first_us), clock.date_text(read[1] - 1)
+    first, last = clock.date_text(read[0]), clock.date_text(read[1] - 1)
     part = pl.element().str.split("/")
-    inside = (part.list.first() == kind) & part.list.last().is_between(pl.lit(first), pl.lit(last))
+    earliest = f"{first[:7]}-01" if schema.table(kind).monthly else first
+    inside = (part.list.first() == kind) & part.list.last().is_between(pl.lit(earliest), pl.lit(last))
     own = (pl.col("exchange") == instrument.exchange) & pl.col("symbol").is_in(sorted(names))
-    return told.filter(own, pl.col("partitions").list.eval(inside).list.any()).with_columns(
+    length = pl.col("period").str.len_chars()
+    declared = pl.col("period").is_between(pl.lit(first).str.slice(0, length), pl.lit(last).str.slice(0, length))
+    reaches = declared | ~pl.col("period").str.contains(_PERIOD) | pl.col("period").is_null()
+    return told.filter(own, reaches, pl.col("partitions").list.eval(inside).list.any()).with_columns(
         used_for=pl.lit(what), order=pl.lit(order, dtype=pl.Int64)
     )
 
@@ -107,7 +111,7 @@ def versions() -> pl.DataFrame:
 
 
 def call_text(study: Reported) -> str:
-    """The call that makes the study again, as Python; what a study does not keep is named in a comment."""
+    """The call that makes the study again, as Python, but for what it does not keep: age limits of state, funding rules of your own."""
     start, end = (clock.time_text(us).removesuffix(" 00:00:00") for us in (study.start_us, study.end_us))
     own = isinstance(study.rule, GivenBars)
     options = [f'start="{start}"', f'end="{end}"', "bars=spine,  # a frame of windows of your own" if own else f"bars={_short(study.rule)}"]
@@ -118,13 +122,17 @@ def call_text(study: Reported) -> str:
         options.append("include_off_book=True")
     if study.join != "asof":
         options.append(f'join="{study.join}"')
-    options += [f"costs={_short(study.params.costs)}", f'lake="{lake_name(study)}"']
+    params, standard = study.params, FeatureParams()
+    changed = [f"{name}={getattr(params, name)!r}" for name in _PARAMS if getattr(params, name) != getattr(standard, name)]
+    options += [f"params=FeatureParams({', '.join(changed)})"] if changed else []
+    options += [f"costs={_short(params.costs)}", f'lake="{lake_name(study)}"']
     lines = [f'"{study.pair.perp.name}"', f'"{study.pair.spot.name}"', *options]
     body = "\n".join(f"    {line}" if "#" in line else f"    {line}," for line in lines)
     unknown = (
         "# spot_bars, the spot's own spine, is not kept by the study and has to be added\n" if "spot_bucket_end" in study.columns else ""
     )
     rule = "" if own else f"from pointline.research.spines import {type(study.rule).__name__}\n"
+    rule = f"from pointline.features import FeatureParams\n{rule}" if changed else rule
     return f"import pointline\nfrom pointline.costs import CostModel\n{rule}\n{unknown}study = pointline.compare(\n{body}\n)"
 
 

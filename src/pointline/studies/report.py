@@ -50,7 +50,12 @@ def write_report(
     """
     target = check_page_path(path, pictures)
     _check_given(evaluation=(evaluation, Evaluation), checklist=(checklist, Checklist), lead_lag=(lead_lag, LeadLagStudy))
-    traded = _traded(study, forecast=forecast, costs=costs, backtest=backtest)
+    for name, part, wanted in (
+        ("forecast", forecast, trading.FORECAST_PARTS),
+        ("costs", costs, trading.COST_PARTS),
+        ("backtest", backtest, trading.BACKTEST_PARTS),
+    ):
+        trading.check_part(name, part, wanted)
     parts = _Parts()
     if evaluation is None:
         evaluation = parts.found("Information coefficients, nulls and tenths", study.ic)
@@ -61,13 +66,16 @@ def write_report(
     parts.add(data.basis_section(study))
     if evaluation is not None:
         parts.add(evidence.ic_section(study, evaluation))
-        parts.add(evidence.null_section(study, evaluation), "Null battery", "the evaluation was made without nulls (draws=0)")
+        parts.add(
+            evidence.null_section(study, evaluation),
+            "Null battery",
+            "there are no nulls (draws=0), or no coefficients with returns",
+        )
         parts.add(evidence.decile_section(study, evaluation), "Returns by tenths", "no feature has enough rows")
     measured = (lead_lag, "") if lead_lag is not None else parts.found("Lead and lag", lambda: evidence.lead_lag_of(study))
     if measured is not None:
         parts.add(evidence.lead_lag_section(*measured))
-    for name, section in traded:
-        parts.add(section, name, "it was not given")
+    _add_traded(study, parts, forecast=forecast, costs=costs, backtest=backtest)
     if checklist is not None:
         parts.add(evidence.checklist_section(checklist))
     parts.add(data.provenance_section(study, target.name))
@@ -84,20 +92,18 @@ def write_report(
     return target
 
 
-def _traded(study: Reported, *, forecast: Any, costs: Any, backtest: Any) -> list[tuple[str, PageSection | None]]:  # noqa: ANN401 - as above
-    """The sections about trading by their names, None where a part is not given."""
+def _add_traded(study: Reported, parts: _Parts, *, forecast: Any, costs: Any, backtest: Any) -> None:  # noqa: ANN401 - as above
+    """The sections about trading; what is not given is computed with its defaults."""
     subtitle, quote = data.compared_pair(study).subtitle, study.pair.spot.quote_asset
-    for name, part, wanted in (
-        ("forecast", forecast, trading.FORECAST_PARTS),
-        ("costs", costs, trading.COST_PARTS),
-        ("backtest", backtest, trading.BACKTEST_PARTS),
-    ):
-        trading.check_part(name, part, wanted)
-    return [
-        ("Funding forecast", None if forecast is None else trading.forecast_section(forecast, subtitle)),
-        ("Costs and opportunities", None if costs is None else trading.cost_section(costs, subtitle)),
-        ("Backtest", None if backtest is None else trading.backtest_section(backtest, subtitle, quote)),
-    ]
+    told = forecast if forecast is not None else parts.found("Funding forecast", study.next_funding)
+    if told is not None:
+        parts.add(trading.forecast_section(told, subtitle))
+    held = costs if costs is not None else parts.found("Costs and opportunities", study.costs)
+    if held is not None:
+        parts.add(trading.cost_section(held, subtitle))
+    traded = backtest if backtest is not None else parts.found("Backtest", study.backtest)
+    if traded is not None:
+        parts.add(trading.backtest_section(traded, subtitle, quote))
 
 
 class _Parts:

@@ -208,6 +208,12 @@ def _flagged(study: Reported) -> pl.DataFrame:
 # ---- provenance ---------------------------------------------------------------------------------------------------------------------
 
 
+_REPEAT = (
+    "The same files, versions and call give the same page. What a study does not keep has to be added to the call where it was given: age "
+    "limits of state, funding rules, finer base bars, and the parts of this page that were made apart."
+)
+
+
 def provenance_section(study: Reported, name: str) -> PageSection:
     """Files with their hashes, the spine, the versions and the call that makes the page again.
 
@@ -235,7 +241,7 @@ def provenance_section(study: Reported, name: str) -> PageSection:
     return PageSection(
         "provenance",
         "Provenance",
-        sentences=["The same files, versions and call give the same page, byte for byte."],
+        sentences=[_REPEAT],
         code=f'{provenance.call_text(study)}\nstudy.report("{name}")',
         tables=[
             PageTable("What was compared", about, headings={"what": "figure"}),

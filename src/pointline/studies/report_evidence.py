@@ -66,12 +66,13 @@ def ic_section(study: Reported, evaluation: Evaluation) -> PageSection:
     horizon = _horizon(evaluation)
     chosen = _of_returns(evaluation.table, horizon)
     confidence = evaluation.options.confidence
+    kind = "Rank correlation" if evaluation.options.method == "spearman" else "Correlation"
     figures = []
     if chosen.height:
         title = f"Information coefficients over {horizon}"
         drawn = forest_figure(chosen, title=title, subtitle=compared_pair(study).subtitle)
         caption = (
-            f"Rank correlation with the return over {horizon} after each bar and its {confidence:.0%} interval, in-sample: features with a "
+            f"{kind} with the return over {horizon} after each bar and its {confidence:.0%} interval, in-sample: features with a "
             f"published figure, then the largest, {chosen['feature'].n_unique()} in all. Filled dots stand, open ones do not; "
             "upright strokes are the coefficient if one enters a bar later; diamonds are printed in the guide, not reproduced here."
         )
@@ -79,15 +80,16 @@ def ic_section(study: Reported, evaluation: Evaluation) -> PageSection:
     table = evaluation.table
     untested = table["ic"].null_count()
     of_returns = pl.col("label").is_in(RETURNS)
+    parts = (
+        (table.filter(of_returns), "Coefficients with returns, those that stand first, then by size", False),
+        (table.filter(~of_returns), "Coefficients with changes of the basis and with volatility", True),
+    )
     return PageSection(
         "coefficients",
         "Information coefficients",
         sentences=[evaluation.verdict],
         figures=figures,
-        tables=[
-            _ic_table(table.filter(of_returns), "Coefficients with returns, those that stand first, then by size", folded=False),
-            _ic_table(table.filter(~of_returns), "Coefficients with changes of the basis and with volatility", folded=True),
-        ],
+        tables=[_ic_table(rows, caption, folded=folded) for rows, caption, folded in parts if rows.height],
         notes=[f"{untested} rows have no figures, for want of values"] if untested else [],
     )
 
@@ -116,9 +118,9 @@ def _of_returns(table: pl.DataFrame, horizon: str) -> pl.DataFrame:
 
 
 def null_section(study: Reported, evaluation: Evaluation) -> PageSection | None:
-    """The largest coefficients beside what they would be without any prediction; None where no nulls were drawn."""
+    """The largest coefficients beside what they would be without any prediction; None where no nulls were drawn, or no return judged."""
     table = evaluation.table
-    if "null_bound" not in table.columns:
+    if "null_bound" not in table.columns or table.filter(pl.col("label").is_in(RETURNS), pl.col("ic").is_not_null()).is_empty():
         return None
     rows = table.filter(pl.col("ic").is_not_null(), pl.col("label").is_in(RETURNS)).sort(pl.col("ic").abs(), descending=True)
     held = int(rows.select(pl.col("beyond_null").fill_null(value=False).sum()).item())
@@ -132,11 +134,8 @@ def null_section(study: Reported, evaluation: Evaluation) -> PageSection | None:
         "ic_if_bounce": "if the venue only bounces",
         "beyond_null": "beyond them",
     }
-    figures = []
-    if shown.height:
-        drawn = null_figure(shown, title="Coefficients beside their nulls", subtitle=compared_pair(study).subtitle)
-        caption = f"The {shown.height} largest coefficients with returns, their size and interval, beside nulls without any prediction."
-        figures.append(PageFigure("nulls", caption, drawn))
+    drawn = null_figure(shown, title="Coefficients beside their nulls", subtitle=compared_pair(study).subtitle)
+    caption = f"The {shown.height} largest coefficients with returns, their size and interval, beside nulls without any prediction."
     said = (
         f"{held} of {rows.height} coefficients with returns are larger than what shuffled days, shifted rows, a venue that only follows "
         "the other one's price, and one whose price only bounces would show."
@@ -145,8 +144,8 @@ def null_section(study: Reported, evaluation: Evaluation) -> PageSection | None:
         "nulls",
         "Null battery",
         sentences=[said],
-        figures=figures,
-        tables=[PageTable("The same as figures", shown.select(columns), headings, _IC_FORMS, folded=True)] if shown.height else [],
+        figures=[PageFigure("nulls", caption, drawn)],
+        tables=[PageTable("The same as a table", shown.select(columns), headings, _IC_FORMS, folded=True)],
     )
 
 

@@ -6,7 +6,6 @@ What is read of each part is listed here, so that a part may be any value that h
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,15 +14,14 @@ from pointline.clock import DAY_US, SECOND_US, time_text
 from pointline.errors import ConfigError
 from pointline.report import trading_figures as drawn
 from pointline.report.page import PageFigure, PageSection
-from pointline.report.page_tables import PageTable, cell_text
-from pointline.studies.summary import Summary
+from pointline.report.page_tables import PageTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORECAST_PARTS = ("table", "settlements", "verdict", "notes")
 COST_PARTS = ("break_even", "opportunities", "by_condition", "sensitivity", "verdict", "notes")
-BACKTEST_PARTS = ("title", "trades", "daily", "summary", "verdict", "notes")
+BACKTEST_PARTS = ("title", "trades", "daily", "figures", "verdict", "notes")
 _TERMS = ("perp_price", "spot_price", "funding", "fees", "slippage", "borrow")
 _PAID = ("fees", "slippage", "borrow")
 _SHOWN_LEAD_HOURS = 4.0
@@ -158,8 +156,8 @@ def backtest_section(backtest: Any, subtitle: str, quote: str) -> PageSection:  
         sentences=[f"{backtest.title}.", backtest.verdict],
         figures=figures,
         tables=[
-            PageTable("Figures", _figures(backtest.summary)),
-            PageTable(f"Sums of all days ({quote})", _sums(backtest.daily), forms={"sum": ".2f"}),
+            PageTable("Figures", backtest.figures),
+            PageTable(f"What the equity is made of ({quote})", _sums(backtest.daily), forms={"sum": ".2f"}),
             PageTable("Trades", readable(backtest.trades), folded=True, rest="Backtest.trades has all of them"),
         ],
         notes=list(backtest.notes),
@@ -194,20 +192,6 @@ def _sums(daily: pl.DataFrame) -> pl.DataFrame:
     rows = [(name.replace("_", " "), math.fsum(bare[name].to_list()) * (-1 if name in _PAID else 1)) for name in _TERMS]
     rows.append(("change of equity", math.fsum(bare["pnl"].to_list())))
     return pl.DataFrame(rows, schema={"term": pl.String, "sum": pl.Float64}, orient="row")
-
-
-def _figures(summary: Mapping[str, Any]) -> pl.DataFrame:
-    """The figures by name, each as text; windows in microseconds are left to the provenance."""
-    plain = {name: _plain(value) for name, value in summary.items() if not name.endswith("window_us")}
-    return Summary(plain).frame().filter(pl.col("value") != "").with_columns(pl.col("figure").str.replace_all("_", " "))
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return cell_text(value)
 
 
 def readable(frame: pl.DataFrame) -> pl.DataFrame:

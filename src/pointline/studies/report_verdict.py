@@ -32,15 +32,18 @@ def headline(study: Reported, evaluation: Evaluation | None, checklist: Checklis
 
 def _found(study: Reported, evaluation: Evaluation | None) -> str:
     names = f"{study.pair.perp.name} or {study.pair.spot.name}"
-    trials = 0 if evaluation is None else evaluation.summary["trials"]
-    if evaluation is None or not trials:
+    if evaluation is None:
         return f"Whether anything predicts the return of {names} could not be tested"
+    tested = evaluation.table.filter(pl.col("label").is_in(RETURNS), pl.col("p").is_not_null()).height
+    if not tested:
+        return f"Whether anything predicts the return of {names} was not tested"
+    trials = f"{tested} {'test' if tested == 1 else 'tests'} of returns"
     best = evaluation.standing.filter(pl.col("label").is_in(RETURNS))
     if best.is_empty():
-        return f"No feature predicts the return of {names} in this window ({trials} tests)"
+        return f"No feature predicts the return of {names} in this window ({trials})"
     row = best.row(0, named=True)
     said = f"{row['feature']} predicts {LABEL_WORDS[row['label']]} over {row['horizon']} (IC {row['ic']:+.3f}, the largest of the "
-    said += f"{best.height} with a return that stand among {trials} tests)"
+    said += f"{best.height} that stand among {trials})"
     later, spread, cost = row["ic_next"], row["decile_spread_bps"], row["cost_bps"]
     if later is not None:
         said += f", {later:+.3f} if one enters a bar later"

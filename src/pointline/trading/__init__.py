@@ -4,7 +4,7 @@ Strategies and their thresholds, fills, funding cash flows, the accounting of bo
 go in and come out. Nothing here opens a lake; `pointline.Study.backtest` does.
 """
 
-from pointline.trading.backtest import Account, BacktestInputs, BacktestTables, Delivery, run_backtest
+from pointline.trading.backtest import Account, BacktestInputs, BacktestTables, FutureDelivery, run_backtest
 from pointline.trading.capacity import Capacity, Liquidity, capacity
 from pointline.trading.execution import EXECUTIONS, Fills, LegFills
 from pointline.trading.legs import PairTerms
@@ -18,8 +18,8 @@ __all__ = [
     "BacktestInputs",
     "BacktestTables",
     "Capacity",
-    "Delivery",
     "Fills",
+    "FutureDelivery",
     "LegFills",
     "Levels",
     "Liquidity",

@@ -91,7 +91,7 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class FutureDelivery:
     """How a dated future ends.
 
     Attributes:
@@ -127,7 +127,7 @@ class BacktestInputs:
     account: Account = field(default_factory=Account)
     window_us: tuple[int, int]
     payments: Payments | None = None
-    delivery: Delivery | None = None
+    delivery: FutureDelivery | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class BacktestTables:
         funding: one row per trade and settlement, ``position_id`` being the trade's ``trade_id``.
         capital_quote: equity before the first day.
         bars_without_signal: bars at which the signal or its threshold is missing.
-        decisions_unfilled: bars that asked for a position while there was none and could not be filled.
+        decisions_unfilled: bars that asked for a position and from which it could not have been filled.
     """
 
     trades: pl.DataFrame
@@ -189,7 +189,7 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
     found = find_positions(wishes, timeline, max_holding_us=strategy.max_holding_us, breach=_margin_breach(strategy, inputs))
     if not found:
         raise _never_trades(strategy, signal, bounds, wanted=int((wishes.enter_long | wishes.enter_short).sum()))
-    held = _Held.of(strategy, inputs, found)
+    held = _HeldTrades.of(strategy, inputs, found)
     funding, paid, payments = _funding(inputs, held)
     amounts = trade_amounts(held.ledger, paid)
     daily = daily_amounts(held.ledger, amounts, payments, marks, window_us=inputs.window_us, capital=capital)
@@ -234,7 +234,7 @@ def _never_trades(strategy: Strategy, signal: Floats, bounds: Bounds, *, wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
+class _HeldTrades:
     """The positions with their fills: one row each, and the ledger of them."""
 
     side: Ints
@@ -246,7 +246,7 @@ class _Held:
     ledger: Ledger
 
     @classmethod
-    def of(cls, strategy: Strategy, inputs: BacktestInputs, found: list[Position]) -> _Held:
+    def of(cls, strategy: Strategy, inputs: BacktestInputs, found: list[Position]) -> _HeldTrades:
         bars, terms = inputs.bars, inputs.terms
         known_us = bars["bucket_end"].to_numpy()
         side, entry, exit_, decided = (np.array([getattr(one, name) for one in found]) for name in ("side", "entry", "exit", "decided"))
@@ -363,7 +363,7 @@ def _liquidation(inputs: BacktestInputs, side: Ints, perp: LegTrades, known_us: 
     return np.array(prices), np.array(nearest)
 
 
-def _funding(inputs: BacktestInputs, held: _Held) -> tuple[pl.DataFrame, Floats, tuple[Ints, Floats]]:
+def _funding(inputs: BacktestInputs, held: _HeldTrades) -> tuple[pl.DataFrame, Floats, tuple[Ints, Floats]]:
     """The table of payments, what each trade received, and times and amounts in the spot's quote."""
     ledger, n = held.ledger, len(held.side)
     positions = pl.DataFrame(
@@ -388,7 +388,7 @@ def _funding(inputs: BacktestInputs, held: _Held) -> tuple[pl.DataFrame, Floats,
     return flows.with_columns(cash_quote=pl.Series(received)), np.asarray(paid, dtype=np.float64), (stamps, received)
 
 
-def _trade_table(held: _Held, amounts: pl.DataFrame, signal: Floats, notional: float) -> pl.DataFrame:
+def _trade_table(held: _HeldTrades, amounts: pl.DataFrame, signal: Floats, notional: float) -> pl.DataFrame:
     ledger = held.ledger
     known = {
         "trade_id": np.arange(len(held.side)),
