@@ -71,6 +71,7 @@ def test_inverse(lake: Lake) -> None:
     trade = found.trades.row(0, named=True)
     coins = -trade["perp_qty"] * 100 / 60_300
     assert trade["exit_reason"] == "delivery"
+    assert any("the mean in USDT stands for the settlement price in USD" in note for note in found.notes)
     assert trade["basis_quote"] == pytest.approx(300 * coins, rel=1e-9)
     assert trade["pnl_quote"] == pytest.approx(300 * coins + trade["unhedged_quote"], rel=1e-9)
     assert abs(trade["unhedged_base"]) < 1e-5
