@@ -671,6 +671,14 @@ def test_compare_refuses_a_place_for_the_report_before_it_works(lake: Path, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_compare_refuses_pictures_that_cannot_be_written_before_it_works(lake: Path, tmp_path: Path) -> None:
+    words = ("compare", PERP, SPOT, *WINDOW, "-o", tmp_path / "features.parquet", "--lake", lake)
+    assert_refused(run(*words, "--pictures", tmp_path), "--pictures are those of a report", "--report FILE.html")
+    missing = run(*words, "--report", tmp_path / "report.html", "--pictures", tmp_path / "missing")
+    assert_refused(missing, "missing", "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_compare_tells_of_days_that_are_missing(lake: Path) -> None:
     result = done("compare", PERP, SPOT, "--start", "2024-05-01", "--end", "2024-05-05", "--threshold", "20", "--lake", lake)
     assert "note: 1 of the window's days have no perp trades (no bars there): 2024-05-03" in result.out

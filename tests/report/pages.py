@@ -69,6 +69,7 @@ def backtest(days: int = 40, title: str = "funding_basis_divergence") -> Any:  #
         title=title,
         trades=pl.DataFrame(trades),
         daily=pl.DataFrame(daily),
+        summary={"strategy": title, "pnl_bps": 1.125},
         figures=pl.DataFrame({"figure": ["trades", "nearest liquidation"], "value": ["2, 1 of them long", "-"]}),
         verdict="2 trades earned 2.25 USDT.",
         notes=("funding is settled",),

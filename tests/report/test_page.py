@@ -122,6 +122,8 @@ def test_a_long_table_says_what_it_does_not_show() -> None:
         ("@SUM(1)", "'@SUM(1)"),
         ("-cmd", "'-cmd"),
         ("-240 to +360", "-240 to +360"),
+        ("-, trials: 1", "-, trials: 1"),
+        ("+SUM(1)", "'+SUM(1)"),
         ([1, 2], "1, 2"),
     ],
 )

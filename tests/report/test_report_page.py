@@ -259,5 +259,5 @@ def test_no_trace_has_more_points_than_may_be_drawn() -> None:
 def test_terms_of_a_backtest_add_up_to_the_change_of_equity() -> None:
     days = pl.DataFrame({"at": [1, 2, 3], "equity": [1.0, 3.0, 2.0], "drawdown": [0.0, 0.0, -1.0], "price": [1.0, 2.0, -1.0]})
     days = days.with_columns(**dict.fromkeys(("funding", "fees", "slippage", "borrow"), pl.lit(0.0)))
-    figure = equity_figure(days, quote="USDT", title="x", subtitle="y")
+    figure = equity_figure(days, capital=0.0, quote="USDT", title="x", subtitle="y")
     assert sum(sum(trace.y) for trace in figure.data if trace.type == "bar") == 2.0

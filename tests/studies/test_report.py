@@ -216,19 +216,19 @@ def test_equity_and_drawdown_follow_from_the_days() -> None:
     days.daily = days.daily.with_columns(pnl_quote=pl.Series(pnl), equity_quote=pl.Series(equity))
     drawn = backtest_section(days, "a window", "USDT").figures[0].drawn
     told = {trace.name: list(trace.y) for trace in drawn.data}
-    assert told["equity"] == equity
-    assert told["drawdown"] == [0.0, -8.0, -7.0]
+    assert told["equity"] == [100.0, *equity]  # the capital before the first day
+    assert told["drawdown"] == [0.0, 0.0, -8.0, -7.0]
     assert told["fees"] == [-2.0, -2.0, -2.0]
     bare = {name: name.removesuffix("_quote") for name in days.daily.columns}
     days.daily = days.daily.rename(bare)
-    assert list(backtest_section(days, "a window", "USDT").figures[0].drawn.data[0].y) == equity
+    assert list(backtest_section(days, "a window", "USDT").figures[0].drawn.data[0].y) == [100.0, *equity]
 
 
 def test_a_first_loss_is_a_drawdown() -> None:
     days = backtest(2)
     days.daily = days.daily.with_columns(pnl_quote=pl.Series([-3.0, 1.0]), equity_quote=pl.Series([97.0, 98.0]))
     (drawdown,) = [trace for trace in backtest_section(days, "w", "USDT").figures[0].drawn.data if trace.name == "drawdown"]
-    assert list(drawdown.y) == [-3.0, -2.0]
+    assert list(drawdown.y) == [0.0, -3.0, -2.0]
 
 
 def test_a_forecast_is_drawn_four_hours_before_beside_the_rule() -> None:

@@ -65,6 +65,16 @@ def _checked_report(path: Path | None) -> Path | None:
     return None if path is None else check_page_path(path)
 
 
+def _check_pictures(report: Path | None, pictures: Path | None) -> None:
+    """Refuses pictures without a page, or a place where they cannot be written, before the work."""
+    from pointline.report.page import check_page_path
+
+    if pictures is not None:
+        if report is None:
+            raise ConfigError("--pictures are those of a report", value=str(pictures), expected="--report FILE.html beside it")
+        check_page_path(report, pictures)
+
+
 @command(app, short_help="Builds bars of a perp and its spot with every feature.")
 def compare(
     perp: PerpArgument,
@@ -104,6 +114,9 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="With --report: a folder for a picture (PNG) of each of its figures.", show_default=False)
+    ] = None,
     save: Annotated[
         str | None, typer.Option(help="Keep the features in the lake under this name, for SQL's api.features.", show_default=False)
     ] = None,
@@ -118,6 +131,7 @@ def compare(
 
     from pointline.studies.compare import compare as run
 
+    _check_pictures(report, pictures)
     with _table_file(output, output_format) as path, warnings.catch_warnings(action="ignore"):  # the notes of the study say the same
         warnings.simplefilter("default", SlowStartWarning)
         study = run(
@@ -141,7 +155,7 @@ def compare(
         if chart is not None:
             study.chart(chart)
         if report is not None:
-            study.report(report)
+            study.report(report, pictures=pictures)
         if json_output:
             show_json({"perp": perp, "spot": spot, **_facts(study)})
         elif _is_stdout(output):

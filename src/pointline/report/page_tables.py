@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 _LARGE, _SMALL = 1e6, 1e-4
-_FORMULA = re.compile(r"[=@\t\r]|[+-][^\d.\s]")  # what a spreadsheet would run when it is pasted
+_FORMULA = re.compile(r"[=@\t\r]|[+-][A-Za-z(@=]")  # what a spreadsheet would run when it is pasted
 _STATUSES = frozenset({"pass", "warn", "fail", "unknown"})
 
 

@@ -135,12 +135,13 @@ def cost_figure(ladder: pl.DataFrame, *, title: str, subtitle: str) -> Figure:
     return figure
 
 
-def equity_figure(days: pl.DataFrame, *, quote: str, title: str, subtitle: str) -> Figure:
+def equity_figure(days: pl.DataFrame, *, capital: float, quote: str, title: str, subtitle: str) -> Figure:
     """Equity, what each term added, and the drawdown, day by day.
 
     Args:
         days: ``at`` (microseconds, the end of each day), ``equity``, ``drawdown`` (zero or below) and the terms ``price``, ``funding``,
             ``fees``, ``slippage``, ``borrow`` as they add to the equity, costs below zero; in money.
+        capital: the equity before the first day.
         quote: the money.
         title, subtitle: of the figure.
 
@@ -158,7 +159,9 @@ def equity_figure(days: pl.DataFrame, *, quote: str, title: str, subtitle: str) 
     ]
     figure = stacked(panels, title=title, subtitle=subtitle)
     told: dict[str, Any] = {"hovertemplate": f"%{{y:+,.2f}} {escape(quote)}"}
-    equity = _points(days, "equity")
+    before = pl.DataFrame({"at": days["at"].head(1) - DAY_US}).with_columns(equity=pl.lit(float(capital)), drawdown=pl.lit(0.0))
+    lines = pl.concat([before, days.select("at", pl.col("equity", "drawdown").cast(pl.Float64))])
+    equity = _points(lines, "equity")
     figure.add_scatter(
         x=millis(equity["at"]), y=numbers(equity["value"]), name="equity", showlegend=False, line={"color": INK.light, "width": 2}, **told
     )
@@ -174,7 +177,7 @@ def equity_figure(days: pl.DataFrame, *, quote: str, title: str, subtitle: str) 
             legend="legend2",
             **told,
         )
-    drawdown = _points(days, "drawdown")
+    drawdown = _points(lines, "drawdown")
     fill = {"fill": "tozeroy", "line": {"color": SPOT.light, "width": 1}}
     figure.add_scatter(
         x=millis(drawdown["at"]), y=numbers(drawdown["value"]), name="drawdown", showlegend=False, yaxis="y3", **fill, **told

@@ -75,14 +75,14 @@ def write_report(
     measured = (lead_lag, "") if lead_lag is not None else parts.found("Lead and lag", lambda: evidence.lead_lag_of(study))
     if measured is not None:
         parts.add(evidence.lead_lag_section(*measured))
-    _add_traded(study, parts, forecast=forecast, costs=costs, backtest=backtest)
+    traded = _add_traded(study, parts, forecast=forecast, costs=costs, backtest=backtest)
     if checklist is not None:
         parts.add(evidence.checklist_section(checklist))
     parts.add(data.provenance_section(study, target.name))
     page = ReportPage(
         title=f"{study.pair.perp.name} against {study.pair.spot.name}",
         subtitle=f"{data.window_text(study)}. Bars: {study.rule_text}",
-        verdict=headline(study, evaluation, checklist),
+        verdict=headline(study, evaluation, checklist, traded),
         facts=facts(study, evaluation),
         sections=parts.sections,
         notes=study.notes,
@@ -92,8 +92,8 @@ def write_report(
     return target
 
 
-def _add_traded(study: Reported, parts: _Parts, *, forecast: Any, costs: Any, backtest: Any) -> None:  # noqa: ANN401 - as above
-    """The sections about trading; what is not given is computed with its defaults."""
+def _add_traded(study: Reported, parts: _Parts, *, forecast: Any, costs: Any, backtest: Any) -> tuple[str, float] | None:  # noqa: ANN401 - as above
+    """The sections about trading; what is not given is computed with its defaults. Returns the strategy and its profit of a trade."""
     subtitle, quote = data.compared_pair(study).subtitle, study.pair.spot.quote_asset
     told = forecast if forecast is not None else parts.found("Funding forecast", study.next_funding)
     if told is not None:
@@ -104,6 +104,7 @@ def _add_traded(study: Reported, parts: _Parts, *, forecast: Any, costs: Any, ba
     traded = backtest if backtest is not None else parts.found("Backtest", study.backtest)
     if traded is not None:
         parts.add(trading.backtest_section(traded, subtitle, quote))
+    return None if traded is None else (traded.summary["strategy"], traded.summary["pnl_bps"])
 
 
 class _Parts:

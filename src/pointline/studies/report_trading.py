@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORECAST_PARTS = ("table", "settlements", "verdict", "notes")
 COST_PARTS = ("break_even", "opportunities", "by_condition", "sensitivity", "verdict", "notes")
-BACKTEST_PARTS = ("title", "trades", "daily", "figures", "verdict", "notes")
+BACKTEST_PARTS = ("title", "trades", "daily", "figures", "summary", "verdict", "notes")
 _TERMS = ("perp_price", "spot_price", "funding", "fees", "slippage", "borrow")
 _PAID = ("fees", "slippage", "borrow")
 _SHOWN_LEAD_HOURS = 4.0
@@ -144,7 +144,8 @@ def backtest_section(backtest: Any, subtitle: str, quote: str) -> PageSection:  
     daily = _daily(backtest.daily)
     figures = []
     if daily.height:
-        figure = drawn.equity_figure(daily, quote=quote, title=backtest.title, subtitle=subtitle)
+        capital = daily["equity"][0] - _bare(backtest.daily)["pnl"][0]
+        figure = drawn.equity_figure(daily, capital=capital, quote=quote, title=backtest.title, subtitle=subtitle)
         caption = (
             f"Equity at the end of each UTC day, what each term added to it, and how far it lies below its peak, in {quote}. "
             "Costs are drawn below zero; the price of both legs is what basis and drift added together."

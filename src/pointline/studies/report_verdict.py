@@ -19,15 +19,20 @@ _STALE_SHARE = 0.01
 _BPS = 1e4
 
 
-def headline(study: Reported, evaluation: Evaluation | None, checklist: Checklist | None) -> str:
+def headline(study: Reported, evaluation: Evaluation | None, checklist: Checklist | None, traded: tuple[str, float] | None) -> str:
     """The result in one sentence, with what it does not know.
 
     Args:
         study: a comparison.
         evaluation, checklist: what was found; None where it could not be computed.
+        traded: a strategy and its mean profit of a trade after all costs, in bps.
     """
+    told = [_found(study, evaluation)]
+    if traded is not None:
+        strategy, profit_bps = traded
+        told.append(f"trading {strategy} {'earned' if profit_bps >= 0 else 'lost'} {abs(profit_bps):.2f} bps a trade after all costs")
     unknown = "; ".join(_unknown(study, evaluation, checklist))
-    return f"{_found(study, evaluation)}; {_ready(checklist)}; not known: {unknown}."
+    return f"{'; '.join(told)}; {_ready(checklist)}; not known: {unknown}."
 
 
 def _found(study: Reported, evaluation: Evaluation | None) -> str:

@@ -262,15 +262,15 @@ class Study:
         evaluation: Evaluation | None = None,
         checklist: Checklist | None = None,
         lead_lag: LeadLagStudy | None = None,
-        forecast: Any = None,  # noqa: ANN401 - tables and notes, see below
-        costs: Any = None,  # noqa: ANN401
-        backtest: Any = None,  # noqa: ANN401
+        forecast: FundingForecast | None = None,
+        costs: CostStudy | None = None,
+        backtest: Backtest | None = None,
         pictures: str | Path | None = None,
     ) -> Path:
         """Writes one page about the study that needs no network: the verdict, the data, the evidence, and what trading it would cost.
 
-        What is not given and can be computed is: coefficients, checklist, lead and lag with their default arguments. The page names the
-        parts that it does not have, with the reason. It is written whole or not at all. Its size does not grow with the number of bars:
+        What is not given is computed with default arguments, where the data allow it. The page names the parts that it does not have,
+        with the reason. It is written whole or not at all. Its size does not grow with the number of bars:
         a series has up to 2,000 points, and every extreme among them.
 
         Args:
@@ -278,9 +278,9 @@ class Study:
             evaluation: what `ic` found.
             checklist: what `checklist` found.
             lead_lag: what `pointline.lead_lag` found.
-            forecast: of the next funding, with ``table``, ``settlements``, ``verdict`` and ``notes``.
-            costs: with ``break_even``, ``opportunities``, ``by_condition``, ``sensitivity``, ``verdict`` and ``notes``.
-            backtest: with ``trades``, ``daily``, ``summary``, ``title``, ``verdict`` and ``notes``.
+            forecast: what `next_funding` found.
+            costs: what `costs` found.
+            backtest: what `backtest` found; by default of the guide's strategy, ``funding_basis_divergence``.
             pictures: an existing folder for a picture (PNG) of each figure, taken by an installed Chromium or Chrome.
 
         Returns:
