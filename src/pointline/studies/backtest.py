@@ -56,7 +56,8 @@ class BacktestOptions:
             prices; ``"next_trade"``: at the first trade of each leg after the latency; ``"touch"``: at the best bid or ask after the
             latency, where the lake has quotes.
         latency_us: from the end of a bar to the order's arrival, for ``next_trade`` and ``touch``.
-        max_wait_us: longest time until a fill (``touch``: oldest quote); a decision that waits longer is not filled.
+        max_wait_us: longest time until a fill (``touch``: oldest quote); a decision of which one leg waits longer is filled in neither,
+            although that is known only when the time is over. They are counted as ``decisions_unfilled``.
         costs: fees, slippage, withdrawal, borrowing; the study's if None. At the touch the spread takes the place of the slippage.
         notional_quote: of each trade, in the spot's quote asset.
         leverage: of the perp's isolated margin; None for no margin.

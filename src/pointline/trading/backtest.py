@@ -337,7 +337,10 @@ def _check_sizes(strategy: Strategy, inputs: BacktestInputs, quantities: tuple[F
 
 
 def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int, int, int, int], int] | None:
-    """The first bar whose extreme passes the liquidation price of a position."""
+    """The first bar whose extreme passes the liquidation price of a position.
+
+    The bar of a fill counts whole, although a part of it is before the fill: what is not known is taken as against the position.
+    """
     account, fills = inputs.account, inputs.fills.perp
     if account.leverage is None or fills is None or strategy.legs == "spot":
         return None
