@@ -23,6 +23,7 @@ from pointline.research.spines import TimeBarConfig
 from pointline.simulate import MarketConfig, write_archives, write_exchange_info
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
+from pointline.studies.backtest_data import BacktestData
 from pointline.trading.execution import EXECUTIONS
 from pointline.trading.legs import PairTerms
 from pointline.trading.strategy import Levels, Strategy
@@ -131,6 +132,14 @@ def test_fills_are_those_of_the_trades_and_quotes(lake: Lake, study: Study) -> N
                 assert row[f"{leg}_entry_price"] == pytest.approx(expected, rel=1e-12)
     spread = found.trades["slippage_quote"].sum() / (found.daily["traded_quote"].sum() * 1e-4)
     assert spread == pytest.approx(1.0, abs=0.1)  # 6 of about 60,000 a fill, in place of 2 and 3 bps
+
+
+def test_an_order_that_arrives_after_the_window_is_not_filled(study: Study) -> None:
+    options: dict[str, Any] = {"latency_us": 100_000, "max_wait_us": 60_000_000, "costs": CostModel()}
+    for execution in EXECUTIONS:
+        filled = BacktestData(study).fills(execution, "both", **options).filled
+        assert filled[:-1].any()
+        assert not filled[-1]
 
 
 def test_funding_is_charged_and_can_be_left_out(study: Study) -> None:

@@ -15,9 +15,11 @@ from pointline.costs import CostModel
 from pointline.errors import ConfigError
 from pointline.research.spines import TimeBarConfig
 from pointline.studies.backtest_data import time_weighted_mean
-from pointline.trading.strategy import STRATEGIES
+from pointline.trading.strategy import STRATEGIES, Levels
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pointline.lake.store import Lake
 
 START, END, EXPIRY = (to_us(text) for text in ("2024-06-27", "2024-06-28T12:00", "2024-06-28T08:00"))
@@ -71,9 +73,29 @@ def test_inverse(lake: Lake) -> None:
     trade = found.trades.row(0, named=True)
     coins = -trade["perp_qty"] * 100 / 60_300
     assert trade["exit_reason"] == "delivery"
+    assert any("the mean in USDT stands for the settlement price in USD" in note for note in found.notes)
     assert trade["basis_quote"] == pytest.approx(300 * coins, rel=1e-9)
     assert trade["pnl_quote"] == pytest.approx(300 * coins + trade["unhedged_quote"], rel=1e-9)
     assert abs(trade["unhedged_base"]) < 1e-5
+
+
+def test_another_quote_asset(tmp_path: Path) -> None:
+    """The future in USDT, the spot in USDC, 1.02 USDC a USDT: the future settles at the mean over 1.02, the basis of 300 USDC is earned."""
+    rate = 1.02
+    times = range(START + SECOND_US, END, 30 * SECOND_US)
+    future = [(us, f"{(spot_at(us) + 300) / rate:.1f}", "1", False) for us in times if us < EXPIRY]
+    spot = [(us, f"{spot_at(us):.2f}", "1", False) for us in times]
+    lake = lake_of(tmp_path, {FUTURES["linear"]: future, ("binance-spot", "BTCUSDC"): spot})
+    study = pointline.compare(
+        ":".join(FUTURES["linear"]), "binance-spot:BTCUSDC", start=START, end=END, bars=TimeBarConfig("1h"), lake=lake
+    )
+    own = replace(STRATEGIES["cash_and_carry_dated"], signal="cross_quote_basis_bps", thresholds=Levels(above=-1_000.0))
+    found = study.backtest(own, costs=FREE, leverage=None, quote_rate=rate)
+    trade = found.trades.row(0, named=True)
+    assert trade["perp_exit_price"] == pytest.approx(trade["spot_exit_price"] / rate, rel=1e-12)
+    assert trade["spot_exit_price"] == pytest.approx((60_000 * 1 + 61_000 * 900 + 62_000 * 899) / 1_800)
+    assert trade["pnl_quote"] == pytest.approx(300.0 * trade["spot_qty"], abs=0.05 * trade["spot_qty"])  # prices have steps of 0.1
+    assert any("constant rate 1.02" in note for note in found.notes)
 
 
 def test_a_window_that_ends_before_the_delivery(lake: Lake) -> None:

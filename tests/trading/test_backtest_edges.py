@@ -139,6 +139,20 @@ def test_too_few_bars_for_a_fit() -> None:
         run(bars_of([100.0] * 5, [1.0] * 5), levels=(1.0, None, None, None))
 
 
+def test_bars_out_of_order_or_twice_are_refused() -> None:
+    bars = bars_of([100.0] * 6, [1.0] * 6)
+    for wrong in (bars[::-1], [bars[0], *bars], [bars[0], bars[2], bars[1], *bars[3:]], [*bars[:3], bars[3]._replace(end=bars[3].start)]):
+        with pytest.raises(ConfigError, match="not in order"):
+            run(wrong, window_us=(bars[0].start, bars[-1].end))
+
+
+def test_a_close_that_is_no_number_is_one_that_is_missing() -> None:
+    bars = bars_of([100.0] * 30, [1.0] * 30)
+    bars[23] = bars[23]._replace(perp_close=math.nan, spot_close=None)  # the last before midnight
+    found = run(bars)
+    assert found.daily["pnl_quote"].to_list() == pytest.approx([0.0, 0.0])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -226,4 +240,4 @@ def test_capacity_of_what_is_not_known() -> None:
 def test_columns_of_the_tables() -> None:
     found = run(bars_of([100.0] * 5, [1.0, 1.0, 0.0, 0.0, 0.0]))
     assert found.trades.schema["entry_us"] == found.daily.schema["date_us"] == pl.Int64
-    assert found.funding.height == 0
+    assert (found.funding.height, found.funding.columns[-1]) == (0, "cash_quote")

@@ -20,6 +20,7 @@ from pointline.errors import ConfigError, NoDataError
 from pointline.evaluation.multiplicity import deflated_sharpe_ratio
 from pointline.instruments.versions import MetadataWarning
 from pointline.studies.backtest_data import BacktestData
+from pointline.studies.held_funding import PERP_PRICE
 from pointline.studies.summary import Summary
 from pointline.trading.accounting import COST_TERMS, PRICE_TERMS, TERMS
 from pointline.trading.backtest import Account, BacktestInputs, FutureDelivery, run_backtest
@@ -55,7 +56,8 @@ class BacktestOptions:
             prices; ``"next_trade"``: at the first trade of each leg after the latency; ``"touch"``: at the best bid or ask after the
             latency, where the lake has quotes.
         latency_us: from the end of a bar to the order's arrival, for ``next_trade`` and ``touch``.
-        max_wait_us: longest time until a fill (``touch``: oldest quote); a decision that waits longer is not filled.
+        max_wait_us: longest time until a fill (``touch``: oldest quote); a decision of which one leg waits longer is filled in neither,
+            although that is known only when the time is over. They are counted as ``decisions_unfilled``.
         costs: fees, slippage, withdrawal, borrowing; the study's if None. At the touch the spread takes the place of the slippage.
         notional_quote: of each trade, in the spot's quote asset.
         leverage: of the perp's isolated margin; None for no margin.
@@ -335,7 +337,7 @@ def run_on(data: BacktestData, strategy: Strategy, options: BacktestOptions) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetadataWarning)  # a note of the study says it
         fills = data.fills(options.execution, strategy.legs, latency_us=options.latency_us, max_wait_us=options.max_wait_us, costs=costs)
-        delivery = _delivery(data, terms)
+        delivery = _delivery(data, terms, notes)
         payments = _payments(data, strategy, options, notes)
     inputs = BacktestInputs(
         bars=bars,
@@ -362,14 +364,19 @@ def run_on(data: BacktestData, strategy: Strategy, options: BacktestOptions) -> 
         tables=tables,
         performance=found,
         capacity=_capacity(bars, tables.trades, strategy),
-        notes=(*notes, *_notes(tables, strategy, replace(options, costs=costs), delivery is not None and delivery.price is not None)),
+        notes=(*notes, *_notes(tables, strategy, replace(options, costs=costs))),
     )
 
 
-def _delivery(data: BacktestData, terms: PairTerms) -> FutureDelivery | None:
+def _delivery(data: BacktestData, terms: PairTerms, notes: list[str]) -> FutureDelivery | None:
     """How the future ends, with its price in the future's own quote asset."""
-    found = data.delivery
-    return found if found is None or found.price is None else replace(found, price=found.price / terms.quote_rate)
+    found, pair = data.delivery, data.study.pair
+    if found is None or found.price is None:
+        return found
+    notes.append("delivery is settled, and the spot sold, at the mean spot price of the half hour before it; the venue averages its index")
+    if terms.inverse and not pair.quote_match:
+        notes.append(f"the mean in {pair.spot.quote_asset} stands for the settlement price in {pair.perp.quote_asset}")
+    return replace(found, price=found.price / terms.quote_rate)
 
 
 def _payments(data: BacktestData, strategy: Strategy, options: BacktestOptions, notes: list[str]) -> Any:  # noqa: ANN401 - a function
@@ -390,7 +397,7 @@ def _payments(data: BacktestData, strategy: Strategy, options: BacktestOptions, 
         ) from error
 
 
-def _notes(tables: BacktestTables, strategy: Strategy, options: BacktestOptions, delivered: bool) -> list[str]:  # noqa: FBT001
+def _notes(tables: BacktestTables, strategy: Strategy, options: BacktestOptions) -> list[str]:
     notes = []
     shorts = int((tables.trades["spot_qty"] < 0).sum())
     if shorts and options.costs is not None and options.costs.borrow_bps_per_day == 0:
@@ -403,10 +410,9 @@ def _notes(tables: BacktestTables, strategy: Strategy, options: BacktestOptions,
             f"{reasons['margin']:,} trades were ended because the perp passed its liquidation price; they are closed like any other "
             "decision, the venue's own liquidation price and penalty are not known here"
         )
-    if delivered:
-        notes.append(
-            "delivery is settled, and the spot sold, at the mean spot price of the half hour before it; the venue averages its index"
-        )
+    stand_ins = int(tables.funding["mark_source"].str.starts_with(PERP_PRICE).sum()) if tables.funding.height else 0
+    if stand_ins:
+        notes.append(f"{stand_ins:,} of {tables.funding.height:,} funding payments count at the perp's own price, in place of a mark price")
     if isinstance(strategy.thresholds, Levels) and strategy.until == "signal":
         notes.append("the thresholds are levels that were chosen, not fitted on the past: count every choice that was tried as a trial")
     if options.quote_rate is not None:

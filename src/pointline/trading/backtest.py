@@ -13,6 +13,7 @@ from pointline.costs import CostModel
 from pointline.errors import ConfigError
 from pointline.trading.accounting import Ledger, LegTrades, Marks, daily_amounts, trade_amounts
 from pointline.trading.execution import LegFills
+from pointline.trading.funding_flows import FUNDING_FLOWS_SCHEMA
 from pointline.trading.legs import PairTerms
 from pointline.trading.positions import OPEN, Timeline, find_positions
 from pointline.trading.thresholds import bounds_of, wishes_of
@@ -166,11 +167,12 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
         `BacktestTables`. All amounts are in the spot's quote asset.
 
     Raises:
-        ConfigError: the signal has no value, nothing is traded, a notional is smaller than one step of a quantity, or the capital is used
-            up.
+        ConfigError: the bars are not in order, the signal has no value, nothing is traded, a notional is smaller than one step of a
+            quantity, or the capital is less than one trade ties up.
         NoDataError: a settlement or mark price is missing that a position was held over.
     """
     account, bars = inputs.account, inputs.bars
+    _check_order(bars)
     capital = account.capital(strategy.legs)
     signal = bars.select(strategy.expression()).to_series().to_numpy()
     signal = np.where(np.isfinite(signal), signal, np.nan)
@@ -211,6 +213,14 @@ def _busy(timeline: Timeline, found: list[Position]) -> np.ndarray[Any, np.dtype
         left_us = None if one.exit == OPEN else timeline.done_us[one.exit]
         busy[one.entry : None if left_us is None else np.searchsorted(timeline.known_us, left_us, side="right")] = True
     return busy
+
+
+def _check_order(bars: pl.DataFrame) -> None:
+    wrong = (pl.col("bucket_end") <= pl.col("bucket_start")) | (pl.col("bucket_start") < pl.col("bucket_end").shift())
+    found = bars.filter(wrong | pl.col("bucket_end").is_null())
+    if not found.is_empty():
+        value = found.select("bucket_start", "bucket_end").row(0)
+        raise ConfigError("the bars are not in order", where="bars", value=value, expected="one spine, each bar after the one before")
 
 
 def _never_trades(strategy: Strategy, signal: Floats, bounds: Bounds, *, wanted: int) -> ConfigError:
@@ -327,7 +337,10 @@ def _check_sizes(strategy: Strategy, inputs: BacktestInputs, quantities: tuple[F
 
 
 def _margin_breach(strategy: Strategy, inputs: BacktestInputs) -> Callable[[int, int, int, int], int] | None:
-    """The first bar whose extreme passes the liquidation price of a position."""
+    """The first bar whose extreme passes the liquidation price of a position.
+
+    The bar of a fill counts whole, although a part of it is before the fill: what is not known is taken as against the position.
+    """
     account, fills = inputs.account, inputs.fills.perp
     if account.leverage is None or fills is None or strategy.legs == "spot":
         return None
@@ -375,7 +388,11 @@ def _funding(inputs: BacktestInputs, held: _HeldTrades) -> tuple[pl.DataFrame, F
         }
     ).filter(pl.col("quantity") != 0)
     if inputs.payments is None or positions.is_empty():
-        return pl.DataFrame(), np.zeros(n), (np.zeros(0, dtype=np.int64), np.zeros(0))
+        return (
+            pl.DataFrame(schema={**FUNDING_FLOWS_SCHEMA, "cash_quote": pl.Float64()}),
+            np.zeros(n),
+            (np.zeros(0, dtype=np.int64), np.zeros(0)),
+        )
     flows = inputs.payments(positions)
     stamps, cash = flows["funding_us"].to_numpy(), flows["cash"].fill_null(0.0).to_numpy()
     if inputs.terms.inverse:
@@ -421,4 +438,4 @@ def _extremes(bars: pl.DataFrame) -> tuple[Floats, Floats]:
 
 def _without_gaps(prices: pl.Series) -> Floats:
     """The last price known at each bar; NaN before the first."""
-    return prices.cast(pl.Float64).fill_null(strategy="forward").to_numpy()
+    return prices.cast(pl.Float64).fill_nan(None).fill_null(strategy="forward").to_numpy()

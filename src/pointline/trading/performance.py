@@ -99,7 +99,7 @@ def performance(equity: ArrayLike, capital: float) -> Performance:
     Examples:
         >>> found = performance([101.0, 99.0, 103.0, 102.0, 105.0, 104.0, 107.0, 106.0, 109.0, 108.0], 100.0)
         >>> round(found.sharpe, 2), round(found.max_drawdown, 4), found.drawdown_days
-        (6.12, -0.0198, 2)
+        (6.9, -0.0198, 1)
     """
     ends = np.asarray(equity, dtype=np.float64)
     gone = np.flatnonzero(ends <= 0)
