@@ -800,7 +800,7 @@ def test_a_table_that_does_not_fit_the_disk_is_not_written_by_half(lake: Path, t
         (("catalog", "--nonsense"), "no such option: --nonsense"),
         (("demo", "--trades", "10"), "Input should be greater than or equal to 1000"),
         (("demo", "--trades", "many"), "Input should be a valid integer"),
-        (("backtest",), "no such command 'backtest'"),
+        (("hedge",), "no such command 'hedge'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -809,9 +809,7 @@ def test_a_mistake_in_the_options_is_an_error_like_others(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run(*arguments)
-    assert_refused(
-        result, fragment, f"where:    pointline {arguments[0]}" if arguments[0] != "backtest" else "where:    pointline\n", "-h` "
-    )
+    assert_refused(result, fragment, f"where:    pointline {arguments[0]}" if arguments[0] != "hedge" else "where:    pointline\n", "-h` ")
     assert "expected: pointline" in result.err
     assert result.out == ""
     assert list(tmp_path.iterdir()) == []

@@ -170,6 +170,33 @@ def run_backtest(strategy: Strategy, inputs: BacktestInputs) -> BacktestTables:
         ConfigError: the bars are not in order, the signal has no value, nothing is traded, a notional is smaller than one step of a
             quantity, or the capital is less than one trade ties up.
         NoDataError: a settlement or mark price is missing that a position was held over.
+
+    Examples:
+        One trade on four bars, bought above a signal of 1 and sold at 0, each a bar later, without costs:
+
+        >>> import polars as pl
+        >>> from pointline.costs import CostModel
+        >>> from pointline.trading.execution import next_bar_fills
+        >>> from pointline.trading.strategy import Levels, Strategy
+        >>> bars = pl.DataFrame(
+        ...     {
+        ...         "bucket_start": [0, 60, 120, 180],
+        ...         "bucket_end": [60, 120, 180, 240],
+        ...         "perp_close": [100.0, 101.0, 103.0, 102.0],
+        ...         "perp_vwap": [100.0, 100.0, 102.0, 103.0],
+        ...         "spot_close": [100.0, 100.0, 100.0, 100.0],
+        ...         "signal": [2.0, 2.0, 0.0, 0.0],
+        ...     }
+        ... )
+        >>> strategy = Strategy(
+        ...     name="example", text="an example", signal="signal", legs="perp", thresholds=Levels(above=1.0, exit_above=0.0)
+        ... )
+        >>> fills = next_bar_fills(bars, price="vwap", legs="perp", max_wait_us=0, slippage_bps=(0.0, 0.0))
+        >>> free = CostModel(perp_taker_bps=0.0, perp_slippage_bps=0.0)
+        >>> account = Account(notional_quote=1_000.0, leverage=None)
+        >>> inputs = BacktestInputs(bars=bars, fills=fills, costs=free, account=account, window_us=(0, 240))
+        >>> run_backtest(strategy, inputs).trades.select("perp_entry_price", "perp_exit_price", "pnl_quote").row(0)
+        (100.0, 103.0, 30.0)
     """
     account, bars = inputs.account, inputs.bars
     _check_order(bars)
