@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pointline.clock import HOUR_US
 from pointline.evaluation import PremiumSlots, funding_forecasts
-from pointline.report.funding_view import funding_view
+from pointline.report.forecast_view import forecast_view
 from pointline.venues.funding import funding_rules
 
 FILES = {"perp": "*-1h-futures_*.feather", "spot": "*_USDT-1h_*.feather", "funding": "*-1h-funding_rate_*.feather"}
@@ -48,7 +48,7 @@ def main() -> None:
     began = time.perf_counter()
     found = funding_forecasts(paid, PremiumSlots.of(premium), rules, folds=given.folds, hours_before=leads)
     line = f"{found.settlements:,} settlements, {found.settlements - found.left_out:,} used, {time.perf_counter() - began:.1f} s"
-    Console(width=150).print(funding_view(found.scores, title="Next funding", lines=(line, found.verdict), notes=found.notes))
+    Console(width=150).print(forecast_view(found.scores, title="Next funding", lines=(line, found.verdict), notes=found.notes))
 
 
 if __name__ == "__main__":
