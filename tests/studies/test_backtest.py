@@ -354,3 +354,12 @@ def test_capacity_without_volumes(study: Study) -> None:
 def test_every_minute_of_two_days_takes_seconds(lake: Lake) -> None:
     found = compared(lake, bars=TimeBarConfig("1m")).backtest(max_holding_us="30m", **{**FITTED, "refit_us": "1h"})
     assert (found.trades["exit_us"] - found.trades["entry_us"]).max() <= 45 * MINUTE_US  # type: ignore[operator]
+
+
+def test_the_chart_is_drawn_from_the_days_and_written(study: Study, tmp_path: Path) -> None:
+    found = study.backtest("cash_and_carry")
+    figure = found.chart(tmp_path / "equity.html")
+    assert figure.data[0].y[-1] == pytest.approx(found.daily["equity_quote"][-1])
+    assert (tmp_path / "equity.html").stat().st_size > 1_000_000
+    with pytest.raises(ConfigError, match="the chart cannot be written there"):
+        found.chart(tmp_path / "equity.pdf")

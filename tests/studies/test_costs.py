@@ -320,3 +320,10 @@ def test_the_quoted_spread_of_real_minutes(shared_data: Path, tmp_path: Path) ->
         expected = sum(half * weight for (_, half), weight in zip(held, weights, strict=True)) / sum(weights)
         assert found == pytest.approx(expected, rel=1e-4)
     assert costs.perp_slippage_bps == pytest.approx(0.018, abs=5e-4)
+
+
+def test_the_chart_shows_the_share_of_time_by_sign(of_demo: pointline.Study) -> None:
+    found = of_demo.costs()
+    drawn = {trace.name: list(trace.x) for trace in found.chart().data}
+    told = found.opportunities.filter(side="positive")["share_of_time"] * 100
+    assert drawn["perp above spot"] == pytest.approx(told.to_list())

@@ -393,3 +393,9 @@ def test_hours_that_are_no_numbers_are_wrong_usage(lake: Lake) -> None:
     )
     assert said.code == 2
     assert "--hours-before" in said.err
+
+
+def test_the_chart_shows_what_was_paid(real: pointline.FundingForecast) -> None:
+    paid = next(trace for trace in real.chart().data if trace.name == "paid")
+    told = real.settlements["actual_bps"]
+    assert (min(paid.y), max(paid.y)) == pytest.approx((told.min(), told.max()))

@@ -24,6 +24,7 @@ from pointline.cli.bars import (
 )
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import settings, show, show_json, show_text, shows_progress
+from pointline.cli.studies import ChartOption
 from pointline.errors import ConfigError, SlowStartWarning
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def backtest(
     ] = None,
     daily: Annotated[_OutputFile, typer.Option(help=f"Write the attribution by day{_TABLE_HELP}", show_default=False)] = None,
     payments: Annotated[_OutputFile, typer.Option(help=f"Write every funding payment{_TABLE_HELP}", show_default=False)] = None,
+    chart: ChartOption = None,
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -129,9 +131,16 @@ def backtest(
         progress=shows_progress(),
     )
     if swept:
-        _tell_sweep(study.backtest_sweep(strategy, grid, earlier_trials=trials, **options), output, json_output=json_output)
+        tried = study.backtest_sweep(strategy, grid, earlier_trials=trials, **options)
+        _tell_sweep(tried, output, json_output=json_output)
+        found = tried.best
     else:
-        _tell(study.backtest(strategy, trials=trials + 1, **chosen), files, json_output=json_output)
+        found = study.backtest(strategy, trials=trials + 1, **chosen)
+        _tell(found, files, json_output=json_output)
+    if chart is not None:
+        found.chart(chart)
+        if not (json_output or settings.quiet):
+            show_text(f"wrote {chart}")
 
 
 def _compared(perp: str, spot: str, **options: Any) -> Study:  # noqa: ANN401 - those of compare

@@ -25,6 +25,7 @@ from pointline.cli.bars import (
 )
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import settings, show, show_json, show_text, shows_progress
+from pointline.cli.studies import ChartOption
 from pointline.errors import ConfigError, SlowStartWarning, nearest
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def costs(
             "-o", "--output", help="Write each spell above the cost: .parquet, .arrow, .exact.csv, .xlsx or .csv.", show_default=False
         ),
     ] = None,
+    chart: ChartOption = None,
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -94,12 +96,16 @@ def costs(
     found = study.costs(_changed(study.params.costs, figures), slippage=slippage, notional_quote=notional)
     if output is not None:
         write_blocks(iter([found.spells]), output)
+    if chart is not None:
+        found.chart(chart)
     if json_output:
         show_json(_facts(found))
     elif not settings.quiet:
         show(found.view())
         if output is not None:
             show_text(f"wrote {found.spells.height:,} spells to {output}")
+        if chart is not None:
+            show_text(f"wrote {chart}")
 
 
 def _facts(found: CostStudy) -> dict[str, Any]:

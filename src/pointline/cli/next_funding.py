@@ -10,6 +10,7 @@ import typer
 from pointline.cli.bars import EndOption, PerpArgument, SpotArgument, StartOption
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import settings, show, show_json, show_text
+from pointline.cli.studies import ChartOption
 from pointline.errors import ConfigError
 
 app = typer.Typer()
@@ -35,6 +36,7 @@ def next_funding(
             show_default=False,
         ),
     ] = None,
+    chart: ChartOption = None,
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -63,12 +65,16 @@ def next_funding(
         )
     if output is not None:
         write_blocks(iter([found.settlements]), output)
+    if chart is not None:
+        found.chart(chart)
     if json_output:
         show_json({**found.summary, "table": found.table.to_dicts()})
     elif not settings.quiet:
         show(found.view())
         if output is not None:
             show_text(f"wrote {found.settlements.height:,} rows x {found.settlements.width} columns to {output}")
+        if chart is not None:
+            show_text(f"wrote {chart}")
 
 
 def _listed(text: str) -> list[str]:

@@ -69,6 +69,13 @@ def write_chart(figure: Figure, path: str | Path) -> None:
     write_atomically(target.absolute(), write)
 
 
+def written(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure, which is also written if a path is given (`write_chart`)."""
+    if path is not None:
+        write_chart(figure, path)
+    return figure
+
+
 def page(figure: Figure) -> str:
     """A figure of `pointline.report.panels.stacked` as one HTML document with everything in it.
 

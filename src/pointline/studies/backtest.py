@@ -33,6 +33,7 @@ from pointline.trading.strategy import Levels, Quantiles, Strategy, strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -277,6 +278,22 @@ class Backtest:
         from pointline.report.backtest_view import backtest_view
 
         return backtest_view(self.summary, title=self.title, lines=(*self.lines, self.strategy.text, self.verdict), notes=self.notes)
+
+    def chart(self, path: str | Path | None = None) -> Any:  # noqa: ANN401 - a plotly figure
+        """Equity, what each term added to it, and the drawdown, day by day.
+
+        Args:
+            path: also writes it, as a page that needs no network (``.html``) or as a picture (``.png``, by an installed Chromium or
+                Chrome).
+
+        Raises:
+            ConfigError: the path ends otherwise or its folder does not exist.
+            MissingExtraError: plotly, or for a picture a browser, is not installed.
+        """
+        from pointline.report.chart_files import written
+        from pointline.studies.report_trading import equity_chart
+
+        return written(equity_chart(self, self.lines[1], self.quote_asset), path)
 
     def _repr_html_(self) -> str:
         from pointline.report.html import study_html

@@ -35,6 +35,11 @@ class Compared(Protocol):
         ...
 
     @property
+    def join(self) -> str:
+        """Which bars are kept."""
+        ...
+
+    @property
     def rule_text(self) -> str:
         """When bars close, in words."""
         ...

@@ -6,7 +6,7 @@ import contextlib
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -33,12 +33,12 @@ from pointline.venues.fees import VENUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from rich.console import RenderableType
 
-    from pointline.features import PairParams
-    from pointline.instruments import Instrument, Pair
-    from pointline.lake.store import Lake
+    from pointline.instruments import Instrument
+    from pointline.studies.compared import Compared
 
 GUIDE_NOTIONAL_QUOTE = 60_000.0
 """The position of the perp-spot guide's example: one BTC."""
@@ -174,6 +174,22 @@ class CostStudy:
             }
         )
 
+    def chart(self, path: str | Path | None = None) -> Any:  # noqa: ANN401 - a plotly figure
+        """The share of time in which the basis was larger than the costs and each level, by its sign.
+
+        Args:
+            path: also writes it, as a page that needs no network (``.html``) or as a picture (``.png``, by an installed Chromium or
+                Chrome).
+
+        Raises:
+            ConfigError: the path ends otherwise or its folder does not exist.
+            MissingExtraError: plotly, or for a picture a browser, is not installed.
+        """
+        from pointline.report.chart_files import written
+        from pointline.report.trading_figures import opportunity_figure
+
+        return written(opportunity_figure(self.opportunities, title=self.title, subtitle=self.window_text), path)
+
     def view(self) -> RenderableType:
         """What the command line prints."""
         from pointline.report.cost_view import costs_view
@@ -208,33 +224,8 @@ class CostStudy:
         )
 
 
-class _Priced(Protocol):
-    """What is read of a `pointline.Study`, whose module imports this one."""
-
-    @property
-    def pair(self) -> Pair: ...
-    @property
-    def start_us(self) -> int: ...
-    @property
-    def end_us(self) -> int: ...
-    @property
-    def rule_text(self) -> str: ...
-    @property
-    def join(self) -> str: ...
-    @property
-    def params(self) -> PairParams: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    @property
-    def columns(self) -> list[str]: ...
-    @property
-    def _rows(self) -> pl.LazyFrame: ...
-    @property
-    def _lake(self) -> Lake: ...
-
-
 def cost_study(
-    study: _Priced,
+    study: Compared,
     model: CostModel | str | None = None,
     *,
     slippage: str | None = None,
@@ -334,7 +325,7 @@ def _checked_ladder(ladder: Sequence[object]) -> tuple[float, ...]:
     return rungs
 
 
-def _rungs(costs: CostModel, ladder: tuple[float, ...], study: _Priced) -> tuple[tuple[str, float], ...]:
+def _rungs(costs: CostModel, ladder: tuple[float, ...], study: Compared) -> tuple[tuple[str, float], ...]:
     """The multiples of the cost, and the presets that are known of this pair, but for the one that is used."""
     found = [(f"{rung:g} x {costs.preset}", rung * costs.total_bps) for rung in ladder]
     for name in ("guide", "same-exchange", VENUE):
@@ -362,7 +353,7 @@ def _present(table: pl.DataFrame, bars: pl.DataFrame) -> dict[str, float | None]
     return found
 
 
-def _notes(study: _Priced, costs: CostModel, bars: pl.DataFrame, present: dict[str, float | None]) -> list[str]:
+def _notes(study: Compared, costs: CostModel, bars: pl.DataFrame, present: dict[str, float | None]) -> list[str]:
     notes = []
     if study.join == "inner":
         notes.append('bars without a spot trade are dropped (join="inner"): the gaps end spells, and no bar of silent spot is counted')
@@ -384,7 +375,7 @@ def _notes(study: _Priced, costs: CostModel, bars: pl.DataFrame, present: dict[s
     return notes
 
 
-def _with_slippage(costs: CostModel, slippage: str, study: _Priced, table: pl.DataFrame) -> tuple[CostModel, list[str]]:
+def _with_slippage(costs: CostModel, slippage: str, study: Compared, table: pl.DataFrame) -> tuple[CostModel, list[str]]:
     """The costs with measured slippage, and how it was measured."""
     sides = zip(_VENUES, (study.pair.perp, study.pair.spot), strict=True)
     (perp, perp_note), (spot, spot_note) = [
@@ -413,7 +404,7 @@ def _from_bars(table: pl.DataFrame, venue: str, instrument: Instrument) -> tuple
     return found.cautious_bps, f"slippage of {instrument.name}: {told} ({found.pairs:,} pairs of bars); depth is not in it"
 
 
-def _from_quotes(study: _Priced, instrument: Instrument) -> tuple[float, str]:
+def _from_quotes(study: Compared, instrument: Instrument) -> tuple[float, str]:
     found = quoted_half_spread(_quotes(study, instrument), study.start_us, study.end_us)
     if found.half_spread_bps is None:
         raise NoDataError(
@@ -429,7 +420,7 @@ def _from_quotes(study: _Priced, instrument: Instrument) -> tuple[float, str]:
     return found.half_spread_bps, f"slippage of {instrument.name}: {told}; orders larger than the touch pay more"
 
 
-def _quotes(study: _Priced, instrument: Instrument) -> Iterator[pl.DataFrame]:
+def _quotes(study: Compared, instrument: Instrument) -> Iterator[pl.DataFrame]:
     """The quotes of the window, a day at a time."""
     some = False
     for day in days_in(study.start_us, study.end_us):
@@ -442,7 +433,7 @@ def _quotes(study: _Priced, instrument: Instrument) -> Iterator[pl.DataFrame]:
         _quotes_of(study, instrument, study.start_us, study.end_us)  # raises for the whole window
 
 
-def _quotes_of(study: _Priced, instrument: Instrument, start_us: int, end_us: int) -> pl.LazyFrame:
+def _quotes_of(study: Compared, instrument: Instrument, start_us: int, end_us: int) -> pl.LazyFrame:
     """The quotes of a part of the window.
 
     Raises:

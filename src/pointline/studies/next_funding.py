@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pointline import clock
 from pointline.curves.grid import candle_grid
 from pointline.datetimes import pandas_frame
+from pointline.errors import ConfigError
 from pointline.evaluation.funding_forecast import FOLDS, HOURS_BEFORE, funding_forecasts, leads_of
 from pointline.evaluation.funding_scores import MODELS
 from pointline.instruments import check_pair
@@ -22,6 +23,7 @@ from pointline.venues.funding import funding_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import pandas as pd
     import polars as pl
@@ -148,6 +150,25 @@ class FundingForecast:
         from pointline.report.forecast_view import forecast_view
 
         return forecast_view(self.table, title=self.title, lines=self._lines, notes=self.notes)
+
+    def chart(self, path: str | Path | None = None) -> Any:  # noqa: ANN401 - a plotly figure
+        """What each settlement paid, and what the venue's rule and the best predictor said four hours before.
+
+        Args:
+            path: also writes it, as a page that needs no network (``.html``) or as a picture (``.png``, by an installed Chromium or
+                Chrome).
+
+        Raises:
+            ConfigError: the path ends otherwise or its folder does not exist, or no settlement was forecast.
+            MissingExtraError: plotly, or for a picture a browser, is not installed.
+        """
+        from pointline.report.chart_files import written
+        from pointline.studies.report_trading import forecast_chart
+
+        figure, _ = forecast_chart(self, self.window_text)
+        if figure is None:
+            raise ConfigError("no settlement was forecast", where="next_funding", expected="a longer window")
+        return written(figure, path)
 
     def to_pandas(self) -> pd.DataFrame:
         """The settlements as a frame of pandas: times are datetimes in UTC, the index is ``funding_us``.

@@ -19,6 +19,8 @@ from pointline.report.page_tables import PageTable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pointline.report.panels import Figure
+
 FORECAST_PARTS = ("table", "settlements", "verdict", "notes")
 COST_PARTS = ("break_even", "opportunities", "by_condition", "sensitivity", "verdict", "notes")
 BACKTEST_PARTS = ("title", "trades", "daily", "figures", "summary", "verdict", "notes")
@@ -61,9 +63,8 @@ def forecast_section(forecast: Any, subtitle: str) -> PageSection:  # noqa: ANN4
     if scored.height:
         figure = drawn.error_figure(scored, title="Error of funding forecasts", subtitle=subtitle)
         figures.append(PageFigure("funding-errors", "Mean absolute error of each predictor, some hours before the settlement.", figure))
-    lines, lead = _forecast_lines(scored, forecast.settlements)
-    if lines is not None:
-        figure = drawn.forecast_figure(lines, title=f"Funding, paid and forecast {lead}", subtitle=subtitle)
+    figure, lead = forecast_chart(forecast, subtitle)
+    if figure is not None:
         caption = f"What each settlement paid, and what was forecast {lead}; every extreme is drawn."
         figures.append(PageFigure("funding-forecast", caption, figure))
     forms = dict.fromkeys(table.columns, ".3f") | {"hours_before": "g"}
@@ -75,6 +76,19 @@ def forecast_section(forecast: Any, subtitle: str) -> PageSection:  # noqa: ANN4
         tables=[PageTable("Scores by predictor and hours before the settlement", readable(table), forms=forms)],
         notes=list(forecast.notes),
     )
+
+
+def forecast_chart(forecast: Any, subtitle: str) -> tuple[Figure | None, str]:  # noqa: ANN401 - with FORECAST_PARTS
+    """What was paid beside what was forecast, and at which lead; None without settlements.
+
+    Args:
+        forecast: with `FORECAST_PARTS`.
+        subtitle: of the figure.
+    """
+    lines, lead = _forecast_lines(forecast.table.filter(pl.col("mae_bps").is_finite()), forecast.settlements)
+    if lines is None:
+        return None, lead
+    return drawn.forecast_figure(lines, title=f"Funding, paid and forecast {lead}", subtitle=subtitle), lead
 
 
 def _forecast_lines(scored: pl.DataFrame, settlements: pl.DataFrame) -> tuple[pl.DataFrame | None, str]:
@@ -141,11 +155,9 @@ def backtest_section(backtest: Any, subtitle: str, quote: str) -> PageSection:  
     Raises:
         ConfigError: ``daily`` lacks a column.
     """
-    daily = _daily(backtest.daily)
     figures = []
-    if daily.height:
-        capital = daily["equity"][0] - _bare(backtest.daily)["pnl"][0]
-        figure = drawn.equity_figure(daily, capital=capital, quote=quote, title=backtest.title, subtitle=subtitle)
+    if backtest.daily.height:
+        figure = equity_chart(backtest, subtitle, quote)
         caption = (
             f"Equity at the end of each UTC day, what each term added to it, and how far it lies below its peak, in {quote}. "
             "Costs are drawn below zero; the price of both legs is what basis and drift added together."
@@ -163,6 +175,22 @@ def backtest_section(backtest: Any, subtitle: str, quote: str) -> PageSection:  
         ],
         notes=list(backtest.notes),
     )
+
+
+def equity_chart(backtest: Any, subtitle: str, quote: str) -> Figure:  # noqa: ANN401 - with BACKTEST_PARTS
+    """Equity, what each term added to it, and the drawdown, day by day.
+
+    Args:
+        backtest: with `BACKTEST_PARTS`.
+        subtitle: of the figure.
+        quote: the money of all amounts.
+
+    Raises:
+        ConfigError: ``daily`` lacks a column.
+    """
+    daily = _daily(backtest.daily)
+    capital = daily["equity"][0] - _bare(backtest.daily)["pnl"][0]
+    return drawn.equity_figure(daily, capital=capital, quote=quote, title=backtest.title, subtitle=subtitle)
 
 
 def _bare(daily: pl.DataFrame) -> pl.DataFrame:

@@ -18,11 +18,6 @@ class Reported(Compared, Protocol):
         """When bars close."""
         ...
 
-    @property
-    def join(self) -> str:
-        """Which bars are kept."""
-        ...
-
     def ic(self, features: None = None) -> Any:  # noqa: ANN401 - an Evaluation
         """Whether the features predict anything."""
         ...
