@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pointline.errors import ConfigError, PointlineError
@@ -56,7 +57,7 @@ def write_report(
         ("backtest", backtest, trading.BACKTEST_PARTS),
     ):
         trading.check_part(name, part, wanted)
-    parts = _Parts()
+    parts = _Parts(study.notes)
     if evaluation is None:
         evaluation = parts.found("Information coefficients, nulls and tenths", study.ic)
     judged = evaluation
@@ -110,7 +111,8 @@ def _add_traded(study: Reported, parts: _Parts, *, forecast: Any, costs: Any, ba
 class _Parts:
     """The sections that there are, and those that are left out with the reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: tuple[str, ...]) -> None:
+        self.told = told  # notes of the study, which stand at the top of the page
         self.sections: list[PageSection] = []
         self.left_out: list[tuple[str, str]] = []
 
@@ -127,7 +129,7 @@ class _Parts:
         if section is None:
             self.left_out.append((name, reason))
         else:
-            self.sections.append(section)
+            self.sections.append(replace(section, notes=[note for note in section.notes if note not in self.told]))
 
 
 def _check_given(**given: tuple[object, type]) -> None:
