@@ -56,7 +56,18 @@ def test_several_quantiles_are_a_sweep_whose_trials_count(words: tuple[str, ...]
     assert_refused(run(*words, *sweep, "--daily", table), "a sweep has one table", "-o FILE")
 
 
+def test_figures_of_the_costs_are_changed_and_measured(words: tuple[str, ...]) -> None:
+    plain, changed = (run(*words, *FITTED, *more, "--json").json for more in ((), ("--figure", "borrow_bps_per_day=2")))
+    assert plain["borrow_quote"] == 0
+    assert changed["borrow_quote"] > 0
+    assert changed["pnl_quote"] == pytest.approx(plain["pnl_quote"] - changed["borrow_quote"])
+    measured = run(*words, *FITTED, "--slippage", "bars", "--json").json
+    assert measured["slippage_quote"] != plain["slippage_quote"]
+    assert measured["fees_quote"] == plain["fees_quote"]
+
+
 REFUSED = {
+    "figure": (("--figure", "perp_taker_bps=0.0005"), "too small for basis points", "5 bps"),
     "strategy": (("--strategy", "nope"), "there is no such strategy", "funding_basis_divergence"),
     "execution": (("--execution", "limit"), "there is no such execution rule", "next_bar_vwap"),
     "capital": (("--capital", "0"), "capital_quote cannot be used", "above zero"),

@@ -22,6 +22,7 @@ from pointline.cli.bars import (
     costs_of_options,
     rule_of_options,
 )
+from pointline.cli.cost_figures import FigureOption, SlippageOption, changed_costs, figures_of_options
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import settings, show, show_json, show_text, shows_progress
 from pointline.cli.studies import ChartOption
@@ -71,6 +72,8 @@ def backtest(
     max_wait: Annotated[str, typer.Option(help="Longest time until a fill.")] = "1m",
     preset: CostsOption = None,
     same_exchange: SameExchangeOption = False,
+    figure: FigureOption = None,
+    slippage: SlippageOption = None,
     notional: Annotated[float, typer.Option(help="Of each trade, in the spot's quote asset.")] = 10_000.0,
     leverage: Annotated[float, typer.Option(help="Of the perp's isolated margin.")] = 3.0,
     capital: Annotated[
@@ -100,6 +103,7 @@ def backtest(
     """
     from pointline.report.files import check_output
     from pointline.studies.backtest import settled_options
+    from pointline.studies.costs import check_request
 
     files = {"trades": output, "daily": daily, "funding": payments}
     for path in files.values():
@@ -118,6 +122,8 @@ def backtest(
     chosen = {**options, **{name: values[0] for name, values in grid.items()}}
     settled_options(strategy, chosen)  # refused before the work
     named = costs_of_options(preset, same_exchange=same_exchange)
+    check_request(slippage=slippage, notional_quote=notional)
+    figures = figures_of_options(figure or [], notional, measured=slippage is not None)
     if swept and (daily is not None or payments is not None):
         raise ConfigError("a sweep has one table, of its trials", value="--daily, --payments", expected="-o FILE, or a single setting")
     study = _compared(
@@ -130,6 +136,10 @@ def backtest(
         lake=lake,
         progress=shows_progress(),
     )
+    model = changed_costs(study.params.costs, figures)
+    if slippage is not None:
+        model = study.costs(model, slippage=slippage, notional_quote=notional).costs
+    options["costs"] = chosen["costs"] = model
     if swept:
         tried = study.backtest_sweep(strategy, grid, earlier_trials=trials, **options)
         _tell_sweep(tried, output, json_output=json_output)
