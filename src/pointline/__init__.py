@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
     from pointline.studies.compare import compare, sweep
+    from pointline.studies.compare_venues import VenueComparison, compare_venues
     from pointline.studies.funding_payments import FundingPayments, funding_payments
     from pointline.studies.lead_lag import LeadLagStudy, lead_lag
     from pointline.studies.next_funding import FundingForecast, next_funding
@@ -40,7 +41,9 @@ _HOMES = {
     "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
     "Study": "pointline.studies.study",
+    "VenueComparison": "pointline.studies.compare_venues",
     "compare": "pointline.studies.compare",
+    "compare_venues": "pointline.studies.compare_venues",
     "export_duckdb": "pointline.export.duckdb",
     "funding_payments": "pointline.studies.funding_payments",
     "lead_lag": "pointline.studies.lead_lag",
@@ -60,8 +63,10 @@ __all__ = [
     "LeadLagStudy",
     "Spreads",
     "Study",
+    "VenueComparison",
     "__version__",
     "compare",
+    "compare_venues",
     "evaluation",
     "export_duckdb",
     "features",

@@ -24,6 +24,7 @@ from pointline.cli import (
     queries,
     studies,
     upkeep,
+    venues,
 )
 from pointline.cli.options import LogOption, QuietOption, VerboseOption
 from pointline.errors import PointlineError
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, upkeep, studies, evaluate, check, costs, funding, next_funding, backtest, queries, export):
+for group in (archives, upkeep, studies, venues, evaluate, check, costs, funding, next_funding, backtest, queries, export):
     app.add_typer(group.app)
 
 

@@ -12,18 +12,34 @@ from pointline.curves.summary import summarise
 from pointline.curves.table import TABLE_SCHEMA, spread_table
 from pointline.curves.term_structure import MATURITIES_DAYS, constant_maturity, curve_at, roll_calendar
 from pointline.curves.triangle import triangle
+from pointline.curves.widest import (
+    FUNDING_SPREADS_SCHEMA,
+    PAIR_BASIS_SCHEMA,
+    WIDEST_SCHEMA,
+    PairTermsOnSpine,
+    funding_spreads,
+    pair_basis,
+    widest_basis,
+)
 
 __all__ = [
+    "FUNDING_SPREADS_SCHEMA",
     "MATURITIES_DAYS",
+    "PAIR_BASIS_SCHEMA",
     "TABLE_SCHEMA",
+    "WIDEST_SCHEMA",
     "CandleGrid",
+    "PairTermsOnSpine",
     "candle_grid",
     "carry_yield",
     "constant_maturity",
     "curve_at",
+    "funding_spreads",
+    "pair_basis",
     "roll_calendar",
     "smoothing",
     "spread_table",
     "summarise",
     "triangle",
+    "widest_basis",
 ]
