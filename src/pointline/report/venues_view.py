@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _PAIRS = {
     "perp": "perp",
     "spot": "spot",
+    "cross_quote": "quotes",
     "fresh_share": "fresh",
     "low_bps": "1 %",
     "median_bps": "median",
@@ -61,6 +62,8 @@ def _table(frame: pl.DataFrame, columns: dict[str, str]) -> Any:  # noqa: ANN401
 def _cell(name: str, value: Any) -> str:  # noqa: ANN401 - text or a number
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "unlike" if value else "like"
     if isinstance(value, str | int):
         return f"{value:,}" if isinstance(value, int) else value
     if name.endswith("_share"):

@@ -91,15 +91,18 @@ class VenueComparison:
 
     @cached_property
     def table(self) -> pl.DataFrame:
-        """One row per pair: bars with a basis, its quantiles, the cost, and how often it was the widest and above its cost."""
-        size = pl.col("basis_bps").abs()
+        """One row per pair: bars with a basis, its quantiles, the cost, and how often it was the widest and above its cost.
+
+        Quantiles of a pair with `cross_quote` hold the rate between the two quotes.
+        """
+        size, told = pl.col("basis_bps").abs(), pl.coalesce("basis_bps", "cross_quote_basis_bps")
         found = self.pairs.group_by("perp", "spot", maintain_order=True).agg(
             bars=pl.len(),
-            fresh_share=pl.col("basis_bps").is_not_null().mean(),
+            fresh_share=told.is_not_null().mean(),
             cross_quote=pl.col("cross_quote_basis_bps").is_not_null().any(),
-            median_bps=pl.col("basis_bps").median(),
-            low_bps=pl.col("basis_bps").quantile(0.01),
-            high_bps=pl.col("basis_bps").quantile(0.99),
+            median_bps=told.median(),
+            low_bps=told.quantile(0.01),
+            high_bps=told.quantile(0.99),
             cost_bps=pl.col("cost_bps").first(),
             above_cost_share=(size > pl.col("cost_bps")).mean(),
         )
@@ -236,7 +239,7 @@ def compare_venues(
         rule_text=first.rule_text,
         studies=studies,
         pairs=pair_basis(prices, terms, rates=converted, max_perp_age_us=perp_age_us, max_spot_age_us=spot_age_us),
-        notes=tuple(dict.fromkeys([*_clock_notes(studies), *_quote_notes(terms, legs), *(n for s in studies.values() for n in s.notes)])),
+        notes=(*_clock_notes(studies), *_quote_notes(terms, legs), *_study_notes(studies)),
     )
 
 
@@ -374,6 +377,15 @@ def _clock_notes(studies: Mapping[tuple[str, str], Study]) -> list[str]:
     others = sorted(name for name, kind in kinds.items() if kind == "exchange")
     told = f"times of {', '.join(received)} are those of a recorder, whose distance to the exchange is part of each age"
     return [f"{told}; those of {', '.join(others)} are the exchange's own, without it" if others else told]
+
+
+def _study_notes(studies: Mapping[tuple[str, str], Study]) -> list[str]:
+    """The notes of the first study, and those of the others with the markets that they are of."""
+    (_, first), *others = studies.items()
+    notes = list(first.notes)
+    for (perp, spot), study in others:
+        notes += [f"{perp}, {spot}: {note}" for note in study.notes if note not in first.notes and "cross_quote_basis_bps" not in note]
+    return notes
 
 
 def _received(venue: VenueTrades) -> bool:
