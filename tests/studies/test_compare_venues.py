@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.archives import lake_of
+from tests.bars.test_candle_events import lake_of_minutes
+from tests.bars.test_candle_events import walk as walk_of_minutes
 from tests.cli.running import assert_refused, run
 
 import pointline
@@ -22,6 +24,7 @@ from pointline.ingest.run import ingest
 from pointline.research.spines import TimeBarConfig, VolumeBarConfig
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
+from pointline.studies.compare_venues import _volume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +184,16 @@ def test_the_driver_is_the_one_with_the_most_volume_of_the_asset(market: Market)
     named = pointline.compare_venues([INVERSE, LATE, LINEAR], [SPOT], **WINDOW, driver=LATE, bars=VolumeBarConfig(50), lake=market.lake)
     assert named.driver == LATE
     assert {perp for perp, _ in named.studies} == {INVERSE, LATE, LINEAR}
+
+
+def test_candles_have_a_driver_too(tmp_path: Path) -> None:
+    lake = lake_of_minutes(tmp_path, walk_of_minutes(180, seed=1), walk_of_minutes(180, seed=5))
+    window = {"start": "2024-05-01", "end": "2024-05-01T03:00"}
+    found = pointline.compare_venues([LINEAR], [SPOT], **window, bars=TimeBarConfig("5m"), events="candles_1m", lake=lake)  # type: ignore[arg-type]
+    assert found.widest["pairs"].to_list() == [1] * found.widest.height
+    assert _volume(lake, found.studies[LINEAR, SPOT].pair.perp, (found.start_us, found.end_us), "candles_1m") == pytest.approx(
+        found.studies[LINEAR, SPOT].summary["perp_volume_base"]
+    )
 
 
 def test_clocks_of_different_kinds_are_named(market: Market) -> None:

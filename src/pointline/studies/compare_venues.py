@@ -285,24 +285,17 @@ class _Legs:
 
 
 def _volume(lake: Lake, instrument: Instrument, window: tuple[int, int], events: str) -> float:
-    """Volume of the window's partitions in units of the asset."""
-    total = 0.0
-    for file in lake.files(events, instrument.exchange, instrument.exchange_symbol, *window):
-        if events == "trades":
-            qty, price = float(file.qty), float(file.last_price)
-        else:
-            rows = file.scan(["volume_int", "close_int", "qty_decimals", "price_decimals"])
-            qty, price = (
-                rows.select(
-                    (pl.col("volume_int") / 10.0 ** pl.col("qty_decimals")).sum(),
-                    (pl.col("close_int") / 10.0 ** pl.col("price_decimals")).last(),
-                )
-                .collect()
-                .row(0)
-            )
+    """Volume of the window in units of the asset, of trades that of whole days."""
+    inverse = instrument.contract_type == "inverse"
+    symbol = (instrument.exchange, instrument.exchange_symbol)
+    if events == "trades":
         size = float(instrument.size)
-        total += (qty * size / price if instrument.contract_type == "inverse" else qty * size) * instrument.multiplier
-    return total
+        sums = ((float(file.qty) * size, float(file.last_price)) for file in lake.files(events, *symbol, *window))
+        return sum(qty / price if inverse else qty for qty, price in sums) * instrument.multiplier
+    ends = (window[0] + 1, window[1] + 1)  # a candle is known at its end
+    candles = query.candles(*symbol, *ends, interval=events.removeprefix("candles_"), lazy=True, lake=lake)
+    total = candles.select(pl.col("base_volume" if inverse else "volume").sum()).collect().item()
+    return float(total or 0.0) * instrument.multiplier
 
 
 def _terms(
