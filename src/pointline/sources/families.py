@@ -27,6 +27,7 @@ class Family:
         tables: what its files fill, for the documentation.
         suffixes: how names of its files end; a folder is searched for those.
         by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
+        unverified: which of its layouts nobody has checked against bytes of the archive itself, for the documentation; empty for none.
         always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
     """
 
@@ -36,6 +37,7 @@ class Family:
     tables: str
     suffixes: tuple[str, ...]
     by_path: bool = False
+    unverified: str = ""
     always: bool = False
 
     def source(self) -> Source:
@@ -68,6 +70,24 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`, `quotes`, `funding`, `open_interest`, candles",
         suffixes=(".zip", ".csv", ".gz"),
         by_path=True,
+    ),
+    Family(
+        name="bybit",
+        parser="pointline.sources.bybit:Bybit",
+        recognised_by="file name and first row",
+        tables="`trades`, see [below](#bybits-archive)",
+        suffixes=(".csv", ".gz"),
+        by_path=True,
+        unverified="`spot`",
+    ),
+    Family(
+        name="tardis",
+        parser="pointline.sources.tardis:Tardis",
+        recognised_by="header; path and first rows",
+        tables="`trades`, `quotes`, `derivative_ticker`, see [below](#tardis-datasets)",
+        suffixes=(".csv", ".gz"),
+        by_path=True,
+        unverified="all",
     ),
     Family(
         name="recorded",
