@@ -103,12 +103,10 @@ class Tardis:
         return Identity(self.name, exchange, "", dataset, symbol, period, kind=kind)
 
     def _exchange(self, path: Path, named: _Path | None, head: _Head, hints: Hints) -> str:
-        told = {exchange_id(row[0]): row[0] for row in head.rows}
-        if named is not None:
-            _agree(path, "exchange", named.exchange, {exchange_id(named.exchange)}, told)
-        if len(told) > 1:
-            raise _contradiction(path, "the file mixes exchanges", ", ".join(told.values()), "rows of one exchange")
-        known = next(iter(told), None) or (exchange_id(named.exchange) if named else None)
+        told = exchange_id(head.rows[0][0]) if head.rows else None
+        known = told or (exchange_id(named.exchange) if named else None)
+        if named is not None and known != exchange_id(named.exchange):
+            raise _contradiction(path, "the first row names another exchange than the file's path", head.rows[0][0], named.exchange)
         exchange = agreed(path, "--exchange", hints.exchange, known)
         if exchange is None:
             raise _silent(path, "--exchange")
@@ -222,9 +220,8 @@ def _symbol(path: Path, named: _Path | None, head: _Head, exchange: str, hints: 
     told = [symbol.replace("/", "") if exchange in _SLASHED else symbol for symbol in written]
     if named is not None and named.symbol in GROUPS:
         return hints.symbol or "*"
-    if named is not None:
-        spelt = {re.sub("[/:]", "-", symbol).upper(): symbol for symbol in written}
-        _agree(path, "symbol", named.symbol, {named.symbol.upper()}, spelt)
+    if named is not None and written and re.sub("[/:]", "-", written[0]).upper() != named.symbol.upper():
+        raise _contradiction(path, "the first row names another symbol than the file's path", written[0], named.symbol)
     if hints.symbol == "*" or (named is None and len(told) > 1):
         return hints.symbol or "*"
     known = told[0] if told else (named.symbol if named else None)
@@ -240,12 +237,6 @@ def _check_day(path: Path, head: _Head, period: str) -> None:
     us = next((int(digits) * unit for unit in (1, 1000) if digits.isdecimal() and EARLIEST_US <= int(digits) * unit < LATEST_US), None)
     if us is not None and not date_text(us).startswith(period):
         raise _contradiction(path, "the file's day is not that of its first row", date_text(us), f"rows received in {period}")
-
-
-def _agree(path: Path, what: str, said: str, known: set[str], told: dict[str, str]) -> None:
-    other = [text for key, text in told.items() if key not in known]
-    if other:
-        raise _contradiction(path, f"the rows name another {what} than the file's path", other[0], said)
 
 
 def _contradiction(path: Path, what: str, value: str, expected: str) -> SourceError:
