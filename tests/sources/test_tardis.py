@@ -176,6 +176,8 @@ def test_trades_without_their_path_may_be_liquidations(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="trades and liquidations have the same columns"):
         Tardis().recognise(path, Hints())
     assert identity_of(path, Hints(dataset="trades")).dataset == "trades"
+    (report,) = stored(tmp_path, path, hints=Hints(dataset="trades"))
+    assert (report.outcome, report.rows_landed) == ("landed", 1)
 
 
 @pytest.mark.parametrize("name", ["liquidations", "incremental_book_L2", "options_chain"])

@@ -42,7 +42,7 @@ _ROUNDING = (0.01, 1e-6)  # relative, absolute: notionals are told from one anot
 
 
 @dataclass(frozen=True)
-class _Path:
+class _BybitName:
     """What a file's name says; `in_folder` where its folder is the archive's too."""
 
     market: str
@@ -171,7 +171,7 @@ def _notional_check(*, inverse: bool) -> Check:
     return Check.never(name, f"contradicts size and price, where size counts {counted}", apart)
 
 
-def _parse(path: Path) -> _Path | None:
+def _parse(path: Path) -> _BybitName | None:
     """What the name says; None where it is none that the archive gives."""
     for market, pattern in _NAMES.items():
         found = pattern.fullmatch(path.name)
@@ -180,7 +180,7 @@ def _parse(path: Path) -> _Path | None:
         told = found.groupdict()
         period = period_of(told.get("period") or told.get("day") or told["month"] or "")
         if period is not None:
-            return _Path(market, found["symbol"], period, path.parent.parent.name == market)
+            return _BybitName(market, found["symbol"], period, path.parent.parent.name == market)
     return None
 
 

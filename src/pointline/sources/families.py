@@ -64,14 +64,6 @@ FAMILIES: tuple[Family, ...] = (
         suffixes=(".csv", ".json", ".jsonl", ".parquet", ".feather", ".arrow", ".zip", ".gz", ".txt"),
     ),
     Family(
-        name="binance_vision",
-        parser="pointline.sources.binance_vision:BinanceVision",
-        recognised_by="path and file name",
-        tables="`trades`, `quotes`, `funding`, `open_interest`, candles",
-        suffixes=(".zip", ".csv", ".gz"),
-        by_path=True,
-    ),
-    Family(
         name="bybit",
         parser="pointline.sources.bybit:Bybit",
         recognised_by="file name and first row",
@@ -88,6 +80,14 @@ FAMILIES: tuple[Family, ...] = (
         suffixes=(".csv", ".gz"),
         by_path=True,
         unverified="all",
+    ),
+    Family(
+        name="binance_vision",
+        parser="pointline.sources.binance_vision:BinanceVision",
+        recognised_by="path and file name",
+        tables="`trades`, `quotes`, `funding`, `open_interest`, candles",
+        suffixes=(".zip", ".csv", ".gz"),
+        by_path=True,
     ),
     Family(
         name="recorded",

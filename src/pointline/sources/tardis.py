@@ -42,7 +42,7 @@ _SLASHED = frozenset({"kraken"})
 
 
 @dataclass(frozen=True)
-class _Path:
+class _TardisPath:
     """What a file's path says: the vendor's names."""
 
     exchange: str
@@ -102,7 +102,7 @@ class Tardis:
         _check_day(path, head, period)
         return Identity(self.name, exchange, "", dataset, symbol, period, kind=kind)
 
-    def _exchange(self, path: Path, named: _Path | None, head: _Head, hints: Hints) -> str:
+    def _exchange(self, path: Path, named: _TardisPath | None, head: _Head, hints: Hints) -> str:
         told = exchange_id(head.rows[0][0]) if head.rows else None
         known = told or (exchange_id(named.exchange) if named else None)
         if named is not None and known != exchange_id(named.exchange):
@@ -170,13 +170,13 @@ def _file_checks(identity: Identity, first: tuple[str, ...] | None, *, of_one: b
     return tuple(checks)
 
 
-def _parse(path: Path) -> _Path | None:
+def _parse(path: Path) -> _TardisPath | None:
     """What folders and name say; None where they are not the vendor's."""
     found = _FOLDERS.fullmatch(path.as_posix()) or _CLIENT.fullmatch(path.name)
     day = period_of(found["day"].replace("/", "-")) if found else None
     if found is None or day is None or found["type"] not in {*TYPES, *NOT_READ}:
         return None
-    return _Path(found["exchange"], found["type"], day, found["symbol"])
+    return _TardisPath(found["exchange"], found["type"], day, found["symbol"])
 
 
 def _type(path: Path, dataset: str) -> TardisType:
@@ -214,7 +214,7 @@ def _own_symbol(exchange: str) -> pl.Expr:
     return symbol.str.replace_all("/", "", literal=True) if exchange in _SLASHED else symbol
 
 
-def _symbol(path: Path, named: _Path | None, head: _Head, exchange: str, hints: Hints) -> str:
+def _symbol(path: Path, named: _TardisPath | None, head: _Head, exchange: str, hints: Hints) -> str:
     """The instrument of a file in pointline's spelling, ``"*"`` for a file of several."""
     written = list(dict.fromkeys(row[1] for row in head.rows))
     told = [symbol.replace("/", "") if exchange in _SLASHED else symbol for symbol in written]
