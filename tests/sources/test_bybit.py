@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.vendor_cases import BYBIT_SPOT, BYBIT_TRADING, DAY_S, DAY_US
+from typer.testing import CliRunner
 
 import pointline
 from pointline.bars.rules import VolumeBarConfig
+from pointline.cli import app
 from pointline.errors import SourceError
+from pointline.ingest.repair import repair
 from pointline.ingest.run import ingest
 from pointline.lake.store import open_lake
+from pointline.lake.verify import verify
 from pointline.research import query
 from pointline.sources.base import Hints
 from pointline.sources.bybit import Bybit
@@ -268,6 +273,26 @@ def test_spot_columns_under_a_name_of_derivatives_are_refused(tmp_path: Path) ->
 
 
 # ----------------------------------------------------------------------------------------------------------------- end to end
+
+
+def test_the_catalog_names_layouts_that_nobody_has_seen(tmp_path: Path) -> None:
+    stored(tmp_path, trading(tmp_path, [trade(f"{DAY_S}")]), spot(tmp_path, [f"1,{DAY_S * 1000},60000,0.5,buy"]))
+    words = ["catalog", "--lake", str(tmp_path / "lake")]
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert {row["exchange"]: row["layouts"] for row in found["instruments"]} == {"bybit": ["bybit/trading"], "bybit-spot": ["bybit/spot"]}
+    assert found["unverified_layouts"] == ["bybit/spot"]
+    assert "layout bybit/spot is unverified" in CliRunner().invoke(app, words).stdout
+
+
+def test_a_moved_file_repairs_the_lake(tmp_path: Path) -> None:
+    path = spot(tmp_path / "in", [f"{n},{DAY_S * 1000 + n},60000,0.5,buy" for n in (1, 2)])
+    stored(tmp_path, path)
+    lake = open_lake(tmp_path / "lake")
+    (data,) = (lake.root / "trades").rglob("part-*.parquet")
+    data.unlink()
+    moved = path.rename(tmp_path / path.name)
+    assert [each.outcome for each in repair(lake, all_sources, [moved.parent]).reread] == ["landed"]
+    assert verify(open_lake(lake.root)).problems == []
 
 
 def test_a_folder_of_perp_and_spot_is_compared(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Family:
         tables: what its files fill, for the documentation.
         suffixes: how names of its files end; a folder is searched for those.
         by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
-        unverified: which of its layouts nobody has checked against bytes of the archive itself, for the documentation; empty for none.
+        unverified: its layouts (by market, else by dataset) that nobody has compared with the archive's own bytes.
         always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
     """
 
@@ -37,7 +37,7 @@ class Family:
     tables: str
     suffixes: tuple[str, ...]
     by_path: bool = False
-    unverified: str = ""
+    unverified: tuple[str, ...] = ()
     always: bool = False
 
     def source(self) -> Source:
@@ -70,7 +70,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`, see [below](#bybits-archive)",
         suffixes=(".csv", ".gz"),
         by_path=True,
-        unverified="`spot`",
+        unverified=("spot",),
     ),
     Family(
         name="tardis",
@@ -79,7 +79,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`, `quotes`, `derivative_ticker`, see [below](#tardis-datasets)",
         suffixes=(".csv", ".gz"),
         by_path=True,
-        unverified="all",
+        unverified=("trades", "quotes", "book_ticker", "book_snapshot_5", "book_snapshot_25", "derivative_ticker"),
     ),
     Family(
         name="binance_vision",
@@ -97,6 +97,15 @@ FAMILIES: tuple[Family, ...] = (
         suffixes=(".dat", ".gz", ".txt", ".jsonl", ".log"),
     ),
 )
+
+
+def unverified_layouts() -> set[str]:
+    """Layouts that nobody has compared with the archive's own bytes, as ``"source/layout"``.
+
+    >>> "bybit/spot" in unverified_layouts(), "bybit/trading" in unverified_layouts()
+    (True, False)
+    """
+    return {f"{family.name}/{layout}" for family in FAMILIES for layout in family.unverified}
 
 
 def source_names() -> str:

@@ -52,7 +52,7 @@ class _TardisPath:
 
 
 @dataclass(frozen=True)
-class _Head:
+class _TardisHead:
     """The header of a file and the first values of its first columns; empty where the file has none.
 
     Attributes:
@@ -64,7 +64,7 @@ class _Head:
     rows: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, text: bytes) -> _Head:
+    def of(cls, text: bytes) -> _TardisHead:
         """The head that a file's first bytes show; the last line may be cut, and is left out."""
         header, *lines = text.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")
         fields = [tuple(line.split(",")[: len(COMMON)]) for line in (lines[:-1] if text.endswith(b"\n") or len(lines) > 1 else lines)]
@@ -91,7 +91,7 @@ class Tardis:
         if not path.name.endswith(SUFFIXES):
             return None
         named = _parse(path)
-        head = _Head.of(head_of(path, _HEAD_BYTES, _HEAD_BYTES) if path.is_file() else b"")
+        head = _TardisHead.of(head_of(path, _HEAD_BYTES, _HEAD_BYTES) if path.is_file() else b"")
         if named is None and not head.is_known:
             return None
         dataset = agreed(path, "--dataset", hints.dataset, named.type if named else None) or _told_by(path, head)
@@ -102,7 +102,7 @@ class Tardis:
         _check_day(path, head, period)
         return Identity(self.name, exchange, "", dataset, symbol, period, kind=kind)
 
-    def _exchange(self, path: Path, named: _TardisPath | None, head: _Head, hints: Hints) -> str:
+    def _exchange(self, path: Path, named: _TardisPath | None, head: _TardisHead, hints: Hints) -> str:
         told = exchange_id(head.rows[0][0]) if head.rows else None
         known = told or (exchange_id(named.exchange) if named else None)
         if named is not None and known != exchange_id(named.exchange):
@@ -124,7 +124,7 @@ class Tardis:
         dataset = _type(path, identity.dataset)
         received, clock_check = not uses_event_time(hints.clock), ClockCheck(path)
         with open_archive(path) as archive:
-            head = _Head.of(archive.read(_HEAD_BYTES))
+            head = _TardisHead.of(archive.read(_HEAD_BYTES))
         chosen = hints.symbol is not None and hints.symbol != "*"
         of_one = identity.symbol != "*" and not chosen
         first = head.rows[0] if head.rows else None
@@ -193,7 +193,7 @@ def _type(path: Path, dataset: str) -> TardisType:
     return TYPES[dataset]
 
 
-def _told_by(path: Path, head: _Head) -> str:
+def _told_by(path: Path, head: _TardisHead) -> str:
     """The data type that a header alone proves."""
     fitting = [name for name, each in TYPES.items() if each.columns == head.columns]
     if fitting and fitting[0] != "trades":
@@ -214,7 +214,7 @@ def _own_symbol(exchange: str) -> pl.Expr:
     return symbol.str.replace_all("/", "", literal=True) if exchange in _SLASHED else symbol
 
 
-def _symbol(path: Path, named: _TardisPath | None, head: _Head, exchange: str, hints: Hints) -> str:
+def _symbol(path: Path, named: _TardisPath | None, head: _TardisHead, exchange: str, hints: Hints) -> str:
     """The instrument of a file in pointline's spelling, ``"*"`` for a file of several."""
     written = list(dict.fromkeys(row[1] for row in head.rows))
     told = [symbol.replace("/", "") if exchange in _SLASHED else symbol for symbol in written]
@@ -231,7 +231,7 @@ def _symbol(path: Path, named: _TardisPath | None, head: _Head, exchange: str, h
     return symbol
 
 
-def _check_day(path: Path, head: _Head, period: str) -> None:
+def _check_day(path: Path, head: _TardisHead, period: str) -> None:
     """Refuses a file whose first row was received on another day than its path says."""
     digits = head.rows[0][3] if head.rows else ""
     us = next((int(digits) * unit for unit in (1, 1000) if digits.isdecimal() and EARLIEST_US <= int(digits) * unit < LATEST_US), None)
