@@ -130,6 +130,13 @@ def test_any_spelling_is_read_as_a_plain_loop_reads_it(
     assert batch.rejects.is_empty()
 
 
+def test_what_follows_changes_no_row(tmp_path: Path) -> None:
+    lines = [trade(f"{DAY_S + number}.25", number, price=str(60_000 + number)) for number in (3, 1, 2, 1, 0)]
+    whole = batches(trading(tmp_path, lines))[0].frame
+    for count in range(1, len(lines)):
+        assert batches(trading(tmp_path, lines[:count]))[0].frame.equals(whole[:count])
+
+
 # ----------------------------------------------------------------------------------------------------------------- what sizes count
 
 

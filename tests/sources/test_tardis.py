@@ -311,6 +311,17 @@ def test_any_rows_are_read_as_a_plain_loop_reads_them(
     assert batch.frame.select("ts_local_us", "ts_event_us", "trade_id", "text_id", "side").rows() == expected
 
 
+def test_what_arrives_later_changes_no_row(tmp_path: Path) -> None:
+    """Also of a ticker's states within one stamp, once they are stored."""
+    rows = [ticker(at, f",,,,,,{60_000 + n}", late=5_000 + n) for n, at in enumerate((0, 0, 7, 7, 9))]
+    place = "binance-futures/derivative_ticker/2024/05/01/BTCUSDT"
+    for count in range(1, len(rows) + 1):
+        folder = tmp_path / str(count)
+        stored(folder, dataset(folder, TARDIS_TICKER, rows[:count], place=place))
+        found = query.derivative_ticker("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake=folder / "lake")
+        assert found["mark_price"].to_list() == [60_000.0 + n for n in range(count)]
+
+
 # -------------------------------------------------------------------------------------------------------------- quotes and tickers
 
 
