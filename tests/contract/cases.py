@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.contract.suite import Case
+from tests.contract.vendor_cases import VENDOR_CASES
 
 from pointline.sources.base import INSTRUMENTS, RANKS
 
@@ -447,4 +448,5 @@ CASES = {
     "table trades": mapped_trades(),
     "table candles": mapped_candles(),
     "table funding": mapped_funding(),
+    **VENDOR_CASES,
 }

@@ -65,7 +65,8 @@ def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataF
     """A repeated id with the same content is dropped and counted; with other content it is set aside.
 
     The receipt time is no content: of one trade that two connections received, the row received first stays, which is the first in
-    time order.
+    time order. A state that the exchange's time tells apart, such as a ticker, may change within one stamp: other values that were received
+    later are no contradiction, and stay.
     """
     nothing = pl.DataFrame(schema=REJECT_SCHEMA)
     key = frame[identity[0]]
@@ -77,6 +78,9 @@ def _without_repeats(frame: pl.DataFrame, identity: list[str]) -> tuple[pl.DataF
         return frame, nothing, 0
     content = [name for name in frame.columns if name not in {"source_row", "ts_local_us"}]
     exact = frame.select(~pl.struct(content).is_first_distinct()).to_series()
+    if identity == ["ts_event_us"]:
+        later = pl.col("ts_local_us") != pl.col("ts_local_us").first().over(identity)
+        repeated &= exact | ~frame.select(later).to_series()
     conflicts = frame.filter(repeated & ~exact)
     rejects = conflicts.select(
         line=pl.col("source_row"),

@@ -158,8 +158,9 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
     Returns:
         ``instruments``: one entry per table and instrument with its coverage, the dates of its gaps, the spans of time that are
         ``missing`` (microseconds, end exclusive), its ``part_days`` (days that are covered to less than 99.9 %: date, covered_share, what
-        is missing), files, quarantined rows, duplicates, rows out of order, and its clock; ``pairs``: each derivative that the lake holds
-        with its spot market and the reason; ``quarantine``: counts by reason; ``files``: counts by outcome.
+        is missing), files, quarantined rows, duplicates, rows out of order, its clock, and the ``layouts`` of its files (source and
+        market, or dataset where the source has no markets); ``pairs``: each derivative that the lake holds with its spot market and the
+        reason; ``quarantine``: counts by reason; ``files``: counts by outcome.
     """
     manifest = Manifest(lake)
     files = manifest.frame()
@@ -182,6 +183,7 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
                 "duplicates": own.get("duplicates", 0),
                 "out_of_order": own.get("out_of_order", 0),
                 "clock": own.get("clock", ""),
+                "layouts": sorted(own.get("layouts", ())),
             }
         )
     pairs = _pairs(lake, {(row["exchange"], row["symbol"]) for row in entries})
@@ -220,8 +222,9 @@ def _files_by_instrument(files: pl.DataFrame) -> dict[tuple[str, str, str], dict
     for row in files.iter_rows(named=True):
         touched = {read_slot(p)[:3] for p in row["partitions"]}
         for slot in touched:
-            entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "out_of_order": 0, "clock": row["clock"]})
+            entry = slots.setdefault(slot, {"files": 0, "duplicates": 0, "out_of_order": 0, "clock": row["clock"], "layouts": set()})
             entry["files"] += 1
+            entry["layouts"].add(f"{row['source']}/{row['market'] or row['dataset']}")
             for name in ("duplicates", "out_of_order"):
                 entry[name] += row[name]
             if row["clock"] not in entry["clock"].split(","):

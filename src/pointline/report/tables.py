@@ -230,6 +230,8 @@ def catalog_view(catalog: dict[str, Any]) -> RenderableType:
     flaws = [Text(text, style="yellow") for _, text in flaws_of(catalog)]
     parts += flaws or [Text("no gaps, no missing ids, no duplicates, nothing out of order, nothing quarantined")]
     parts += [Text(f"pair {pair['perp']} with {pair['spot'] or 'no spot'}: {pair['reason']}") for pair in catalog["pairs"]]
+    for layout in catalog.get("unverified_layouts", ()):
+        parts.append(Text(f"layout {layout} is unverified: nobody compared it with the archive's own bytes"))
     return Group(*parts)
 
 

@@ -295,11 +295,14 @@ class _CsvReader:
         """Forbids the last row of a plain file that may end inside its last number.
 
         A zip or gz that inflates to its end is whole. A plain file that does not end in a line end may be cut: then a flag must be
-        complete, and a number must have the form (as many decimals, or as many digits) of the number in the lines above it.
+        complete, and a number must have the form (as many decimals, or as many digits) of the number in the lines above it. Text is
+        left to the checks of the layout.
         """
         name = self._columns[-1]
         number = last_line if last_line is not None else (lines.numbers[-1] if lines.numbers and not lines.data.endswith(b"\n") else None)
         if number is None or self._path.suffix in {".zip", ".gz"} or name not in self._layout.types or name in self._layout.flags:
+            return None
+        if self._layout.types[name] == pl.String:
             return None
         last, *above = lines.data.rstrip(b"\n").split(b"\n")[::-1]
         above = [line for line in (*above, self._last_row) if line]

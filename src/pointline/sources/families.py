@@ -27,6 +27,7 @@ class Family:
         tables: what its files fill, for the documentation.
         suffixes: how names of its files end; a folder is searched for those.
         by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
+        unverified: its layouts (by market, else by dataset) that nobody has compared with the archive's own bytes.
         always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
     """
 
@@ -36,6 +37,7 @@ class Family:
     tables: str
     suffixes: tuple[str, ...]
     by_path: bool = False
+    unverified: tuple[str, ...] = ()
     always: bool = False
 
     def source(self) -> Source:
@@ -62,6 +64,24 @@ FAMILIES: tuple[Family, ...] = (
         suffixes=(".csv", ".json", ".jsonl", ".parquet", ".feather", ".arrow", ".zip", ".gz", ".txt"),
     ),
     Family(
+        name="bybit",
+        parser="pointline.sources.bybit:Bybit",
+        recognised_by="file name and first row",
+        tables="`trades`, see [below](#bybits-archive)",
+        suffixes=(".csv", ".gz"),
+        by_path=True,
+        unverified=("spot",),
+    ),
+    Family(
+        name="tardis",
+        parser="pointline.sources.tardis:Tardis",
+        recognised_by="header; path and first rows",
+        tables="`trades`, `quotes`, `derivative_ticker`, see [below](#tardis-datasets)",
+        suffixes=(".csv", ".gz"),
+        by_path=True,
+        unverified=("trades", "quotes", "book_ticker", "book_snapshot_5", "book_snapshot_25", "derivative_ticker"),
+    ),
+    Family(
         name="binance_vision",
         parser="pointline.sources.binance_vision:BinanceVision",
         recognised_by="path and file name",
@@ -77,6 +97,15 @@ FAMILIES: tuple[Family, ...] = (
         suffixes=(".dat", ".gz", ".txt", ".jsonl", ".log"),
     ),
 )
+
+
+def unverified_layouts() -> set[str]:
+    """Layouts that nobody has compared with the archive's own bytes, as ``"source/layout"``.
+
+    >>> "bybit/spot" in unverified_layouts(), "bybit/trading" in unverified_layouts()
+    (True, False)
+    """
+    return {f"{family.name}/{layout}" for family in FAMILIES for layout in family.unverified}
 
 
 def source_names() -> str:
