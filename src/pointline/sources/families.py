@@ -76,6 +76,13 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`, `quotes`, `derivative_ticker`, see [below](#recorded-streams)",
         suffixes=(".dat", ".gz", ".txt", ".jsonl", ".log"),
     ),
+    Family(
+        name="okx",
+        parser="pointline.sources.okx:Okx",
+        recognised_by="file name and first line",
+        tables="`trades`, `funding`",
+        suffixes=(".zip", ".csv", ".gz"),
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Times as numbers: milliseconds or microseconds, told apart by magnitude; and the time of a CSV's rows, which may be text."""
+"""Times as numbers: milliseconds or microseconds, told apart by magnitude, or seconds; and the time of a CSV's rows, which may be text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
-from pointline.clock import to_us
+from pointline.clock import SECOND_US, to_us
 from pointline.errors import SourceError
 
 if TYPE_CHECKING:
@@ -41,12 +41,21 @@ def epoch_us(value: pl.Expr) -> pl.Expr:
     return value * unit_us(value)
 
 
+def seconds_us(value: pl.Expr) -> pl.Expr:
+    """Microseconds of seconds with decimals as Float64, which holds every microsecond until 2255; null where they are no number.
+
+    >>> pl.DataFrame({"t": [1714521600.0, 1767225600.277618]}).select(seconds_us(pl.col("t"))).to_series().to_list()
+    [1714521600000000, 1767225600277618]
+    """
+    return (value * SECOND_US).round().cast(pl.Int64, strict=False)
+
+
 class TimeUnit:
     """The unit in which one file counts time; the first time that is one decides.
 
     Args:
         path: the file, for the error.
-        column: the time column, Int64 or String.
+        column: the time column: Int64 of milliseconds or microseconds, Float64 of seconds, or String.
     """
 
     def __init__(self, path: Path, column: str) -> None:
@@ -68,6 +77,10 @@ class TimeUnit:
             self.expected = "is no time between 2009 and 2050 as YYYY-MM-DD HH:MM:SS"
             read = pl.col(self._column).str.strip_chars('"').str.to_datetime(_TEXT_FORMAT, strict=False).dt.epoch("us")
             return frame.with_columns(ts_event_us=pl.when(is_possible(read)).then(read)), 1
+        if frame.schema[self._column].is_float():
+            self.expected = "is no time between 2009 and 2050 in seconds"
+            read = seconds_us(pl.col(self._column))
+            return frame.with_columns(ts_event_us=pl.when(is_possible(read)).then(read)), SECOND_US
         values = frame[self._column]
         if frame.height and not values.null_count():
             low, high = cast("int", values.min()), cast("int", values.max())
