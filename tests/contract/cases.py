@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from tests.contract.exchange_cases import EXCHANGE_CASES
 from tests.contract.suite import Case
 
 from pointline.sources.base import INSTRUMENTS, RANKS
@@ -447,4 +448,5 @@ CASES = {
     "table trades": mapped_trades(),
     "table candles": mapped_candles(),
     "table funding": mapped_funding(),
+    **EXCHANGE_CASES,
 }

@@ -54,7 +54,7 @@ class BinanceVision:
             return None
         named, folder = parse_name(path.name), parse_folder(path)
         if named is None and (hints.dataset is None or not is_dataset(hints.dataset)):
-            if is_malformed(path.name, folder):
+            if is_malformed(path.name, folder) and not is_of_another_archive(path):
                 raise malformed(path)
             return None
         if (named is None or named.dataset == "trades") and is_of_another_archive(path):

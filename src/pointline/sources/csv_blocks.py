@@ -39,6 +39,7 @@ class CsvLayout:
         positive: columns whose values must be above zero.
         flags: columns of ``true``/``false`` in any case.
         optional: columns that may be empty.
+        closed: columns of a closed set of words, which the checks know, none of them the beginning of another.
         exact: columns of amounts, whose text must be a number that is held exactly with up to 12 decimals.
         checks: what else every row has to keep, of the read columns and ``ts_event_us``, given the microseconds per unit of time.
         product: amounts of which one follows from the others.
@@ -50,6 +51,7 @@ class CsvLayout:
     positive: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
     checks: Callable[[int], tuple[Check, ...]] = lambda _: ()
     product: Product | None = None
@@ -298,8 +300,11 @@ class _CsvReader:
         complete, and a number must have the form (as many decimals, or as many digits) of the number in the lines above it.
         """
         name = self._columns[-1]
+        whole_words = (*self._layout.flags, *self._layout.closed)
         number = last_line if last_line is not None else (lines.numbers[-1] if lines.numbers and not lines.data.endswith(b"\n") else None)
-        if number is None or self._path.suffix in {".zip", ".gz"} or name not in self._layout.types or name in self._layout.flags:
+        if number is None or self._path.suffix in {".zip", ".gz"} or name not in self._layout.types:
+            return None
+        if name in whole_words:
             return None
         last, *above = lines.data.rstrip(b"\n").split(b"\n")[::-1]
         above = [line for line in (*above, self._last_row) if line]
