@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
@@ -12,11 +12,14 @@ from typer.testing import CliRunner
 import pointline
 from pointline.cli import app
 from pointline.clock import HOUR_US, to_us
-from pointline.errors import RegistryError, SourceError
+from pointline.errors import SourceError
 from pointline.research import query
 from pointline.research.spines import VolumeBarConfig
 from pointline.sources.base import Hints
 from pointline.sources.okx import Okx
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TRADES = "instrument_name,trade_id,side,price,size,created_time"
 FUNDING = "instrument_name,funding_rate,funding_time"
@@ -85,3 +88,101 @@ def test_the_declared_day_is_that_of_utc_plus_8(tmp_path: Path) -> None:
     month = Okx().recognise(path.rename(tmp_path / "BTC-USDT-SWAP-trades-2024-05.zip"), Hints())
     assert month is not None
     assert month.declared_us == (to_us("2024-04-30") + 16 * HOUR_US, to_us("2024-05-31") + 16 * HOUR_US)
+
+
+def test_a_swap_of_unknown_contract_size_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path, "NEW-USDT-SWAP-trades-2024-05-01", TRADES, f"NEW-USDT-SWAP,1,buy,2500,1,{DAY_MS}")
+    (report,) = json.loads(command("ingest", path, "--lake", tmp_path / "lake", "--json", code=3))
+    assert report["outcome"] == "failed"
+    assert "could not be read back" in report["problem"]
+
+
+def test_the_plain_name_of_a_family_of_futures_is_the_spot_file(tmp_path: Path) -> None:
+    path = packed(tmp_path, "BTC-USDT-trades-2024-05-01", TRADES, f"BTC-USDT,1,buy,60000,1,{DAY_MS}")
+    with pytest.raises(SourceError, match="this is the spot file") as caught:
+        Okx().recognise(path, Hints(exchange="okx-futures"))
+    assert "BTC-USDT-futureschain-trades-2024-05-01.zip" in str(caught.value.hint)
+
+
+def test_a_row_of_another_instrument_is_set_aside(tmp_path: Path) -> None:
+    rows = [f"BTC-USD-SWAP,{at},buy,60000,1,{DAY_MS}" for at in range(3)]
+    path = packed(tmp_path, "BTC-USD-SWAP-trades-2024-05-01", TRADES, *rows, f"BTC-USD,9,buy,60000,1,{DAY_MS}")
+    identity = Okx().recognise(path, Hints())
+    assert identity is not None
+    (batch,) = Okx().read(path, identity, Hints())
+    assert batch.frame.height == 3
+    assert batch.rejects.select("line", "column", "value").rows() == [(5, "instrument_name", "BTC-USD")]
+
+
+def test_a_chain_holds_all_futures_of_its_family(tmp_path: Path) -> None:
+    """Chains of one day differ in their key, so that one never replaces the other."""
+    keys = []
+    for family in ("BTC-USD", "ETH-USD"):
+        lines = [
+            f"{family}-240628,1,buy,60000,1,{DAY_MS}",
+            f"{family}-240927,5,sell,61000,2,{DAY_MS + 1}",
+            f"XRP-USD-240628,1,buy,1,1,{DAY_MS}",
+        ]
+        path = packed(tmp_path, f"{family}-futureschain-trades-2024-05-01", TRADES, *lines)
+        identity = Okx().recognise(path, Hints())
+        assert identity is not None
+        keys.append(identity.key("sha"))
+        first, second = Okx().read(path, identity, Hints())
+        assert (first.exchange, first.symbol, second.symbol) == ("okx-futures", f"{family}-240628", f"{family}-240927")
+        assert (first.frame["qty"].to_list(), second.frame["qty"].to_list()) == ([1.0], [2.0])
+        assert first.rejects["reason"].to_list() == [f"is no future of {family}"]
+        (one,) = Okx().read(path, identity, Hints(symbol=f"{family}-240927"))
+        assert (one.symbol, one.frame.height, one.skipped) == (f"{family}-240927", 1, 1)
+    assert len(set(keys)) == 2
+
+
+def funding_of_all(folder: Path, date: str, *hours: int) -> Path:
+    start = to_us(date) // 1000
+    rows = [
+        f"{symbol},{rate},{start + hour * 3_600_000}"
+        for hour in hours
+        for symbol, rate in (("BTC-USDT-SWAP", "0.0001"), ("NEW-USDT-SWAP", "-6E-7"))
+    ]
+    return packed(folder, f"allswap-fundingrates-{date}", FUNDING, *rows)
+
+
+def test_funding_of_all_swaps(tmp_path: Path) -> None:
+    """A day of UTC+8 has the payments of 16:00 the day before, midnight and 08:00; the archive does not say the interval."""
+    for date in ("2024-05-01", "2024-05-02"):
+        funding_of_all(tmp_path / "in", date, -8, 0, 8)
+    lake = tmp_path / "lake"
+    reports = json.loads(command("ingest", tmp_path / "in", "--lake", lake, "--symbol", "BTC-USDT-SWAP", "--json"))
+    assert [(report["rows_landed"], report["rows_skipped"], report["displaced"]) for report in reports] == [(3, 3, 0)] * 2
+    paid = query.funding("okx-swap", "BTC-USDT-SWAP", "2024-04-30", "2024-05-03", lake=lake)
+    first = to_us("2024-04-30T16:00:00Z")
+    assert paid["funding_us"].to_list() == [first + at * 8 * HOUR_US for at in range(6)]
+    assert set(paid["funding_rate"]) == {0.0001}
+    assert paid["interval_hours"].null_count() == 6
+
+
+def test_swaps_that_nothing_is_known_of_are_set_aside_and_named(tmp_path: Path) -> None:
+    path = funding_of_all(tmp_path, "2024-05-01", 0)
+    (report,) = json.loads(command("ingest", path, "--lake", tmp_path / "lake", "--json", code=3))
+    assert (report["rows_landed"], report["rows_quarantined"]) == (1, 1)
+    assert "NEW-USDT-SWAP" in report["problem"]
+
+
+def test_funding_beyond_the_position_is_no_rate(tmp_path: Path) -> None:
+    lines = [f"BTC-USDT-SWAP,{rate},{DAY_MS + at}" for at, rate in enumerate(("0.01", "-0.02", "1.5"))]
+    path = packed(tmp_path, "BTC-USDT-SWAP-fundingrates-2024-05", FUNDING, *lines)
+    identity = Okx().recognise(path, Hints())
+    assert identity is not None
+    (batch,) = Okx().read(path, identity, Hints())
+    assert batch.rejects.select("line", "column", "value").rows() == [(4, "funding_rate", "1.5")]
+
+
+@pytest.mark.parametrize(
+    "name", ["BTC-USD-240628-60000-C-trades-2024-05-01", "BTC-USDT-SWAP-trades-2024-13-01", "allfutures-fundingrates-2024-05-01"]
+)
+def test_other_names_are_left_alone(tmp_path: Path, name: str) -> None:
+    assert Okx().recognise(packed(tmp_path, name, TRADES, "x"), Hints()) is None
+
+
+def test_a_file_of_another_header_is_left_to_other_archives(tmp_path: Path) -> None:
+    path = packed(tmp_path, "PERP-BTCUSDT-trades-2024-05-01", "id,price,qty,quote_qty,time,is_buyer_maker", "1,2,3,6,4,true")
+    assert Okx().recognise(path, Hints()) is None

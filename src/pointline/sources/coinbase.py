@@ -14,7 +14,7 @@ from pointline.errors import SourceError
 from pointline.sources.base import Identity
 from pointline.sources.checks import Check
 from pointline.sources.exchange_json import JsonTrades, field, first_records, told_by_name, trade_batches
-from pointline.sources.hints import agreed, stated_period
+from pointline.sources.hints import agreed, is_named, stated_period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ class Coinbase:
         Raises:
             SourceError: a flag contradicts the name, or nothing says the symbol.
         """
-        if not (hints.exchange == self.name or self.name in path.as_posix().lower()):
+        if not is_named(path, self.name, hints):
             return None
         records = first_records(path)
         if not records or not records[0].keys() >= set(_KEYS) or "instrument_name" in records[0]:

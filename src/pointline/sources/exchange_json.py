@@ -141,8 +141,7 @@ def trade_batches(path: Path, trades: JsonTrades, identity: Identity, hints: Hin
         if rejects.height:
             parts = parts or [(identity.symbol, rows.clear())]
         for at, (symbol, part) in enumerate(parts):
-            if identity.symbol != MANY or at == 0:
-                tick_test.see(part)
+            tick_test.see(part)
             own = rejects if at == 0 else rejected()
             yield Batch("trades", identity.exchange, symbol, parsed_rows("trades", part), rank=rank, rejects=own)
     if not accepted:

@@ -27,6 +27,8 @@ class Family:
         tables: what its files fill, for the documentation.
         suffixes: how names of its files end; a folder is searched for those.
         by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
+        layout: how far the layout has been checked, for the documentation: real files, rows that others quote of them, or descriptions
+            only.
         always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
     """
 
@@ -37,6 +39,7 @@ class Family:
     suffixes: tuple[str, ...]
     by_path: bool = False
     always: bool = False
+    layout: str = "unverified"
 
     def source(self) -> Source:
         """Its parser."""
@@ -52,6 +55,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: JSON that begins with `timezone` and `serverTime`; it must then be [Binance's](#exchange-information)",
         tables="`instruments`",
         suffixes=(".json", ".gz", ".txt"),
+        layout="real files",
         always=True,
     ),
     Family(
@@ -60,6 +64,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="`--mapping`, and only then",
         tables="any, see [below](#any-other-table)",
         suffixes=(".csv", ".json", ".jsonl", ".parquet", ".feather", ".arrow", ".zip", ".gz", ".txt"),
+        layout="yours",
     ),
     Family(
         name="binance_vision",
@@ -67,6 +72,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="path and file name",
         tables="`trades`, `quotes`, `funding`, `open_interest`, candles",
         suffixes=(".zip", ".csv", ".gz"),
+        layout="real files",
         by_path=True,
     ),
     Family(
@@ -75,6 +81,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first lines",
         tables="`trades`, `quotes`, `derivative_ticker`, see [below](#recorded-streams)",
         suffixes=(".dat", ".gz", ".txt", ".jsonl", ".log"),
+        layout="real files",
     ),
     Family(
         name="okx",
@@ -82,6 +89,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="file name and header",
         tables="`trades`, `funding`",
         suffixes=(".zip", ".csv", ".gz"),
+        layout="rows that others quote",
     ),
     Family(
         name="kraken",
@@ -89,6 +97,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first line; Kraken in the path, or `--exchange kraken`",
         tables="`trades`",
         suffixes=(".zip", ".csv", ".gz"),
+        layout="rows that others quote",
         by_path=True,
     ),
     Family(
@@ -97,6 +106,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="path and file name",
         tables="`trades`, `funding`",
         suffixes=(".zip", ".csv", ".gz"),
+        layout="rows that others quote; the meaning of `side` is disputed, see [Venues](venues.md#gate)",
         by_path=True,
     ),
     Family(
@@ -105,6 +115,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="path, file name and header",
         tables="`trades`",
         suffixes=(".zip", ".csv", ".gz"),
+        layout="rows that others quote",
         by_path=True,
     ),
     Family(
@@ -113,6 +124,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records; Coinbase in the path, or `--exchange coinbase`",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
+        layout="unverified: descriptions only",
         by_path=True,
     ),
     Family(
@@ -121,6 +133,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
+        layout="unverified: descriptions only",
     ),
     Family(
         name="hyperliquid",
@@ -128,6 +141,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
+        layout="unverified: descriptions only",
     ),
 )
 

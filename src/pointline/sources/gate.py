@@ -32,7 +32,7 @@ _SELL = 2
 _FLOAT, _INT = pl.Float64(), pl.Int64()
 
 
-class _Told(NamedTuple):
+class _GateFolder(NamedTuple):
     """What the folders of a file say; None for what they do not."""
 
     exchange: str | None
@@ -71,10 +71,10 @@ class Gate:
         yield from dataset_batches(path, _KINDS[identity.exchange][identity.dataset], identity, hints)
 
 
-def _folder(path: Path, month: str) -> _Told:
+def _folder(path: Path, month: str) -> _GateFolder:
     found = _FOLDER.search(path.parent.as_posix())
     if found is None:
-        return _Told(None, None)
+        return _GateFolder(None, None)
     if found["month"] != month:
         raise SourceError(
             "name and folder of the file contradict each other; nothing of it was stored",
@@ -83,7 +83,7 @@ def _folder(path: Path, month: str) -> _Told:
             expected=f"month {found['month']}, not {month}",
             hint="download it again, or move it to where it belongs under its own name",
         )
-    return _Told(_SPOT if found["market"] == "spot" else _FUTURES, found["dataset"])
+    return _GateFolder(_SPOT if found["market"] == "spot" else _FUTURES, found["dataset"])
 
 
 def _below_zero() -> Check:

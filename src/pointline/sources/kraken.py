@@ -15,7 +15,7 @@ from pointline.clock import SECOND_US
 from pointline.sources.base import Identity
 from pointline.sources.csv_blocks import CsvLayout
 from pointline.sources.exchange_csv import SUFFIX, CsvDataset, dataset_batches, first_line
-from pointline.sources.hints import agreed, stated_period
+from pointline.sources.hints import agreed, is_named, stated_period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ class Kraken:
             SourceError: a flag contradicts the name.
         """
         found = _NAME.fullmatch(path.name)
-        if found is None or not (hints.exchange == self.name or self.name in path.as_posix().lower()):
+        if found is None or not is_named(path, self.name, hints):
             return None
         line = first_line(path)
         if line and _ROW.match(line) is None:
