@@ -12,8 +12,8 @@ BEGIN, END = "<!-- begin: made by make_sources.py -->", "<!-- end -->"
 
 def table() -> str:
     """A Markdown table with a row for each archive family, in the order in which they are asked."""
-    lines = ["| Source | Recognised by | Tables | Layout checked on |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(f"| `{one.name}` | {one.recognised_by} | {one.tables} | {one.layout} |" for one in FAMILIES)])
+    lines = ["| Source | Recognised by | Tables | Unverified layouts |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(f"| `{one.name}` | {one.recognised_by} | {one.tables} | {one.unverified} |" for one in FAMILIES)])
 
 
 def updated(page: str) -> str:

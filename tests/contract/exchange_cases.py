@@ -168,7 +168,7 @@ def kucoin_trades(market: str) -> Case:
         bad=(lines[0].replace("60000.5", "6o000.5"), "price", "6o000.5"),
         kind="trades",
         exchange=f"kucoin-{market}",
-        symbol="BTCUSDT" if market == "spot" else "XBTUSDTM",
+        symbol="BTC-USDT" if market == "spot" else "XBTUSDTM",
         period="2024-05-01",
         header="trade_id,trade_time,price,size,side",
         expected=trades(tuple(map(str, ids))),

@@ -22,6 +22,7 @@ from pointline.research import query
 from pointline.sources.base import Batch, Hints, Identity
 from pointline.sources.families import all_sources, family
 from pointline.sources.taker_side import LEAST_MOVES, TickTest
+from pointline.venues.rules import package_venues
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,8 @@ def ingest(lake: Path, path: Path, *flags: str) -> dict[str, object]:
 def state(lake: Path, venue: str, exchange: str, symbol: str, size: float) -> None:
     """A venue file of the lake's own, unless the package knows the exchange."""
     open_lake(lake, create=True)
+    if exchange in package_venues().markets:
+        return
     (lake / "venues").mkdir(exist_ok=True)
     (lake / "venues" / f"{venue}-own.toml").write_text(VENUES.format(venue=venue, exchange=exchange, symbol=symbol, size=size))
 
@@ -231,7 +234,7 @@ def test_a_kucoin_file_that_lies_where_binances_would_is_kucoins(tmp_path: Path)
     lines = ["trade_id,trade_time,price,size,side", f"8833558834331649,{DAY_S * 1000},61484.1,0.0000325,BUY"]
     path = write(tmp_path / "data/spot/daily/trades/BTCUSDT/BTCUSDT-trades-2024-05-01.zip", lines)
     found = [identity for source in all_sources() if (identity := source.recognise(path, Hints())) is not None]
-    assert [(identity.source, identity.exchange) for identity in found] == [("kucoin", "kucoin-spot")]
+    assert [(identity.source, identity.exchange, identity.symbol) for identity in found] == [("kucoin", "kucoin-spot", "BTC-USDT")]
 
 
 def test_a_kucoin_file_out_of_its_folders_needs_an_exchange(tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ class CsvLayout:
         positive: columns whose values must be above zero.
         flags: columns of ``true``/``false`` in any case.
         optional: columns that may be empty.
-        closed: columns of a closed set of words, which the checks know, none of them the beginning of another.
         exact: columns of amounts, whose text must be a number that is held exactly with up to 12 decimals.
         checks: what else every row has to keep, of the read columns and ``ts_event_us``, given the microseconds per unit of time.
         product: amounts of which one follows from the others.
@@ -51,7 +50,6 @@ class CsvLayout:
     positive: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    closed: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
     checks: Callable[[int], tuple[Check, ...]] = lambda _: ()
     product: Product | None = None
@@ -297,14 +295,14 @@ class _CsvReader:
         """Forbids the last row of a plain file that may end inside its last number.
 
         A zip or gz that inflates to its end is whole. A plain file that does not end in a line end may be cut: then a flag must be
-        complete, and a number must have the form (as many decimals, or as many digits) of the number in the lines above it.
+        complete, and a number must have the form (as many decimals, or as many digits) of the number in the lines above it. Text is
+        left to the checks of the layout.
         """
         name = self._columns[-1]
-        whole_words = (*self._layout.flags, *self._layout.closed)
         number = last_line if last_line is not None else (lines.numbers[-1] if lines.numbers and not lines.data.endswith(b"\n") else None)
-        if number is None or self._path.suffix in {".zip", ".gz"} or name not in self._layout.types:
+        if number is None or self._path.suffix in {".zip", ".gz"} or name not in self._layout.types or name in self._layout.flags:
             return None
-        if name in whole_words:
+        if self._layout.types[name] == pl.String:
             return None
         last, *above = lines.data.rstrip(b"\n").split(b"\n")[::-1]
         above = [line for line in (*above, self._last_row) if line]

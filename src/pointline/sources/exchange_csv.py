@@ -25,6 +25,9 @@ MANY = "*"
 SUFFIX = r"\.(?:zip|csv|csv\.gz)"
 """Pattern of the endings of an archive's CSV."""
 
+SECONDS = pl.Decimal(20, 6)
+"""Type of times in seconds, with or without decimals."""
+
 _HEAD_BYTES = 4 << 10
 
 

@@ -27,8 +27,7 @@ class Family:
         tables: what its files fill, for the documentation.
         suffixes: how names of its files end; a folder is searched for those.
         by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
-        layout: how far the layout has been checked, for the documentation: real files, rows that others quote of them, or descriptions
-            only.
+        unverified: which of its layouts nobody has checked against bytes of the archive itself, for the documentation; empty for none.
         always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
     """
 
@@ -38,8 +37,8 @@ class Family:
     tables: str
     suffixes: tuple[str, ...]
     by_path: bool = False
+    unverified: str = ""
     always: bool = False
-    layout: str = "unverified"
 
     def source(self) -> Source:
         """Its parser."""
@@ -55,7 +54,6 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: JSON that begins with `timezone` and `serverTime`; it must then be [Binance's](#exchange-information)",
         tables="`instruments`",
         suffixes=(".json", ".gz", ".txt"),
-        layout="real files",
         always=True,
     ),
     Family(
@@ -64,7 +62,6 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="`--mapping`, and only then",
         tables="any, see [below](#any-other-table)",
         suffixes=(".csv", ".json", ".jsonl", ".parquet", ".feather", ".arrow", ".zip", ".gz", ".txt"),
-        layout="yours",
     ),
     Family(
         name="binance_vision",
@@ -72,7 +69,6 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="path and file name",
         tables="`trades`, `quotes`, `funding`, `open_interest`, candles",
         suffixes=(".zip", ".csv", ".gz"),
-        layout="real files",
         by_path=True,
     ),
     Family(
@@ -81,7 +77,6 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first lines",
         tables="`trades`, `quotes`, `derivative_ticker`, see [below](#recorded-streams)",
         suffixes=(".dat", ".gz", ".txt", ".jsonl", ".log"),
-        layout="real files",
     ),
     Family(
         name="okx",
@@ -89,7 +84,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="file name and header",
         tables="`trades`, `funding`",
         suffixes=(".zip", ".csv", ".gz"),
-        layout="rows that others quote",
+        unverified="all; from rows that others quote",
     ),
     Family(
         name="kraken",
@@ -97,8 +92,8 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first line; Kraken in the path, or `--exchange kraken`",
         tables="`trades`",
         suffixes=(".zip", ".csv", ".gz"),
-        layout="rows that others quote",
         by_path=True,
+        unverified="all; from rows that others quote",
     ),
     Family(
         name="gate",
@@ -106,8 +101,8 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="path and file name",
         tables="`trades`, `funding`",
         suffixes=(".zip", ".csv", ".gz"),
-        layout="rows that others quote; the meaning of `side` is disputed, see [Venues](venues.md#gate)",
         by_path=True,
+        unverified="all; from rows that others quote; what `side` means is [disputed](venues.md#gate)",
     ),
     Family(
         name="kucoin",
@@ -115,8 +110,8 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="path, file name and header",
         tables="`trades`",
         suffixes=(".zip", ".csv", ".gz"),
-        layout="rows that others quote",
         by_path=True,
+        unverified="all; from rows that others quote",
     ),
     Family(
         name="coinbase",
@@ -124,8 +119,8 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records; Coinbase in the path, or `--exchange coinbase`",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
-        layout="unverified: descriptions only",
         by_path=True,
+        unverified="all; from descriptions",
     ),
     Family(
         name="deribit",
@@ -133,7 +128,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
-        layout="unverified: descriptions only",
+        unverified="all; from descriptions",
     ),
     Family(
         name="hyperliquid",
@@ -141,7 +136,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
-        layout="unverified: descriptions only",
+        unverified="all; from descriptions",
     ),
 )
 

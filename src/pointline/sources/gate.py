@@ -15,7 +15,7 @@ from pointline.errors import SourceError
 from pointline.sources.base import Identity
 from pointline.sources.checks import Check
 from pointline.sources.csv_blocks import CsvLayout
-from pointline.sources.exchange_csv import SUFFIX, CsvDataset, dataset_batches
+from pointline.sources.exchange_csv import SECONDS, SUFFIX, CsvDataset, dataset_batches
 from pointline.sources.grid import settlement_us
 from pointline.sources.hints import agreed, period_of, stated_period
 
@@ -94,7 +94,7 @@ def _spot() -> CsvDataset:
     other = Check.never("side", "is neither 1 nor 2", ~pl.col("side").is_in([1, _SELL]))
     layout = CsvLayout(
         layouts=(("time", "id", "price", "size", "side"),),
-        types={"time": _FLOAT, "id": _INT, "price": _FLOAT, "size": _FLOAT, "side": _INT},
+        types={"time": SECONDS, "id": _INT, "price": _FLOAT, "size": _FLOAT, "side": _INT},
         time="time",
         positive=("price", "size"),
         exact=("price", "size"),
@@ -113,7 +113,7 @@ def _futures() -> CsvDataset:
     nothing = Check.never("size", "must not be zero", pl.col("size") == 0)
     layout = CsvLayout(
         layouts=(("time", "id", "price", "size"),),
-        types={"time": _FLOAT, "id": _INT, "price": _FLOAT, "size": _FLOAT},
+        types={"time": SECONDS, "id": _INT, "price": _FLOAT, "size": _FLOAT},
         time="time",
         positive=("price",),
         exact=("price", "size"),
@@ -129,7 +129,7 @@ def _convert_futures(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _funding() -> CsvDataset:
     whole = Check.never("rate", "is more than the whole position (a rate is a fraction)", pl.col("rate").abs() > 1)
-    layout = CsvLayout(layouts=(("time", "rate"),), types={"time": _FLOAT, "rate": _FLOAT}, time="time", checks=lambda _: (whole,))
+    layout = CsvLayout(layouts=(("time", "rate"),), types={"time": SECONDS, "rate": _FLOAT}, time="time", checks=lambda _: (whole,))
     return CsvDataset("funding", layout, _convert_funding)
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from pointline.clock import SECOND_US
 from pointline.sources.base import Identity
 from pointline.sources.csv_blocks import CsvLayout
-from pointline.sources.exchange_csv import SUFFIX, CsvDataset, dataset_batches, first_line
+from pointline.sources.exchange_csv import SECONDS, SUFFIX, CsvDataset, dataset_batches, first_line
 from pointline.sources.hints import agreed, is_named, stated_period
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _DATASET = CsvDataset(
     kind="trades",
     layout=CsvLayout(
         layouts=(("time", "price", "volume"),),
-        types={"time": pl.Float64(), "price": pl.Float64(), "volume": pl.Float64()},
+        types={"time": SECONDS, "price": pl.Float64(), "volume": pl.Float64()},
         time="time",
         positive=("price", "volume"),
         exact=("price", "volume"),

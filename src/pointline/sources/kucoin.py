@@ -1,7 +1,8 @@
 """KuCoin archives: days of trades of spot and futures, ``data/futures/daily/trades/BTCUSDTM/BTCUSDTM-trades-2024-05-01.zip``.
 
-Spot files have the path of Binance Vision's; their header tells them apart. The size of futures is a number of contracts. Ids neither rise
-with time nor without gaps, so they are kept as text, which names a trade and says nothing of missing ones.
+Spot files have the path of Binance Vision's; their header tells them apart. The archive's names are not always the exchange's: the pair
+BTC-USDT is BTCUSDT there, and the contract XBTUSDTM is BTCUSDTM. The size of futures is a number of contracts. Ids neither rise with time
+nor without gaps, so they are kept as text, which names a trade and says nothing of missing ones.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ OWN_SYMBOLS = {"BTCUSDTM": "XBTUSDTM"}
 _BEGINNING = "trade_id,trade_time,"
 _NAME = re.compile(rf"(?P<symbol>[A-Z0-9]+)-trades-(?P<period>{PERIOD}){SUFFIX}")
 _FOLDER = re.compile(r"(?:^|/)(?P<market>spot|futures)/daily/trades/(?P<symbol>[^/]+)$")
+_SPOT_QUOTES = ("USDT", "USDC", "BTC", "ETH", "KCS", "EUR", "TRX", "BRL", "USD1", "DAI")
 _EXCHANGES = {"spot": "kucoin-spot", "futures": "kucoin-futures"}
 _DATASET = CsvDataset(
     kind="trades",
@@ -40,7 +42,6 @@ _DATASET = CsvDataset(
         time="trade_time",
         positive=("price", "size"),
         exact=("price", "size"),
-        closed=("side",),
         checks=lambda _: (Check.never("trade_id", "must not be below zero", pl.col("trade_id") < 0), one_of("side", "buy", "sell")),
     ),
     convert=lambda frame: frame.select(
@@ -90,8 +91,8 @@ class Kucoin:
                 hint=f"give --exchange ({', '.join(_EXCHANGES.values())})",
             )
         agreed(path, "--dataset", hints.dataset, "trades")
-        said = None if hints.symbol is None else OWN_SYMBOLS.get(hints.symbol, hints.symbol)
-        symbol = str(agreed(path, "--symbol", said, OWN_SYMBOLS.get(found["symbol"], found["symbol"])))
+        said = None if hints.symbol is None else _own_symbol(exchange, hints.symbol)
+        symbol = str(agreed(path, "--symbol", said, _own_symbol(exchange, found["symbol"])))
         period = str(agreed(path, "--period", stated_period(hints), period))
         return Identity(self.name, exchange, "", "trades", symbol, period, kind="trades")
 
@@ -102,3 +103,12 @@ class Kucoin:
             SourceError: the file cannot be trusted.
         """
         yield from dataset_batches(path, _DATASET, identity, hints)
+
+
+def _own_symbol(exchange: str, symbol: str) -> str:
+    """What the exchange calls an instrument of its archive: contracts by `OWN_SYMBOLS`, pairs with a dash before the longest quote."""
+    if exchange == _EXCHANGES["futures"] or "-" in symbol:
+        return OWN_SYMBOLS.get(symbol, symbol)
+    quotes = [quote for quote in _SPOT_QUOTES if symbol.endswith(quote) and symbol != quote]
+    quote = max(quotes, key=len, default=None)
+    return symbol if quote is None else f"{symbol.removesuffix(quote)}-{quote}"
