@@ -33,6 +33,7 @@ from pointline.lake.durable import single_writer
 from pointline.schema import FORMAT_VERSION
 from pointline.sources import text_lines
 from pointline.sources.binance_vision import BinanceVision
+from pointline.sources.families import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -415,7 +416,7 @@ def test_an_unknown_file_says_how_to_name_it(tmp_path: Path) -> None:
     for part in (
         "no source recognises this file",
         str(path),
-        "exchange_info, table, binance_vision, recorded by its path",
+        f"{', '.join(family.name for family in FAMILIES)} by its path",
         "--mapping mapping.toml",
     ):
         assert part in report.problem

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contract.exchange_cases import EXCHANGE_CASES
+from tests.contract.suite import read, rows_of, text_of
 
 from pointline.sources.base import Hints
 from pointline.sources.families import family
@@ -207,3 +209,12 @@ def test_a_file_says_what_happened(name: str, prints: list[Print], packed: bool,
         assert [row["trade_id"] for row in rows] == [each.number for each in prints]
     else:
         assert {row["trade_id"] for row in rows} == {None}
+
+
+@pytest.mark.parametrize("name", EXCHANGE_CASES)
+def test_what_comes_later_changes_no_row(tmp_path: Path, name: str) -> None:
+    """A file that ends earlier says the same of what it holds: rows and the times from which they are known."""
+    case = EXCHANGE_CASES[name]
+    whole = rows_of(read(tmp_path, case, text_of(case, *case.lines)))
+    for count in range(1, len(case.lines)):
+        assert rows_of(read(tmp_path, case, text_of(case, *case.lines[:count]))) == whole[:count]
