@@ -1,7 +1,7 @@
 """Rows a second that each source of an exchange's archive parses: ``python benchmarks/exchange_archives.py [ROWS]``.
 
-Simulated trades are written in each layout, packed as the archive packs them, and read by the source alone: nothing is stored. Wall seconds,
-the smallest of three rounds. Binance Vision's layout stands beside them.
+Simulated trades are written in each layout, packed as the archive packs them, and read by the source alone: nothing is stored. Wall
+seconds, the smallest of three rounds. Binance Vision's layout stands beside them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def trades(count: int) -> list[Trade]:
     steps = rng.integers(-1, 2, count)
     prices = np.round(60_000 + np.cumsum(steps) * 0.1, 1)
     sizes = np.round(rng.exponential(0.05, count) + 1e-5, 5)
-    sold = np.where(steps == 0, rng.random(count) < 0.5, steps < 0)
+    sold = np.where(steps == 0, rng.integers(0, 2, count) == 1, steps < 0)
     stamps = START_US + np.sort(rng.integers(0, 57_600_000_000, count))
     return list(zip(stamps.tolist(), range(1, count + 1), prices.tolist(), sizes.tolist(), sold.tolist(), strict=True))
 
@@ -49,7 +49,7 @@ def coinbase(one: Trade) -> str:
 
 def deribit(one: Trade) -> str:
     """A record of the REST history."""
-    us, number, price, size, sold = one
+    us, number, price, _, sold = one
     own = {"trade_seq": number, "trade_id": str(number), "timestamp": us // 1000, "tick_direction": 0, "price": price, "mark_price": price}
     return json.dumps(
         own | {"instrument_name": "BTC-PERPETUAL", "direction": "sell" if sold else "buy", "amount": 10.0 * (1 + number % 90)}
