@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from tests.contract.exchange_cases import EXCHANGE_CASES
 from tests.contract.suite import Case
 from tests.contract.vendor_cases import VENDOR_CASES
 
@@ -449,4 +450,5 @@ CASES = {
     "table candles": mapped_candles(),
     "table funding": mapped_funding(),
     **VENDOR_CASES,
+    **EXCHANGE_CASES,
 }

@@ -45,6 +45,7 @@ class Identity:
         period: ``"2024-05-01"`` or ``"2024-05"`` where the archive's own naming declares it, else empty: such a file is known by its
             content alone, never by what it is called.
         kind: table of all its rows where the dataset decides it, else empty; no part of the key.
+        day_start_us: when the archive's days begin, from 00:00 UTC: -8 hours for days of UTC+8; no part of the key.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Identity:
     symbol: str
     period: str
     kind: str = ""
+    day_start_us: int = 0
 
     def key(self, sha256: str) -> str:
         """What a later version of the file replaces: its declared period, else its own content and nothing else.
@@ -74,9 +76,11 @@ class Identity:
             return None
         if len(self.period) == len("2024-05-01"):
             start_us = to_us(self.period)
-            return start_us, start_us + DAY_US
-        start_us = to_us(f"{self.period}-01")
-        return start_us, next_month(start_us)
+            end_us = start_us + DAY_US
+        else:
+            start_us = to_us(f"{self.period}-01")
+            end_us = next_month(start_us)
+        return start_us + self.day_start_us, end_us + self.day_start_us
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pointline.errors import SourceError
 from pointline.sources.base import RANKS, Batch, Hints, Identity, parsed_rows
 from pointline.sources.checks import refuse_swapped
 from pointline.sources.csv_blocks import read_csv_blocks
+from pointline.sources.foreign import is_of_another_archive
 from pointline.sources.hints import agreed, stated_period
 from pointline.sources.inflate import open_archive
 from pointline.sources.vision_datasets import DATASETS, KLINE_DATASETS, dataset_of, is_dataset
@@ -53,8 +54,10 @@ class BinanceVision:
             return None
         named, folder = parse_name(path.name), parse_folder(path)
         if named is None and (hints.dataset is None or not is_dataset(hints.dataset)):
-            if is_malformed(path.name, folder):
+            if is_malformed(path.name, folder) and not is_of_another_archive(path):
                 raise malformed(path)
+            return None
+        if (named is None or named.dataset == "trades") and is_of_another_archive(path):
             return None
         if named is not None and folder is not None:
             check_folder(path, named, folder)

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pointline.sources.base import Source
+
+
+ALL = "*"
+"""In place of the names of all layouts of a family."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Family:
         tables: what its files fill, for the documentation.
         suffixes: how names of its files end; a folder is searched for those.
         by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
-        unverified: its layouts (by market, else by dataset) that nobody has compared with the archive's own bytes.
+        unverified: its layouts (by market, else by dataset) that nobody has compared with the archive's own bytes; `ALL` for all.
         always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
     """
 
@@ -96,16 +102,82 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`, `quotes`, `derivative_ticker`, see [below](#recorded-streams)",
         suffixes=(".dat", ".gz", ".txt", ".jsonl", ".log"),
     ),
+    Family(
+        name="okx",
+        parser="pointline.sources.okx:Okx",
+        recognised_by="file name and header",
+        tables="`trades`, `funding`",
+        suffixes=(".zip", ".csv", ".gz"),
+        unverified=(ALL,),
+    ),
+    Family(
+        name="kraken",
+        parser="pointline.sources.kraken:Kraken",
+        recognised_by="content: the first line; Kraken in the path, or `--exchange kraken`",
+        tables="`trades`",
+        suffixes=(".zip", ".csv", ".gz"),
+        by_path=True,
+        unverified=(ALL,),
+    ),
+    Family(
+        name="gate",
+        parser="pointline.sources.gate:Gate",
+        recognised_by="path and file name",
+        tables="`trades`, `funding`; what `side` means is [disputed](venues.md#gate)",
+        suffixes=(".zip", ".csv", ".gz"),
+        by_path=True,
+        unverified=(ALL,),
+    ),
+    Family(
+        name="kucoin",
+        parser="pointline.sources.kucoin:Kucoin",
+        recognised_by="path, file name and header",
+        tables="`trades`",
+        suffixes=(".zip", ".csv", ".gz"),
+        by_path=True,
+        unverified=(ALL,),
+    ),
+    Family(
+        name="coinbase",
+        parser="pointline.sources.coinbase:Coinbase",
+        recognised_by="content: the first records; Coinbase in the path, or `--exchange coinbase`",
+        tables="`trades`",
+        suffixes=(".json", ".jsonl", ".gz"),
+        by_path=True,
+        unverified=(ALL,),
+    ),
+    Family(
+        name="deribit",
+        parser="pointline.sources.deribit:Deribit",
+        recognised_by="content: the first records",
+        tables="`trades`",
+        suffixes=(".json", ".jsonl", ".gz"),
+        unverified=(ALL,),
+    ),
+    Family(
+        name="hyperliquid",
+        parser="pointline.sources.hyperliquid:Hyperliquid",
+        recognised_by="content: the first records",
+        tables="`trades`",
+        suffixes=(".json", ".jsonl", ".gz"),
+        unverified=(ALL,),
+    ),
 )
 
 
-def unverified_layouts() -> set[str]:
-    """Layouts that nobody has compared with the archive's own bytes, as ``"source/layout"``.
+def unverified_among(layouts: Iterable[str]) -> list[str]:
+    """Of some layouts, as ``"source/layout"``, those that nobody has compared with the archive's own bytes, in order.
 
-    >>> "bybit/spot" in unverified_layouts(), "bybit/trading" in unverified_layouts()
-    (True, False)
+    >>> unverified_among(["bybit/spot", "bybit/trading", "okx/trades"])
+    ['bybit/spot', 'okx/trades']
     """
-    return {f"{family.name}/{layout}" for family in FAMILIES for layout in family.unverified}
+    known = {family.name: family.unverified for family in FAMILIES}
+
+    def is_unverified(layout: str) -> bool:
+        source, _, name = layout.partition("/")
+        return not {name, ALL}.isdisjoint(known.get(source, ()))
+
+    return sorted(filter(is_unverified, layouts))
 
 
 def source_names() -> str:

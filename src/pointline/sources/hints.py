@@ -40,6 +40,11 @@ def agreed(path: Path, flag: str, said: str | None, told: str | None) -> str | N
     return said or told
 
 
+def is_named(path: Path, exchange: str, hints: Hints) -> bool:
+    """Whether the user, the file's name or one of the two folders around it says the exchange, for layouts that many could have."""
+    return hints.exchange == exchange or exchange in "/".join(path.parts[-3:]).lower()
+
+
 def period_of(text: str) -> str | None:
     """``YYYY-MM-DD`` or ``YYYY-MM`` of a day or month, with the zeros that some names leave out; None where it is neither.
 
