@@ -29,6 +29,7 @@ UNKNOWN_START_US = 0
 FAR_FUTURE_US = 4_133_980_800_000_000
 
 FundingKind = Literal["premium_clamp", "deribit", "clamp_mean"]
+Weights = Literal["rising", "equal"]
 
 
 class _Strict:
@@ -214,19 +215,33 @@ class Delivery(_Bounded):
 
 @dataclass(frozen=True, kw_only=True)
 class Funding(_Bounded):
-    """A funding formula as the file states it; `pointline.venues.funding.FundingRule` is the form for one asset."""
+    """A funding formula as the file states it; `pointline.venues.funding.FundingRule` is the form for one asset.
+
+    Attributes:
+        kind, per_interval, interest_8h, clamp, interval_hours: as in `FundingRule`.
+        weights: how the premium of an interval is averaged; if not given, rising where the kind is ``"premium_clamp"``, else equal.
+        rolling: the average is always over the last whole interval, also inside one.
+        continuous: the rate accrues all the time, on the premium of each moment.
+        cap: largest absolute rate of every contract, in the period that the formula speaks of.
+        caps: the same by base asset, where they differ.
+        interest_free_bases: base assets whose contracts have no interest.
+    """
 
     kind: FundingKind
     per_interval: bool
     interest_8h: float
     clamp: float
     interval_hours: float
+    weights: Weights | None = None
+    rolling: bool = False
+    continuous: bool = False
+    cap: float | None = None
     caps: dict[str, float] = field(default_factory=dict)
     interest_free_bases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_positive(interval_hours=self.interval_hours)
+        _check_positive(interval_hours=self.interval_hours, cap=self.cap)
         if not self.clamp >= 0:
             message = f"clamp must be zero or more, not {self.clamp}"
             raise ValueError(message)
