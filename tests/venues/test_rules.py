@@ -17,15 +17,15 @@ def test_delivery_is_at_8_utc_and_only_where_known() -> None:
     with pytest.raises(VenueRuleError):
         rules.delivery_us("binance-futures", dt.date(2031, 3, 28))
     with pytest.raises(VenueRuleError):
-        rules.delivery_us("deribit", dt.date(2025, 3, 28))
+        rules.delivery_us("coinbase", dt.date(2025, 3, 28))
 
 
 def test_contract_sizes() -> None:
-    assert rules.inverse_contract_size("binance-delivery", "BTC") == 100.0
-    assert rules.inverse_contract_size("binance-delivery", "ETH") == 10.0
-    assert rules.inverse_contract_size("bybit", "BTC") == 1.0
+    assert rules.contract_size("binance-delivery", "BTC", "USD", "inverse") == 100.0
+    assert rules.contract_size("binance-delivery", "ETH", "USD", "inverse") == 10.0
+    assert rules.contract_size("bybit", "BTC", "USD", "inverse") == 1.0
     with pytest.raises(VenueRuleError, match="contract size"):
-        rules.inverse_contract_size("binance-spot", "BTC")
+        rules.contract_size("binance-spot", "BTC", "USD", "inverse")
 
 
 def test_every_rule_names_its_source_with_its_confidence() -> None:
@@ -93,7 +93,7 @@ DATES = "valid_from = {}-01-01T00:00:00Z\nvalid_until = {}-01-01T00:00:00Z\n"
         (MINIMAL + FUNDING.replace("8.0", '"often"') + DATES.format(2023, 2025), "valid number"),
         (MINIMAL + FUNDING.replace('["x"]', "[]") + DATES.format(2023, 2025), "exchanges must have at least 1 entry"),
         (MINIMAL.replace("[D] test", ""), "source must have at least 1 character"),
-        (MINIMAL.replace("dashed", "dotted"), "'joined', 'dashed' or 'listed'"),
+        (MINIMAL.replace("dashed", "dotted"), "'joined', 'dashed', 'forms' or 'listed'"),
         (MINIMAL + "[[instrument]]\nsource = ''\n" + TERMS, "source must have at least 1 character"),
         (MINIMAL + "[[instrument]]\nsource = 's'\n" + TERMS.replace("1.0", "nan"), "contract_size must be finite and greater than 0"),
         (MINIMAL + "[[instrument]]\nsource = 's'\n" + TERMS.replace("perpetual", "future"), "an expiry"),
