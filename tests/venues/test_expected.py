@@ -69,6 +69,9 @@ TABLES = [
     ("okx-swap", "2024-05-01", PLAIN),
     ("okx-swap", "2025-06-01", PER_INTERVAL),
     ("deribit", "2024-05-01", DERIBIT),
+    ("gate-futures", "2024-05-01", PER_INTERVAL),
+    ("gate-futures", "2026-06-01", PER_8_HOURS),
+    ("hyperliquid", "2024-05-01", {1: PER_8_HOURS[1]}),
 ]
 
 
@@ -87,6 +90,8 @@ def test_the_dead_band_of_a_constant_premium(exchange: str, start: str, hours: f
 def test_the_cap_and_the_asset_without_interest() -> None:
     assert settled("okx-swap", "2023-05-01", 60, 8).rate == 0.00375
     assert settled("binance-futures", "2024-05-01", 0, 8, base="BNB").rate == 0.0
+    assert settled("hyperliquid", "2024-05-01", 6_000, 1).rate == 0.04  # 60 % - 5 bp in 8 hours were 7.5 % an hour
+    assert settled("hyperliquid", "2024-05-01", -3_000, 1).rate == pytest.approx(-0.2995 / 8)
 
 
 def test_later_values_weigh_more_where_the_rule_says_so() -> None:
@@ -158,6 +163,9 @@ RULES: list[tuple[str, str, dict[str, Any]]] = [
     ("okx-swap", "2023-05-01", {"kind": "plain", "weights": "equal", "per_interval": True, "cap": 0.00375}),
     ("okx-swap", "2025-06-01", {"kind": "damped", "weights": "rising", "per_interval": True, "cap": None}),
     ("deribit", "2024-05-01", {"kind": "deribit", "weights": "equal", "per_interval": False, "cap": None}),
+    ("gate-futures", "2024-05-01", {"kind": "damped", "weights": "equal", "per_interval": True, "cap": None}),
+    ("gate-futures", "2026-06-01", {"kind": "damped", "weights": "rising", "per_interval": False, "cap": None}),
+    ("hyperliquid", "2024-05-01", {"kind": "damped", "weights": "equal", "per_interval": False, "cap": 0.32}),
 ]
 
 
@@ -218,9 +226,21 @@ def test_what_cannot_be_used_is_refused(instrument: Observation, options: dict[s
 
 
 @pytest.mark.parametrize(
-    ("exchange", "at"), [("okx-swap", "2025-04-12"), ("deribit", "2022-06-01"), ("binance-futures", "2027-12-31 23:00")]
+    ("exchange", "at"),
+    [
+        ("okx-swap", "2025-04-12"),  # between the batches of the change
+        ("gate-futures", "2026-05-27 04:00"),  # reports of the change disagree by 16 hours
+        ("deribit", "2022-06-01"),
+        ("binance-futures", "2027-12-31 23:00"),  # the settlement lies outside
+    ],
 )
 def test_without_a_rule_for_the_settlement_there_is_no_rate(exchange: str, at: str) -> None:
     at_us = to_us(at)
     with pytest.raises(VenueRuleError, match="not known for this time"):
         expected_funding(held(1, at_us - 8 * HOUR_US, 8), perp(exchange), at_us)
+
+
+@pytest.mark.parametrize("exchange", ["kucoin-futures", "kraken-futures"])
+def test_an_exchange_without_a_rule_has_no_rate(exchange: str) -> None:
+    with pytest.raises(VenueRuleError, match="has no funding rule"):
+        expected_funding(held(1, MIDNIGHT, 8), perp(exchange), MIDNIGHT + HOUR_US)
