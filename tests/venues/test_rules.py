@@ -159,5 +159,5 @@ def test_a_lake_may_state_sizes_that_the_package_does_not_know(tmp_path: Path) -
 
 def test_deliveries_of_one_type_of_contract() -> None:
     assert rules.delivery_us("kraken-futures", dt.date(2025, 3, 28), contract_type="linear") == to_us("2025-03-28 08:00")
-    with pytest.raises(VenueRuleError, match="has no delivery rule|not known"):
+    with pytest.raises(VenueRuleError, match="has no delivery rule"):
         rules.delivery_us("kraken-futures", dt.date(2025, 3, 28), contract_type="inverse")

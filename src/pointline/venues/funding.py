@@ -68,6 +68,11 @@ def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None, kn
 
     Raises:
         VenueRuleError: the exchange has no funding rule, or none is known for that time.
+
+    Examples:
+        >>> rule = funding_rule("hyperliquid", 1_714_521_600_000_000, base_asset="BTC")
+        >>> rule.kind, rule.interval_hours, rule.weights, rule.cap
+        ('premium_clamp', 1.0, 'equal', 0.32)
     """
     rule = rule_at(
         [rule for venue in (known or package_venues()).files for rule in venue.funding], exchange_id(exchange, known), at_us, "funding"
@@ -96,6 +101,11 @@ def funding_rules(
 
     Raises:
         VenueRuleError: the exchange has no funding rule, or none is known in the window.
+
+    Examples:
+        >>> year = 365 * 86_400_000_000
+        >>> [rule.per_interval for rule in funding_rules("binance-futures", 1_735_689_600_000_000, 1_735_689_600_000_000 + year)]
+        [True, False]
     """
     wanted = exchange_id(exchange, known)
     own = [rule for venue in (known or package_venues()).files for rule in venue.funding if wanted in rule.exchanges]
@@ -115,8 +125,9 @@ def fair_funding_8h(rule: FundingRule, premium: float, *, interval_hours: float 
     Raises:
         ConfigError: the interval is not a positive number.
 
-    >>> round(fair_funding_8h(funding_rule("binance-futures", 1_714_521_600_000_000), 0.0020), 6)
-    0.0015
+    Examples:
+        >>> round(fair_funding_8h(funding_rule("binance-futures", 1_714_521_600_000_000), 0.0020), 6)
+        0.0015
     """
     hours = rule.interval_hours if interval_hours is None else interval_hours
     if not hours > 0:

@@ -499,6 +499,10 @@ def contract_size(
 
     Raises:
         VenueRuleError: no venue file states the contract's size.
+
+    Examples:
+        >>> contract_size("okx-futures", "BTC", "USDT", "linear"), contract_size("okx-futures", "BTC", "USD", "inverse")
+        (0.01, 100.0)
     """
     tables = [
         one
@@ -524,6 +528,10 @@ def delivery_us(exchange: str, day: dt.date, known: Venues | None = None, *, con
 
     Raises:
         VenueRuleError: the delivery time of that exchange, type of contract and day is not known.
+
+    Examples:
+        >>> time_text(delivery_us("deribit", dt.date(2025, 3, 28), contract_type="inverse"))
+        '2025-03-28 08:00:00'
     """
     midnight = to_us(day)
     rules = [rule for venue in (known or package_venues()).files for rule in venue.delivery if rule.contract_type in (None, contract_type)]
