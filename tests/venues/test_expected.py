@@ -201,6 +201,29 @@ def test_every_rule_equals_a_plain_loop_and_what_comes_later_changes_nothing(
     assert expected_funding(changed, perp(exchange), at_us, interval_hours=hours) == found
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    hours=st.sampled_from([8, 4, 2, 1]),
+    values=st.lists(st.floats(-0.02, 0.02), min_size=96, max_size=96),
+    minutes=st.integers(8 * 60, 24 * 60),
+    delay_us=st.sampled_from([0, MINUTE_US]),
+)
+def test_a_rolling_average_equals_a_plain_loop_and_what_comes_later_changes_nothing(
+    hours: int, values: list[float], minutes: int, delay_us: int
+) -> None:
+    step_us, at_us = 15 * MINUTE_US, MIDNIGHT + minutes * MINUTE_US
+    seen = [value for place, value in enumerate(values, start=1) if MIDNIGHT + place * step_us + delay_us <= at_us]
+    whole, short = (PremiumSlots(MIDNIGHT + step_us, step_us, np.array(some), delay_us) for some in (values, seen))
+    if len(seen) < hours * 4:
+        with pytest.raises(NoDataError, match="missing"):
+            expected_funding(whole, perp("okx-swap"), at_us, interval_hours=hours)
+        return
+    found = expected_funding(whole, perp("okx-swap"), at_us, interval_hours=hours)
+    wanted = max(-0.00375, min(0.00375, math.fsum(seen[-hours * 4 :]) / (hours * 4)))
+    assert found.rate == pytest.approx(wanted, abs=1e-14)
+    assert expected_funding(short, perp("okx-swap"), at_us, interval_hours=hours) == found
+
+
 def test_a_hole_is_refused_with_its_first_time() -> None:
     path = PremiumSlots(MIDNIGHT + HOUR_US, HOUR_US, np.array([1e-4, math.nan, 1e-4]))
     with pytest.raises(NoDataError, match="missing") as caught:
