@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from pointline.venues.expected import expected_funding
 from pointline.venues.premium import PremiumSlots
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pointline.venues.expected import ExpectedFunding
 
 BPS = 1e-4
@@ -267,3 +270,19 @@ def test_without_a_rule_for_the_settlement_there_is_no_rate(exchange: str, at: s
 def test_an_exchange_without_a_rule_has_no_rate(exchange: str) -> None:
     with pytest.raises(VenueRuleError, match="has no funding rule"):
         expected_funding(held(1, MIDNIGHT, 8), perp(exchange), MIDNIGHT + HOUR_US)
+
+
+def test_real_settlements_of_a_year_are_met_within_a_fifth_of_a_basis_point(shared_data: Path) -> None:
+    """BTCUSDT on Binance, 2023-12-17 to 2024-11-30, hourly perp against spot: a mean error of 0.192 bp, worked out apart from this code."""
+
+    def hours(name: str, column: str) -> pl.DataFrame:
+        frame = pl.read_ipc(shared_data / "klines" / f"binance_BTC_USDT{name}_202301-202411.feather")
+        return frame.select(us=pl.col("date").dt.epoch("us"), value=pl.col(column))
+
+    both = hours("_USDT-1h-futures", "close").join(hours("-1h", "close"), on="us", suffix="_spot").sort("us")
+    premium = both.select(end_us=pl.col("us") + HOUR_US, premium=pl.col("value") / pl.col("value_spot") - 1)
+    path = PremiumSlots.of(premium)
+    paid = hours("_USDT-1h-funding_rate", "open").filter(pl.col("us") % (8 * HOUR_US) == 0, pl.col("us") >= to_us("2023-12-17"))
+    errors_bps = [abs(expected_funding(path, perp(), us).rate - rate) / BPS for us, rate in paid.iter_rows()]
+    assert len(errors_bps) > 1_000
+    assert math.fsum(errors_bps) / len(errors_bps) == pytest.approx(0.192, abs=0.0005)
