@@ -14,6 +14,7 @@ from pointline import schema
 from pointline.features import BUILT_IN, FEATURES
 from pointline.features import registry as registry_module
 from pointline.sources.families import FAMILIES
+from pointline.venues.rules import package_venues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +82,20 @@ def test_the_ingest_page_lists_every_source() -> None:
     page = (DOCS / "ingest.md").read_text(encoding="utf-8")
     assert script("make_sources").updated(page) == page, "run python docs/make_sources.py"
     assert re.findall(r"^\| `(\w+)` \|.*\|.*\|.*\|$", script("make_sources").table(), flags=re.MULTILINE) == [one.name for one in FAMILIES]
+
+
+def test_the_venue_rules_page_is_up_to_date() -> None:
+    page = (DOCS / "venue-rules.md").read_text(encoding="utf-8")
+    assert script("make_venue_rules").updated(page) == page, "run python docs/make_venue_rules.py"
+
+
+def test_the_venue_rules_page_shows_every_rule_with_its_source() -> None:
+    page = (DOCS / "venue-rules.md").read_text(encoding="utf-8")
+    for venue in package_venues().files:
+        for rule in (*venue.market, *venue.contract_size, *venue.delivery, *venue.funding, *venue.fee):
+            assert f"| {rule.source} |" in page
+    row = next(line for line in page.splitlines() if line.startswith("| `okx-swap` | 2024-03-05 |"))
+    assert row.split(" | ")[2:8] == ["2025-04-10 00:01", "P, per interval", "none", "equal weights, rolling", "8 h", "BTC 0.00375"]
 
 
 def test_the_script_puts_the_tables_between_its_marks() -> None:

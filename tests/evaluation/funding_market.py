@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pointline.clock import HOUR_US, to_us
-from pointline.evaluation.premium import PremiumSlots
 from pointline.venues.funding import FundingRule, fair_funding_8h, funding_rule
+from pointline.venues.premium import PremiumSlots
 
 START = to_us("2024-01-01")
 RULE: FundingRule = funding_rule("binance-futures", START)

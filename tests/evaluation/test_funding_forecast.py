@@ -17,8 +17,8 @@ from pointline.clock import HOUR_US
 from pointline.errors import ConfigError
 from pointline.evaluation import funding_forecasts
 from pointline.evaluation.funding_scores import FORECASTS_SCHEMA, SCORES_SCHEMA
-from pointline.evaluation.premium import PremiumSlots
 from pointline.evaluation.settlements import SettledRates
+from pointline.venues.premium import PremiumSlots
 
 if TYPE_CHECKING:
     from pointline.evaluation.funding_forecast import JudgedForecasts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 
 from pointline.clock import HOUR_US, MINUTE_US, to_us
 from pointline.errors import ConfigError
-from pointline.evaluation.premium import PremiumSlots, VenueRates, Weights, fitted_offset, premium_so_far
+from pointline.evaluation.premium import VenueRates, fitted_offset
 from pointline.venues.funding import FundingRule, fair_funding_8h, funding_rule
+from pointline.venues.premium import PremiumSlots, premium_so_far
+
+if TYPE_CHECKING:
+    from pointline.venues.rules import Weights
 
 START = to_us("2024-05-01")
 BINANCE = funding_rule("binance-futures", START)

@@ -19,6 +19,7 @@ from pointline import research
 from pointline.errors import ConfigError, RegistryError
 from pointline.ingest.repair import repair
 from pointline.ingest.run import ingest
+from pointline.instruments import Registry
 from pointline.lake import open_lake
 from pointline.lake.catalog import asked_for, catalog
 from pointline.lake.verify import verify
@@ -56,7 +57,17 @@ EXAMPLES = {
     "okx-swap": ("BTC-USDT-SWAP", "BTC-USDT"),
     "coinbase": ("BTC-USD", "BTC-USD"),
     "kraken": ("BCHEUR", "BCH-EUR"),
+    "okx-futures": ("BTC-USDT-250328", "BTC-USDT-2025-03-28"),
+    "deribit": ("BTC-PERPETUAL", "BTC-USD-PERP"),
+    "kraken-futures": ("PF_XBTUSD", "XBT-USD"),
+    "gate-spot": ("BTC_USDT", "BTC-USDT"),
+    "gate-futures": ("BTC_USDT", "BTC-USDT"),
+    "kucoin-spot": ("BTC-USDT", "BTC-USDT"),
+    "kucoin-futures": ("XBTUSDTM", "XBT-USDT"),
+    "hyperliquid": ("BTC", "BTC-USDT"),
 }
+# Those whose every alias goes through a lake; of the others the resolver alone is asked.
+BROUGHT = tuple(EXAMPLES)[:9]
 ALIASES = [
     (exchange, called)
     for exchange, market in sorted(names.markets().items())
@@ -106,11 +117,20 @@ SPOT = {"base_asset": "BTC", "quote_asset": "USDC", "asset_type": "spot"}
 
 
 def test_every_exchange_has_an_example() -> None:
-    unread = set(names.markets()) - set(EXAMPLES)
-    assert unread <= {"okx-futures", "deribit"}, "markets whose instruments all have to be listed, and none is"
+    assert set(EXAMPLES) == set(names.markets())
 
 
-@pytest.mark.parametrize(("exchange", "called"), [pair for pair in ALIASES if pair[0] in EXAMPLES])
+def test_every_alias_and_spelling_means_one_symbol() -> None:
+    registry = Registry()
+    for exchange, called in ALIASES:
+        symbol, market = EXAMPLES[exchange]
+        for spelling in (symbol, symbol.lower(), market, market.lower()):
+            assert (registry.exchange_id(called), registry.symbol_of(called, spelling)) == (exchange, symbol), (called, spelling)
+        known = registry.with_derived(called, symbol)
+        assert {known.find(called, name, START_MS * 1_000).exchange_symbol for name in (symbol, market)} == {symbol}
+
+
+@pytest.mark.parametrize(("exchange", "called"), [pair for pair in ALIASES if pair[0] in BROUGHT])
 def test_every_alias_of_a_mapping_lands_in_one_place(tmp_path: Path, exchange: str, called: str) -> None:
     symbol, market = EXAMPLES[exchange]
     lake = open_lake(tmp_path / "lake", create=True)
@@ -184,10 +204,10 @@ def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     ("exchange", "symbol", "says"),
     [
         ("my-exchange", "BTCUSDT", "no venue file knows it"),
-        ("bybit", "BTCPERP", "cannot be split"),
+        ("bybit", "BTC_PERP", "cannot be split"),
         ("binance-futures", "BTC/USDT", "cannot be split"),
         ("binance-futures", "BTCUSDT Perpetual", "cannot be split"),
-        ("okx-futures", "BTC-USDT-250328", "cannot be split"),
+        ("okx-futures", "BTC-USDC-250328", "the contract size"),
         ("binance-futures", "../../../../../outside", "cannot be split"),
     ],
 )
@@ -216,21 +236,20 @@ def test_what_could_not_be_read_back_is_refused_and_lands_once_it_is_stated(tmp_
 def test_a_column_of_symbols_lands_those_that_are_known_and_counts_the_others(tmp_path: Path) -> None:
     lake = open_lake(tmp_path / "lake", create=True)
     head = 'kind = "trades"\nexchange = "Bybit"\nsymbol = { column = "coin" }\n'
-    lines = [f"{line},{coin}" for coin in ("BTCUSDT", "BTCPERP", "ETHPERP") for line in rows(3)]
+    lines = [f"{line},{coin}" for coin in ("BTCUSDT", "BTC_PERP", "ETH_PERP") for line in rows(3)]
     header = "id,price,qty,time,maker,coin"
     path, mapping = table(tmp_path, head + COLUMNS, lines, header)
     report = bring(lake, path, mapping=mapping)
     assert (report.outcome, report.rows_read, report.rows_landed, report.rows_quarantined) == ("landed", 9, 3, 6)
     assert "line 5, column symbol" in str(report.problem)
     assert held(lake) == [("bybit", "BTCUSDT")]
-    stated = "[instrument.BTCPERP]\n" + terms(**PERP) + "[instrument.ETHPERP]\n" + terms(**{**PERP, "base_asset": "ETH"})
+    stated = "[instrument.BTC_PERP]\n" + terms(**PERP) + "[instrument.ETH_PERP]\n" + terms(**{**PERP, "base_asset": "ETH"})
     path, mapping = table(tmp_path, head + stated + COLUMNS, lines, header)
     assert bring(lake, path, mapping=mapping).rows_landed == 9
-    assert held(lake) == [("bybit", "BTCPERP"), ("bybit", "BTCUSDT"), ("bybit", "ETHPERP")]
-    assert lake.registry().find("bybit", "ETHPERP", 0).base_asset == "ETH"
-    as_list = (
-        "[[instrument]]\n" + terms(symbol="BTCPERP", **PERP) + "[[instrument]]\n" + terms(symbol="ETHPERP", **{**PERP, "base_asset": "ETH"})
-    )
+    assert held(lake) == [("bybit", "BTCUSDT"), ("bybit", "BTC_PERP"), ("bybit", "ETH_PERP")]
+    assert lake.registry().find("bybit", "ETH_PERP", 0).base_asset == "ETH"
+    as_list = "[[instrument]]\n" + terms(symbol="BTC_PERP", **PERP)
+    as_list += "[[instrument]]\n" + terms(symbol="ETH_PERP", **{**PERP, "base_asset": "ETH"})
     path, mapping = table(tmp_path, head + as_list + COLUMNS, lines, header)
     bring(lake, path, mapping=mapping)
     assert lake.registry().frame.height == 3

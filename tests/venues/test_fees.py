@@ -48,7 +48,9 @@ def test_the_guides_figures(exchange: str, taker: float) -> None:
     assert "guide" in fee.source
 
 
-@pytest.mark.parametrize("exchange", ["binance-delivery", "bybit", "bybit-spot", "okx-swap", "okx-spot", "deribit", "coinbase", "kraken"])
+@pytest.mark.parametrize(
+    "exchange", ["binance-delivery", "bybit", "bybit-spot", "okx-swap", "okx-spot", "deribit", "coinbase", "kraken", "gate-futures"]
+)
 def test_a_venue_without_a_documented_fee_has_none(exchange: str) -> None:
     with pytest.raises(VenueRuleError, match="no venue file states the fees of") as caught:
         venue_fee(exchange, MAY_2024)

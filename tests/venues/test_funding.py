@@ -87,6 +87,17 @@ def test_cap_limits_both_sides() -> None:
     assert funding_rule("okx-swap", to_us("2024-01-01"), base_asset="ETH").cap is None
 
 
+def test_how_each_venue_averages_the_premium() -> None:
+    at = to_us("2024-05-01")
+    weights = {
+        name: funding_rule(name, at).weights for name in ("binance-futures", "bybit", "okx-swap", "deribit", "gate-futures", "hyperliquid")
+    }
+    assert [name for name, one in weights.items() if one == "rising"] == ["binance-futures", "bybit"]
+    assert set(weights.values()) == {"rising", "equal"}
+    assert [funding_rule("okx-swap", to_us(day)).rolling for day in ("2024-03-04", "2024-03-05", "2025-06-01")] == [False, True, False]
+    assert [_rule(kind=kind).weights for kind in ("premium_clamp", "deribit", "clamp_mean")] == ["rising", "equal", "equal"]
+
+
 def test_bnb_pays_no_interest_on_binance() -> None:
     rule = funding_rule("binance-futures", to_us("2024-01-01"), base_asset="BNB")
     assert rule.interest_8h == 0.0

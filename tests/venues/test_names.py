@@ -18,6 +18,22 @@ def test_names_of_an_exchange() -> None:
         names.market_of("binanse-futures")
 
 
+def test_the_recorder_s_ids_are_known() -> None:
+    known = {
+        "okex": "okx-spot",
+        "okex-swap": "okx-swap",
+        "okex-futures": "okx-futures",
+        "gate-io": "gate-spot",
+        "gate-io-futures": "gate-futures",
+        "cryptofacilities": "kraken-futures",
+        "binance-delivery": "binance-delivery",
+        "hyperliquid": "hyperliquid",
+        "kucoin": "kucoin-spot",
+    }
+    assert {name: names.exchange_id(name) for name in known} == known
+    assert names.venue_names()["kraken-futures"] == names.venue_names()["kraken"]
+
+
 def test_no_name_stands_for_two_exchanges() -> None:
     known = [name for market in names.markets().values() for name in {market.exchange, market.sql_name, *market.aliases}]
     assert len(known) == len(set(known))

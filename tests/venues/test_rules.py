@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import TYPE_CHECKING
 
 import pytest
 
+from pointline.clock import to_us
 from pointline.errors import ConfigError, VenueRuleError
+from pointline.lake import open_lake
 from pointline.venues import rules
+from pointline.venues.funding import funding_rule
 from pointline.venues.rules import parse_venue
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pointline.venues.rules import Venues
 
 
 def test_delivery_is_at_8_utc_and_only_where_known() -> None:
@@ -17,15 +26,15 @@ def test_delivery_is_at_8_utc_and_only_where_known() -> None:
     with pytest.raises(VenueRuleError):
         rules.delivery_us("binance-futures", dt.date(2031, 3, 28))
     with pytest.raises(VenueRuleError):
-        rules.delivery_us("deribit", dt.date(2025, 3, 28))
+        rules.delivery_us("coinbase", dt.date(2025, 3, 28))
 
 
 def test_contract_sizes() -> None:
-    assert rules.inverse_contract_size("binance-delivery", "BTC") == 100.0
-    assert rules.inverse_contract_size("binance-delivery", "ETH") == 10.0
-    assert rules.inverse_contract_size("bybit", "BTC") == 1.0
+    assert rules.contract_size("binance-delivery", "BTC", "USD", "inverse") == 100.0
+    assert rules.contract_size("binance-delivery", "ETH", "USD", "inverse") == 10.0
+    assert rules.contract_size("bybit", "BTC", "USD", "inverse") == 1.0
     with pytest.raises(VenueRuleError, match="contract size"):
-        rules.inverse_contract_size("binance-spot", "BTC")
+        rules.contract_size("binance-spot", "BTC", "USD", "inverse")
 
 
 def test_every_rule_names_its_source_with_its_confidence() -> None:
@@ -93,7 +102,7 @@ DATES = "valid_from = {}-01-01T00:00:00Z\nvalid_until = {}-01-01T00:00:00Z\n"
         (MINIMAL + FUNDING.replace("8.0", '"often"') + DATES.format(2023, 2025), "valid number"),
         (MINIMAL + FUNDING.replace('["x"]', "[]") + DATES.format(2023, 2025), "exchanges must have at least 1 entry"),
         (MINIMAL.replace("[D] test", ""), "source must have at least 1 character"),
-        (MINIMAL.replace("dashed", "dotted"), "'joined', 'dashed' or 'listed'"),
+        (MINIMAL.replace("dashed", "dotted"), "'joined', 'dashed', 'forms' or 'listed'"),
         (MINIMAL + "[[instrument]]\nsource = ''\n" + TERMS, "source must have at least 1 character"),
         (MINIMAL + "[[instrument]]\nsource = 's'\n" + TERMS.replace("1.0", "nan"), "contract_size must be finite and greater than 0"),
         (MINIMAL + "[[instrument]]\nsource = 's'\n" + TERMS.replace("perpetual", "future"), "an expiry"),
@@ -110,3 +119,45 @@ def test_a_wrong_venue_file_is_refused_with_its_place(text: str, message: str) -
 def test_touching_rules_do_not_overlap() -> None:
     text = MINIMAL + FUNDING + DATES.format(2023, 2024) + FUNDING + DATES.format(2024, 2026)
     assert len(parse_venue(text, where="x.toml").funding) == 2
+
+
+def of_a_lake(folder: Path, text: str) -> Venues:
+    """The rules of a lake with a venue file of its own."""
+    lake = open_lake(folder, create=True)
+    (lake.root / "venues").mkdir(exist_ok=True)
+    (lake.root / "venues" / "mine.toml").write_text(f'venue = "mine"\n{text}', encoding="utf-8")
+    return open_lake(lake.root).venues
+
+
+BETWEEN = FUNDING.replace('["x"]', '["okx-swap"]') + "valid_from = {}\nvalid_until = {}\n"
+
+
+def test_a_lake_may_state_a_rule_for_a_time_that_the_package_leaves_open(tmp_path: Path) -> None:
+    known = of_a_lake(tmp_path / "a", BETWEEN.format("2025-04-10T00:01:00Z", "2025-04-24T00:01:00Z"))
+    assert funding_rule("okx-swap", to_us("2025-04-17"), known=known).source == "[D] test"
+    assert funding_rule("okx-swap", to_us("2025-04-25"), known=known).source.startswith("[S]")
+    for first, last in (("2025-04-10T00:00:59Z", "2025-04-24T00:01:00Z"), ("2025-04-10T00:01:00Z", "2025-04-24T00:01:01Z")):
+        with pytest.raises(ConfigError, match="says what is said already"):
+            of_a_lake(tmp_path / "b", BETWEEN.format(first, last))
+
+
+SIZE = '[[contract_size]]\nexchanges = ["{}"]\ncontract_type = "{}"\n{}\nsource = "[D] test"\n'
+
+
+def test_a_lake_may_state_sizes_that_the_package_does_not_know(tmp_path: Path) -> None:
+    known = of_a_lake(tmp_path / "a", SIZE.format("okx-swap", "linear", "by_pair = { ETH-USDT = 0.1 }"))
+    assert rules.contract_size("okx-swap", "ETH", "USDT", "linear", known) == 0.1
+    assert rules.contract_size("okx-swap", "BTC", "USDT", "linear", known) == 0.01
+    for exchange, kind, what in (
+        ("okx-swap", "linear", "by_pair = { BTC-USDT = 0.1 }"),
+        ("okx-swap", "linear", "default = 0.1"),
+        ("bybit", "inverse", "by_pair = { BTC-USD = 10.0 }"),
+    ):
+        with pytest.raises(ConfigError, match="says what is said already"):
+            of_a_lake(tmp_path / "b", SIZE.format(exchange, kind, what))
+
+
+def test_deliveries_of_one_type_of_contract() -> None:
+    assert rules.delivery_us("kraken-futures", dt.date(2025, 3, 28), contract_type="linear") == to_us("2025-03-28 08:00")
+    with pytest.raises(VenueRuleError, match="has no delivery rule"):
+        rules.delivery_us("kraken-futures", dt.date(2025, 3, 28), contract_type="inverse")

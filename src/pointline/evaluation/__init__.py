@@ -37,11 +37,12 @@ from pointline.evaluation.nulls import (
     with_bounce,
 )
 from pointline.evaluation.out_of_sample import FOLDS_SCHEMA, OUT_OF_SAMPLE_SCHEMA, OutOfSample, inflation, out_of_sample
-from pointline.evaluation.premium import PremiumSlots, PremiumSoFar, VenueRates, fitted_offset, premium_so_far
+from pointline.evaluation.premium import VenueRates, fitted_offset
 from pointline.evaluation.settlements import SettledRates
 from pointline.evaluation.splits import RowSpans, Split, purged_k_fold, walk_forward
 from pointline.evaluation.ticks import grid_correlation
 from pointline.evaluation.time_of_day import volumes_by_hour
+from pointline.venues.premium import PremiumSlots, PremiumSoFar, premium_so_far
 
 __all__ = [
     "COEFFICIENTS_SCHEMA",

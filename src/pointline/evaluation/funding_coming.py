@@ -10,16 +10,17 @@ import polars as pl
 from pointline import clock
 from pointline.errors import ConfigError
 from pointline.evaluation.funding_models import line_forecast
-from pointline.evaluation.premium import PER_BPS, VenueRates, fitted_offset, premium_so_far
+from pointline.evaluation.premium import PER_BPS, VenueRates, fitted_offset
+from pointline.venues.premium import premium_so_far
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pointline.evaluation.premium import PremiumSlots
     from pointline.evaluation.settlements import SettledRates
     from pointline.venues.funding import FundingRule
+    from pointline.venues.premium import PremiumSlots
 
 COMING_SCHEMA: dict[str, pl.DataType] = {
     "funding_us": pl.Int64(),
@@ -54,7 +55,7 @@ def coming_settlement(
     Examples:
         A settlement of 1 bp, and two hours since then with a premium of 12 bp: 12 - 5 = 7 bp.
 
-        >>> from pointline.evaluation.premium import PremiumSlots
+        >>> from pointline.venues.premium import PremiumSlots
         >>> from pointline.evaluation.settlements import SettledRates
         >>> from pointline.venues.funding import funding_rule
         >>> hour, start = 3_600_000_000, 1_714_521_600_000_000

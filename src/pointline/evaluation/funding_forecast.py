@@ -24,18 +24,19 @@ from pointline.evaluation.funding_scores import BASELINES, FORECASTS_SCHEMA, MOD
 from pointline.evaluation.funding_verdict import forecast_verdict
 from pointline.evaluation.inputs import check_confidence
 from pointline.evaluation.multiplicity import benjamini_hochberg
-from pointline.evaluation.premium import PER_BPS, PremiumSoFar, VenueRates, premium_so_far
+from pointline.evaluation.premium import PER_BPS, VenueRates
 from pointline.evaluation.settlements import SettledRates
 from pointline.evaluation.splits import RowSpans, check_count, walk_forward
+from pointline.venues.premium import PremiumSoFar, premium_so_far
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pointline.evaluation.premium import PremiumSlots
     from pointline.evaluation.splits import Split
     from pointline.venues.funding import FundingRule
+    from pointline.venues.premium import PremiumSlots
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -103,7 +104,7 @@ def funding_forecasts(
 
     Args:
         settlements: ``funding_us``, ``known_us``, ``rate`` (a fraction per interval) and ``interval_hours``, in time order.
-        slots: the premium (`pointline.evaluation.premium.PremiumSlots`).
+        slots: the premium (`pointline.venues.premium.PremiumSlots`).
         rules: the venue's rules (`pointline.venues.funding.funding_rules`).
         extras: further predictors: ``at_us`` (distinct) and a column of floats each, what was known strictly before that moment. Joined
             at the moments of the forecasts.
@@ -122,7 +123,7 @@ def funding_forecasts(
 
         >>> import numpy as np
         >>> import polars as pl
-        >>> from pointline.evaluation.premium import PremiumSlots, premium_so_far
+        >>> from pointline.venues.premium import PremiumSlots, premium_so_far
         >>> from pointline.venues.funding import fair_funding_8h, funding_rule
         >>> hour, start = 3_600_000_000, 1_704_067_200_000_000
         >>> rule, noise = funding_rule("binance-futures", start), np.random.default_rng(1).normal(0, 4e-4, 8 * 400)

@@ -1,7 +1,7 @@
 """Venue files of a lake's own, ``venues/*.toml`` below its folder: written like the package's, for what the package does not know.
 
 They may add exchanges (``[[market]]``), and for exchanges of the package instruments, assets, contract sizes and dated rules. Nothing that
-the package says is overruled: a file that says it otherwise, or says it again, is refused.
+the package says is overruled: a file that says it otherwise, or says it again for the same time, is refused.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pointline.errors import ConfigError
-from pointline.venues.rules import Venue, Venues, package_venues, parse_venue
+from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, Venue, Venues, dated_subjects, package_venues, parse_venue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,33 +58,39 @@ def _text(path: Path) -> str:
 
 
 def _refuse_repeats(files: list[tuple[str, Venue]], own: Venue, where: str) -> None:
-    """Refuses a file of which a subject is settled in another file already, or twice in itself."""
-    settled = {subject: place for place, venue in files for subject in _subjects(venue)}
-    seen: set[tuple[Any, ...]] = set()
-    for subject in _subjects(own):
-        if subject in settled or subject in seen:
-            raise ConfigError(
-                "a venue file says what is said already",
-                where=where,
-                value=" ".join(str(part) for part in subject),
-                expected=f"what {settled.get(subject, 'the file itself')} does not say",
-                hint="a lake's venue files add to the package's; they do not overrule them",
-            )
-        seen.add(subject)
+    """Refuses a file of which a subject is settled in another file already for the same time, or twice in itself."""
+    settled = [(subject, span, place) for place, venue in files for subject, span in _subjects(venue)]
+    seen: list[tuple[tuple[Any, ...], tuple[int, int], str]] = []
+    for subject, (start, until) in _subjects(own):
+        for other, (begin, end), place in (*settled, *seen):
+            shorter = min(len(subject), len(other))
+            if subject[:shorter] == other[:shorter] and begin < until and start < end:
+                raise ConfigError(
+                    "a venue file says what is said already",
+                    where=where,
+                    value=" ".join(str(part) for part in subject),
+                    expected=f"what {place} does not say",
+                    hint="a lake's venue files add to the package's; they do not overrule them",
+                )
+        seen.append((subject, (start, until), "the file itself"))
 
 
-def _subjects(venue: Venue) -> list[tuple[Any, ...]]:
-    """What a file speaks of: names in lower case, instruments, and which exchange's (and asset's) rules of a sort."""
+def _subjects(venue: Venue) -> list[tuple[tuple[Any, ...], tuple[int, int]]]:
+    """What a file speaks of, and for what time: names in lower case, instruments, contract sizes, and which exchange's rules of a sort.
+
+    A size that holds for all contracts of a type has a subject that the others of that type begin with, so it settles them too.
+    """
     names = [{one.exchange.lower(), one.sql_name.lower(), *(alias.lower() for alias in one.aliases)} for one in venue.market]
-    dated = {
-        *(("delivery of", exchange) for rule in venue.delivery for exchange in rule.exchanges),
-        *(("funding of", exchange) for rule in venue.funding for exchange in rule.exchanges),
-        *(("asset of", exchange, rule.base_asset) for rule in venue.asset for exchange in rule.exchanges),
-        *(("fee of", exchange, rule.tier) for rule in venue.fee for exchange in rule.exchanges),
-    }
-    return [
+    always = (UNKNOWN_START_US, FAR_FUTURE_US)
+    undated = [
         *(("exchange name", name) for several in names for name in sorted(several)),
         *(("instrument of", one.exchange, one.exchange_symbol) for one in venue.instrument),
-        *(("contract size of", exchange) for sizes in venue.contract_size for exchange in sizes.exchanges),
-        *sorted(dated),
+        *(
+            ("contract size of", exchange, sizes.contract_type, *named)
+            for sizes in venue.contract_size
+            for exchange in sizes.exchanges
+            for named in ([()] if sizes.default is not None else [(one,) for one in (*sizes.by_base_asset, *sizes.by_pair)])
+        ),
     ]
+    dated = [((f"{name.lower()} of", *rest), (start, until)) for (name, *rest), start, until in dated_subjects(venue)]
+    return [*((subject, always) for subject in undated), *dated]

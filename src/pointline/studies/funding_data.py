@@ -10,9 +10,10 @@ import polars as pl
 from pointline import clock, schema
 from pointline.curves.closes import closes
 from pointline.errors import ConfigError, NoDataError
-from pointline.evaluation.premium import HOURS_OF_RATE, PER_BPS, PremiumSlots
+from pointline.evaluation.premium import HOURS_OF_RATE, PER_BPS
 from pointline.state.attach import StateParams
 from pointline.state.feeds import StateReader
+from pointline.venues.premium import PremiumSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

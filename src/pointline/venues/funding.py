@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from pointline.errors import ConfigError
@@ -12,7 +13,9 @@ from pointline.venues.names import exchange_id
 from pointline.venues.rules import package_venues, rule_at
 
 if TYPE_CHECKING:
-    from pointline.venues.rules import FundingKind, Venues
+    from numpy.typing import NDArray
+
+    from pointline.venues.rules import FundingKind, Venues, Weights
 
 _FUNDING_HOURS = 8.0
 
@@ -30,6 +33,9 @@ class FundingRule:
         valid_from_us, valid_until_us: the dates for which the rule is known, half-open.
         source: where the rule is stated, with its confidence.
         per_interval: True: the formula gives the rate of one interval; False: of 8 hours, of which an interval pays its share.
+        weighting: how the premium of an interval is averaged, see `weights`.
+        rolling: the average is always over the last whole interval, also inside one.
+        continuous: the rate accrues all the time, on the premium of each moment; there are no settlements.
     """
 
     kind: FundingKind
@@ -41,6 +47,14 @@ class FundingRule:
     valid_until_us: int
     source: str
     per_interval: bool = False
+    weighting: Weights | None = None
+    rolling: bool = False
+    continuous: bool = False
+
+    @property
+    def weights(self) -> Weights:
+        """How the premium of an interval is averaged: what the file says, else rising where the rule damps the premium."""
+        return self.weighting or ("rising" if self.kind == "premium_clamp" else "equal")
 
 
 def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None, known: Venues | None = None) -> FundingRule:
@@ -54,6 +68,11 @@ def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None, kn
 
     Raises:
         VenueRuleError: the exchange has no funding rule, or none is known for that time.
+
+    Examples:
+        >>> rule = funding_rule("hyperliquid", 1_714_521_600_000_000, base_asset="BTC")
+        >>> rule.kind, rule.interval_hours, rule.weights, rule.cap
+        ('premium_clamp', 1.0, 'equal', 0.32)
     """
     rule = rule_at(
         [rule for venue in (known or package_venues()).files for rule in venue.funding], exchange_id(exchange, known), at_us, "funding"
@@ -63,12 +82,15 @@ def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None, kn
         kind=rule.kind,
         interest_8h=0.0 if free else rule.interest_8h,
         clamp=rule.clamp,
-        cap=rule.caps.get(base_asset) if base_asset else None,
+        cap=rule.caps.get(base_asset or "", rule.cap),
         interval_hours=rule.interval_hours,
         valid_from_us=rule.valid_from_us,
         valid_until_us=rule.valid_until_us,
         source=rule.source,
         per_interval=rule.per_interval,
+        weighting=rule.weights,
+        rolling=rule.rolling,
+        continuous=rule.continuous,
     )
 
 
@@ -79,6 +101,11 @@ def funding_rules(
 
     Raises:
         VenueRuleError: the exchange has no funding rule, or none is known in the window.
+
+    Examples:
+        >>> year = 365 * 86_400_000_000
+        >>> [rule.per_interval for rule in funding_rules("binance-futures", 1_735_689_600_000_000, 1_735_689_600_000_000 + year)]
+        [True, False]
     """
     wanted = exchange_id(exchange, known)
     own = [rule for venue in (known or package_venues()).files for rule in venue.funding if wanted in rule.exchanges]
@@ -98,8 +125,9 @@ def fair_funding_8h(rule: FundingRule, premium: float, *, interval_hours: float 
     Raises:
         ConfigError: the interval is not a positive number.
 
-    >>> round(fair_funding_8h(funding_rule("binance-futures", 1_714_521_600_000_000), 0.0020), 6)
-    0.0015
+    Examples:
+        >>> round(fair_funding_8h(funding_rule("binance-futures", 1_714_521_600_000_000), 0.0020), 6)
+        0.0015
     """
     hours = rule.interval_hours if interval_hours is None else interval_hours
     if not hours > 0:
@@ -114,6 +142,39 @@ def fair_funding_8h(rule: FundingRule, premium: float, *, interval_hours: float 
     if rule.cap is not None:
         rate = min(max(rate, -rule.cap), rule.cap)
     return rate / share
+
+
+def fair_funding_8h_values(
+    rule: FundingRule, premium: NDArray[np.float64], *, interval_hours: float | NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """`fair_funding_8h` of many premiums; inside the dead band the rate is the interest to the last digit.
+
+    Args:
+        rule: the venue's rule at the time of all of them.
+        premium: shape (…, n), average premium, a fraction; NaN gives NaN.
+        interval_hours: the funding interval of each, shape (n,), one for all, or None for the rule's default.
+
+    Returns:
+        Shape (…, n), the rate per 8 hours.
+
+    Examples:
+        >>> rule = funding_rule("binance-futures", 1_714_521_600_000_000)
+        >>> (fair_funding_8h_values(rule, np.array([0.0, 6e-4, 8e-4, 60e-4])) * 1e4).round(9).tolist()
+        [1.0, 1.0, 3.0, 55.0]
+    """
+    hours = np.asarray(rule.interval_hours if interval_hours is None else interval_hours, dtype=np.float64)
+    share = hours / _FUNDING_HOURS if rule.per_interval else np.ones_like(hours)
+    if rule.kind == "premium_clamp":
+        target = rule.interest_8h * share
+        moved = np.where(premium > target, premium - rule.clamp, premium + rule.clamp)
+        rate = np.where(np.abs(target - premium) <= rule.clamp, target, moved)
+    elif rule.kind == "deribit":
+        rate = np.maximum(rule.clamp, premium) + np.minimum(-rule.clamp, premium)
+    else:
+        rate = premium
+    if rule.cap is not None:
+        rate = np.clip(rate, -rule.cap, rule.cap)
+    return np.asarray(rate / share)
 
 
 def fair_funding_8h_expr(rule: FundingRule, premium: pl.Expr, *, interval_hours: float | pl.Expr | None = None) -> pl.Expr:

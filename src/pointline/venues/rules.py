@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pointline.clock import HOUR_US, MINUTE_US, time_text, to_us
 from pointline.errors import ConfigError, VenueRuleError
+from pointline.venues.forms import SymbolForm
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,6 +30,7 @@ UNKNOWN_START_US = 0
 FAR_FUTURE_US = 4_133_980_800_000_000
 
 FundingKind = Literal["premium_clamp", "deribit", "clamp_mean"]
+Weights = Literal["rising", "equal"]
 
 
 class _Strict:
@@ -54,7 +56,9 @@ class Market(_Sourced):
         sql_name: the exchange's name in SQL.
         aliases: further names under which users may ask for it.
         asset_type: what a symbol without a delivery date is.
-        symbols: ``"joined"`` (``BTCUSDT``), ``"dashed"`` (``BTC-USDT``) or ``"listed"`` (only the instruments of the file).
+        symbols: ``"joined"`` (``BTCUSDT``), ``"dashed"`` (``BTC-USDT``), ``"forms"`` (those of `form`) or ``"listed"`` (only the
+            instruments of the file).
+        form: how symbols are written where neither joined nor dashed says it.
         quote_assets: quotes of spot and linear markets; the longest that ends the symbol is its quote.
         inverse_quote_assets: quotes of contracts that settle in the base asset.
         split_exceptions: reviewed symbols whose longest quote is not their quote.
@@ -65,11 +69,24 @@ class Market(_Sourced):
     sql_name: str
     aliases: tuple[str, ...] = ()
     asset_type: Literal["spot", "perpetual", "future"]
-    symbols: Literal["joined", "dashed", "listed"]
+    symbols: Literal["joined", "dashed", "forms", "listed"]
+    form: tuple[SymbolForm, ...] = ()
     quote_assets: tuple[str, ...] = ()
     inverse_quote_assets: tuple[str, ...] = ()
     split_exceptions: dict[str, str] = field(default_factory=dict)
     perpetual_suffix: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        message = None
+        if bool(self.form) != (self.symbols == "forms"):
+            message = 'symbols = "forms" and [[market.form]] need each other'
+        elif any((one.contract_type is None) != (self.asset_type == "spot") for one in self.form):
+            message = "each form of contracts, and none of spot markets, has a contract_type"
+        elif self.asset_type == "future" and any(one.date_style is None for one in self.form):
+            message = "each form of futures has a date"
+        if message is not None:
+            raise ValueError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,15 +164,28 @@ class ListedInstrument(InstrumentTerms):
 
 @dataclass(frozen=True, kw_only=True)
 class ContractSize(_Sourced):
-    """Quote units per inverse contract."""
+    """What one contract is: quote units (inverse) or base units (linear).
+
+    Attributes:
+        exchanges: exchange ids.
+        contract_type: of which contracts.
+        default: of all that the others do not name; None where those are not known.
+        by_base_asset: by base asset.
+        by_pair: by base and quote, e.g. ``BTC-USDT``; it goes before the base asset's.
+    """
 
     exchanges: tuple[str, ...]
-    default: float
+    contract_type: Literal["linear", "inverse"] = "inverse"
+    default: float | None = None
     by_base_asset: dict[str, float] = field(default_factory=dict)
+    by_pair: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_positive(default=self.default)
+        _check_positive(default=self.default, **self.by_base_asset, **self.by_pair)
+        if self.default is None and not self.by_base_asset and not self.by_pair:
+            message = "a contract size needs a default, by_base_asset or by_pair"
+            raise ValueError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,26 +237,41 @@ class _Bounded(_Dated):
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery(_Bounded):
-    """The time of day at which dated contracts are delivered."""
+    """The time of day at which dated contracts are delivered: all of them, or the linear or inverse ones."""
 
     time_utc: dt.time
+    contract_type: Literal["linear", "inverse"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Funding(_Bounded):
-    """A funding formula as the file states it; `pointline.venues.funding.FundingRule` is the form for one asset."""
+    """A funding formula as the file states it; `pointline.venues.funding.FundingRule` is the form for one asset.
+
+    Attributes:
+        kind, per_interval, interest_8h, clamp, interval_hours: as in `FundingRule`.
+        weights: how the premium of an interval is averaged; if not given, rising where the kind is ``"premium_clamp"``, else equal.
+        rolling: the average is always over the last whole interval, also inside one.
+        continuous: the rate accrues all the time, on the premium of each moment.
+        cap: largest absolute rate of every contract, in the period that the formula speaks of.
+        caps: the same by base asset, where they differ.
+        interest_free_bases: base assets whose contracts have no interest.
+    """
 
     kind: FundingKind
     per_interval: bool
     interest_8h: float
     clamp: float
     interval_hours: float
+    weights: Weights | None = None
+    rolling: bool = False
+    continuous: bool = False
+    cap: float | None = None
     caps: dict[str, float] = field(default_factory=dict)
     interest_free_bases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_positive(interval_hours=self.interval_hours)
+        _check_positive(interval_hours=self.interval_hours, cap=self.cap)
         if not self.clamp >= 0:
             message = f"clamp must be zero or more, not {self.clamp}"
             raise ValueError(message)
@@ -356,7 +401,8 @@ def _built(content: dict[str, Any]) -> Venue:
 
 
 def _with_tuples(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    made = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return made | {"form": tuple(SymbolForm(**_with_tuples(one)) for one in row["form"])} if "form" in row else made
 
 
 def parse_venue(text: str, *, where: str, beside: frozenset[str] = frozenset()) -> Venue:
@@ -407,52 +453,89 @@ def _inconsistency(venue: Venue, beside: frozenset[str]) -> str | None:
         return "at least one [[market]] is needed"
     known = {market.exchange for market in venue.market} | beside
     spans: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-    for rule in (*venue.delivery, *venue.asset, *venue.funding, *venue.fee):
-        subject = rule.base_asset if isinstance(rule, Asset) else rule.tier if isinstance(rule, Fee) else ""
-        for exchange in rule.exchanges:
-            spans.setdefault((type(rule).__name__, exchange, subject), []).append((rule.valid_from_us, rule.valid_until_us))
-    spoken_of = [*(one.exchange for one in venue.instrument), *(exchange for _, exchange, _ in spans)]
+    for subject, start, until in dated_subjects(venue):
+        spans.setdefault(subject, []).append((start, until))
+    spoken_of = [*(one.exchange for one in venue.instrument), *(exchange for _, exchange, *_ in spans)]
     for exchange in spoken_of:
         if exchange not in known:
             return f"exchange {exchange!r} has no [[market]]"
     for subject_key, found in spans.items():
         found.sort()
         if any(until > start for (_, until), (start, _) in pairwise(found)):
-            return f"rules of {' '.join(subject_key).strip()} overlap in time"
+            return f"rules of {' '.join(subject_key)} overlap in time"
     return None
 
 
-def inverse_contract_size(exchange: str, base_asset: str, known: Venues | None = None) -> float:
-    """Quote units per inverse contract of an exchange id.
+def dated_subjects(venue: Venue) -> list[tuple[tuple[str, ...], int, int]]:
+    """What the dated rules of a file speak of, from when and until when: two rules of one subject may not overlap.
+
+    Returns:
+        The sort of rule and the exchange, then the base asset, tier or contract type where it matters; with the rule's dates.
+    """
+    found = []
+    for rule in (*venue.delivery, *venue.asset, *venue.funding, *venue.fee):
+        apart: tuple[tuple[str, ...], ...] = ((),)
+        if isinstance(rule, Asset):
+            apart = ((rule.base_asset,),)
+        elif isinstance(rule, Fee):
+            apart = ((rule.tier,),)
+        elif isinstance(rule, Delivery):
+            apart = ((rule.contract_type,),) if rule.contract_type else (("linear",), ("inverse",))
+        name = type(rule).__name__
+        found += [((name, exchange, *more), rule.valid_from_us, rule.valid_until_us) for exchange in rule.exchanges for more in apart]
+    return found
+
+
+def contract_size(
+    exchange: str, base_asset: str, quote_asset: str, contract_type: Literal["linear", "inverse"], known: Venues | None = None
+) -> float:
+    """Quote units per inverse contract, or base units per linear one, of an exchange id.
 
     Args:
         exchange: exchange id.
-        base_asset: as the exchange names it.
+        base_asset, quote_asset: as the exchange names them.
+        contract_type: ``"linear"`` or ``"inverse"``.
         known: the venue files; the package's own if None, here and in the other functions of this module.
 
     Raises:
-        VenueRuleError: no venue file states the exchange's contract sizes.
+        VenueRuleError: no venue file states the contract's size.
+
+    Examples:
+        >>> contract_size("okx-futures", "BTC", "USDT", "linear"), contract_size("okx-futures", "BTC", "USD", "inverse")
+        (0.01, 100.0)
     """
-    for venue in (known or package_venues()).files:
-        for sizes in venue.contract_size:
-            if exchange in sizes.exchanges:
-                return sizes.by_base_asset.get(base_asset, sizes.default)
-    raise VenueRuleError(
-        "the contract size is in no venue file",
-        where=exchange,
-        value=base_asset,
-        hint="ingest the exchange's exchangeInfo, which states it",
-    )
+    tables = [
+        one
+        for venue in (known or package_venues()).files
+        for one in venue.contract_size
+        if exchange in one.exchanges and one.contract_type == contract_type
+    ]
+    pair = f"{base_asset}-{quote_asset}"
+    stated = (*(one.by_pair.get(pair) for one in tables), *(one.by_base_asset.get(base_asset) for one in tables))
+    found = next((size for size in (*stated, *(one.default for one in tables)) if size is not None), None)
+    if found is None:
+        raise VenueRuleError(
+            f"the contract size of this {contract_type} contract is in no venue file",
+            where=exchange,
+            value=pair,
+            hint="ingest the exchange's list of instruments, or state it: [[contract_size]] in a venue file of the lake",
+        )
+    return found
 
 
-def delivery_us(exchange: str, day: dt.date, known: Venues | None = None) -> int:
+def delivery_us(exchange: str, day: dt.date, known: Venues | None = None, *, contract_type: Literal["linear", "inverse"] = "linear") -> int:
     """When a contract that is delivered on `day` expires, microseconds UTC.
 
     Raises:
-        VenueRuleError: the delivery time of that exchange and day is not known.
+        VenueRuleError: the delivery time of that exchange, type of contract and day is not known.
+
+    Examples:
+        >>> time_text(delivery_us("deribit", dt.date(2025, 3, 28), contract_type="inverse"))
+        '2025-03-28 08:00:00'
     """
     midnight = to_us(day)
-    rule = rule_at([rule for venue in (known or package_venues()).files for rule in venue.delivery], exchange, midnight, "delivery")
+    rules = [rule for venue in (known or package_venues()).files for rule in venue.delivery if rule.contract_type in (None, contract_type)]
+    rule = rule_at(rules, exchange, midnight, "delivery")
     return midnight + rule.time_utc.hour * HOUR_US + rule.time_utc.minute * MINUTE_US
 
 

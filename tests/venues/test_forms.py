@@ -1,0 +1,269 @@
+"""Forms of symbols: each field of what they say, what they refuse, and that writing and reading agree."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pointline.errors import ConfigError, PointlineError, RegistryError
+from pointline.instruments import Registry, derive
+from pointline.instruments.symbols import symbol_candidates
+from pointline.venues.forms import SymbolForm
+from pointline.venues.rules import Venues, package_venues, parse_venue
+
+UTC = dt.UTC
+# What the package cannot know: sizes that differ by contract, and the delivery of Kraken's inverse futures.
+STATED = """
+venue = "mine"
+[[contract_size]]
+exchanges = ["okx-swap", "okx-futures", "gate-futures"]
+contract_type = "linear"
+by_pair = { ETH-USDT = 0.1, BTC-USDC = 0.0001 }
+source = "test"
+[[contract_size]]
+exchanges = ["okx-swap", "kucoin-futures"]
+contract_type = "inverse"
+by_base_asset = { ETH = 10.0, XBT = 1.0 }
+source = "test"
+[[delivery]]
+exchanges = ["kraken-futures"]
+contract_type = "inverse"
+time_utc = 16:00:00
+valid_from = 2024-10-27T00:00:00Z
+valid_until = 2025-03-30T00:00:00Z
+source = "test: 16:00 London time in winter"
+"""
+
+
+def at(*parts: int) -> int:
+    """Microseconds of a time."""
+    return int(dt.datetime(*parts, tzinfo=UTC).timestamp()) * 1_000_000  # type: ignore[misc, arg-type]
+
+
+def stated() -> Venues:
+    files = package_venues()
+    return Venues((*files.files, parse_venue(STATED, where="mine.toml", beside=frozenset(files.markets))))
+
+
+MAR_28 = at(2025, 3, 28, 8)
+# exchange, symbol -> base, quote, settle, type, linear or inverse, size, expiry
+KNOWN: list[tuple[str, str, tuple[Any, ...]]] = [
+    ("bybit", "BTCUSDT", ("BTC", "USDT", "USDT", "perpetual", "linear", 1.0, None)),
+    ("bybit", "1000PEPEUSDT", ("1000PEPE", "USDT", "USDT", "perpetual", "linear", 1.0, None)),
+    ("bybit", "PERPUSDT", ("PERP", "USDT", "USDT", "perpetual", "linear", 1.0, None)),
+    ("bybit", "BTCPERP", ("BTC", "USDC", "USDC", "perpetual", "linear", 1.0, None)),
+    ("bybit", "BTC-26DEC25", ("BTC", "USDC", "USDC", "future", "linear", 1.0, at(2025, 12, 26, 8))),
+    ("bybit", "BTC-3JAN25", ("BTC", "USDC", "USDC", "future", "linear", 1.0, at(2025, 1, 3, 8))),
+    ("bybit", "BTCUSDT-26DEC25", ("BTC", "USDT", "USDT", "future", "linear", 1.0, at(2025, 12, 26, 8))),
+    ("bybit", "BTCUSD", ("BTC", "USD", "BTC", "perpetual", "inverse", 1.0, None)),
+    ("bybit", "BTCUSDH25", ("BTC", "USD", "BTC", "future", "inverse", 1.0, MAR_28)),
+    ("bybit", "BTCUSDZ24", ("BTC", "USD", "BTC", "future", "inverse", 1.0, at(2024, 12, 27, 8))),
+    ("bybit", "ETHUSDM23", ("ETH", "USD", "ETH", "future", "inverse", 1.0, at(2023, 6, 30, 8))),
+    ("bybit", "ETHUSDU23", ("ETH", "USD", "ETH", "future", "inverse", 1.0, at(2023, 9, 29, 8))),
+    ("okx-swap", "BTC-USDT-SWAP", ("BTC", "USDT", "USDT", "perpetual", "linear", 0.01, None)),
+    ("okx-swap", "BTC-USD-SWAP", ("BTC", "USD", "BTC", "perpetual", "inverse", 100.0, None)),
+    ("okx-futures", "BTC-USDT-250328", ("BTC", "USDT", "USDT", "future", "linear", 0.01, MAR_28)),
+    ("okx-futures", "BTC-USD-250328", ("BTC", "USD", "BTC", "future", "inverse", 100.0, MAR_28)),
+    ("okx-futures", "LTC-USD-250328", ("LTC", "USD", "LTC", "future", "inverse", 10.0, MAR_28)),
+    ("deribit", "BTC-PERPETUAL", ("BTC", "USD", "BTC", "perpetual", "inverse", 1.0, None)),
+    ("deribit", "BTC-28MAR25", ("BTC", "USD", "BTC", "future", "inverse", 1.0, MAR_28)),
+    ("deribit", "ETH-5AUG23", ("ETH", "USD", "ETH", "future", "inverse", 1.0, at(2023, 8, 5, 8))),
+    ("deribit", "BTC_USDC-PERPETUAL", ("BTC", "USDC", "USDC", "perpetual", "linear", 1.0, None)),
+    ("kraken-futures", "PF_XBTUSD", ("XBT", "USD", "USD", "perpetual", "linear", 1.0, None)),
+    ("kraken-futures", "PI_XBTUSD", ("XBT", "USD", "XBT", "perpetual", "inverse", 1.0, None)),
+    ("kraken-futures", "FF_XBTUSD_251128", ("XBT", "USD", "USD", "future", "linear", 1.0, at(2025, 11, 28, 8))),
+    ("gate-spot", "BTC_USDT", ("BTC", "USDT", None, "spot", None, 1.0, None)),
+    ("gate-futures", "BTC_USDT", ("BTC", "USDT", "USDT", "perpetual", "linear", 0.0001, None)),
+    ("gate-futures", "BTC_USDT_20250328", ("BTC", "USDT", "USDT", "future", "linear", 0.0001, MAR_28)),
+    ("kucoin-spot", "BTC-USDT", ("BTC", "USDT", None, "spot", None, 1.0, None)),
+    ("kucoin-futures", "XBTUSDTM", ("XBT", "USDT", "USDT", "perpetual", "linear", 0.001, None)),
+    ("kucoin-futures", "BTCUSDTM", ("BTC", "USDT", "USDT", "perpetual", "linear", 0.001, None)),
+    ("hyperliquid", "BTC", ("BTC", "USDT", "USDC", "perpetual", "linear", 1.0, None)),
+    ("hyperliquid", "HYPE", ("HYPE", "USDC", "USDC", "perpetual", "linear", 1.0, None)),
+]
+# Readable once what the venue's files lack is stated.
+TO_STATE: list[tuple[str, str, str, tuple[Any, ...]]] = [
+    ("okx-swap", "ETH-USDT-SWAP", "contract size", ("ETH", "USDT", "USDT", "perpetual", "linear", 0.1, None)),
+    ("okx-swap", "BTC-USDC-SWAP", "contract size", ("BTC", "USDC", "USDC", "perpetual", "linear", 0.0001, None)),
+    ("okx-swap", "ETH-USD-SWAP", "contract size", ("ETH", "USD", "ETH", "perpetual", "inverse", 10.0, None)),
+    ("gate-futures", "ETH_USDT", "contract size", ("ETH", "USDT", "USDT", "perpetual", "linear", 0.1, None)),
+    ("kucoin-futures", "XBTUSDM", "contract size", ("XBT", "USD", "XBT", "perpetual", "inverse", 1.0, None)),
+    ("kraken-futures", "FI_XBTUSD_250328", "delivery rule", ("XBT", "USD", "XBT", "future", "inverse", 1.0, at(2025, 3, 28, 16))),
+]
+FIELDS = ("base_asset", "quote_asset", "settle_asset", "asset_type", "contract_type", "contract_size", "expiry_us")
+
+
+def fields(exchange: str, symbol: str, known: Venues | None = None) -> tuple[object, ...]:
+    found = derive(exchange, symbol, known)
+    assert (found.exchange, found.exchange_symbol) == (exchange, symbol)
+    return tuple(getattr(found, name) for name in FIELDS)
+
+
+@pytest.mark.parametrize(("exchange", "symbol", "expected"), KNOWN)
+def test_every_field_of_a_symbol(exchange: str, symbol: str, expected: tuple[Any, ...]) -> None:
+    assert fields(exchange, symbol) == expected
+
+
+@pytest.mark.parametrize(("exchange", "symbol", "lacking", "expected"), TO_STATE)
+def test_what_no_file_says_is_an_error_until_it_is_stated(exchange: str, symbol: str, lacking: str, expected: tuple[Any, ...]) -> None:
+    with pytest.raises(RegistryError, match=lacking) as caught:
+        derive(exchange, symbol)
+    assert "venue file of the lake" in str(caught.value.hint)
+    assert fields(exchange, symbol, stated()) == expected
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbol"),
+    [
+        ("bybit", "BTCUSD0924"),  # a year is missing
+        ("bybit", "BTCUSDF25"),  # no quarter ends in January
+        ("bybit", "BTC-31FEB25"),
+        ("bybit", "BTC-26DEC25-100000-C"),
+        ("bybit", "btcusdt"),
+        ("bybit", "USDT"),
+        ("bybit", "PERP"),
+        ("okx-swap", "BTC-USDT"),
+        ("okx-swap", "BTC-EUR-SWAP"),
+        ("okx-futures", "BTC-USDT-SWAP"),
+        ("okx-futures", "BTC-USDT-251332"),
+        ("deribit", "BTC-28MAR25-100000-C"),
+        ("deribit", "BTC-028MAR25"),
+        ("deribit", "BTC_USDC"),
+        ("deribit", "BTC-FS-28MAR25_PERP"),
+        ("kraken-futures", "PV_XRPXBT"),
+        ("kraken-futures", "PF_XBTUSD_250328"),
+        ("kraken-futures", "XBTUSD"),
+        ("gate-futures", "BTC_USD"),
+        ("gate-futures", "BTCUSDT"),
+        ("gate-futures", "BTC_USDT_250328"),
+        ("kucoin-futures", "XBTUSDT"),
+        ("kucoin-futures", "XBTMH25"),
+        ("hyperliquid", "kPEPE"),
+        ("hyperliquid", "@107"),
+        ("hyperliquid", "xyz:TSLA"),
+    ],
+)
+def test_unknown_forms_are_refused_and_the_forms_shown(exchange: str, symbol: str) -> None:
+    with pytest.raises(RegistryError, match="cannot be split") as caught:
+        derive(exchange, symbol)
+    assert "{base}" in str(caught.value.expected)
+
+
+def test_a_delivery_outside_the_dates_is_refused() -> None:
+    for exchange, symbol in (("deribit", "BTC-28DEC18"), ("okx-futures", "BTC-USDT-310328"), ("bybit", "BTCUSDH20")):
+        with pytest.raises(RegistryError, match="delivery rule"):
+            derive(exchange, symbol)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "name", "symbol"),
+    [
+        ("bybit", "btc-usdc", "BTCPERP"),
+        ("bybit", "BTC-USD-PERP", "BTCUSD"),
+        ("bybit", "BTC-USD-2025-03-28", "BTCUSDH25"),
+        ("bybit", "BTC-USDC-2025-01-03", "BTC-3JAN25"),
+        ("bybit", "BTC-USDT-2025-12-26", "BTCUSDT-26DEC25"),
+        ("okx-swap", "btc-usd-perp", "BTC-USD-SWAP"),
+        ("deribit", "BTC-USD-2025-03-28", "BTC-28MAR25"),
+        ("kraken-futures", "XBT-USD-PERP", "PI_XBTUSD"),
+        ("gate-futures", "BTC-USDT-2025-03-28", "BTC_USDT_20250328"),
+        ("hyperliquid", "ETH-USDT", "ETH"),
+        ("hyperliquid", "HYPE-USDC", "HYPE"),
+        ("hyperliquid", "HYPE-USDT", None),  # HYPE is priced in USDC
+        ("bybit", "BTC-USD-2025-03-21", None),  # not the last Friday of a quarter
+        ("bybit", "BTC-USDT-2025-13-40", None),
+    ],
+)
+def test_universal_names_lead_to_the_symbol(exchange: str, name: str, symbol: str | None) -> None:
+    assert Registry().symbol_of(exchange, name) == symbol
+
+
+def test_xbt_is_bitcoin_where_the_venue_says_so() -> None:
+    registry = Registry()
+    for exchange, symbol in (("kraken-futures", "PF_XBTUSD"), ("kucoin-futures", "XBTUSDTM"), ("kucoin-futures", "BTCUSDTM")):
+        found = registry.with_derived(exchange, symbol).find(exchange, symbol, MAR_28)
+        assert (found.underlying_asset, found.multiplier) == ("BTC", 1)
+
+
+FORM_EXCHANGES = [market.exchange for market in package_venues().markets.values() if market.form]
+
+
+@given(st.sampled_from(FORM_EXCHANGES), st.text(st.sampled_from("ABTCUSDPERPM-_0159HZ"), max_size=16))
+def test_any_text_is_read_or_refused_and_what_is_read_is_written_alike(exchange: str, symbol: str) -> None:
+    try:
+        found = derive(exchange, symbol, stated())
+    except PointlineError:
+        return
+    assert found.base_asset in symbol
+    market = Registry(known=stated()).with_derived(exchange, symbol).frame["market"].item()
+    assert symbol in symbol_candidates(exchange, market, stated())
+
+
+@given(
+    st.sampled_from([(market.exchange, form) for market in package_venues().markets.values() for form in market.form]),
+    st.text(st.sampled_from("ABCXYZ019"), min_size=1, max_size=6),
+    st.integers(0, 80),
+)
+def test_what_a_form_writes_it_reads(which: tuple[str, SymbolForm], base: str, quarter: int) -> None:
+    form = which[1]
+    # The last Friday of a quarter by a loop over its days.
+    month, year = 3 * (quarter % 4) + 3, 2019 + quarter // 4
+    fridays = [day for number in range(1, 31) if (day := dt.date(year, month, number)).weekday() == 4]
+    day = fridays[-1] if month in (6, 9) or fridays[-1].day > 24 else dt.date(year, month, 31)
+    wanted = None if form.date_style is None else day
+    quote = (form.quote_assets or ("EUR",))[0]
+    symbol = form.written(base, quote, wanted)
+    assert symbol is not None
+    assert form.read(symbol) == (base, quote, wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pattern": "{quote}"}, "a pattern has"),
+        ({"pattern": "{base}{base}"}, "a pattern has"),
+        ({"pattern": "{base}{month}"}, "a pattern has"),
+        ({"pattern": "{base}-{yymmdd}{qyy}"}, "a pattern has"),
+        ({"pattern": "{base}"}, "needs one quote asset"),
+        ({"pattern": "{base}{quote}", "contract_type": None, "settle_asset": "USDC"}, "spot market"),
+    ],
+)
+def test_a_form_that_cannot_be_used_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        SymbolForm(**{"contract_type": "linear", **changes})
+
+
+MARKET = """
+venue = "x"
+[[market]]
+exchange = "x"
+sql_name = "x"
+asset_type = "{kind}"
+symbols = "forms"
+source = "test"
+"""
+FORM = """
+[[market.form]]
+pattern = "{base}-{quote}"
+contract_type = "linear"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (MARKET.format(kind="perpetual"), "need each other"),
+        (MARKET.format(kind="spot") + FORM, "contract_type"),
+        (MARKET.format(kind="future") + FORM, "has a date"),
+        (MARKET.format(kind="perpetual") + FORM + "speed = 1\n", "there is no key speed"),
+        (MARKET.format(kind="perpetual") + FORM.replace("{base}-", ""), "a pattern has"),
+        (MARKET.format(kind="perpetual") + FORM + '[[contract_size]]\nexchanges = ["x"]\nsource = "s"\n', "a contract size needs"),
+    ],
+)
+def test_a_venue_file_with_wrong_forms_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_venue(text, where="x.toml")
