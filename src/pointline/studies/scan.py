@@ -19,6 +19,7 @@ from pointline.bars.request import TRADES
 from pointline.bars.rules import BarRule, TimeBarConfig
 from pointline.errors import ConfigError, PointlineError
 from pointline.evaluation.check_limits import CheckLimits
+from pointline.lake.held import HeldLake
 from pointline.lake.store import as_lake
 from pointline.progress import followed
 from pointline.report.files import write_blocks
@@ -281,8 +282,9 @@ def scan(
     options = ScanOptions(*clock.window_us(start, end), bars, events, costs, params, state, cache)
     folder = _check_choices(options, sort, limits, threads, output)
     opened = as_lake(lake)
-    pairs = scan_pairs(opened, markets, options.start_us, options.end_us)
-    work = partial(_one, opened, options=options, limits=limits, folder=folder)
+    held = HeldLake(opened.root)
+    pairs = scan_pairs(held, markets, options.start_us, options.end_us)
+    work = partial(_one, held, options=options, limits=limits, folder=folder)
     with followed("scan", progress) as tell, warnings.catch_warnings(action="ignore"):  # the notes of the rows say the same
         found = []
         for pair, one in zip(pairs, _side_by_side(work, pairs, threads), strict=True):

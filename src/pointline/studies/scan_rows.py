@@ -114,7 +114,7 @@ def row_of_study(study: Study, limits: CheckLimits | None) -> dict[str, Any]:
 
 def _basis_quantiles(study: Study) -> dict[str, float | None]:
     prefix = CROSS_QUOTE_PREFIX if study.params.cross_quote else ""
-    basis = study._rows.select(f"{prefix}basis_bps").collect().to_series()  # noqa: SLF001 - of the same room
+    basis = study._rows.select(f"{prefix}basis_bps").collect().to_series().sort()  # noqa: SLF001 - of the same room
     return {f"{prefix}basis_{name}_bps": basis.quantile(share, interpolation="nearest") for name, share in QUANTILES.items()}
 
 
