@@ -365,12 +365,10 @@ def _compared(lake: Lake, names: tuple[str, str], options: ScanOptions) -> Study
 
 
 def _raise_common(found: Sequence[_Found]) -> None:
-    """Raises what keeps every pair from being compared, where it is one wrong argument."""
-    errors = [one.error for one in found]
-    first = errors[0]
-    if isinstance(first, ConfigError) and all(
-        error is not None and (error.what, error.value) == (first.what, first.value) for error in errors
-    ):
+    """Raises what keeps every pair that has a spot market from being compared, where it is one wrong argument."""
+    errors = [one.error for one in found if one.error is not None or one.columns is not None]
+    first = errors[0] if errors else None
+    if isinstance(first, ConfigError) and {str(error) for error in errors} == {str(first)}:
         raise first
 
 

@@ -157,7 +157,8 @@ def settled_funding(payments: pl.DataFrame, usual_hours: float | None, *, window
         >>> round(found["funding_settled_per_year"], 6), found["funding_settlements"], found["funding_covered"]
         (0.1095, 3, 0.75)
     """
-    told = payments.with_columns(pl.col("interval_hours").fill_null(usual_hours)).drop_nulls(["funding_rate", "interval_hours"])
+    usual = pl.lit(usual_hours, pl.Float64)
+    told = payments.with_columns(pl.col("interval_hours").fill_null(usual)).drop_nulls(["funding_rate", "interval_hours"])
     hours = math.fsum(told["interval_hours"])
     rate = math.fsum(told["funding_rate"]) / hours * HOURS_PER_YEAR if hours > 0 else None
     return {
