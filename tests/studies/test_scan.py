@@ -325,7 +325,7 @@ def test_carry_adds_up(per_year: float, days: float, cost: float, borrow: float)
 def test_notes_of_all_pairs_are_said_once() -> None:
     rows = [{"notes": ["a", "b"]}, {"notes": None}, {"notes": ["b"]}]
     assert without_common_notes(rows) == ([{"notes": "a"}, {"notes": None}, {"notes": ""}], ["b"])
-    assert without_common_notes([{"notes": ["a"]}]) == ([{"notes": "a"}], [])
+    assert without_common_notes([{"notes": ["a"]}]) == ([{"notes": ""}], ["a"])
 
 
 def test_an_empty_table_keeps_its_columns() -> None:

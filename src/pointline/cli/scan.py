@@ -57,7 +57,8 @@ def scan(
     from pointline.studies.scan import scan as run
 
     if (exchange is None) == (not perp):
-        raise ConfigError("a scan is of an exchange or of perpetuals", value=None, expected="one of --exchange and --perp")
+        given = "neither" if exchange is None else "both"
+        raise ConfigError("a scan is of an exchange or of perpetuals", value=given, expected="one of --exchange and --perp")
     if rows < 1:
         raise ConfigError("--rows is no number of rows", value=rows, expected="1 or more")
     if output is not None:

@@ -46,6 +46,9 @@ def scan_view(table: pl.DataFrame, *, title: str, lines: Sequence[str], notes: S
         parts += [Text(f"{row['perp']}: {row['reason']}") for row in absent.head(_SHOWN_REASONS).iter_rows(named=True)]
         if absent.height > _SHOWN_REASONS:
             parts.append(Text(f"and {absent.height - _SHOWN_REASONS:,} more"))
+    noted = compared.filter(pl.col("notes") != "").height
+    if noted:
+        notes = [*notes, f"{noted:,} {'pair has' if noted == 1 else 'pairs have'} notes of their own: -o FILE, --page or --json show them"]
     return Group(*parts, *(Text(f"note: {note}", style="yellow") for note in notes))
 
 

@@ -226,7 +226,7 @@ def _funding_notes(settled: dict[str, Any], by_estimate: bool) -> list[str]:  # 
 def without_common_notes(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows with their notes as text, without those that every compared pair has, and these."""
     noted = [row["notes"] for row in rows if row["notes"] is not None]
-    common = [note for note in noted[0] if all(note in others for others in noted)] if len(noted) > 1 else []
+    common = [note for note in noted[0] if all(note in others for others in noted)] if noted else []
     texts = [None if row["notes"] is None else "; ".join(note for note in row["notes"] if note not in common) for row in rows]
     return [{**row, "notes": text} for row, text in zip(rows, texts, strict=True)], common
 
