@@ -1,4 +1,4 @@
-"""A scan of many pairs of one-minute candles: ``python benchmarks/scan.py FOLDER [--pairs N] [--threads N] [--profile]``.
+"""A scan of many pairs of one-minute candles: ``python benchmarks/scan.py FOLDER [--pairs N] [--bars 1m] [--threads N] [--profile]``.
 
 FOLDER gets a lake of N simulated pairs over April 2024, made once from archives in the exchange's layout: one-minute candles of the
 perpetual and its spot, and settled funding. The scan runs in a process of its own. Prints its wall time, processor time and peak memory,
@@ -109,18 +109,19 @@ def make_lake(folder: Path, pairs: int) -> None:
             raise SystemExit(problems[0])
 
 
-def scanned(folder: Path, threads: int | None, costs: str | None) -> tuple[float, object]:
+def scanned(folder: Path, threads: int | None, bars: str) -> tuple[float, object]:
     """One scan and its seconds."""
     import pointline
+    from pointline.research.spines import TimeBarConfig
 
     began = time.perf_counter()
-    found = pointline.scan("binance-futures", start=START, end=END, bars="auto:time", costs=costs, lake=folder / "lake", threads=threads)
+    found = pointline.scan("binance-futures", start=START, end=END, bars=TimeBarConfig(bars), lake=folder / "lake", threads=threads)
     return time.perf_counter() - began, found
 
 
-def measure(folder: Path, threads: int | None, costs: str | None) -> None:
+def measure(folder: Path, threads: int | None, bars: str) -> None:
     """Scans and prints seconds and memory as JSON."""
-    seconds, found = scanned(folder, threads, costs)
+    seconds, found = scanned(folder, threads, bars)
     used = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     table = found.table  # type: ignore[attr-defined]
@@ -135,11 +136,11 @@ def measure(folder: Path, threads: int | None, costs: str | None) -> None:
     print(json.dumps(told))
 
 
-def profile(folder: Path, costs: str | None) -> None:
+def profile(folder: Path, bars: str) -> None:
     """Scans in one thread under the profiler and prints the calls that take the most time."""
     profiler = cProfile.Profile()
     profiler.enable()
-    scanned(folder, 1, costs)
+    scanned(folder, 1, bars)
     profiler.disable()
     out = io.StringIO()
     pstats.Stats(profiler, stream=out).sort_stats("cumulative").print_stats(60)
@@ -152,22 +153,21 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=int, default=300, metavar="N")
     parser.add_argument("--threads", type=int, default=None, metavar="N")
-    parser.add_argument("--costs", default=None)
+    parser.add_argument("--bars", default="1m", metavar="LENGTH")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        measure(given.folder, given.threads, given.costs)
+        measure(given.folder, given.threads, given.bars)
         return
     maker = "import sys; sys.path.insert(0, sys.argv[1]); import scan, pathlib; scan.make_lake(pathlib.Path(sys.argv[2]), int(sys.argv[3]))"
     subprocess.run([sys.executable, "-c", maker, str(Path(__file__).parent), str(given.folder), str(given.pairs)], check=True)
     if given.profile:
-        profile(given.folder, given.costs)
+        profile(given.folder, given.bars)
         return
     began = time.perf_counter()
     threads = [] if given.threads is None else ["--threads", str(given.threads)]
-    costs = [] if given.costs is None else ["--costs", given.costs]
-    subprocess.run([sys.executable, __file__, str(given.folder), "--measure", *threads, *costs], check=True)
+    subprocess.run([sys.executable, __file__, str(given.folder), "--measure", "--bars", given.bars, *threads], check=True)
     print(f"whole process: {time.perf_counter() - began:.1f} s")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pointline.lake.paths import encode_name
+from pointline.report.files import WrittenTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ def panel_schema(schemas: Sequence[pl.Schema]) -> pl.Schema:
 
 def written_panel(parts: Sequence[tuple[Names, Path]], schema: pl.Schema) -> pl.LazyFrame:
     """The parts as one table, one below the other."""
-    frames = [_named(pl.scan_parquet(path, hive_partitioning=False, glob=False), names, schema) for names, path in parts]
+    frames = [_named(WrittenTable(path, schema, path).scan(), names, schema) for names, path in parts]
     return pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
 
 

@@ -173,6 +173,15 @@ def estimated_per_year(bars: pl.DataFrame) -> float | None:
 
     Args:
         bars: ``funding_carry_annual`` (fraction per year), ``funding_source`` and ``bar_duration_us``, one row per bar.
+
+    Examples:
+        Of two bars the second is three times as long; the third has a settled rate:
+
+        >>> import polars as pl
+        >>> sources = ["estimate", "estimate", "settled"]
+        >>> bars = {"funding_carry_annual": [0.1, 0.2, 0.9], "funding_source": sources, "bar_duration_us": [1, 3, 1]}
+        >>> round(estimated_per_year(pl.DataFrame(bars)), 6)
+        0.175
     """
     told = bars.filter(pl.col("funding_source") == "estimate").drop_nulls("funding_carry_annual")
     length_us = float(told["bar_duration_us"].sum())
