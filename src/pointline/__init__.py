@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pointline.studies.funding_payments import FundingPayments, funding_payments
     from pointline.studies.lead_lag import LeadLagStudy, lead_lag
     from pointline.studies.next_funding import FundingForecast, next_funding
+    from pointline.studies.scan import Scan, scan
     from pointline.studies.spreads import Spreads, spreads
     from pointline.studies.study import Study
 
@@ -39,6 +40,7 @@ _HOMES = {
     "FundingForecast": "pointline.studies.next_funding",
     "Lake": "pointline.lake.store",
     "LeadLagStudy": "pointline.studies.lead_lag",
+    "Scan": "pointline.studies.scan",
     "Spreads": "pointline.studies.spreads",
     "Study": "pointline.studies.study",
     "VenueComparison": "pointline.studies.compare_venues",
@@ -49,6 +51,7 @@ _HOMES = {
     "lead_lag": "pointline.studies.lead_lag",
     "next_funding": "pointline.studies.next_funding",
     "open_lake": "pointline.lake.store",
+    "scan": "pointline.studies.scan",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
     "with_datetimes": "pointline.datetimes",
@@ -61,6 +64,7 @@ __all__ = [
     "FundingPayments",
     "Lake",
     "LeadLagStudy",
+    "Scan",
     "Spreads",
     "Study",
     "VenueComparison",
@@ -76,6 +80,7 @@ __all__ = [
     "next_funding",
     "open_lake",
     "research",
+    "scan",
     "spreads",
     "sql",
     "sweep",

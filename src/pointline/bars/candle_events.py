@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 _DAYS_AT_ONCE = 31
 _EVER_US, _NEVER_US = 0, 1 << 62
 _MOST = 1 << 62
+_FIRST_ROWS = 1_000
 _ROUNDING = 1e-6  # relative, of a quote volume
 _PRICES = ("open", "high", "low", "close")
 _COLUMNS = ("start_us", *_PRICES, "volume", "quote_volume", "base_volume", "trade_count", "taker_buy_volume")
@@ -124,9 +124,11 @@ class CandleEvents:
     def holes(self, venue: int, first_us: int) -> Holes:
         """Where candles are missing, for `BarRequest.max_hole_us` or longer; the edges of the window do not cut a stretch."""
         request, own = self._request, self.venues[venue]
-        starts = _starts(request.lake, own, *_around(request.lake, own, first_us, request.end_us))
-        spans = [(a + self.length_us, b) for a, b in pairwise([_EVER_US - self.length_us, *starts.to_list(), _NEVER_US])]
-        return joined_holes(spans, request.max_hole_us - 1)
+        starts = _starts(request.lake, own, *_around(request.lake, own, first_us, request.end_us)).to_numpy()
+        ends = np.concatenate([[_EVER_US], starts + self.length_us])
+        until = np.concatenate([starts, [_NEVER_US]])
+        long = until - ends >= request.max_hole_us
+        return joined_holes(list(zip(ends[long].tolist(), until[long].tolist(), strict=True)), request.max_hole_us - 1)
 
     def last_before(self, instrument: Instrument, us: int) -> tuple[float | None, int | None]:
         """Close and end of the last candle with a trade that ended by an instant."""
@@ -213,7 +215,7 @@ def _check_request(request: BarRequest, length_us: int) -> None:
 def _venue(lake: Lake, kind: str, instrument: Instrument, start_us: int, end_us: int) -> VenueCandles:
     found = lake.files(kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us + 1)
     venue = VenueCandles(instrument, kind, {file.start_us: file for file in found})
-    if not found or _starts(lake, venue, start_us, end_us).is_empty():
+    if not found or _scan(lake, venue, start_us, end_us, ["ts_local_us", "start_us"]).head(1).collect().is_empty():
         raise no_data(lake, kind, instrument.exchange, instrument.exchange_symbol, start_us, end_us)
     return venue
 
@@ -287,9 +289,10 @@ def _integers(rows: pl.DataFrame, column: str, size: Decimal) -> tuple[pl.Series
     factor = int(size.scaleb(of_size))
     places = schema.MAX_DECIMALS + of_size
     stored = rows.select(pl.col(column).to_physical() * _whole(factor)).to_series()
-    decimals = places
-    while decimals and not pl.select((stored % _whole(10 ** (places - decimals + 1))).any()).item():
-        decimals -= 1
+    decimals = 0
+    for some in (stored.head(_FIRST_ROWS), stored):  # the first rows tell most of the time, and one look at all confirms it
+        while decimals < places and pl.select((some % _whole(10 ** (places - decimals))).any()).item():
+            decimals += 1
     return pl.select((stored // _whole(10 ** (places - decimals))).alias(column)).to_series(), decimals
 
 

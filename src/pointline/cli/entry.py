@@ -22,6 +22,7 @@ from pointline.cli import (
     next_funding,
     output,
     queries,
+    scan,
     studies,
     upkeep,
     venues,
@@ -37,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, upkeep, studies, venues, evaluate, check, costs, funding, next_funding, backtest, queries, export):
+for group in (archives, upkeep, studies, venues, scan, evaluate, check, costs, funding, next_funding, backtest, queries, export):
     app.add_typer(group.app)
 
 

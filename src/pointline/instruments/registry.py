@@ -6,9 +6,10 @@ of them at once, so the order in which snapshots arrive does not matter.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import polars as pl
 
@@ -18,6 +19,9 @@ from pointline.instruments.instrument import INSTRUMENT_SCHEMA, OBSERVATION_SCHE
 from pointline.instruments.symbols import derive, symbol_candidates
 from pointline.venues.names import exchange_id
 from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, Venues, asset_table, package_venues
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
 _KEY = ("exchange", "exchange_symbol")
@@ -192,6 +196,20 @@ class Registry:
             return self
         row = pl.DataFrame([asdict(derive(exchange, exchange_symbol, self.known))], schema=OBSERVATION_SCHEMA)
         return Registry(pl.concat([self.observations, row]), self.known)
+
+    def with_readable(self, names: Iterable[tuple[str, str]]) -> Registry:
+        """The registry that also knows instruments by their archive symbols alone, those whose symbols can be read.
+
+        Args:
+            names: exchange ids and symbols that the registry does not know yet.
+        """
+        rows = []
+        for exchange, symbol in names:
+            with contextlib.suppress(RegistryError):  # the index of a pair, BTCUSD, has candles but is no instrument
+                rows.append(asdict(derive(exchange, symbol, self.known)))
+        if not rows:
+            return self
+        return Registry(pl.concat([self.observations, pl.DataFrame(rows, schema=OBSERVATION_SCHEMA)]), self.known)
 
     def _named(self, exchange: str, symbol: str) -> pl.DataFrame:
         on_exchange = self._on(exchange)

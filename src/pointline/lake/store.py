@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 
 from pointline import clock, schema
-from pointline.errors import ConfigError, DamageError, LakeError, LakeVersionError, NoLakeError, RegistryError
+from pointline.errors import ConfigError, DamageError, LakeError, LakeVersionError, NoLakeError
 from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
 from pointline.lake.log_entries import live_files
@@ -104,6 +104,7 @@ class PartitionFile:
 
 
 LakeLike: TypeAlias = "Lake | str | Path"
+FileRow: TypeAlias = "tuple[str, str, str, str, int]"
 
 
 class Lake:
@@ -251,15 +252,18 @@ class Lake:
 
     def files(self, kind: str, exchange: str, symbol: str, start_us: int | None = None, end_us: int | None = None) -> list[PartitionFile]:
         """Live files of one instrument whose partition touches ``[start_us, end_us)``, in time order."""
-        rows = self.listing(kind).filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol))
         monthly = schema.table(kind).monthly
         found = []
-        for path, _, _, date, count in rows.iter_rows():
+        for path, _, _, date, count in self.rows_of(kind, exchange, symbol):
             first = clock.to_us(date)
             last = clock.next_month(first) if monthly else first + clock.DAY_US
             if (start_us is None or last > start_us) and (end_us is None or first < end_us):
                 found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
         return found
+
+    def rows_of(self, kind: str, exchange: str, symbol: str) -> list[FileRow]:
+        """The entries of one instrument's files in a table's listing (path, exchange, symbol, date, rows), in time order."""
+        return self.listing(kind).filter((pl.col("exchange") == exchange) & (pl.col("symbol") == symbol)).rows()
 
     def partition_paths(self, kind: str, exchange: str, symbol: str, date: str) -> list[Path]:
         """Live files of one partition, of which there is one or none."""
@@ -324,12 +328,8 @@ class Lake:
             listings = list(pool.map(self.listing, kinds))
         seen = pl.concat([nothing, *(listing.select("exchange", "symbol") for listing in listings)])
         known = registry.observations.select("exchange", symbol="exchange_symbol")
-        for exchange, symbol in seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol").iter_rows():
-            try:
-                registry = registry.with_derived(exchange, symbol)
-            except RegistryError:
-                continue  # the index of a pair, BTCUSD, has candles but is no instrument
-        return registry
+        new = seen.unique().join(known, on=["exchange", "symbol"], how="anti").sort("exchange", "symbol")
+        return registry.with_readable(new.rows())
 
 
 def footer_crc(text: str) -> str:

@@ -189,7 +189,7 @@ def _counts(features: pl.LazyFrame) -> dict[str, Any]:
 
 
 def _quantiles(features: pl.LazyFrame, name: str) -> dict[str, float | None]:
-    column = features.select(name).collect().to_series()
+    column = features.select(name).collect().to_series().sort()
     return {f"{q:g}": column.quantile(q, interpolation="nearest") for q in QUANTILES}
 
 
