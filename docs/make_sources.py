@@ -12,8 +12,9 @@ BEGIN, END = "<!-- begin: made by make_sources.py -->", "<!-- end -->"
 
 def table() -> str:
     """A Markdown table with a row for each archive family, in the order in which they are asked."""
+    unverified = {one.name: ", ".join(f"`{layout}`" for layout in one.unverified) for one in FAMILIES}
     lines = ["| Source | Recognised by | Tables | Unverified layouts |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(f"| `{one.name}` | {one.recognised_by} | {one.tables} | {one.unverified} |" for one in FAMILIES)])
+    return "\n".join([*lines, *(f"| `{one.name}` | {one.recognised_by} | {one.tables} | {unverified[one.name]} |" for one in FAMILIES)])
 
 
 def updated(page: str) -> str:

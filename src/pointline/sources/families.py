@@ -27,7 +27,7 @@ class Family:
         tables: what its files fill, for the documentation.
         suffixes: how names of its files end; a folder is searched for those.
         by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
-        unverified: which of its layouts nobody has checked against bytes of the archive itself, for the documentation; empty for none.
+        unverified: its layouts (by market, else by dataset) that nobody has compared with the archive's own bytes.
         always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
     """
 
@@ -37,7 +37,7 @@ class Family:
     tables: str
     suffixes: tuple[str, ...]
     by_path: bool = False
-    unverified: str = ""
+    unverified: tuple[str, ...] = ()
     always: bool = False
 
     def source(self) -> Source:
@@ -84,7 +84,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="file name and header",
         tables="`trades`, `funding`",
         suffixes=(".zip", ".csv", ".gz"),
-        unverified="all; from rows that others quote",
+        unverified=("trades", "futureschain", "fundingrates", "allswap-fundingrates"),
     ),
     Family(
         name="kraken",
@@ -93,7 +93,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`",
         suffixes=(".zip", ".csv", ".gz"),
         by_path=True,
-        unverified="all; from rows that others quote",
+        unverified=("trades",),
     ),
     Family(
         name="gate",
@@ -102,7 +102,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`, `funding`",
         suffixes=(".zip", ".csv", ".gz"),
         by_path=True,
-        unverified="all; from rows that others quote; what `side` means is [disputed](venues.md#gate)",
+        unverified=("deals", "trades", "funding_applies"),
     ),
     Family(
         name="kucoin",
@@ -111,7 +111,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`",
         suffixes=(".zip", ".csv", ".gz"),
         by_path=True,
-        unverified="all; from rows that others quote",
+        unverified=("trades",),
     ),
     Family(
         name="coinbase",
@@ -120,7 +120,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
         by_path=True,
-        unverified="all; from descriptions",
+        unverified=("trades",),
     ),
     Family(
         name="deribit",
@@ -128,7 +128,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
-        unverified="all; from descriptions",
+        unverified=("trades",),
     ),
     Family(
         name="hyperliquid",
@@ -136,9 +136,18 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
-        unverified="all; from descriptions",
+        unverified=("trades",),
     ),
 )
+
+
+def unverified_layouts() -> set[str]:
+    """Layouts that nobody has compared with the archive's own bytes, as ``"source/layout"``.
+
+    >>> "okx/trades" in unverified_layouts(), "binance_vision/spot" in unverified_layouts()
+    (True, False)
+    """
+    return {f"{family.name}/{layout}" for family in FAMILIES for layout in family.unverified}
 
 
 def source_names() -> str:
