@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pointline.sources.families import ALL, FAMILIES
+from pointline.sources.families import FAMILIES
 
 PAGE = Path(__file__).with_name("ingest.md")
 BEGIN, END = "<!-- begin: made by make_sources.py -->", "<!-- end -->"
@@ -12,7 +12,7 @@ BEGIN, END = "<!-- begin: made by make_sources.py -->", "<!-- end -->"
 
 def table() -> str:
     """A Markdown table with a row for each archive family, in the order in which they are asked."""
-    unverified = {one.name: ", ".join("all" if layout == ALL else f"`{layout}`" for layout in one.unverified) for one in FAMILIES}
+    unverified = {one.name: ", ".join(f"`{layout}`" for layout in one.unverified) for one in FAMILIES}
     lines = ["| Source | Recognised by | Tables | Unverified layouts |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| `{one.name}` | {one.recognised_by} | {one.tables} | {unverified[one.name]} |" for one in FAMILIES)])
 

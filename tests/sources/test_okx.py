@@ -134,6 +134,7 @@ def test_a_chain_holds_all_futures_of_its_family(tmp_path: Path) -> None:
         (one,) = Okx().read(path, identity, Hints(symbol=f"{family}-240927"))
         assert (one.symbol, one.frame.height, one.skipped) == (f"{family}-240927", 1, 1)
     assert len(set(keys)) == 2
+    assert all("|futureschain|" in key for key in keys)
 
 
 def funding_of_all(folder: Path, date: str, *hours: int) -> Path:

@@ -81,7 +81,7 @@ def _wanted(text: str | None) -> list[str]:
 def _catalog(lake: Lake, exchange: str | None, symbol: str | None) -> dict[str, Any]:
     """The catalog of what is asked for, with the layouts among its files that nobody compared with the archive's own bytes."""
     from pointline.lake.catalog import catalog as read
-    from pointline.sources.families import unverified_among
+    from pointline.sources.families import unverified_layouts
 
     found = read(lake, exchange, symbol)
     if not found["instruments"] and (exchange or symbol):
@@ -90,7 +90,7 @@ def _catalog(lake: Lake, exchange: str | None, symbol: str | None) -> dict[str, 
             "the lake holds nothing of this", value=f"{exchange or '*'}:{symbol or '*'}", expected=", ".join(held) or "nothing yet"
         )
     held_layouts = {layout for row in found["instruments"] for layout in row["layouts"]}
-    return {**found, "unverified_layouts": unverified_among(held_layouts)}
+    return {**found, "unverified_layouts": sorted(held_layouts & unverified_layouts())}
 
 
 def _fail_on(found: dict[str, Any], wanted: Sequence[str]) -> None:

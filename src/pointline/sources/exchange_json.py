@@ -26,7 +26,7 @@ from pointline.sources.taker_side import TickTest
 from pointline.sources.text_lines import LINE_BYTES, number_lines, whole_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pointline.sources.base import Hints, Identity
@@ -192,28 +192,38 @@ def _exploded(lines: pl.DataFrame, trades: JsonTrades, shift: int) -> tuple[pl.D
     listed = body.str.starts_with("[")
     if trades.wrapped:
         listed |= body.str.contains(rf'^\{{.*"{trades.wrapped[-1]}"\s*:\s*\[')
-    single = lines.filter(~listed)
-    frames = [single.with_columns(item=decode_objects(single["raw"].str.strip_chars(), item), order=0, count=1)]
+    named = lines.select("source_row", named=pl.col("raw").str.count_matches(_pattern(trades.required)))
     if listed.any():
-        frames.append(_pages(lines.filter(listed), item, trades))
-    rows = pl.concat(frames).sort("source_row", "order")
+        single = lines.filter(~listed)
+        frames = [single.with_columns(item=decode_objects(single["raw"].str.strip_chars(), item), order=0, count=1)]
+        rows = pl.concat([*frames, _pages(lines.filter(listed), item, trades)]).sort("source_row", "order")
+    else:
+        rows = lines.with_columns(item=decode_objects(body, item), count=pl.lit(1))
     fields = rows["item"].struct.unnest().rename({key: _column(key) for key in trades.keys})
-    present = pl.sum_horizontal(field(key).is_not_null() for key in trades.required)
-    per_line = rows.select("source_row", found=fields.select(present).to_series()).group_by("source_row").agg(pl.col("found").sum())
-    pattern = rf'"(?:{"|".join(map(re.escape, trades.required))})"\s*:'
-    named = lines.select("source_row", named=pl.col("raw").str.count_matches(pattern)).join(per_line, on="source_row")
-    odd = named.filter(pl.col("named") > pl.col("found"))["source_row"].implode()
-    numbers = rf'"(?:{"|".join(trades.amounts.values())})"\s*:\s*[-+0-9.eE]{{{_LONG_NUMBER},}}'
-    start = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
+    found = fields.select(found=pl.sum_horizontal(field(key).is_not_null() for key in trades.required)).to_series()
+    if listed.any():
+        per_line = rows.select("source_row", found).group_by("source_row").agg(pl.col("found").sum())
+        odd = named.join(per_line, on="source_row").filter(pl.col("named") > pl.col("found"))["source_row"]
+        twice = rows["source_row"].is_in(odd.implode())
+        own = rows.select(pl.int_range(1, pl.len() + 1, dtype=pl.Int64) - pl.col("source_row").rank("dense").cast(pl.Int64)).to_series()
+    else:
+        twice = named["named"] > found
+        own = pl.select(pl.repeat(0, rows.height, dtype=pl.Int64)).to_series()
+    numbers = rf"{_pattern(trades.amounts.values())}\s*[-+0-9.eE]{{{_LONG_NUMBER},}}"
     rows = rows.select(
         pl.col("source_row").alias("line"),
         "raw",
         is_json=pl.col("item").is_not_null() & (pl.col("count") > 0),
-        twice=pl.col("source_row").is_in(odd),
+        twice=twice,
         long_number=pl.col("raw").str.contains(numbers),
-        source_row=pl.col("source_row") + shift + (start - pl.col("source_row").rank("dense").cast(pl.Int64)),
+        source_row=pl.col("source_row") + shift + own,
     )
     return pl.concat([rows, fields], how="horizontal"), shift + rows.height - lines.height
+
+
+def _pattern(keys: Iterable[str]) -> str:
+    """Pattern of the names of fields as they stand before their values."""
+    return rf'"(?:{"|".join(map(re.escape, keys))})"\s*:'
 
 
 def _pages(lines: pl.DataFrame, item: pl.Struct, trades: JsonTrades) -> pl.DataFrame:

@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pointline.sources.base import Source
-
-
-ALL = "*"
-"""In place of the names of all layouts of a family."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,7 @@ class Family:
         tables: what its files fill, for the documentation.
         suffixes: how names of its files end; a folder is searched for those.
         by_path: path and name say what a file is, so that one that was moved elsewhere must be told it.
-        unverified: its layouts (by market, else by dataset) that nobody has compared with the archive's own bytes; `ALL` for all.
+        unverified: its layouts (by market, else by dataset) that nobody has compared with the archive's own bytes.
         always: asked whatever ``--source`` says; for files that are known by their content and explain those of other families.
     """
 
@@ -108,7 +102,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="file name and header",
         tables="`trades`, `funding`",
         suffixes=(".zip", ".csv", ".gz"),
-        unverified=(ALL,),
+        unverified=("trades", "futureschain", "fundingrates", "allswap-fundingrates"),
     ),
     Family(
         name="kraken",
@@ -117,7 +111,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`",
         suffixes=(".zip", ".csv", ".gz"),
         by_path=True,
-        unverified=(ALL,),
+        unverified=("trades",),
     ),
     Family(
         name="gate",
@@ -126,7 +120,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`, `funding`; what `side` means is [disputed](venues.md#gate)",
         suffixes=(".zip", ".csv", ".gz"),
         by_path=True,
-        unverified=(ALL,),
+        unverified=("deals", "trades", "funding_applies"),
     ),
     Family(
         name="kucoin",
@@ -135,7 +129,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`",
         suffixes=(".zip", ".csv", ".gz"),
         by_path=True,
-        unverified=(ALL,),
+        unverified=("trades",),
     ),
     Family(
         name="coinbase",
@@ -144,7 +138,7 @@ FAMILIES: tuple[Family, ...] = (
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
         by_path=True,
-        unverified=(ALL,),
+        unverified=("trades",),
     ),
     Family(
         name="deribit",
@@ -152,7 +146,7 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
-        unverified=(ALL,),
+        unverified=("trades",),
     ),
     Family(
         name="hyperliquid",
@@ -160,24 +154,18 @@ FAMILIES: tuple[Family, ...] = (
         recognised_by="content: the first records",
         tables="`trades`",
         suffixes=(".json", ".jsonl", ".gz"),
-        unverified=(ALL,),
+        unverified=("trades",),
     ),
 )
 
 
-def unverified_among(layouts: Iterable[str]) -> list[str]:
-    """Of some layouts, as ``"source/layout"``, those that nobody has compared with the archive's own bytes, in order.
+def unverified_layouts() -> set[str]:
+    """Layouts that nobody has compared with the archive's own bytes, as ``"source/layout"``.
 
-    >>> unverified_among(["bybit/spot", "bybit/trading", "okx/trades"])
-    ['bybit/spot', 'okx/trades']
+    >>> "okx/trades" in unverified_layouts(), "binance_vision/spot" in unverified_layouts()
+    (True, False)
     """
-    known = {family.name: family.unverified for family in FAMILIES}
-
-    def is_unverified(layout: str) -> bool:
-        source, _, name = layout.partition("/")
-        return not {name, ALL}.isdisjoint(known.get(source, ()))
-
-    return sorted(filter(is_unverified, layouts))
+    return {f"{family.name}/{layout}" for family in FAMILIES for layout in family.unverified}
 
 
 def source_names() -> str:

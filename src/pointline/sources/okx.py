@@ -70,11 +70,13 @@ class Okx:
         dataset = "trades" if "-trades-" in path.name else _ALL_FUNDING if named == "allswap" else "fundingrates"
         agreed(path, "--dataset", hints.dataset, dataset)
         period = str(agreed(path, "--period", stated_period(hints), period))
-        chain = named.removesuffix(_CHAIN) if named.endswith(_CHAIN) else ""
-        of_many = bool(chain) or dataset == _ALL_FUNDING
+        market = ""
+        if named.endswith(_CHAIN):  # chains of one day are different files, so the family belongs to what the file is
+            market, dataset = _CHAIN[1:], f"{dataset}-{named.removesuffix(_CHAIN)}"
+        of_many = bool(market) or dataset == _ALL_FUNDING
         symbol = hints.symbol or MANY if of_many else str(agreed(path, "--symbol", hints.symbol, named))
-        kind = "trades" if dataset == "trades" else "funding"
-        return Identity(self.name, exchange, chain, dataset, symbol, period, kind=kind, day_start_us=DAY_START_US)
+        kind = "trades" if dataset.startswith("trades") else "funding"
+        return Identity(self.name, exchange, market, dataset, symbol, period, kind=kind, day_start_us=DAY_START_US)
 
     def read(self, path: Path, identity: Identity, hints: Hints) -> Iterator[Batch]:
         """The file's rows, one batch per block and instrument.
@@ -82,8 +84,10 @@ class Okx:
         Raises:
             SourceError: the file cannot be trusted.
         """
-        if identity.dataset == "trades":
-            dataset = _chain(identity.market) if identity.market else _trades(other_instrument("instrument_name", identity.symbol))
+        if identity.market:
+            dataset = _chain(identity.dataset.removeprefix("trades-"))
+        elif identity.dataset == "trades":
+            dataset = _trades(other_instrument("instrument_name", identity.symbol))
         else:
             of_many = identity.dataset == _ALL_FUNDING
             dataset = _funding(() if of_many else other_instrument("instrument_name", identity.symbol), of_many=of_many)
