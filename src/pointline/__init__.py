@@ -4,7 +4,8 @@
 >>> pointline.__version__
 '0.1.0'
 
-The rooms `research`, `features`, `evaluation`, `trading`, `sql` and `ingest` are loaded when they are first used, as every other name is.
+The rooms `research`, `features`, `evaluation`, `trading`, `sql`, `download` and `ingest` are loaded when they are first used, as every other
+name is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pointline import evaluation, features, research, sql, trading
     from pointline.costs import CostModel
     from pointline.datetimes import with_datetimes
+    from pointline.download import download
     from pointline.export.duckdb import export_duckdb
     from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pointline.studies.next_funding import FundingForecast, next_funding
     from pointline.studies.spreads import Spreads, spreads
     from pointline.studies.study import Study
+    from pointline.updates import UpdateReport, update
 
     __version__: str
 
@@ -40,6 +43,7 @@ _HOMES = {
     "LeadLagStudy": "pointline.studies.lead_lag",
     "Spreads": "pointline.studies.spreads",
     "Study": "pointline.studies.study",
+    "UpdateReport": "pointline.updates",
     "compare": "pointline.studies.compare",
     "export_duckdb": "pointline.export.duckdb",
     "funding_payments": "pointline.studies.funding_payments",
@@ -48,9 +52,10 @@ _HOMES = {
     "open_lake": "pointline.lake.store",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
+    "update": "pointline.updates",
     "with_datetimes": "pointline.datetimes",
 }
-_ROOMS = ("evaluation", "features", "ingest", "research", "sql", "trading")  # `ingest` is a function too
+_ROOMS = ("download", "evaluation", "features", "ingest", "research", "sql", "trading")  # `download` and `ingest` are functions too
 
 __all__ = [
     "CostModel",
@@ -60,8 +65,10 @@ __all__ = [
     "LeadLagStudy",
     "Spreads",
     "Study",
+    "UpdateReport",
     "__version__",
     "compare",
+    "download",
     "evaluation",
     "export_duckdb",
     "features",
@@ -75,6 +82,7 @@ __all__ = [
     "sql",
     "sweep",
     "trading",
+    "update",
     "with_datetimes",
 ]
 

@@ -15,6 +15,7 @@ from pointline.cli import (
     backtest,
     check,
     costs,
+    download,
     evaluate,
     export,
     failures,
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, upkeep, studies, evaluate, check, costs, funding, next_funding, backtest, queries, export):
+for group in (archives, download, upkeep, studies, evaluate, check, costs, funding, next_funding, backtest, queries, export):
     app.add_typer(group.app)
 
 
