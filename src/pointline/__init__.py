@@ -4,8 +4,8 @@
 >>> pointline.__version__
 '0.1.0'
 
-The rooms `research`, `features`, `evaluation`, `trading`, `sql`, `download` and `ingest` are loaded when they are first used, as every other
-name is.
+The rooms `research`, `features`, `evaluation`, `trading`, `sql`, `download` and `ingest` are loaded when they are first used, as every
+other name is.
 """
 
 from __future__ import annotations
