@@ -103,7 +103,7 @@ def update(
         >>> pointline.update("out/demo/lake", dry_run=True).download.counts  # doctest: +SKIP
         {'planned': 5}
     """
-    with Transport() as transport:
+    with Transport(connections=max(1, connections)) as transport:
         return run_update(
             as_lake(lake),
             transport=transport,

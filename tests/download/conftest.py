@@ -54,7 +54,12 @@ class Rig:
         self.archive, self.url, self.folder, self.waits, self.transport = archive, url, folder, waits, transport
 
     def run(
-        self, start: str = DAYS[0], end: str = "2024-05-04", kinds: str = "trades", symbols: str = "BTCUSDT", **options: Any  # noqa: ANN401
+        self,
+        start: str = DAYS[0],
+        end: str = "2024-05-04",
+        kinds: str = "trades",
+        symbols: str = "BTCUSDT",
+        **options: Any,  # noqa: ANN401
     ) -> DownloadReport:
         self.archive.asked.clear()
         given = {"now_us": NOW_US, "base_url": self.url, "folder": self.folder, **options}

@@ -74,7 +74,7 @@ def download(
     from pointline.download.transport import Transport
 
     targets = targets_of(exchange, symbols, kinds, start, end)
-    with Transport() as transport:
+    with Transport(connections=max(1, connections)) as transport:
         return get_targets(
             targets,
             transport=transport,

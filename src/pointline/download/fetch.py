@@ -74,28 +74,35 @@ def fetch(transport: Transport, folder: ArchiveFolder, file: RemoteFile, told: C
         WrongContentError: what comes is not the file. Nothing of it is stored.
     """
     part = folder.part(file.key)
-    expected: Checksum | None = None
+    attempts = transport.manners.content_attempts
     try:
-        with part.open("wb") as stream:
-            arriving = _Arriving(stream)
-
-            def use(answer: httpx.Response) -> tuple[str, str | None]:
-                nonlocal expected
-                arriving.begin(answer)
-                for piece in answer.iter_raw():
-                    arriving.write(piece)
-                    told(len(piece))
-                    transport.check()
-                arriving.end()
-                expected = checksum_of(transport, file)
-                by = _held_against(part, arriving.sha256, file, expected, arriving.etag)
-                check_whole(part, PurePosixPath(file.key).suffix, file.url)
-                return by, arriving.etag
-
-            by, etag = transport.ask("GET", file.url, use, headers=arriving.headers)
-        known = folder.accept(part, file.key, sha256=arriving.sha256, etag=etag or file.etag, by=by)
+        for attempt in range(1, attempts + 1):
+            try:
+                return _once(transport, folder, file, part, told)
+            except WrongContentError:
+                if attempt == attempts:
+                    raise
     finally:
         part.unlink(missing_ok=True)
+    raise AssertionError
+
+
+def _once(transport: Transport, folder: ArchiveFolder, file: RemoteFile, part: Path, told: Callable[[int], object]) -> Verified:
+    with part.open("wb") as stream, transport.slots:
+        arriving = _Arriving(stream)
+
+        def use(answer: httpx.Response) -> None:
+            arriving.begin(answer)
+            for piece in answer.iter_raw():
+                arriving.write(piece)
+                told(len(piece))
+                transport.check()
+
+        transport.ask("GET", file.url, use, headers=arriving.headers)
+    expected = checksum_of(transport, file)
+    by = _held_against(part, arriving.sha256, file, expected, arriving.etag)
+    check_whole(part, PurePosixPath(file.key).suffix, file.url)
+    known = folder.accept(part, file.key, sha256=arriving.sha256, etag=arriving.etag or file.etag, by=by)
     if expected is not None:
         folder.write_text(f"{file.key}.CHECKSUM", expected.text)
     return known
@@ -137,11 +144,6 @@ class _Arriving:
         self._stream.write(piece)
         self._sha256.update(piece)
         self._size += len(piece)
-
-    def end(self) -> None:
-        """The answer has ended; another attempt would begin anew."""
-        self._stream.flush()
-        self._total = None
 
     @property
     def sha256(self) -> str:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pointline.download.vision import VisionArchive
     from pointline.progress import Progress
 
+CHECKERS = 2
+"""Files that are checked and made durable while as many as there are connections come."""
+
 _log = logging.getLogger("pointline.download")
 
 
@@ -133,7 +136,7 @@ def carry_out(
                 advance(file.size or 0, file.key.rpartition("/")[2])
             return found
 
-        pool = ThreadPoolExecutor(connections)
+        pool = ThreadPoolExecutor(connections + CHECKERS)
         try:
             files = list(pool.map(one, plan.files))
         except BaseException:

@@ -56,7 +56,12 @@ class Transport:
 
     Args:
         manners: how hosts are treated.
+        connections: how many files come at a time.
         clock, sleep: see `HostGate`; `stop` ends a sleep of its own.
+
+    Attributes:
+        manners: how hosts are treated.
+        slots: held while a file comes, and given back while it is checked.
 
     Raises:
         MissingExtraError: httpx is not installed.
@@ -68,20 +73,22 @@ class Transport:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
+        connections: int = 4,
     ) -> None:
         try:
             import httpx
         except ImportError as error:
             raise MissingExtraError("downloads need httpx", hint="pip install 'pointline[download]'") from error
         self._broken: tuple[type[Exception], ...] = (httpx.TransportError, httpx.TooManyRedirects, httpx.DecodingError)
-        self._manners = manners or Manners()
+        self.manners = manners or Manners()
+        self.slots = threading.Semaphore(connections)
         self._stopped = threading.Event()
         self._clock, self._sleep = clock, self._stopped.wait if sleep is None else sleep
         self._gates: dict[str, HostGate] = {}
         self._lock = threading.Lock()
         self._client = httpx.Client(
             follow_redirects=True,
-            timeout=self._manners.timeout_s,
+            timeout=self.manners.timeout_s,
             limits=httpx.Limits(max_connections=None),
             headers={"User-Agent": f"pointline/{package_version()}", "Accept-Encoding": "identity"},
         )
@@ -129,7 +136,7 @@ class Transport:
             ServerFailedError: it failed at each attempt.
             WrongContentError: at the last attempt `use` raised it.
         """
-        gate, manners = self._gate(url), self._manners
+        gate, manners = self._gate(url), self.manners
         failure: DownloadError | None = None
         wrong = 0
         for attempt in range(manners.attempts):
@@ -165,8 +172,8 @@ class Transport:
         if status == _FORBIDDEN and wait_s is None:
             raise BlockedError("the host refuses this request", where=url, value=value, hint=_BLOCKED)
         if status in _TOO_OFTEN or status == _FORBIDDEN:
-            wait_s = self._manners.stand_down_s if wait_s is None else wait_s
-            if wait_s > self._manners.longest_wait_s:
+            wait_s = self.manners.stand_down_s if wait_s is None else wait_s
+            if wait_s > self.manners.longest_wait_s:
                 raise BlockedError(
                     "the host bans this address for longer than is waited", where=url, value=value, hint=f"try again in {wait_s:,.0f} s"
                 )
@@ -183,7 +190,7 @@ class Transport:
         host = urlsplit(url).netloc
         with self._lock:
             if host not in self._gates:
-                self._gates[host] = HostGate(self._manners.requests_per_s, clock=self._clock, sleep=self._sleep)
+                self._gates[host] = HostGate(self.manners.requests_per_s, clock=self._clock, sleep=self._sleep)
             return self._gates[host]
 
 
