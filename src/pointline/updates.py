@@ -10,7 +10,7 @@ import polars as pl
 
 from pointline.clock import DAY_US, TimeLike, date_text, day_start, days_in, next_month, to_us
 from pointline.download import CONNECTIONS, DEFAULT_FOLDER, get_targets
-from pointline.download.run import Target
+from pointline.download.run import Wanted
 from pointline.download.transport import Transport
 from pointline.download.vision import MARKETS
 from pointline.errors import NoDataError
@@ -158,7 +158,7 @@ def run_update(
     return UpdateReport(report, tuple(ingest_paths(paths, IngestOptions(), lake=lake, progress=progress)))
 
 
-def lacking(lake: Lake, until_us: int) -> list[Target]:
+def lacking(lake: Lake, until_us: int) -> list[Wanted]:
     """What a lake lacks of each instrument and dataset that it has from an archive.
 
     Args:
@@ -188,7 +188,7 @@ def lacking(lake: Lake, until_us: int) -> list[Target]:
         end = min(until_us, delivered.get((str(exchange), str(symbol)), until_us))
         wanted = tuple(day for day in map(date_text, days_in(first, end)) if day not in days)
         if wanted:
-            found.append(Target(str(exchange), str(symbol), str(dataset), wanted))
+            found.append(Wanted(str(exchange), str(symbol), str(dataset), wanted))
     return sorted(found, key=lambda one: (one.exchange, one.symbol, one.dataset))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pointline.clock import TimeLike
     from pointline.download.report import DownloadReport
-    from pointline.download.run import Target
+    from pointline.download.run import Wanted
     from pointline.download.transport import Transport
     from pointline.progress import Progress
 
@@ -87,7 +87,7 @@ def download(
         )
 
 
-def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterable[str], start: TimeLike, end: TimeLike) -> list[Target]:
+def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterable[str], start: TimeLike, end: TimeLike) -> list[Wanted]:
     """What is wanted, with the names resolved; arguments as in `download`.
 
     Raises:
@@ -95,7 +95,7 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
     """
     from pointline.clock import window_us
     from pointline.download.coverage import wanted_days
-    from pointline.download.run import Target
+    from pointline.download.run import Wanted
     from pointline.download.vision import MARKETS, VisionArchive
     from pointline.errors import ConfigError
     from pointline.venues.names import exchange_id
@@ -113,11 +113,11 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
     datasets = tuple(dict.fromkeys(VisionArchive.dataset(kind) for kind in names["kinds"]))
     for dataset in datasets:
         VisionArchive.spans(known, dataset)
-    return [Target(known, symbol, dataset, days) for symbol in names["symbols"] for dataset in datasets]
+    return [Wanted(known, symbol, dataset, days) for symbol in names["symbols"] for dataset in datasets]
 
 
 def get_targets(
-    targets: list[Target],
+    targets: list[Wanted],
     *,
     transport: Transport,
     folder: str | os.PathLike[str] = DEFAULT_FOLDER,

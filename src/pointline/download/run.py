@@ -31,7 +31,7 @@ _log = logging.getLogger("pointline.download")
 
 
 @dataclass(frozen=True)
-class Target:
+class Wanted:
     """What is wanted of one symbol: a dataset of the archive, and its days (YYYY-MM-DD, in order)."""
 
     exchange: str
@@ -41,7 +41,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DownloadPlan:
     """What a download gets.
 
     Attributes:
@@ -49,7 +49,7 @@ class Plan:
         unlisted: the targets of which the host did not tell what there is.
     """
 
-    choices: tuple[tuple[Target, Choice], ...]
+    choices: tuple[tuple[Wanted, Choice], ...]
     unlisted: tuple[FileOutcome, ...]
 
     @property
@@ -58,7 +58,7 @@ class Plan:
         return [file for _, choice in self.choices for file in choice.files]
 
 
-def make_plan(archive: VisionArchive, targets: Sequence[Target], *, connections: int, now_us: int) -> Plan:
+def make_plan(archive: VisionArchive, targets: Sequence[Wanted], *, connections: int, now_us: int) -> DownloadPlan:
     """Looks what the archive has of each target, and chooses.
 
     Args:
@@ -71,7 +71,7 @@ def make_plan(archive: VisionArchive, targets: Sequence[Target], *, connections:
         ConfigError: a target cannot be one of this archive.
     """
 
-    def look(target: Target) -> Choice | DownloadError:
+    def look(target: Wanted) -> Choice | DownloadError:
         spans = archive.spans(target.exchange, target.dataset)
         over = [day for day in target.days if day < date_text(now_us)]
         try:
@@ -83,15 +83,15 @@ def make_plan(archive: VisionArchive, targets: Sequence[Target], *, connections:
     with ThreadPoolExecutor(connections) as pool:
         found = list(zip(targets, pool.map(look, targets), strict=True))
     choices = tuple((target, one) for target, one in found if isinstance(one, Choice))
-    return Plan(choices, tuple(_unlisted(target, one) for target, one in found if isinstance(one, DownloadError)))
+    return DownloadPlan(choices, tuple(_unlisted(target, one) for target, one in found if isinstance(one, DownloadError)))
 
 
-def _unlisted(target: Target, error: DownloadError) -> FileOutcome:
+def _unlisted(target: Wanted, error: DownloadError) -> FileOutcome:
     named = (target.exchange, target.symbol, target.dataset)
     return FileOutcome("/".join(named), *named, "", outcome_of(error), error=error)
 
 
-def dry_report(plan: Plan, folder: ArchiveFolder) -> DownloadReport:
+def dry_report(plan: DownloadPlan, folder: ArchiveFolder) -> DownloadReport:
     """What a plan would do; nothing is written."""
     files = []
     for file in plan.files:
@@ -103,7 +103,7 @@ def dry_report(plan: Plan, folder: ArchiveFolder) -> DownloadReport:
 
 
 def carry_out(
-    plan: Plan, folder: ArchiveFolder, transport: Transport, *, verify: bool, connections: int, progress: Progress | None = None
+    plan: DownloadPlan, folder: ArchiveFolder, transport: Transport, *, verify: bool, connections: int, progress: Progress | None = None
 ) -> DownloadReport:
     """Gets the files of a plan that are not there yet.
 
@@ -183,7 +183,7 @@ def _outcome(
     )
 
 
-def _report(plan: Plan, folder: ArchiveFolder, files: list[FileOutcome], *, dry_run: bool = False) -> DownloadReport:
+def _report(plan: DownloadPlan, folder: ArchiveFolder, files: list[FileOutcome], *, dry_run: bool = False) -> DownloadReport:
     missing = [
         gap
         for target, choice in plan.choices
