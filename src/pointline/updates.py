@@ -50,12 +50,16 @@ class UpdateReport:
     def errors(self) -> list[PointlineError]:
         """What went wrong; days that the archive does not have are none."""
         own = [file.error for file in self.download.failed if file.error is not None]
-        return [*own, *failures_of(self.ingested, [])[0]]
+        return [*own, *self._refused[0]]
 
     @property
     def exit_code(self) -> int:
         """Of the command line: 0, or the worst of download and ingest. Days that the archive does not have do not count."""
-        return worst_code([*(error.exit_code for error in self.errors), failures_of(self.ingested, [])[1]])
+        return worst_code([*(error.exit_code for error in self.errors), self._refused[1]])
+
+    @property
+    def _refused(self) -> tuple[list[PointlineError], int]:
+        return failures_of(self.ingested, [report.path for report in self.ingested])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values of everything."""

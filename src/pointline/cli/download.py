@@ -29,7 +29,9 @@ DryOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan with 
 
 @command(app, short_help="Downloads an exchange's public archive files and verifies them.")
 def download(
-    exchange: Annotated[str, typer.Option(help="binance-spot, binance-futures or binance-delivery.", show_default=False)],
+    exchange: Annotated[
+        str, typer.Option(help="binance-spot, binance-futures, binance-delivery, bybit or bybit-spot.", show_default=False)
+    ],
     symbols: Annotated[str, typer.Option(help="The exchange's own symbols, with commas between them.", show_default=False)],
     kinds: Annotated[
         str, typer.Option(help="e.g. trades,fundingRate,klines-1m; or tables: quotes,funding,candles_1m.", show_default=False)
@@ -139,7 +141,7 @@ def _end(own: list[PointlineError], reports: Sequence[FileReport]) -> None:
     from pointline.ingest.request import failures_of
     from pointline.updates import worst_code
 
-    refused, code = failures_of(reports, [])
+    refused, code = failures_of(reports, [report.path for report in reports])
     errors = [*own, *refused]
     if not errors:
         return

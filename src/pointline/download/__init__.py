@@ -45,7 +45,8 @@ def download(
     place. What is there and whole is not got again, unless the host shows another version of it. Proxies come from the environment.
 
     Args:
-        exchange: ``"binance-spot"``, ``"binance-futures"`` or ``"binance-delivery"``, or another of their names.
+        exchange: ``"binance-spot"``, ``"binance-futures"``, ``"binance-delivery"``, ``"bybit"`` or ``"bybit-spot"``, or another of their
+            names. Of the last two only trades.
         symbols: one of the exchange's own symbols or several, e.g. ``"BTCUSDT"``.
         kinds: datasets of the archive (``"trades"``, ``"aggTrades"``, ``"klines-1m"``, …) or tables of the lake (``"quotes"``,
             ``"funding"``, ``"candles_1m"``, …), one or several.
@@ -94,15 +95,14 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
         ConfigError: the exchange, a kind or the window cannot be used.
     """
     from pointline.clock import window_us
+    from pointline.download.archives import archive_of
     from pointline.download.coverage import wanted_days
     from pointline.download.run import Wanted
-    from pointline.download.vision import MARKETS, VisionArchive
     from pointline.errors import ConfigError
     from pointline.venues.names import exchange_id
 
     known = exchange_id(exchange)
-    if known not in MARKETS:
-        raise ConfigError("no archive of this exchange is downloaded", value=exchange, expected=", ".join(MARKETS))
+    archive = archive_of(known)
     days = tuple(wanted_days(*window_us(start, end)))
     names = {
         what: tuple(dict.fromkeys([given] if isinstance(given, str) else given)) for what, given in (("symbols", symbols), ("kinds", kinds))
@@ -110,9 +110,9 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
     for what, given in names.items():
         if not given:
             raise ConfigError(f"no {what} are named", value=given, expected="one or more")
-    datasets = tuple(dict.fromkeys(VisionArchive.dataset(kind) for kind in names["kinds"]))
+    datasets = tuple(dict.fromkeys(archive.dataset(kind) for kind in names["kinds"]))
     for dataset in datasets:
-        VisionArchive.spans(known, dataset)
+        archive.spans(known, dataset)
     return [Wanted(known, symbol, dataset, days) for symbol in names["symbols"] for dataset in datasets]
 
 
@@ -142,9 +142,9 @@ def get_targets(
     import time
     from pathlib import Path
 
+    from pointline.download.archives import ARCHIVES
     from pointline.download.folder import ArchiveFolder
     from pointline.download.run import carry_out, dry_report, make_plan
-    from pointline.download.vision import VisionArchive
     from pointline.errors import ConfigError
 
     if base_url is not None and not base_url.startswith(("http://", "https://")):
@@ -153,7 +153,9 @@ def get_targets(
         raise ConfigError("there must be a connection", value=connections, expected="1 or more")
     archives = ArchiveFolder(Path(folder))
     now = time.time_ns() // 1000 if now_us is None else now_us
-    plan = make_plan(VisionArchive(transport, base_url), targets, connections=connections, now_us=now)
+    plan = make_plan(
+        {exchange: kind(transport, base_url) for exchange, kind in ARCHIVES.items()}, targets, connections=connections, now_us=now
+    )
     if dry_run:
         return dry_report(plan, archives)
     return carry_out(plan, archives, transport, verify=verify, connections=connections, progress=progress)

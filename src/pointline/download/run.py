@@ -16,12 +16,12 @@ from pointline.errors import DownloadError
 from pointline.progress import followed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pointline.download.archives import ArchiveHost
     from pointline.download.folder import ArchiveFolder, Verified
     from pointline.download.remote import RemoteFile
     from pointline.download.transport import Transport
-    from pointline.download.vision import VisionArchive
     from pointline.progress import Progress
 
 CHECKERS = 2
@@ -58,11 +58,11 @@ class DownloadPlan:
         return [file for _, choice in self.choices for file in choice.files]
 
 
-def make_plan(archive: VisionArchive, targets: Sequence[Wanted], *, connections: int, now_us: int) -> DownloadPlan:
+def make_plan(archives: Mapping[str, ArchiveHost], targets: Sequence[Wanted], *, connections: int, now_us: int) -> DownloadPlan:
     """Looks what the archive has of each target, and chooses.
 
     Args:
-        archive: where.
+        archives: where, by exchange.
         targets: what is wanted.
         connections: how many targets are looked up at a time.
         now_us: the time now, UTC.
@@ -72,6 +72,7 @@ def make_plan(archive: VisionArchive, targets: Sequence[Wanted], *, connections:
     """
 
     def look(target: Wanted) -> Choice | DownloadError:
+        archive = archives[target.exchange]
         spans = archive.spans(target.exchange, target.dataset)
         over = [day for day in target.days if day < date_text(now_us)]
         try:

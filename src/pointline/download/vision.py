@@ -7,17 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pointline.clock import to_us
 from pointline.download.listing import bucket_entries
+from pointline.download.named import asked_for
 from pointline.download.remote import RemoteFile
-from pointline.errors import ConfigError, NotPublishedError
+from pointline.errors import ConfigError
 from pointline.sources.vision_datasets import DATASETS, KLINE_DATASETS, is_dataset
 from pointline.sources.vision_names import parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import httpx
 
     from pointline.download.transport import Transport
 
@@ -111,7 +109,8 @@ class VisionArchive:
         entries = bucket_entries(self._transport, self._bucket, prefix=prefix, after=after, before=before)
         if entries is None:
             wanted = days if span == "daily" else sorted({day[:7] for day in days})
-            asked = (self._asked(replace(blank, key=f"{prefix}{period}.zip", period=period)) for period in wanted)
+            blanks = (replace(blank, key=f"{prefix}{period}.zip", period=period) for period in wanted)
+            asked = (asked_for(self._transport, file, self._url(file.key), checksum=True) for file in blanks)
             return {file.period: file for file in asked if file is not None}
         keys = {entry.key for entry in entries}
         found: dict[str, RemoteFile] = {}
@@ -134,34 +133,5 @@ class VisionArchive:
             )
         return found
 
-    def _asked(self, file: RemoteFile) -> RemoteFile | None:
-        """The file with what the host says of it; None where it is not there."""
-
-        def use(answer: httpx.Response) -> RemoteFile:
-            length, modified = answer.headers.get("Content-Length", ""), answer.headers.get("Last-Modified")
-            return replace(
-                file,
-                url=url,
-                size=int(length) if length.isdecimal() else None,
-                etag=answer.headers.get("ETag", "").removeprefix("W/").strip('"') or None,
-                modified_us=_http_date_us(modified),
-                checksum_url=f"{url}.CHECKSUM",
-            )
-
-        url = self._url(file.key)
-        try:
-            return self._transport.ask("HEAD", url, use)
-        except NotPublishedError:
-            return None
-
     def _url(self, key: str) -> str:
         return f"{self._files}/{quote(key)}"
-
-
-def _http_date_us(text: str | None) -> int | None:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return None if text is None else to_us(parsedate_to_datetime(text))
-    except ValueError:
-        return None
