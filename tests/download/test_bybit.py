@@ -6,12 +6,15 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.cli.running import run as cli
 from tests.download.conftest import NOW_US, Rig
 
 from pointline.download import get_targets, targets_of
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.download.server import Handler
 
     from pointline.download.report import DownloadReport
@@ -74,3 +77,12 @@ def test_what_cannot_be_is_refused(rig: Rig, symbol: str, kind: str, said: str) 
         get_targets(
             targets_of("bybit", symbol, kind, "2024-05-01", "2024-05-02"), transport=rig.transport, base_url=rig.url, folder=rig.folder
         )
+
+
+def test_ingest_of_files_that_no_source_reads_is_no_silent_success(rig: Rig, tmp_path: Path) -> None:
+    odd = gzip.compress(b"nothing,that,a,source,reads\n1,2,3,4,5\n")
+    rig.archive.add(PERP.format(1), odd, checksum=False)
+    wanted = ("--exchange", "bybit", "--symbols", "BTCUSDT", "--kinds", "trades", "--start", "2024-05-01", "--end", "2024-05-02")
+    found = cli("download", *wanted, "--folder", rig.folder, "--base-url", rig.url, "--ingest", "--lake", tmp_path / "lake")
+    assert found.code == 3
+    assert "1 fetched" in found.out

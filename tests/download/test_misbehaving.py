@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import email.utils
 import gzip
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +14,9 @@ from tests.download.server import Archive, Server, listing
 
 from pointline.download import get_targets, targets_of
 from pointline.download.hosts import HostGate
-from pointline.download.transport import Manners, Transport
+from pointline.download.transport import Manners, Transport, _retry_after_s
 from pointline.download.whole import check_whole
-from pointline.errors import WrongContentError
+from pointline.errors import ServerFailedError, WrongContentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,7 +235,7 @@ def test_a_host_that_refuses_the_address_is_left_alone(rig: Rig) -> None:
         rig.archive.misdeeds.append(on(f"/{key(f'2024-05-{number:02d}')}", status(403)))
     report = rig.run(end="2024-05-20", connections=1)
     assert report.counts == {"blocked": 19}
-    assert len(rig.archive.gets()) == 3
+    assert 3 <= len(rig.archive.gets()) <= 3 + 4, "those that were under way"
 
 
 def test_a_pace_is_kept(waits: Waits) -> None:
@@ -290,3 +292,21 @@ def test_a_listing_that_does_not_come_is_not_taken_for_an_empty_one(rig: Rig, co
     rig.archive.misdeeds.append(misdeed)
     report = rig.run()
     assert (report.counts, report.exit_code, report.missing) == ({outcome: 1}, exit_code, ())
+
+
+def test_retry_after_may_be_a_date() -> None:
+    assert 90 < (_retry_after_s(email.utils.formatdate(time.time() + 100, usegmt=True)) or 0) < 102
+    assert _retry_after_s(email.utils.formatdate(0, usegmt=True)) == 0
+    assert _retry_after_s(None) is None
+
+
+def test_what_is_raised_in_a_thread_ends_the_download(rig: Rig) -> None:
+    def told(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rig.run(progress=told)
+    assert rig.stored() == {}
+    assert rig.parts() == []
+    with pytest.raises(ServerFailedError, match="stopped"):
+        rig.transport.check()

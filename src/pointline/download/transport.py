@@ -142,10 +142,11 @@ class Transport:
         for attempt in range(manners.attempts):
             if attempt and not isinstance(failure, BlockedError):
                 gate.pause(manners.back_off_s * 2 ** (attempt - 1))
+            if not gate.is_shut:
+                gate.wait()
+            self.check()
             if gate.is_shut:
                 raise BlockedError("the host refused several requests in a row and is not asked again", where=url, hint=_BLOCKED)
-            gate.wait()
-            self.check()
             try:
                 with self._client.stream(method, url, headers=dict(headers())) as answer:
                     failure = self._judge(answer, gate, url)
