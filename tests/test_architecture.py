@@ -38,13 +38,28 @@ _BARS = frozenset({"lake", "bars"})
 _STATE = _BARS | {"state"}
 _FEATURES = _STATE | {"features"}
 _BELOW_THE_FACE = _FEATURES | {
-    *("sources", "ingest", "research", "curves", "evaluation", "trading", "report", "sql", "server", "export", "studies"),
+    *(
+        "sources",
+        "download",
+        "ingest",
+        "research",
+        "curves",
+        "evaluation",
+        "trading",
+        "report",
+        "sql",
+        "server",
+        "export",
+        "studies",
+        "updates",
+    ),
 }
 FACES = frozenset({"", "__main__", "cli", "demo"})
 ROOMS: dict[str, frozenset[str]] = {
     **dict.fromkeys(GROUND, frozenset()),
     "lake": frozenset(),
     "sources": frozenset(),
+    "download": frozenset({"sources"}),
     "ingest": frozenset({"sources", "lake"}),
     "bars": frozenset({"lake"}),
     "state": _BARS,
@@ -56,8 +71,9 @@ ROOMS: dict[str, frozenset[str]] = {
     "sql": frozenset({"lake"}),
     "export": frozenset({"lake", "sql"}),
     "server": frozenset({"lake", "sql"}),
-    "report": _FEATURES | {"ingest", "export"},
+    "report": _FEATURES | {"download", "ingest", "export"},
     "studies": _FEATURES | {"curves", "evaluation", "trading", "report", "research"},
+    "updates": frozenset({"sources", "download", "ingest", "lake"}),
     # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
     **dict.fromkeys(FACES, _BELOW_THE_FACE | FACES),
 }
@@ -66,7 +82,9 @@ MAX_MODULE_LINES = 600
 MAX_FUNCTION_LINES = 50  # of its body; parameters and docstring, which tell the reader what it takes and gives, are not counted
 LONGER_BY_AGREEMENT: dict[str, int] = {}  # "pointline.module" or "pointline.module.function" -> its own limit, with the reason
 
-HEAVY = frozenset({"chdb", "deltalake", "duckdb", "numba", "plotly", "polars", "pyarrow", "pydantic", "scipy", "sklearn", "starlette"})
+HEAVY = frozenset(
+    {"chdb", "deltalake", "duckdb", "httpx", "numba", "plotly", "polars", "pyarrow", "pydantic", "scipy", "sklearn", "starlette"}
+)
 MAX_FILE_BYTES = 1_000_000
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import pointline
 
-ROOMS = {"features", "ingest", "research", "sql"}
+ROOMS = {"download", "features", "ingest", "research", "sql"}
 STUDIES = {"FundingForecast", "LeadLagStudy", "Spreads", "Study", "compare", "lead_lag", "next_funding", "spreads", "sweep"}
-NAMES = {"CostModel", "Lake", "__version__", "open_lake", "with_datetimes"} | STUDIES
+NAMES = {"CostModel", "Lake", "UpdateReport", "__version__", "open_lake", "update", "with_datetimes"} | STUDIES
 
 
 def fresh(code: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_type
 
 import polars as pl
@@ -16,6 +17,12 @@ def told(done: int, total: int, name: str) -> None: ...
 def the_room_of_ingest_can_be_called() -> None:
     assert_type(pointline.ingest("archives", lake="lake", progress=True), pl.DataFrame)
     assert_type(pointline.ingest(["a.zip", "b.zip"], progress=told), pl.DataFrame)
+
+
+def the_room_of_downloads_can_be_called() -> None:
+    report = pointline.download("binance-futures", ["BTCUSDT"], "trades", "2024-05-01", "2024-05-02", progress=told)
+    assert_type(report.paths, list[Path])
+    assert_type(pointline.update("lake").exit_code, int)
 
 
 def rooms_are_there_after_a_plain_import() -> None:

@@ -4,7 +4,8 @@
 >>> pointline.__version__
 '0.1.0'
 
-The rooms `research`, `features`, `evaluation`, `trading`, `sql` and `ingest` are loaded when they are first used, as every other name is.
+The rooms `research`, `features`, `evaluation`, `trading`, `sql`, `download` and `ingest` are loaded when they are first used, as every
+other name is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pointline import evaluation, features, research, sql, trading
     from pointline.costs import CostModel
     from pointline.datetimes import with_datetimes
+    from pointline.download import download
     from pointline.export.duckdb import export_duckdb
     from pointline.ingest import ingest
     from pointline.lake.store import Lake, open_lake
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pointline.studies.scan import Scan, scan
     from pointline.studies.spreads import Spreads, spreads
     from pointline.studies.study import Study
+    from pointline.updates import UpdateReport, update
 
     __version__: str
 
@@ -43,6 +46,7 @@ _HOMES = {
     "Scan": "pointline.studies.scan",
     "Spreads": "pointline.studies.spreads",
     "Study": "pointline.studies.study",
+    "UpdateReport": "pointline.updates",
     "VenueComparison": "pointline.studies.compare_venues",
     "compare": "pointline.studies.compare",
     "compare_venues": "pointline.studies.compare_venues",
@@ -54,9 +58,10 @@ _HOMES = {
     "scan": "pointline.studies.scan",
     "spreads": "pointline.studies.spreads",
     "sweep": "pointline.studies.compare",
+    "update": "pointline.updates",
     "with_datetimes": "pointline.datetimes",
 }
-_ROOMS = ("evaluation", "features", "ingest", "research", "sql", "trading")  # `ingest` is a function too
+_ROOMS = ("download", "evaluation", "features", "ingest", "research", "sql", "trading")  # `download` and `ingest` are functions too
 
 __all__ = [
     "CostModel",
@@ -67,10 +72,12 @@ __all__ = [
     "Scan",
     "Spreads",
     "Study",
+    "UpdateReport",
     "VenueComparison",
     "__version__",
     "compare",
     "compare_venues",
+    "download",
     "evaluation",
     "export_duckdb",
     "features",
@@ -85,6 +92,7 @@ __all__ = [
     "sql",
     "sweep",
     "trading",
+    "update",
     "with_datetimes",
 ]
 

@@ -160,6 +160,34 @@ class MissingExtraError(PointlineError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
 
+class DownloadError(PointlineError):
+    """A file of an archive was not got; what is on the disk is as before."""
+
+    exit_code = 5
+
+
+class NotPublishedError(DownloadError, LookupError):
+    """The archive has no such file (404)."""
+
+    exit_code = 1
+
+
+class BlockedError(DownloadError, PermissionError):
+    """The archive's host refuses to answer this address (403, or 418 and 429 for longer than is waited)."""
+
+    exit_code = 4
+
+
+class ServerFailedError(DownloadError, ConnectionError):
+    """The archive's host failed, or the way to it: 5xx, no answer, a connection that broke again and again."""
+
+
+class WrongContentError(DownloadError, ValueError):
+    """What the host sent is not the file: another checksum, another length, a page instead of an archive, half an archive."""
+
+    exit_code = 3
+
+
 def nearest(name: str, names: Iterable[str], limit: int = 5) -> str:
     """The `limit` names most alike `name`, for the hint of an error."""
     from difflib import get_close_matches

@@ -15,6 +15,7 @@ from pointline.cli import (
     backtest,
     check,
     costs,
+    download,
     evaluate,
     export,
     failures,
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, upkeep, studies, venues, scan, evaluate, check, costs, funding, next_funding, backtest, queries, export):
+for group in (archives, download, upkeep, studies, venues, scan, evaluate, check, costs, funding, next_funding, backtest, queries, export):
     app.add_typer(group.app)
 
 
@@ -66,7 +67,7 @@ def main() -> None:
     """Runs the command line; every error a user can cause is printed without a traceback.
 
     Exit codes: 0 done (flagged or superseded rows included), 1 the result says no, 2 wrong usage, 3 data refused or rows quarantined,
-    4 the lake is busy, 5 the system failed, 130 interrupted, 141 the reader of the output stopped early, 143 terminated.
+    4 the lake is busy or a host blocks, 5 the system failed, 130 interrupted, 141 the reader of the output stopped early, 143 terminated.
     """
     gc.set_threshold(100_000, 50, 100)  # looking again and again through what imports leave takes a tenth of the start-up
     warnings.showwarning = output.warn

@@ -84,20 +84,24 @@ def head_of(path: Path, size: int, most: int) -> bytes:
 
 
 @contextlib.contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
+def open_archive(path: Path, suffix: str | None = None) -> Iterator[Archive]:
     """Opens the one file inside a zip or gz, or a plain file itself.
+
+    Args:
+        path: the archive.
+        suffix: what it is, ``".zip"`` or ``".gz"``; what its name ends with if None.
 
     Raises:
         SourceError: damaged, truncated or encrypted archive, a zip that does not hold exactly one file, a method that is not read.
     """
     with contextlib.ExitStack() as stack:
         with _errors(path):
-            archive = _open(path, stack)
+            archive = _open(path, path.suffix if suffix is None else suffix, stack)
         yield archive
 
 
-def _open(path: Path, stack: contextlib.ExitStack) -> Archive:
-    if path.suffix == ".zip":
+def _open(path: Path, suffix: str, stack: contextlib.ExitStack) -> Archive:
+    if suffix == ".zip":
         archive = stack.enter_context(zipfile.ZipFile(path))
         members = [m for m in archive.infolist() if not m.is_dir()]
         if len(members) != 1:
@@ -113,7 +117,7 @@ def _open(path: Path, stack: contextlib.ExitStack) -> Archive:
             deflated = stack.enter_context(path.open("rb"))
             return Archive(path, cast("IO[bytes]", InflatedMember(deflated, member)), _member_name(member))
         return Archive(path, stack.enter_context(archive.open(member)), _member_name(member))
-    if path.suffix == ".gz":
+    if suffix == ".gz":
         label = _gzip_name(path)
         return Archive(path, cast("IO[bytes]", stack.enter_context(igzip.open(path))), label)  # type: ignore[no-untyped-call]
     return Archive(path, stack.enter_context(path.open("rb")), None)

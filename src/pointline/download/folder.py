@@ -1,0 +1,188 @@
+"""The user's folder of archives: what in it is whole, files that arrive, one download at a time.
+
+Beside the archives stands a hidden folder. It has the lock, files that are on their way, and a record of every file that was found whole:
+its size and the time of its last change tell later whether it is still the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import threading
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pointline.errors import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_OWN = ".pointline"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A file that was found whole.
+
+    Attributes:
+        key: its path below the folder.
+        size: its bytes.
+        mtime_ns: when it was last changed.
+        sha256: of its bytes.
+        etag: the host's mark of this version; None where there was none.
+        by: what it was held against beside its own check sums: ``"sha256"``, ``"md5"``, ``"size"`` or ``"nothing"``.
+    """
+
+    key: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    etag: str | None
+    by: str
+
+
+class ArchiveFolder:
+    """A folder of archives.
+
+    Args:
+        root: the folder; it need not be there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._record = root / _OWN / "verified.ndjson"
+        self._lock = threading.Lock()
+        self._known = self._read()
+
+    def path(self, key: str) -> Path:
+        """Where a file of that key is stored."""
+        return self.root / key
+
+    def verified(self, key: str) -> Verified | None:
+        """The record of a file that is there unchanged since it was found whole, else None."""
+        known = self._known.get(key)
+        if known is None:
+            return None
+        try:
+            found = self.path(key).stat()
+        except OSError:
+            return None
+        return known if (found.st_size, found.st_mtime_ns) == (known.size, known.mtime_ns) else None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Makes the folder where there is none, and keeps other downloads out of it.
+
+        Raises:
+            BusyError: another download writes to it.
+        """
+        make_folder(self._record.parent)
+        handle = os.open(self._record.parent / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise BusyError(
+                    "another download writes to this folder", where=str(self.root), hint="wait for it, or use another --folder"
+                ) from error
+            shutil.rmtree(self._parts, ignore_errors=True)
+            make_folder(self._parts)
+            self._known = self._read()
+            self._end_torn_line()
+            yield
+        finally:
+            os.close(handle)
+
+    def part(self, key: str) -> Path:
+        """Where a file is written until it is known to be whole."""
+        return self._parts / (key.replace("/", "!") + ".part")
+
+    def accept(self, part: Path, key: str, *, sha256: str, etag: str | None, by: str) -> Verified:
+        """Puts a file that was found whole in its place, so that it survives a power cut.
+
+        Args:
+            part: the file, whose bytes are on the disk already or not.
+            key, sha256, etag, by: see `Verified`.
+        """
+        path = self.path(key)
+        place(part, path)
+        return self.record(key, sha256=sha256, etag=etag, by=by)
+
+    def record(self, key: str, *, sha256: str, etag: str | None, by: str) -> Verified:
+        """Notes that the stored file of that key was found whole."""
+        found = self.path(key).stat()
+        known = Verified(key, found.st_size, found.st_mtime_ns, sha256, etag, by)
+        line = json.dumps(asdict(known), ensure_ascii=True) + "\n"
+        with self._lock:
+            new = not self._record.exists()
+            with self._record.open("ab") as stream:
+                stream.write(line.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+            if new:
+                sync_folder(self._record.parent)
+            self._known[key] = known
+        return known
+
+    def write_text(self, key: str, text: bytes) -> None:
+        """Stores a small file beside an archive, whole or not at all."""
+        part = self.part(key)
+        part.write_bytes(text)
+        place(part, self.path(key))
+
+    @property
+    def _parts(self) -> Path:
+        return self.root / _OWN / "parts"
+
+    def _read(self) -> dict[str, Verified]:
+        """The newest record of each file; a line that a crash has cut off is passed over."""
+        known: dict[str, Verified] = {}
+        try:
+            lines = self._record.read_bytes().splitlines()
+        except FileNotFoundError:
+            return known
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError):
+                one = Verified(**json.loads(line))
+                known[one.key] = one
+        return known
+
+    def _end_torn_line(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            text = self._record.read_bytes()
+            if text and not text.endswith(b"\n"):
+                with self._record.open("ab") as stream:
+                    stream.write(b"\n")
+
+
+def place(part: Path, path: Path) -> None:
+    """Moves a file to its place; it and its name are on the disk when this returns."""
+    with part.open("rb") as stream:
+        os.fsync(stream.fileno())
+    make_folder(path.parent)
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, and sees to it that their names are on the disk."""
+    absent = []
+    while not folder.is_dir():
+        absent.append(folder)
+        folder = folder.parent
+    for one in reversed(absent):
+        one.mkdir(exist_ok=True)
+        sync_folder(one.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sees to it that the names in a folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
