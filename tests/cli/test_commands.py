@@ -285,7 +285,7 @@ def test_a_refused_file_does_not_stop_the_others(copy: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "fragments"),
     [
-        (("--source", "tardis"), ("no such source", "'tardis'", "binance_vision")),
+        (("--source", "tarot"), ("no such source", "'tarot'", "binance_vision")),
         (("--mapping", "absent.toml"), ("absent.toml",)),
         (("--clock", "wall"), ("no such clock", "'wall'", "receipt or event")),
         (("--latency", "soon"), ("--latency", "'soon'", "'1m'")),

@@ -99,7 +99,7 @@ def test_a_table_by_a_mapping(tmp_path: Path) -> None:
     [
         ({"clock": "wall"}, "no such clock"),
         ({"latency": "soon"}, "--latency cannot be read"),
-        ({"source": "tardis"}, "no such source"),
+        ({"source": "tarot"}, "no such source"),
         ({"progress": 7}, "progress is of another type"),
     ],
 )

@@ -385,7 +385,7 @@ def test_a_funding_rate_in_dollars_is_no_fraction(tmp_path: Path) -> None:
         rows = [f"cryptofacilities,PI_XBTUSD,{us + 1},{us + 2},{tail}" for tail in (",,,,,,60000", ",0.01,,,,,60001")]
         day = "2022/09/27" if us == before else "2022/09/28"
         path = dataset(tmp_path, TARDIS_TICKER, rows, place=f"cryptofacilities/derivative_ticker/{day}/PI_XBTUSD")
-        (batch,) = batches(path, Hints(exchange="cryptofacilities"))
+        (batch,) = batches(path)
         assert batch.frame["mark_price"].to_list() == kept
         assert batch.rejects["fatal"].to_list() == [False] * (2 - len(kept))
 
