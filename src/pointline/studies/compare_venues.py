@@ -22,6 +22,7 @@ from pointline.research import query
 from pointline.studies.compare import compare
 from pointline.studies.named import named_instrument, resolved_costs
 from pointline.studies.summary import Summary
+from pointline.venues.fees import of_one_venue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -316,8 +317,7 @@ def _terms(
 def _cost(pair: Pair, costs: CostModel | str | None, window: tuple[int, int], lake: Lake) -> CostModel:
     if costs is not None:
         return resolved_costs(costs, pair, window, lake.venues)[0]
-    exchanges = {pair.perp.exchange, pair.spot.exchange}
-    together = any(exchanges <= {market.exchange for market in venue.market} for venue in lake.venues.files)
+    together = of_one_venue(pair.perp.exchange, pair.spot.exchange, lake.venues)
     return resolved_costs(SAME_EXCHANGE, pair, window, lake.venues)[0] if together else CostModel.guide()
 
 

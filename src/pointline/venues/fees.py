@@ -90,6 +90,21 @@ def _not_stated(exchange: str, tier: str, stated: list[Fee]) -> VenueRuleError:
     )
 
 
+def of_one_venue(first: str, second: str, known: Venues | None = None) -> bool:
+    """Whether one venue file has both exchanges, so that nothing is withdrawn between them.
+
+    Args:
+        first, second: exchange ids.
+        known: the venue files; the package's own if None.
+
+    Examples:
+        >>> of_one_venue("binance-futures", "binance-spot"), of_one_venue("bybit", "binance-spot")
+        (True, False)
+    """
+    files = (known or package_venues()).files
+    return any({first, second} <= {market.exchange for market in venue.market} for venue in files)
+
+
 def venue_costs(
     perp_exchange: str,
     spot_exchange: str,
@@ -123,10 +138,7 @@ def venue_costs(
     """
     perp, spot = (venue_fee(name, at_us, tier=tier, known=known) for name in (perp_exchange, spot_exchange))
     if withdrawal_bps is None:
-        together = any(
-            {perp.exchange, spot.exchange} <= {market.exchange for market in venue.market} for venue in (known or package_venues()).files
-        )
-        withdrawal_bps = 0.0 if together else DEFAULT_WITHDRAWAL_BPS
+        withdrawal_bps = 0.0 if of_one_venue(perp.exchange, spot.exchange, known) else DEFAULT_WITHDRAWAL_BPS
     return CostModel(
         perp_taker_bps=perp.taker_bps,
         perp_slippage_bps=perp_slippage_bps,
