@@ -64,7 +64,7 @@ def scan(
     if output is not None:
         check_output(output)
     if page is not None:
-        check_page_path(page)
+        check_page_path(page, figures=False)
     with warnings.catch_warnings(action="ignore"):  # the notes say the same
         warnings.simplefilter("default", SlowStartWarning)
         found = run(

@@ -73,6 +73,35 @@
   });
   dark.addEventListener('change', redraw);
 
+  // ---- sorted tables: numbers from large to small and texts from a to z, the second time the other way; empty cells last
+
+  const textAt = (row, column) => row.cells[column].textContent;
+
+  function sortRows(table, heading, falls) {
+    const column = heading.cellIndex;
+    const isNumber = heading.classList.contains('number');
+    const order = isNumber ? (one, other) => parseFloat(one) - parseFloat(other) : (one, other) => one.localeCompare(other, 'en');
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row) => [textAt(row, column), row]);
+    rows.sort(([one], [other]) => (!one || !other ? !one - !other : order(one, other) * (falls ? -1 : 1)));
+    body.append(...rows.map(([, row]) => row));
+    for (const one of heading.parentElement.cells) one.removeAttribute('aria-sort');
+    heading.setAttribute('aria-sort', falls ? 'descending' : 'ascending');
+  }
+
+  for (const table of document.querySelectorAll('table.sortable')) {
+    for (const heading of table.tHead.rows[0].cells) {
+      const press = document.createElement('button');
+      press.type = 'button';
+      press.append(...heading.childNodes);
+      heading.append(press);
+      press.addEventListener('click', () => {
+        const now = heading.getAttribute('aria-sort');
+        sortRows(table, heading, now ? now === 'ascending' : heading.classList.contains('number'));
+      });
+    }
+  }
+
   // ---- paper
 
   let opened = [];

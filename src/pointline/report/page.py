@@ -1,7 +1,7 @@
 """The report: sentences, tables and figures of a study as one HTML document with everything in it.
 
-A page holds the plotly library once, compressed, and the figures as they are drawn; it asks no server for anything, follows the reader's
-choice of light or dark and the width of the window, and prints in light colours. It needs a browser of 2023 or later.
+A page with figures holds the plotly library once, compressed, and the figures as they are drawn. It asks no server for anything, follows
+the reader's choice of light or dark and the width of the window, and prints in light colours. It needs a browser of 2023 or later.
 """
 
 from __future__ import annotations
@@ -103,16 +103,17 @@ class ReportPage:
         return [figure for section in self.sections for figure in section.figures]
 
 
-def check_page_path(path: str | Path, pictures: str | Path | None = None) -> Path:
+def check_page_path(path: str | Path, pictures: str | Path | None = None, *, figures: bool = True) -> Path:
     """The path of a page to write, once it is sure that it can be written there, with its pictures.
 
     Args:
         path: of the page.
         pictures: an existing folder for a picture of each figure; None where none are wanted.
+        figures: whether the page has any.
 
     Raises:
         ConfigError: the path does not end in .html, or a folder does not exist.
-        MissingExtraError: plotly, or for pictures a browser, is not installed.
+        MissingExtraError: plotly for figures, or for pictures a browser, is not installed.
 
     Examples:
         >>> check_page_path("missing/page.html")
@@ -127,7 +128,8 @@ def check_page_path(path: str | Path, pictures: str | Path | None = None) -> Pat
         raise ConfigError("the page cannot be written there", value=str(path), expected=f"a file in an existing folder, ending in {SUFFIX}")
     if pictures is not None and not Path(pictures).is_dir():
         raise ConfigError("the pictures cannot be written there", value=str(pictures), expected="an existing folder")
-    need_plotly()
+    if figures:
+        need_plotly()
     if pictures is not None:
         browser()
     return target
@@ -148,7 +150,7 @@ def write_page(page: ReportPage, path: str | Path, *, pictures: str | Path | Non
         ConfigError, MissingExtraError: as `check_page_path`.
         PointlineError: the browser made no picture.
     """
-    target = check_page_path(path, pictures)
+    target = check_page_path(path, pictures, figures=bool(page.figures))
     content = page_html(page).encode()
     written = [] if pictures is None else [Path(pictures) / f"{figure.name}.png" for figure in page.figures]
     for figure, place in zip(page.figures, written, strict=False):
@@ -186,7 +188,7 @@ def page_html(page: ReportPage) -> str:
         left_out=_left_out(page.left_out),
         figures="\n".join(f'<script type="application/json" id="figure-{name}">{script_text(one)}</script>' for name, one in drawn),
         twins=script_text(twins()),
-        library=compressed_library(),
+        library=compressed_library() if page.figures else "",
         script=folder.joinpath("page.js").read_text(encoding="utf-8"),
     )
 

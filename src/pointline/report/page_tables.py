@@ -29,6 +29,7 @@ class PageTable:
         headings: what stands above columns in place of their names; with the unit.
         forms: format of numbers by column, such as ``".4f"``; six significant digits where there is none.
         folded: it is closed until the reader opens it.
+        sortable: a press on a heading sorts the rows; only where all of them are shown.
         most_rows: so many rows are shown; the caption says how many are not.
         rest: where the rows that are not shown can be found.
     """
@@ -38,6 +39,7 @@ class PageTable:
     headings: Mapping[str, str] = field(default_factory=dict)
     forms: Mapping[str, str] = field(default_factory=dict)
     folded: bool = False
+    sortable: bool = False
     most_rows: int = MOST_ROWS
     rest: str = ""
 
@@ -57,7 +59,8 @@ def table_html(table: PageTable) -> str:
     left = frame.height - shown.height
     more = f". The first {shown.height} of {frame.height} rows{'; ' + table.rest if table.rest else ''}." if left else ""
     caption = escape(table.caption + more)
-    whole = f"<table><caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    sorts = ' class="sortable"' if table.sortable and not left else ""
+    whole = f"<table{sorts}><caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     label = escape(table.caption, quote=True)
     scrolled = f'<div class="scrolled" role="region" aria-label="{label}" tabindex="0">{whole}</div>'
     return f"<details><summary>{caption}</summary>{scrolled}</details>" if table.folded else scrolled

@@ -81,4 +81,4 @@ def scan_page(
 
 
 def _pairs(caption: str, rows: pl.DataFrame) -> PageTable:
-    return PageTable(caption, rows.select(list(_HEADINGS)), headings=_HEADINGS, forms=_FORMS, most_rows=_MOST_ROWS)
+    return PageTable(caption, rows.select(list(_HEADINGS)), headings=_HEADINGS, forms=_FORMS, sortable=True, most_rows=_MOST_ROWS)

@@ -210,7 +210,7 @@ class Scan:
         from pointline.report.page import check_page_path, write_page
         from pointline.report.scan_page import scan_page
 
-        target = check_page_path(path)
+        target = check_page_path(path, figures=False)
         told = self.summary
         facts = (("pairs", f"{told['pairs']:,}"), ("compared", f"{told['compared']:,}"), ("pass the checklist", f"{told['passed']:,}"))
         write_page(
