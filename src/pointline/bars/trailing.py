@@ -102,17 +102,21 @@ class TrailingDays:
         """By the trailing days of a day, the oldest first, why one does not count; empty text where it does."""
         days = range(day_us - self.rule.trailing_days * DAY_US, day_us, DAY_US)
         with self._lock:
-            unknown = [day for day in days if day not in self._wrong]
-            if unknown:
-                self._look_at(unknown)
+            self._look_at([day for day in days if day not in self._wrong])
             return {day: self._wrong[day] for day in days}
 
     def read_ahead(self, days: Sequence[int]) -> None:
-        """Reads what the trailing days of these days traded, side by side."""
-        self._of_days(sorted({day for one in days for day, wrong in self.before(one).items() if not wrong}))
+        """Reads what the trailing days of these days traded, side by side; where one of them is not decided, only which days are whole."""
+        length_us = self.rule.trailing_days * DAY_US
+        with self._lock:
+            self._look_at(sorted({day for one in days for day in range(one - length_us, one, DAY_US)} - self._wrong.keys()))
+        if all(self.is_decided(day) for day in days):
+            self._of_days(sorted({day for one in days for day, wrong in self.before(one).items() if not wrong}))
 
     def _look_at(self, days: Sequence[int]) -> None:
         """Whether days are whole; of candles also what they traded."""
+        if not days:
+            return
         own, rule, span = self.instrument, self.rule, (days[0], days[-1] + DAY_US)
         if self.events == TRADES:
             self._files.update((file.start_us, file) for file in self.lake.files(TRADES, own.exchange, own.exchange_symbol, *span))
@@ -260,8 +264,7 @@ def threshold_table(rule: BarRule, days: Sequence[int]) -> pl.DataFrame:
     if not isinstance(rule, AdaptiveBars) or not isinstance(rule.decider, TrailingDays):
         return pl.DataFrame(schema=THRESHOLD_SCHEMA)
     past = rule.decider
-    if all(past.is_decided(day) for day in days):
-        past.read_ahead(days)
+    past.read_ahead(days)
     rows = []
     for day in days:
         missing = [date_text(one) for one, wrong in past.before(day).items() if wrong]
