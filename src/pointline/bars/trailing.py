@@ -2,7 +2,7 @@
 
 A day counts only where it is covered whole: trades to 99.9 % of its time, candles without a gap. Whether a day is whole is judged by
 what is known when the first trade after it has come, so a threshold never changes afterwards. Amounts are those that bars add up, exact,
-without flagged prints: of whole days the totals in the files' footers where they tell, else the sums of time bars, which the cache keeps.
+without flagged prints: of whole days the totals in the files' footers where they tell, else sums over the segments, which the cache keeps.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from fractions import Fraction
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import polars as pl
 
 from pointline.bars.adaptive import AdaptiveBars
-from pointline.bars.amounts import FRACTION_BITS
+from pointline.bars.amounts import FRACTION_BITS, on_book
 from pointline.bars.candle_events import segment_amounts
 from pointline.bars.request import TRADES
 from pointline.bars.rules import TimeBarConfig
-from pointline.bars.run import VenueTrades
+from pointline.bars.run import Run, VenueTrades
 from pointline.bars.stretches import run_or_recall
 from pointline.clock import DAY_US, date_text
 from pointline.errors import ConfigError
@@ -53,6 +54,35 @@ _COLUMN = {name: i for i, name in enumerate(BAR_INTS)}
 _LIMB = 62
 _NAMED_DAYS = 8
 _Rule = TypeVar("_Rule", bound="BarRule")
+
+
+@dataclass(frozen=True)
+class AmountBars(TimeBarConfig):
+    """Time bars of which only the trades and their base units are added up; their own name keeps them apart in the cache."""
+
+
+def amount_run(rule: AmountBars, file: PartitionFile, amounts: Amounts) -> Run:
+    """The bars of a day whose sums are counts and quantities alone, from two columns; without flagged prints.
+
+    Args:
+        rule: parts of the day.
+        file: a day of trades of an instrument that is no inverse contract.
+        amounts: the scale of the sums.
+    """
+    ends = np.asarray(rule.closes(file.start_us, file.start_us + DAY_US), dtype=np.int64)
+    ints = np.zeros((len(ends), len(BAR_INTS)), dtype=np.int64)
+    factor = amounts.factors(file)[1]
+
+    def add(rows: pl.DataFrame) -> None:
+        if rows.height:
+            edges = np.searchsorted(rows["ts_local_us"].to_numpy(), ends)
+            counts = np.diff(edges, prepend=0)
+            traded = np.flatnonzero(counts)
+            ints[:, _COLUMN["count"]] += counts
+            ints[traded, _COLUMN["qty"]] += np.add.reduceat(rows["qty_int"].to_numpy(), edges[traded] - counts[traded]) * factor
+
+    on_book(file, ["ts_local_us", "qty_int"]).sink_batches(add)
+    return Run(file.start_us, file.start_us + DAY_US, ends, np.arange(len(ends)), False, (ints,), (amounts,))  # noqa: FBT003
 
 
 @dataclass(frozen=True)
@@ -143,7 +173,7 @@ class TrailingDays:
 
     def _of_file(self, file: PartitionFile) -> tuple[Fraction, ...]:
         total = self._of_footer(file)
-        return self._of_time_bars(file) if total is None else (total,)
+        return self._of_segments(file) if total is None else (total,)
 
     def _of_footer(self, file: PartitionFile) -> Fraction | None:
         """What a day traded, where the footer's totals tell it; they do not of parts of the day, coins of inverse contracts, quote."""
@@ -156,11 +186,25 @@ class TrailingDays:
             return Fraction(file.qty) * Fraction(own.size)
         return None
 
-    def _of_time_bars(self, file: PartitionFile) -> tuple[Fraction, ...]:
+    def _of_segments(self, file: PartitionFile) -> tuple[Fraction, ...]:
         venue = VenueTrades(self.instrument, {file.start_us: file}, self.include_off_book)
         part = file.start_us, file.start_us + DAY_US
-        run = run_or_recall(TimeBarConfig(self.rule.segment_us), venue, (venue,), part, self.cache)
+        rule = AmountBars(self.rule.segment_us)
+        amounts = venue.amounts(rule, [file.start_us])
+        if self._needs_prices(file, amounts):
+            run = run_or_recall(TimeBarConfig(self.rule.segment_us), venue, (venue,), part, self.cache)
+        else:
+            known = None if self.cache is None else self.cache.load(rule, venue, (venue,), *part)[0]
+            run = amount_run(rule, file, amounts) if known is None else known
+            if known is None and self.cache is not None:
+                self.cache.store(rule, venue, (venue,), run)
         return tuple(_amount(ints, run.amounts[0], self.rule.unit) for ints in run.sums[0][: len(run.ends)])
+
+    def _needs_prices(self, file: PartitionFile, amounts: Amounts) -> bool:
+        """Whether the amounts of parts of a day need more than a sum of quantities that is sure to fit 62 bits."""
+        largest = file.totals["max_qty_int"] * file.rows * amounts.factors(file)[1]
+        flagged = self.include_off_book and bool(file.totals.get("off_book"))
+        return self.rule.unit == "quote" or amounts.inverse or flagged or largest >= 1 << _LIMB
 
     def _too_few(self, day_us: int) -> ConfigError:
         rule, name = self.rule, self.instrument.name
