@@ -136,7 +136,6 @@ def coins(one: Print) -> Fraction:
         (INVERSE, AdaptiveVolumeConfig(24, trailing_days=2), coins),
         (INVERSE, AdaptiveDollarConfig(24, trailing_days=3), lambda one: Fraction(one[2]) * 100),
     ],
-    ids=str,
 )
 def test_thresholds_equal_a_plain_loop(
     lake: Lake, market: tuple[str, str], rule: AdaptiveBars, amount: Callable[[Print], Fraction]
