@@ -101,6 +101,26 @@ def reset_windows(trades: list[Trade], amount: Amount, threshold: int, start: in
     return found
 
 
+def segment_windows(trades: list[Trade], amount: Amount, thresholds: list[int], start: int, end: int, *, carry: bool) -> list[Window]:
+    """A bar closes at the threshold of the segment of ``[start, end)`` in which it begins; segments are of one length."""
+    found: list[Window] = []
+    length = (end - start) // len(thresholds)
+    opened, bar_id, count = start, 0, 0
+    for moment in moments([t for t in trades if start <= t.us < end]):
+        count += sum(amount(t) for t in moment)
+        needed = thresholds[(opened - start) // length]
+        if count < needed:
+            continue
+        closed = moment[0].us + 1
+        found.append(Window(bar_id, opened, closed, complete=True))
+        opened, bar_id, count = closed, bar_id + 1, count - needed if carry else 0
+        while carry and closed < end and count >= thresholds[(opened - start) // length]:
+            bar_id, count = bar_id + 1, count - thresholds[(opened - start) // length]
+    if opened < end:
+        found.append(Window(bar_id, opened, end, complete=False))
+    return found
+
+
 def time_windows(interval: int, start: int, end: int) -> list[Window]:
     """Every `interval` from `start`; the last window is cut by `end`."""
     found: list[Window] = []

@@ -12,6 +12,7 @@ from pointline.bars.carried import CarriedCloses
 from pointline.bars.request import TRADES, Bars
 from pointline.bars.stretches import whole_bars
 from pointline.bars.trade_events import TradeEvents
+from pointline.bars.trailing import threshold_table, with_decided
 from pointline.clock import DAY_US, time_text
 from pointline.errors import ConfigError, NoDataError
 
@@ -30,9 +31,11 @@ def build_bars(request: BarRequest) -> Bars:
         NoDataError: one side has no trades or candles in the window; or, with the last block, no whole bar lies inside the window.
         ConfigError: too many bars, or candles that cannot make them; or, with the last block, no bar completes.
     """
+    request = with_decided(request)
     events: Events = TradeEvents(request) if request.events == TRADES else CandleEvents(request)
     parts = events.parts()
-    return Bars(_in_window(request, events, parts[0][0], events.blocks(parts)), *events.venues)
+    thresholds = threshold_table(request.rule, [start_us for start_us, _ in parts])  # refuses a day before any bar is counted
+    return Bars(_in_window(request, events, parts[0][0], events.blocks(parts)), *events.venues, thresholds)
 
 
 def _in_window(request: BarRequest, events: Events, first_us: int, blocks: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -98,7 +101,7 @@ def _earlier(request: BarRequest, events: Events, first_us: int) -> pl.DataFrame
     found: list[pl.DataFrame] = []
     if request.rule.anchor == "day" and request.warm_up_bars:
         for day in reversed(events.days_before(first_us)[-_MAX_WARM_UP_DAYS:]):
-            if sum(frame.height for frame in found) >= request.warm_up_bars:
+            if sum(frame.height for frame in found) >= request.warm_up_bars or not request.rule.is_decided(day):
                 break
             last = pl.DataFrame()
             for block in events.of_day(day):

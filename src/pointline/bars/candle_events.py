@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import polars as pl
 from pointline import schema
 from pointline.bars.aggregate import nearest_float
 from pointline.bars.amounts import Amounts, TradeRows
-from pointline.bars.closer import Closer
+from pointline.bars.closer import closer_of
 from pointline.bars.holes import Holes, joined_holes
 from pointline.bars.rules import TimeBarConfig, check_bars
 from pointline.bars.run import BarSlice
@@ -182,6 +183,55 @@ def daily_amounts(lake: Lake, instrument: Instrument, kind: str, start_us: int, 
     return daily.select("day", *(pl.col(name).cast(pl.Float64) / 10**decimals for name, decimals in scales.items()))
 
 
+def segment_amounts(
+    lake: Lake, instrument: Instrument, kind: str, unit: str, segments: int, start_us: int, end_us: int
+) -> dict[int, tuple[Fraction, ...]]:
+    """What whole days of an instrument's candles traded, exactly, in equal parts of the day.
+
+    Args:
+        lake, instrument, kind: whose candles of which table.
+        unit: ``"base"`` or ``"quote"``.
+        segments: parts of a day, each a whole number of candles.
+        start_us, end_us: 00:00 UTC.
+
+    Returns:
+        By 00:00 UTC of each day of which no candle is missing, one amount per segment.
+
+    Raises:
+        ConfigError: a segment is no whole number of candles, or candles do not have this volume.
+    """
+    length_us = candle_length(kind)
+    if DAY_US // segments % length_us:
+        raise ConfigError(
+            "a segment of the day is no whole number of candles",
+            where="segments",
+            value=segments,
+            expected=f"segments of a multiple of {duration_text(length_us)}, the length of {kind}",
+        )
+    rows = _read(lake, VenueCandles(instrument, kind, {}), start_us, end_us)
+    if rows.frame[unit].null_count():
+        raise no_volume(rows.frame.filter(pl.col(unit).is_null())["start_us"][0] + length_us, unit)
+    decimals = rows.base_decimals if unit == "base" else rows.quote_decimals
+    place = pl.col("start_us") % DAY_US // (DAY_US // segments)
+    sums = rows.frame.group_by(pl.col("start_us") // DAY_US * DAY_US, place=place).agg(pl.len(), pl.col(unit).sum())
+    found: dict[int, list[Fraction]] = {}
+    candles: dict[int, int] = {}
+    for day, at, count, amount in sums.iter_rows():
+        found.setdefault(day, [Fraction(0)] * segments)[at] = Fraction(amount, 10**decimals)
+        candles[day] = candles.get(day, 0) + count
+    return {day: tuple(amounts) for day, amounts in sorted(found.items()) if candles[day] == DAY_US // length_us}
+
+
+def no_volume(end_us: int, unit: str) -> ConfigError:
+    """The error for a candle that does not have the volume that drives bars."""
+    return ConfigError(
+        "candles without this volume cannot drive bars",
+        where=f"the candle that ends at {time_text(end_us)}",
+        value=unit,
+        hint="use time bars",
+    )
+
+
 def _check_request(request: BarRequest, length_us: int) -> None:
     rule, length = request.rule, duration_text(length_us)
     if rule.signed or rule.unit not in {"base", "quote", "time"}:
@@ -302,7 +352,7 @@ def _whole(number: int) -> pl.Expr:
 
 def _bars(rule: BarRule, driver: _Candles, parts: Sequence[tuple[int, int]]) -> BarSlice:
     """The windows of all stretches, one after the other."""
-    slices = [_bars_of(rule, driver, *part) for part in parts]
+    slices = [_bars_of(rule.of_stretch(part[0]), driver, *part) for part in parts]
     ids, starts, ends, complete = (np.concatenate([getattr(one, name) for one in slices]) for name in ("ids", "starts", "ends", "complete"))
     return BarSlice(ids, starts, ends, complete, ())
 
@@ -310,7 +360,7 @@ def _bars(rule: BarRule, driver: _Candles, parts: Sequence[tuple[int, int]]) -> 
 def _bars_of(rule: BarRule, driver: _Candles, start_us: int, end_us: int) -> BarSlice:
     qty_decimals = max(driver.base_decimals, rule.decimals()[1])
     amounts = Amounts(max(0, driver.quote_decimals - qty_decimals), qty_decimals)
-    closer = Closer(rule, amounts, start_us, end_us)
+    closer = closer_of(rule, amounts, start_us, end_us)
     found = [closer.time_closes()]
     if rule.unit != "time":
         rows = driver.frame.filter(pl.col("start_us").is_between(start_us, end_us, closed="left"))
@@ -340,13 +390,7 @@ def _as_rows(rows: pl.DataFrame, driver: _Candles, amounts: Amounts, unit: str) 
 def _counted(amounts: pl.Series, factor: int, last_us: Ints) -> Ints:
     """Amounts that drive bars, as 64-bit integers."""
     if amounts.null_count():
-        where = time_text(int(last_us[amounts.is_null().arg_max() or 0]))
-        raise ConfigError(
-            "candles without this volume cannot drive bars",
-            where=f"the candle that ends at {where}",
-            value=amounts.name,
-            hint="use time bars",
-        )
+        raise no_volume(int(last_us[amounts.is_null().arg_max() or 0]), amounts.name)
     scaled = pl.select(amounts * _whole(factor)).to_series()
     if scaled.len() and int(scaled.max()) >= _MOST:  # type: ignore[arg-type]
         raise AmountOverflowError("the volume of a candle does not fit 62 bits", where=amounts.name, value=int(scaled.max()))  # type: ignore[arg-type]

@@ -81,11 +81,14 @@ class Bars:
         blocks: the whole bars of the window in time order, one row each, some thousand in a frame; they are built as they are
             asked for, once. Warm-up bars, ``bucket_start`` before the window, are in front, at most as many as were asked for.
         perp_venue, spot_venue: the partitions of the window (without warm-up).
+        thresholds: of a rule whose threshold changes by the day, its thresholds (see `pointline.bars.trailing.threshold_table`);
+            empty of any other.
     """
 
     blocks: Iterator[pl.DataFrame]
     perp_venue: VenueEvents
     spot_venue: VenueEvents
+    thresholds: pl.DataFrame
 
 
 class Events(Protocol):

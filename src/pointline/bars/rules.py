@@ -112,7 +112,7 @@ class BarRule:
     @property
     def text(self) -> str:
         """The rule in words: its class and its fields, the threshold first."""
-        named = sorted(fields(self), key=lambda one: bool(one.kw_only))
+        named = sorted((one for one in fields(self) if one.repr), key=lambda one: bool(one.kw_only))
         return f"{type(self).__name__}({', '.join(f'{one.name}={getattr(self, one.name)}' for one in named)})"
 
     def words(self, base_asset: str, quote_asset: str) -> str:
@@ -132,6 +132,14 @@ class BarRule:
             value=f"{time_text(start_us)} to {time_text(end_us)}",
             expected=f"a method closes in the class, whose unit is {self.unit}",
         )
+
+    def of_stretch(self, start_us: int) -> BarRule:  # noqa: ARG002 - of rules whose threshold changes by the day
+        """The rule that counts the stretch that begins at an instant: this one, unless its threshold changes by the day."""
+        return self
+
+    def is_decided(self, start_us: int) -> bool:  # noqa: ARG002 - as above
+        """Whether the threshold of the stretch that begins at an instant is known."""
+        return True
 
     def kept(self, bars: pl.DataFrame) -> pl.DataFrame:
         """Those of the counted bars that belong to the rule; all of them, unless a subclass selects some."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from pointline import kernels
 from pointline.bars.amounts import Ints, amounts_of, read_trades
-from pointline.bars.closer import Closer
+from pointline.bars.closer import closer_of
 from pointline.bars.pages import PAGE_BARS, FiledBars, Pages
 from pointline.bars.rare_sums import add_rare_sums
 from pointline.clock import DAY_US, date_text
@@ -193,7 +193,7 @@ class _Counting:
     ) -> None:
         self._stretch = start_us, end_us
         self._amounts = amounts[1:]
-        self._closer = Closer(rule, amounts[0], start_us, end_us)
+        self._closer = closer_of(rule, amounts[0], start_us, end_us)
         self._closes = ClosedBars(*self._closer.time_closes())
         self._sums = [Sums() for _ in venues]
         self._own = [total for venue, total in zip(venues, self._sums, strict=True) if venue is driver]

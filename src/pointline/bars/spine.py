@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pointline.bars.adaptive import AdaptiveBars
 from pointline.bars.rules import check_bars, rule_of
 from pointline.bars.stretches import run_stretches, spine_frame, stretches, venue_of, whole_bars
+from pointline.bars.trailing import decided, threshold_table
 from pointline.clock import window_us
 from pointline.errors import ConfigError
 from pointline.lake.store import as_lake
@@ -59,13 +61,16 @@ class SpineBuilder:
             RegistryError: no instrument has this symbol_id.
             NoDataError: the lake has no trades of it in the window; the error says what it has.
         """
-        if not isinstance(config, self.rule):
+        if not isinstance(config, self.rule) and not (isinstance(config, AdaptiveBars) and config.kind == self.kind):
             raise ConfigError(f"a {self.kind} spine takes another config", value=type(config).__name__, expected=self.rule.__name__)
         start_us, end_us = window_us(start_ts_us, end_ts_us)
         check_bars(config, start_us, end_us)
         opened = as_lake(lake)
         driver = venue_of(opened, opened.registry().by_id(symbol_id), start_us, end_us, include_off_book=include_off_book)
-        runs = run_stretches(config, driver, (), stretches(config, [driver], start_us, end_us))
+        rule = decided(config, opened, driver.instrument, include_off_book=include_off_book)
+        parts = stretches(rule, [driver], start_us, end_us)
+        threshold_table(rule, [part[0] for part in parts])
+        runs = run_stretches(rule, driver, (), parts)
         frame = pl.concat([spine_frame(run.bars(0, len(run.ends)), symbol_id) for run in runs])
         return whole_bars(frame, start_us, end_us)
 

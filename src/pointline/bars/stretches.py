@@ -80,7 +80,7 @@ def run_stretches(
     waiting = iter(parts)
 
     def begin(part: tuple[int, int]) -> Future[Run]:
-        return pool.submit(_run_or_recall, rule, driver, venues, part, cache)
+        return pool.submit(run_or_recall, rule, driver, venues, part, cache)
 
     ahead = deque(begin(part) for part in islice(waiting, _AHEAD * workers))
 
@@ -110,7 +110,8 @@ def keep_stretches(
     """Puts the runs of several rules into a cache, with one pass over the trades of each stretch for those that it does not know."""
 
     def keep(part: tuple[int, int]) -> None:
-        unknown = [rule for rule in rules if cache.load(rule, driver, venues, *part)[1]]
+        counted = [rule.of_stretch(part[0]) for rule in rules]
+        unknown = [rule for rule in counted if cache.load(rule, driver, venues, *part)[1]]
         for rule, run in zip(unknown, run_spines(unknown, driver, venues, *part, BATCH_ROWS), strict=True):
             cache.store(rule, driver, venues, run)
 
@@ -119,7 +120,9 @@ def keep_stretches(
     cache.trim()
 
 
-def _run_or_recall(rule: BarRule, driver: VenueTrades, venues: Sequence[VenueTrades], part: tuple[int, int], cache: BarCache | None) -> Run:
+def run_or_recall(rule: BarRule, driver: VenueTrades, venues: Sequence[VenueTrades], part: tuple[int, int], cache: BarCache | None) -> Run:
+    """The run of one stretch: what the cache knows of it, else counted and kept there."""
+    rule = rule.of_stretch(part[0])
     if cache is None:
         return run_spine(rule, driver, venues, *part, BATCH_ROWS)
     known, missing = cache.load(rule, driver, venues, *part)

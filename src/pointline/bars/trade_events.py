@@ -97,7 +97,8 @@ class TradeEvents:
         """
         request = self._request
         files = self._files(request.spot, None, day_start(request.end_us - 1) + DAY_US)
-        start_us = request.start_us if rule.anchor == "start" else max((day for day in files if day < first_us), default=first_us)
+        earlier = next((day for day in sorted(files, reverse=True) if day < first_us), first_us)
+        start_us = request.start_us if rule.anchor == "start" else earlier if rule.is_decided(earlier) else first_us
         kept = {day: file for day, file in files.items() if day >= day_start(start_us)}
         venue = VenueTrades(request.spot, kept, request.include_off_book)
         check_bars(rule, start_us, request.end_us)

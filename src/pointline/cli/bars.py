@@ -17,7 +17,10 @@ StartOption = Annotated[str, typer.Option(help="First moment of the window; a da
 EndOption = Annotated[str, typer.Option(help="First moment after the window; a date means 00:00 UTC.", show_default=False)]
 ThresholdOption = Annotated[
     str,
-    typer.Option(help="Size of a bar: base units (volume, imbalance), quote units (dollar), a count (trades), a time such as 1m; or auto."),
+    typer.Option(
+        help="Size of a bar: base units (volume, imbalance), quote units (dollar), a count (trades), a time such as 1m; or auto; "
+        "or adaptive:500[,trailing_days=7][,segments=24][,least_days=5][,average=median], bars a day by the days before."
+    ),
 ]
 BarsOption = Annotated[str, typer.Option(help="volume, dollar, trades, time or imbalance.")]
 EventsOption = Annotated[str, typer.Option(help="What bars are made of: trades, or candles of the lake such as candles_1m.")]
@@ -69,6 +72,7 @@ def rule_of_options(kind: str, threshold: str, boundary: str | None, anchor: str
     Raises:
         ConfigError: they do not go together, or the threshold cannot be used.
     """
+    from pointline.bars.adaptive import adaptive_rule
     from pointline.bars.rules import rule_of
 
     rule = rule_of(kind)
@@ -81,6 +85,8 @@ def rule_of_options(kind: str, threshold: str, boundary: str | None, anchor: str
                 hint="run it with --threshold auto alone and use the threshold that it prints",
             )
         return f"auto:{kind}"
+    if threshold.partition(":")[0] == "adaptive":
+        return adaptive_rule(kind, threshold, boundary=boundary, anchor=anchor)
     common = {"anchor": anchor} if boundary is None else {"boundary": boundary, "anchor": anchor}
     if rule.unit == "time" and boundary is not None:
         raise ConfigError("time bars have no boundary rule", value=f"--boundary {boundary}", expected="--bars time without --boundary")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -95,6 +95,21 @@ def day_share(lake: Lake, instrument: Instrument, day: PartitionFile) -> float:
     around, _ = _parts(lake, instrument, [day])
     spans = cover_parts(around).uncovered(day.start_us, day.start_us + DAY_US)
     return 1 - sum(b - a for a, b in spans) / DAY_US
+
+
+def day_share_by_then(lake: Lake, instrument: Instrument, day: PartitionFile) -> float:
+    """As `day_share`, by what is known when the first trade after the day has come: its id tells whether some are missing between.
+
+    Nothing later than that trade changes the share, so that a decision from it looks at nothing that comes.
+    """
+    around, _ = _parts(lake, instrument, [day])
+    known = [part if part.start_us <= day.start_us else _first_row(part) for part in around]
+    spans = cover_parts(known).uncovered(day.start_us, day.start_us + DAY_US)
+    return 1 - sum(b - a for a, b in spans) / DAY_US
+
+
+def _first_row(part: Part) -> Part:
+    return replace(part, last_us=part.first_us, rows=1, last_id=part.first_id, missing_ids=0, holes=())
 
 
 def _parts(lake: Lake, instrument: Instrument, files: list[PartitionFile]) -> tuple[list[Part], list[Part]]:

@@ -5,6 +5,7 @@ Columns of a spine: ``symbol_id`` (the driver), ``bar_id``, ``bucket_start``, ``
 window, anchored at its start). A bar is known at ``bucket_end``, never before.
 """
 
+from pointline.bars.adaptive import AdaptiveDollarConfig, AdaptiveTradeConfig, AdaptiveVolumeConfig
 from pointline.bars.rules import (
     BarRule,
     DollarBarConfig,
@@ -16,6 +17,9 @@ from pointline.bars.rules import (
 from pointline.bars.spine import SpineBuilder, get_builder
 
 __all__ = [
+    "AdaptiveDollarConfig",
+    "AdaptiveTradeConfig",
+    "AdaptiveVolumeConfig",
     "BarRule",
     "DollarBarConfig",
     "ImbalanceBarConfig",

@@ -18,6 +18,7 @@ from pointline.bars.request import TRADES, BarRequest
 from pointline.bars.rules import BarRule, check_bars
 from pointline.bars.stretches import keep_stretches, stretches, venue_of
 from pointline.bars.threshold import resolve_rule
+from pointline.bars.trailing import decided, threshold_note
 from pointline.costs import CostModel
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, PairParams, compute_features
@@ -149,6 +150,8 @@ def compare(
                 told=lambda us: tell(us - start_us, end_us - start_us, clock.date_text(us - 1)),
             )
         )
+        units = {"base": pair.perp.base_asset, "quote": pair.perp.quote_asset}
+        rule_note = rule_note or threshold_note(built.thresholds, units.get(rule.unit, rule.unit))
         sides, covered = sides_of(opened, built, start_us, end_us)
         notes += coverage_notes(covered, "trades" if events == TRADES else "candles")
         known = StateReader(opened, pair.perp, state or StateParams())
@@ -172,6 +175,7 @@ def compare(
         _sides=sides,
         _covered=covered,
         _lake=opened,
+        thresholds=built.thresholds,
     )
 
 
@@ -230,6 +234,7 @@ def sweep(
     for anchor in sorted({rule.anchor for rule in bars}):
         rules = [rule for rule in bars if rule.anchor == anchor]
         parts = stretches(rules[0], [driver], start_us, end_us)
+        rules = [decided(rule, opened, pair.perp, include_off_book=include_off_book, cache=cache_of(opened)) for rule in rules]
         keep_stretches(rules, driver, (driver, other), parts, cache_of(opened), threads=threads)
     for rule in bars:
         yield compare(

@@ -61,6 +61,8 @@ class Study:
         params: limits, windows and costs of the features, and what follows from the pair.
         notes: warnings about the result: metadata versions, missing days, mixed quotes.
         elapsed_s: seconds from the call to the table.
+        thresholds: of a rule whose threshold changes by the day, one row per day and segment (columns of
+            `pointline.bars.trailing.threshold_table`); without rows of any other.
     """
 
     pair: Pair
@@ -78,6 +80,7 @@ class Study:
     _sides: dict[str, VenueEvents] = field(repr=False)
     _covered: dict[str, WindowCoverage] = field(repr=False)
     _lake: Lake = field(repr=False)
+    thresholds: pl.DataFrame = field(repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         table = self._table
