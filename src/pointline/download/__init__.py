@@ -95,14 +95,13 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
         ConfigError: the exchange, a kind or the window cannot be used.
     """
     from pointline.clock import window_us
-    from pointline.download.archives import archive_of
+    from pointline.download.archives import dataset_of
     from pointline.download.coverage import wanted_days
     from pointline.download.run import Wanted
     from pointline.errors import ConfigError
     from pointline.venues.names import exchange_id
 
     known = exchange_id(exchange)
-    archive = archive_of(known)
     days = tuple(wanted_days(*window_us(start, end)))
     names = {
         what: tuple(dict.fromkeys([given] if isinstance(given, str) else given)) for what, given in (("symbols", symbols), ("kinds", kinds))
@@ -110,9 +109,7 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
     for what, given in names.items():
         if not given:
             raise ConfigError(f"no {what} are named", value=given, expected="one or more")
-    datasets = tuple(dict.fromkeys(archive.dataset(kind) for kind in names["kinds"]))
-    for dataset in datasets:
-        archive.spans(known, dataset)
+    datasets = tuple(dict.fromkeys(dataset_of(known, kind) for kind in names["kinds"]))
     return [Wanted(known, symbol, dataset, days) for symbol in names["symbols"] for dataset in datasets]
 
 
@@ -142,7 +139,7 @@ def get_targets(
     import time
     from pathlib import Path
 
-    from pointline.download.archives import ARCHIVES
+    from pointline.download.archives import open_hosts
     from pointline.download.folder import ArchiveFolder
     from pointline.download.run import carry_out, dry_report, make_plan
     from pointline.errors import ConfigError
@@ -153,9 +150,8 @@ def get_targets(
         raise ConfigError("there must be a connection", value=connections, expected="1 or more")
     archives = ArchiveFolder(Path(folder))
     now = time.time_ns() // 1000 if now_us is None else now_us
-    plan = make_plan(
-        {exchange: kind(transport, base_url) for exchange, kind in ARCHIVES.items()}, targets, connections=connections, now_us=now
-    )
+    hosts = open_hosts({(target.exchange, target.dataset) for target in targets}, transport, base_url, now_us=now)
+    plan = make_plan(hosts, targets, connections=connections, now_us=now)
     if dry_run:
         return dry_report(plan, archives)
     return carry_out(plan, archives, transport, verify=verify, connections=connections, progress=progress)
