@@ -17,8 +17,6 @@ DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 MAY_1_MS = 1_714_521_600_000
 
-Change = "Callable[[Handler, Any], Any]"
-
 
 def text_of(ms: int, extra_us: int = 0) -> str:
     at = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=ms, microseconds=extra_us)
@@ -48,7 +46,7 @@ class Venues:
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if handler.command == "POST":
             query = json.loads(handler.body)
-        found = self._document(parts.path, query)
+        found = self.document(parts.path, query)
         if found is None:
             return False
         self.asked.append(handler.path)
@@ -59,7 +57,8 @@ class Venues:
         handler.send(200, found if isinstance(found, bytes) else json_bytes(found), {"Content-Type": "application/json"})
         return True
 
-    def _document(self, path: str, query: dict[str, Any]) -> Any:  # noqa: ANN401
+    def document(self, path: str, query: dict[str, Any]) -> Any:  # noqa: ANN401
+        """The answer to a question; None where nobody has it."""
         if path.endswith("get_last_trades_by_instrument_and_time"):
             return self._deribit(query)
         if path.endswith("/trades"):

@@ -193,6 +193,11 @@ def _gate_answer(document: Any) -> RestAnswer:  # noqa: ANN401 - any JSON value
     return RestAnswer(None if label is None else f"{label}: {document.get('message')}", too_often=label == "TOO_MANY_REQUESTS")
 
 
+def _kraken_answer(document: Any) -> RestAnswer:  # noqa: ANN401 - any JSON value
+    said = _coded("result", "success", "error")(document)
+    return said._replace(too_often=_inside("error")(document) == "apiLimitExceeded")
+
+
 def _nothing(document: Any) -> RestAnswer:  # noqa: ANN401, ARG001 - any JSON value
     return RestAnswer(None)
 
@@ -282,7 +287,7 @@ KRAKEN = FundingForm(
     host="https://futures.kraken.com/derivatives/api/v3",
     requests_per_s=1,
     question=lambda symbol, start_ms, end_ms: RestQuestion("historical-funding-rates", {"symbol": symbol}),  # noqa: ARG005 - all at once
-    judge=_coded("result", "success", "error"),
+    judge=_kraken_answer,
     rows=_inside("rates"),
     time="timestamp",
     time_us=_from_text,

@@ -20,6 +20,7 @@ NOTHING_AFTER = "nothing after"
 
 _DAILY = ("daily",)
 _PAGE = 1000  # the most that both hosts give at once
+_NEIGHBOURS = 100  # asked for before and after a day, as trades of one millisecond come in any order
 _EARLIEST_MS = 1_230_768_000_000  # 2009-01-01
 
 
@@ -68,8 +69,8 @@ class DeribitTrades:
     def write_rows(self, asker: RestAsker, file: RestFile, write: Callable[[Iterable[Any]], object]) -> str:
         """See `RestHistory`. Each page begins at the last millisecond of the page before, which is written then."""
         start_ms, end_ms = file.start_us // 1000, file.end_us // 1000
-        before = self._page(asker, file, _EARLIEST_MS, start_ms, ascending=False, count=1).trades
-        after = self._page(asker, file, end_ms, file.now_us // 1000, count=1).trades
+        before = self._page(asker, file, _EARLIEST_MS, start_ms, ascending=False, count=_NEIGHBOURS).trades
+        after = self._page(asker, file, end_ms, file.now_us // 1000, count=_NEIGHBOURS).trades
         numbers = _Count()
         from_ms = start_ms
         while True:
@@ -83,8 +84,8 @@ class DeribitTrades:
             if not page.more:
                 break
             from_ms = last_ms
-        low = before[0].number if before else None
-        numbers.check(file, low, after[0].number if after else None)
+        last_before = max((trade.number for trade in before), default=None)
+        numbers.check(file, last_before, min((trade.number for trade in after), default=None))
         if not numbers.count:
             raise no_trade(file)
         return IDS if after else f"{IDS}, {after_the_end(file)}"
