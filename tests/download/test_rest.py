@@ -57,7 +57,14 @@ def venues(rig: Rig) -> Venues:
 
 
 def run(
-    rig: Rig, exchange: str, kind: str, start: str = "2024-05-01", end: str = "2024-05-04", *, now_us: int = NOW_US, **options: bool
+    rig: Rig,
+    exchange: str,
+    kind: str,
+    start: str = "2024-05-01",
+    end: str = "2024-05-04",
+    *,
+    now_us: int = NOW_US,
+    **options: Any,  # noqa: ANN401 - those of get_targets
 ) -> DownloadReport:
     targets = targets_of(exchange, SYMBOLS[exchange], kind, start, end)
     return get_targets(targets, transport=rig.transport, folder=rig.folder, base_url=rig.url, now_us=now_us, **options)
@@ -102,6 +109,14 @@ def test_a_second_run_asks_for_nothing_that_is_there(rig: Rig, venues: Venues, e
     venues.page = 5
     assert run(rig, exchange, "trades").counts == {"fetched": 1, "held": 2}
     assert rig.stored() == before, "other pages, the same bytes"
+
+
+@pytest.mark.usefixtures("venues")
+def test_progress_counts_files_where_no_size_is_known(rig: Rig) -> None:
+    told: list[tuple[int, int, str]] = []
+    run(rig, "deribit", "trades", progress=lambda *what: told.append(what))
+    assert {total for _, total, _ in told} == {3}
+    assert (min(done for done, *_ in told), max(done for done, *_ in told)) == (0, 3)
 
 
 @pytest.mark.usefixtures("venues")

@@ -46,17 +46,20 @@ def download(
 
     Args:
         exchange: ``"binance-spot"``, ``"binance-futures"``, ``"binance-delivery"``, ``"bybit"`` or ``"bybit-spot"``, or another of their
-            names. Of the last two only trades.
+            names. Of the last two only trades. By REST: trades of ``"deribit"`` and ``"coinbase"``; funding of ``"bybit"``, ``"deribit"``,
+            ``"gate-futures"``, ``"hyperliquid"``, ``"kraken-futures"`` and ``"kucoin-futures"``.
         symbols: one of the exchange's own symbols or several, e.g. ``"BTCUSDT"``.
         kinds: datasets of the archive (``"trades"``, ``"aggTrades"``, ``"klines-1m"``, …) or tables of the lake (``"quotes"``,
             ``"funding"``, ``"candles_1m"``, …), one or several.
         start, end: the window; the days that touch it are got.
         folder: where the files go, in the archive's own folders; `ingest` reads it.
         dry_run: write nothing; say what would be got.
-        verify: hold what is there against the host's check sums, by its bytes, and get what differs.
+        verify: hold what is there against the host's check sums, by its bytes, and get what differs. What was got by REST is held against
+            the record of when it was got.
         base_url: of a mirror with the archive's paths below it.
         connections: how many files are got at a time.
-        progress: True shows a line of progress; a function is called with the bytes done, all bytes and the name of the file.
+        progress: True shows a line of progress; a function is called with the bytes done, all bytes and the name of the file; with
+            files instead of bytes where no size is known.
 
     Returns:
         An outcome for each file, the days that the archive does not have, and what failed. A file that does not come stops no other.

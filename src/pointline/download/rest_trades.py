@@ -48,7 +48,7 @@ class _Numbered(NamedTuple):
     row: dict[str, Any]
 
 
-class _Page(NamedTuple):
+class _TradesPage(NamedTuple):
     trades: list[_Numbered]
     more: bool
 
@@ -91,7 +91,7 @@ class DeribitTrades:
         return IDS if after else f"{IDS}, {after_the_end(file)}"
 
     @staticmethod
-    def _page(asker: RestAsker, file: RestFile, from_ms: int, to_ms: int, *, ascending: bool = True, count: int = _PAGE) -> _Page:
+    def _page(asker: RestAsker, file: RestFile, from_ms: int, to_ms: int, *, ascending: bool = True, count: int = _PAGE) -> _TradesPage:
         """The trades of ``[from_ms, to_ms)``, the first or the last of them."""
         query = {
             "instrument_name": file.symbol,
@@ -101,7 +101,7 @@ class DeribitTrades:
             "sorting": "asc" if ascending else "desc",
         }
 
-        def read(document: Any) -> _Page:  # noqa: ANN401 - any JSON value
+        def read(document: Any) -> _TradesPage:  # noqa: ANN401 - any JSON value
             result = document.get("result") if isinstance(document, dict) else None
             rows, more = (result.get("trades"), result.get("has_more")) if isinstance(result, dict) else (None, None)
             if not isinstance(rows, list) or not isinstance(more, bool):
@@ -116,7 +116,7 @@ class DeribitTrades:
                 raise wrong(file, "the page has trades of another time than was asked for", [min(times), max(times)])
             if more and not trades:
                 raise wrong(file, "the page is empty, and more should follow", document)
-            return _Page(trades, more)
+            return _TradesPage(trades, more)
 
         return asker.ask(RestQuestion("public/get_last_trades_by_instrument_and_time", query), read)
 

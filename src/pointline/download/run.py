@@ -115,13 +115,14 @@ def carry_out(
         transport: the client.
         verify: hold what is there against the host's check sums, by its bytes.
         connections: how many files are got at a time.
-        progress: see `pointline.progress.followed`; in bytes.
+        progress: see `pointline.progress.followed`; in bytes, or in files where no size is known.
 
     Raises:
         BusyError: another download writes to the folder.
         OSError: the disk is full, or may not be written.
     """
-    total, lock = sum(file.size or 0 for file in plan.files), threading.Lock()
+    by_size, lock = any(file.size is not None for file in plan.files), threading.Lock()
+    total = sum(file.size or 0 for file in plan.files) if by_size else len(plan.files)
     done = 0
     with folder.writing(), followed("download", progress) as tell:
 
@@ -132,10 +133,13 @@ def carry_out(
                 tell(min(done, total), total, name)
 
         def one(file: RemoteFile) -> FileOutcome:
-            found = _get(transport, folder, file, verify=verify, told=lambda count: advance(count, file.key.rpartition("/")[2]))
+            name, size = file.key.rpartition("/")[2], file.size
+            found = _get(transport, folder, file, verify=verify, told=lambda count: advance(0 if size is None else count, name))
             _log.info("%s: %s", file.key, found.outcome)
-            if found.outcome not in {"fetched", "replaced"}:
-                advance(file.size or 0, file.key.rpartition("/")[2])
+            if not by_size:
+                advance(1, name)
+            elif found.outcome not in {"fetched", "replaced"}:
+                advance(size or 0, name)
             return found
 
         pool = ThreadPoolExecutor(connections + CHECKERS)
