@@ -14,6 +14,9 @@ import pytest
 from tests.download.test_rest import NOW_US, day_key, run
 from tests.download.venues import DAY_MS, HOUR_MS, MAY_1_MS, Venues, json_bytes, market, payments
 
+from pointline.download import get_targets, targets_of
+from pointline.download.transport import Manners, Transport
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -99,8 +102,11 @@ def test_half_a_day_is_never_stored(rig: Rig, venues: Venues, change: Change, ou
 PASSING = {name: one for name, (one, *_) in ANYWHERE.items() if name in {"500", "HTML", "cut", "broken off", "reset"}}
 
 
-@pytest.mark.parametrize("change", PASSING.values(), ids=PASSING)
-@pytest.mark.parametrize("exchange", ["deribit", "coinbase"])
+@pytest.mark.parametrize(
+    ("exchange", "change"),
+    [*(("deribit", change) for change in PASSING.values()), ("coinbase", cut)],
+    ids=[*(f"deribit {name}" for name in PASSING), "coinbase cut"],
+)
 def test_what_passes_is_asked_again(rig: Rig, venues: Venues, exchange: str, change: Change) -> None:
     clean = run(rig, exchange, "trades", *MAY_2)
     (before,) = rig.stored().values()
@@ -324,6 +330,29 @@ def test_a_day_without_a_trade_is_no_file(rig: Rig, venues: Venues, exchange: st
 def test_a_period_without_a_payment_is_no_file(rig: Rig, venues: Venues) -> None:
     venues.payments = []
     assert run(rig, "gate-futures", "funding", *MAY_2).counts == {"not_published": 1}
+
+
+def test_connections_are_bounded(rig: Rig, venues: Venues) -> None:
+    lock, under_way, most = threading.Lock(), 0, 0
+
+    def count(handler: Handler, document: Any) -> None:  # noqa: ANN401
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        body = json_bytes(document)
+        handler.send(200, body[:-1], {}, length=len(body))
+        handler.wfile.flush()
+        with lock:
+            under_way -= 1
+        handler.wfile.write(body[-1:])
+
+    venues.changes.append(count)
+    with Transport(Manners(requests_per_s=1e6), connections=1, clock=rig.waits.clock, sleep=rig.waits.sleep) as transport:
+        targets = targets_of("deribit", "BTC-PERPETUAL", "trades", "2024-04-30", "2024-05-02")
+        given = {"folder": rig.folder, "base_url": rig.url, "now_us": NOW_US, "connections": 4}
+        assert get_targets(targets, transport=transport, **given).counts == {"fetched": 2}
+    assert most == 1
 
 
 RUN = """

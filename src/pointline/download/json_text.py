@@ -8,7 +8,7 @@ from typing import Any
 
 from pointline.errors import WrongContentError
 
-_WHOLE = re.compile(r"-?\d{1,18}")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _SHOWN = 120
 
 
