@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.contract.suite import Case
@@ -222,6 +223,52 @@ def hyperliquid_trades() -> Case:
     return records("hyperliquid", "tape", "BTC", lines, ('"60000.5"', '"6o"', "px"), period="", expected=expected)
 
 
+FUNDING_RECORDS = {
+    "bybit": (
+        "BTCUSDT",
+        '{{"fundingRate":"{rate}","fundingRateTimestamp":"{ms}","symbol":"BTCUSDT"}}',
+        "fundingRate",
+    ),
+    "deribit": (
+        "BTC-PERPETUAL",
+        '{{"index_price":60000.5,"interest_1h":{rate},"interest_8h":0.5,"prev_index_price":60001,"timestamp":{ms}}}',
+        "interest_1h",
+    ),
+    "gate-futures": ("BTC_USDT", '{{"r":"{rate}","t":{s}}}', "r"),
+    "hyperliquid": ("BTC", '{{"coin":"BTC","fundingRate":"{rate}","premium":"0.5","time":{ms}}}', "fundingRate"),
+    "kraken-futures": (
+        "PF_XBTUSD",
+        '{{"fundingRate":1.25,"relativeFundingRate":{rate},"timestamp":"{text}"}}',
+        "relativeFundingRate",
+    ),
+    "kucoin-futures": ("XBTUSDTM", '{{"fundingRate":{rate},"symbol":"XBTUSDTM","timepoint":{ms}}}', "fundingRate"),
+}
+"""Symbol, the form of a record and its field with the rate, by exchange."""
+
+
+def rest_funding(exchange: str) -> Case:
+    symbol, record, column = FUNDING_RECORDS[exchange]
+    times = ((DAY_MS, "2024-05-01T00:00:00Z"), (DAY_MS + 8 * 3_600_000, "2024-05-01T08:00:00.000Z"))
+    lines = tuple(
+        record.format(rate=rate, ms=ms, s=ms // 1000, text=text) for rate, (ms, text) in zip(("0.0001", "-6.0E-7"), times, strict=True)
+    )
+    bad = lines[0].replace("0.0001", "17")
+    case = funding(
+        "rest_funding",
+        f"{exchange}/fundingHistory/{symbol}/{exchange}-{symbol}-funding-2024-05",
+        exchange,
+        symbol,
+        "2024-05",
+        lines=lines,
+        bad=(bad, column, "17"),
+        rank=RANKS["monthly"],
+        packings=(".jsonl.gz", ".json", ".jsonl"),
+        by_content=True,
+    )
+    hours = 1.0 if exchange == "deribit" else None
+    return replace(case, csv=False, expected=tuple({**row, "interval_hours": hours} for row in case.expected))
+
+
 EXCHANGE_CASES = {
     "okx spot trades": okx_trades("BTC-USDT", "okx-spot"),
     "okx swap trades, column source": okx_trades("BTC-USDT-SWAP", "okx-swap", source=True),
@@ -237,4 +284,5 @@ EXCHANGE_CASES = {
     "coinbase trades": coinbase_trades(),
     "deribit trades": deribit_trades(),
     "hyperliquid trades": hyperliquid_trades(),
+    **{f"{exchange} funding by REST": rest_funding(exchange) for exchange in FUNDING_RECORDS},
 }

@@ -60,11 +60,16 @@ class Archive:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     archive: Archive
+    body = b""
 
     def do_GET(self) -> None:
         self._answer()
 
     def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self.body = self.rfile.read(int(self.headers["Content-Length"]))
         self._answer()
 
     def _answer(self) -> None:

@@ -27,10 +27,15 @@ ConnectionsOption = Annotated[int, typer.Option("--connections", help="Files tha
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan with files and bytes, and write nothing.")]
 
 
-@command(app, short_help="Downloads an exchange's public archive files and verifies them.")
+@command(app, short_help="Downloads an exchange's public archive files, or its history by REST, and verifies them.")
 def download(
     exchange: Annotated[
-        str, typer.Option(help="binance-spot, binance-futures, binance-delivery, bybit or bybit-spot.", show_default=False)
+        str,
+        typer.Option(
+            help="binance-spot, binance-futures, binance-delivery, bybit or bybit-spot; by REST coinbase, deribit, "
+            "gate-futures, hyperliquid, kraken-futures or kucoin-futures.",
+            show_default=False,
+        ),
     ],
     symbols: Annotated[str, typer.Option(help="The exchange's own symbols, with commas between them.", show_default=False)],
     kinds: Annotated[
@@ -41,7 +46,8 @@ def download(
     folder: FolderOption = Path("archives"),
     dry_run: DryOption = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hold stored files against the host's check sums, and get what differs.")
+        bool,
+        typer.Option("--verify", help="Hold stored files against the host's check sums, or by REST their own record; get what differs."),
     ] = False,
     base_url: BaseUrlOption = None,
     connections: ConnectionsOption = 4,
@@ -50,6 +56,8 @@ def download(
     json_output: JsonOption = False,
 ) -> None:
     """Downloads an exchange's public archive files: each whole or not at all, and each once.
+
+    Where there is no archive, the history is asked for by REST, page by page, and stored as files of days or months.
 
     Example: pointline download --exchange binance-futures --symbols BTCUSDT --kinds trades,fundingRate --start 2024-05-01 --end 2024-06-01
     """

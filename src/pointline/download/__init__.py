@@ -46,17 +46,20 @@ def download(
 
     Args:
         exchange: ``"binance-spot"``, ``"binance-futures"``, ``"binance-delivery"``, ``"bybit"`` or ``"bybit-spot"``, or another of their
-            names. Of the last two only trades.
+            names. Of the last two only trades. By REST: trades of ``"deribit"`` and ``"coinbase"``; funding of ``"bybit"``, ``"deribit"``,
+            ``"gate-futures"``, ``"hyperliquid"``, ``"kraken-futures"`` and ``"kucoin-futures"``.
         symbols: one of the exchange's own symbols or several, e.g. ``"BTCUSDT"``.
         kinds: datasets of the archive (``"trades"``, ``"aggTrades"``, ``"klines-1m"``, …) or tables of the lake (``"quotes"``,
             ``"funding"``, ``"candles_1m"``, …), one or several.
         start, end: the window; the days that touch it are got.
         folder: where the files go, in the archive's own folders; `ingest` reads it.
         dry_run: write nothing; say what would be got.
-        verify: hold what is there against the host's check sums, by its bytes, and get what differs.
+        verify: hold what is there against the host's check sums, by its bytes, and get what differs. What was got by REST is held against
+            the record of when it was got.
         base_url: of a mirror with the archive's paths below it.
         connections: how many files are got at a time.
-        progress: True shows a line of progress; a function is called with the bytes done, all bytes and the name of the file.
+        progress: True shows a line of progress; a function is called with the bytes done, all bytes and the name of the file; with
+            files instead of bytes where no size is known.
 
     Returns:
         An outcome for each file, the days that the archive does not have, and what failed. A file that does not come stops no other.
@@ -95,14 +98,13 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
         ConfigError: the exchange, a kind or the window cannot be used.
     """
     from pointline.clock import window_us
-    from pointline.download.archives import archive_of
+    from pointline.download.archives import dataset_of
     from pointline.download.coverage import wanted_days
     from pointline.download.run import Wanted
     from pointline.errors import ConfigError
     from pointline.venues.names import exchange_id
 
     known = exchange_id(exchange)
-    archive = archive_of(known)
     days = tuple(wanted_days(*window_us(start, end)))
     names = {
         what: tuple(dict.fromkeys([given] if isinstance(given, str) else given)) for what, given in (("symbols", symbols), ("kinds", kinds))
@@ -110,9 +112,7 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
     for what, given in names.items():
         if not given:
             raise ConfigError(f"no {what} are named", value=given, expected="one or more")
-    datasets = tuple(dict.fromkeys(archive.dataset(kind) for kind in names["kinds"]))
-    for dataset in datasets:
-        archive.spans(known, dataset)
+    datasets = tuple(dict.fromkeys(dataset_of(known, kind) for kind in names["kinds"]))
     return [Wanted(known, symbol, dataset, days) for symbol in names["symbols"] for dataset in datasets]
 
 
@@ -142,7 +142,7 @@ def get_targets(
     import time
     from pathlib import Path
 
-    from pointline.download.archives import ARCHIVES
+    from pointline.download.archives import open_hosts
     from pointline.download.folder import ArchiveFolder
     from pointline.download.run import carry_out, dry_report, make_plan
     from pointline.errors import ConfigError
@@ -153,9 +153,8 @@ def get_targets(
         raise ConfigError("there must be a connection", value=connections, expected="1 or more")
     archives = ArchiveFolder(Path(folder))
     now = time.time_ns() // 1000 if now_us is None else now_us
-    plan = make_plan(
-        {exchange: kind(transport, base_url) for exchange, kind in ARCHIVES.items()}, targets, connections=connections, now_us=now
-    )
+    hosts = open_hosts({(target.exchange, target.dataset) for target in targets}, transport, base_url, now_us=now)
+    plan = make_plan(hosts, targets, connections=connections, now_us=now)
     if dry_run:
         return dry_report(plan, archives)
     return carry_out(plan, archives, transport, verify=verify, connections=connections, progress=progress)

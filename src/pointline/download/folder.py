@@ -34,7 +34,8 @@ class Verified:
         mtime_ns: when it was last changed.
         sha256: of its bytes.
         etag: the host's mark of this version; None where there was none.
-        by: what it was held against beside its own check sums: ``"sha256"``, ``"md5"``, ``"size"`` or ``"nothing"``.
+        by: what it was held against beside its own check sums: ``"sha256"``, ``"md5"``, ``"size"`` or ``"nothing"``; of a REST history
+            what `pointline.download.rest` says.
     """
 
     key: str
@@ -72,6 +73,10 @@ class ArchiveFolder:
         except OSError:
             return None
         return known if (found.st_size, found.st_mtime_ns) == (known.size, known.mtime_ns) else None
+
+    def recorded(self, key: str) -> Verified | None:
+        """The newest record of a file, whatever became of it since; None where there is none."""
+        return self._known.get(key)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

@@ -28,8 +28,8 @@ class FileOutcome:
             whole), ``checked`` (was there, and its bytes were held against the host's check sum now), ``not_published`` (404), ``blocked``
             (403, a ban), ``failed`` (5xx, no connection), ``refused`` (what came is not the file).
         size: its bytes; None where they are not known.
-        verified_by: ``"sha256"``, ``"md5"``, ``"size"`` or ``"nothing"``, beside the check sums in the archive itself; empty where it is
-            not there.
+        verified_by: ``"sha256"``, ``"md5"``, ``"size"`` or ``"nothing"``, beside the check sums in the archive itself; by REST ``"ids"`` or
+            ``"pages"``, and behind commas what could not be proven; empty where it is not there.
         path: where it is stored; None where it is not.
         error: what went wrong; None where nothing did.
     """

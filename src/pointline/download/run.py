@@ -12,6 +12,7 @@ from pointline.clock import date_text
 from pointline.download.coverage import Choice, choose
 from pointline.download.fetch import check_stored, fetch
 from pointline.download.report import DownloadReport, FileOutcome, missing_days, outcome_of
+from pointline.download.rest import RestFile, check_history, fetch_history
 from pointline.errors import DownloadError
 from pointline.progress import followed
 
@@ -58,11 +59,11 @@ class DownloadPlan:
         return [file for _, choice in self.choices for file in choice.files]
 
 
-def make_plan(archives: Mapping[str, ArchiveHost], targets: Sequence[Wanted], *, connections: int, now_us: int) -> DownloadPlan:
+def make_plan(archives: Mapping[tuple[str, str], ArchiveHost], targets: Sequence[Wanted], *, connections: int, now_us: int) -> DownloadPlan:
     """Looks what the archive has of each target, and chooses.
 
     Args:
-        archives: where, by exchange.
+        archives: where, by exchange and dataset.
         targets: what is wanted.
         connections: how many targets are looked up at a time.
         now_us: the time now, UTC.
@@ -72,7 +73,7 @@ def make_plan(archives: Mapping[str, ArchiveHost], targets: Sequence[Wanted], *,
     """
 
     def look(target: Wanted) -> Choice | DownloadError:
-        archive = archives[target.exchange]
+        archive = archives[target.exchange, target.dataset]
         spans = archive.spans(target.exchange, target.dataset)
         over = [day for day in target.days if day < date_text(now_us)]
         try:
@@ -114,13 +115,14 @@ def carry_out(
         transport: the client.
         verify: hold what is there against the host's check sums, by its bytes.
         connections: how many files are got at a time.
-        progress: see `pointline.progress.followed`; in bytes.
+        progress: see `pointline.progress.followed`; in bytes, or in files where no size is known.
 
     Raises:
         BusyError: another download writes to the folder.
         OSError: the disk is full, or may not be written.
     """
-    total, lock = sum(file.size or 0 for file in plan.files), threading.Lock()
+    by_size, lock = any(file.size is not None for file in plan.files), threading.Lock()
+    total = sum(file.size or 0 for file in plan.files) if by_size else len(plan.files)
     done = 0
     with folder.writing(), followed("download", progress) as tell:
 
@@ -131,10 +133,13 @@ def carry_out(
                 tell(min(done, total), total, name)
 
         def one(file: RemoteFile) -> FileOutcome:
-            found = _get(transport, folder, file, verify=verify, told=lambda count: advance(count, file.key.rpartition("/")[2]))
+            name, size = file.key.rpartition("/")[2], file.size
+            found = _get(transport, folder, file, verify=verify, told=lambda count: advance(0 if size is None else count, name))
             _log.info("%s: %s", file.key, found.outcome)
-            if found.outcome not in {"fetched", "replaced"}:
-                advance(file.size or 0, file.key.rpartition("/")[2])
+            if not by_size:
+                advance(1, name)
+            elif found.outcome not in {"fetched", "replaced"}:
+                advance(size or 0, name)
             return found
 
         pool = ThreadPoolExecutor(connections + CHECKERS)
@@ -154,11 +159,16 @@ def _get(transport: Transport, folder: ArchiveFolder, file: RemoteFile, *, verif
         if held is not None and not verify and not _is_replaced(file, held):
             return _outcome(folder, file, "held", held)
         before = folder.path(file.key).is_file()
-        if before and (checked := check_stored(transport, folder, file)) is not None:
+        if before and (checked := _checked(transport, folder, file)) is not None:
             return _outcome(folder, file, "checked", checked)
-        return _outcome(folder, file, "replaced" if before else "fetched", fetch(transport, folder, file, told))
+        got = fetch_history(transport, folder, file, told) if isinstance(file, RestFile) else fetch(transport, folder, file, told)
+        return _outcome(folder, file, "replaced" if before else "fetched", got)
     except DownloadError as error:
         return _outcome(folder, file, outcome_of(error), error=error)
+
+
+def _checked(transport: Transport, folder: ArchiveFolder, file: RemoteFile) -> Verified | None:
+    return check_history(folder, file) if isinstance(file, RestFile) else check_stored(transport, folder, file)
 
 
 def _is_replaced(file: RemoteFile, held: Verified) -> bool:

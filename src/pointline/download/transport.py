@@ -112,20 +112,30 @@ class Transport:
         if self._stopped.is_set():
             raise ServerFailedError("the download was stopped")
 
+    def pace(self, url: str, requests_per_s: float) -> None:
+        """The host of a URL is asked at most so many times a second."""
+        self._gate(url).slow_to(requests_per_s)
+
+    def stand_down(self, url: str, seconds: float) -> None:
+        """The host of a URL is left alone for so long."""
+        self._gate(url).stand_down(seconds)
+
     def ask(
         self,
         method: str,
         url: str,
         use: Callable[[httpx.Response], _Result],
         headers: Callable[[], Mapping[str, str]] = dict,
+        content: bytes | None = None,
     ) -> _Result:
         """Makes a request, again where it fails in a way that may pass.
 
         Args:
-            method: ``"GET"`` or ``"HEAD"``.
+            method: ``"GET"``, ``"HEAD"``, or ``"POST"`` for a question that changes nothing at the host.
             url: of the file.
             use: reads a good answer, whose body is still to come. It raises `WrongContentError` where that is not what was asked for.
             headers: called before each attempt.
+            content: the body of a ``"POST"``.
 
         Returns:
             What `use` returns.
@@ -148,7 +158,7 @@ class Transport:
             if gate.is_shut:
                 raise BlockedError("the host refused several requests in a row and is not asked again", where=url, hint=_BLOCKED)
             try:
-                with self._client.stream(method, url, headers=dict(headers())) as answer:
+                with self._client.stream(method, url, headers=dict(headers()), content=content) as answer:
                     failure = self._judge(answer, gate, url)
                     if failure is None:
                         return use(answer)

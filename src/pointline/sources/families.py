@@ -156,6 +156,14 @@ FAMILIES: tuple[Family, ...] = (
         suffixes=(".json", ".jsonl", ".gz"),
         unverified=("trades",),
     ),
+    Family(
+        name="rest_funding",
+        parser="pointline.sources.rest_funding:RestFunding",
+        recognised_by="file name and first records",
+        tables="`funding` of Bybit, Deribit, Gate, Hyperliquid, Kraken Futures and KuCoin, as [`download`](download.md#rest) stores it",
+        suffixes=(".json", ".jsonl", ".gz"),
+        unverified=("fundingHistory",),
+    ),
 )
 
 
