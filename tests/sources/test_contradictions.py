@@ -301,7 +301,7 @@ def test_the_unit_does_not_matter(tmp_path: Path, name: str) -> None:
     printed=st.integers(2, 16),
     off=st.integers(-3, 3),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_quote_quantity_may_be_cut_to_its_decimals_and_no_more(
     tmp_path: Path, price: int, qty: int, price_decimals: int, qty_decimals: int, printed: int, off: int
 ) -> None:
