@@ -41,6 +41,8 @@ LONG = frozenset(
         "sql/test_engine.py",
         "sql/test_engine_pruning.py",
         "sql/test_interrupts.py",
+        "sql/test_specification.py",
+        "sql/test_trade_last.py",
         "sql/test_views_holes.py",
         "test_base_units.py",
         "test_benchmarks.py",
