@@ -94,7 +94,7 @@ def _one_scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = scores - mean
     centred /= max(high - mean, mean - low)
     centred /= np.sqrt(np.add.reduce(np.square(centred)) / n)
-    return centred
+    return np.asarray(centred)
 
 
 @dataclass(frozen=True, eq=False)
