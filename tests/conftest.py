@@ -44,6 +44,7 @@ LONG = frozenset(
         "sql/test_specification.py",
         "sql/test_trade_last.py",
         "sql/test_views_holes.py",
+        "sql/test_views_ohlcv.py",
         "test_base_units.py",
         "test_benchmarks.py",
         "test_datetimes.py",
@@ -51,6 +52,8 @@ LONG = frozenset(
         "test_docs_api.py",
         "test_examples.py",
         "test_front_door.py",
+        "test_real_data.py",
+        "test_simulate.py",
     )
 )
 
