@@ -7,10 +7,12 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do 
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
 # Two processes, whole files each, so that a session fixture is built once per file's process. The order is random: a line at the start says
-# the seed, and PYTEST_ADDOPTS=--randomly-seed=SEED repeats it.
+# the seed, and PYTEST_ADDOPTS=--randomly-seed=SEED repeats it. Long files begin first (tests/conftest.py), which xdist would start last.
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 export POLARS_MAX_THREADS ?= 2
+# Tests start hundreds of processes; without bytecode each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-versions test-oldest lint format bench crash slow fuzz docs clean

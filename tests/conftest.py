@@ -25,6 +25,43 @@ settings.register_profile("fuzz", unhurried, max_examples=2_000)
 settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests"
+# Files that take more than ten seconds of a processor. They begin first, in any order, so that no process ends long after the other.
+LONG = frozenset(
+    TESTS / name
+    for name in (
+        "lake/test_damage.py",
+        "lake/test_lake_state.py",
+        "sources/test_contradictions.py",
+        "sources/test_mapping_shapes.py",
+        "sources/test_recorded.py",
+        "sql/guard/test_decimal_functions.py",
+        "sql/guard/test_decimals.py",
+        "sql/test_coarse_candles.py",
+        "sql/test_engine.py",
+        "sql/test_engine_pruning.py",
+        "sql/test_interrupts.py",
+        "sql/test_specification.py",
+        "sql/test_trade_last.py",
+        "sql/test_views_holes.py",
+        "sql/test_views_ohlcv.py",
+        "test_base_units.py",
+        "test_benchmarks.py",
+        "test_datetimes.py",
+        "test_docs.py",
+        "test_docs_api.py",
+        "test_examples.py",
+        "test_front_door.py",
+        "test_real_data.py",
+        "test_simulate.py",
+    )
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Moves the long files to the front of the random order."""
+    items.sort(key=lambda item: item.path not in LONG)
 
 
 @pytest.hookimpl(trylast=True)

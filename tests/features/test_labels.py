@@ -161,7 +161,7 @@ def value_after(bars: list[dict[str, Any]], side: str, k: int, *, count: int | N
     return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=10).map(closed), st.booleans(), st.integers(1, 4), st.integers(1, 80))
 def test_equals_the_plain_loop(bars: list[dict[str, Any]], finished: bool, count: int, horizon: int) -> None:
     frame = pl.DataFrame(

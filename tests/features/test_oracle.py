@@ -219,7 +219,7 @@ def same(found: object, expected: object) -> bool:
     return found == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(BARS)
 def test_every_derived_feature_equals_the_plain_loop(bars: pl.DataFrame) -> None:
     features = compute_features(bars, PARAMS)

@@ -126,7 +126,7 @@ def columns(market: Market) -> tuple[list[int], list[float], list[bool | None]]:
 
 
 @pytest.mark.usefixtures("windows")
-@settings(max_examples=300)
+@settings(max_examples=max(100, settings().max_examples))
 @given(MARKET, st.lists(st.integers(0, 150), max_size=8))
 def test_flags_are_those_of_the_plain_rule_however_the_rows_are_cut(market: Market, cuts: list[int]) -> None:
     times, prices, said = columns(market)
@@ -144,7 +144,7 @@ def test_flags_are_those_of_the_plain_rule_however_the_rows_are_cut(market: Mark
 
 
 @pytest.mark.usefixtures("windows")
-@settings(max_examples=150)
+@settings(max_examples=max(75, settings().max_examples))
 @given(MARKET, st.integers(0, 150))
 def test_what_comes_after_the_next_group_changes_no_flag(market: Market, cut: int) -> None:
     times, prices, said = columns(market)

@@ -135,18 +135,39 @@ def damages(path: Path, how: str) -> None:
         flip(path, float(how), 3)
 
 
-@pytest.mark.parametrize("how", ["deleted", "emptied", "0.4"])
-def test_any_damaged_file_is_found_and_repaired(clean: Path, tmp_path: Path, how: str) -> None:
+HOWS = ("deleted", "emptied", "0.4")
+
+
+def chosen(root: Path) -> list[tuple[str, str]]:
+    """Each file with a damage, and each kind of file with every damage."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for name in files_of(root):
+        kinds.setdefault((name.split("/")[0], Path(name).suffix), []).append(name)
+    return [(names[n % len(names)], HOWS[n % len(HOWS)]) for names in kinds.values() for n in range(max(len(names), len(HOWS)))]
+
+
+def test_any_damaged_file_is_found_and_repaired(clean: Path, tmp_path: Path) -> None:
+    damage = chosen(clean)
+    assert {name for name, _ in damage} == set(files_of(clean))
+    found_and_repaired(clean, tmp_path, damage)
+
+
+@pytest.mark.slow
+def test_every_file_is_found_and_repaired_after_every_damage(clean: Path, tmp_path: Path) -> None:
+    found_and_repaired(clean, tmp_path, [(name, how) for name in files_of(clean) for how in HOWS])
+
+
+def found_and_repaired(clean: Path, tmp_path: Path, damage: list[tuple[str, str]]) -> None:
     expected, told = all_contents(clean), answers(clean)
     silent = []
-    for number, name in enumerate(files_of(clean)):
+    for number, (name, how) in enumerate(damage):
         root = tmp_path / f"lake-{number}"
         shutil.copytree(clean, root)
         damages(root / name, how)
         found = verify(Lake(root)).problems
         heard = answers(root)
         if not isinstance(heard, DamageError) and heard != told:
-            silent.append(name)
+            silent.append((name, how))
         assert found, f"{how}: verify says nothing of {name}"
         done = repair(Lake(root), all_sources)
         assert done.missing == [], name

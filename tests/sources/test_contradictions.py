@@ -301,7 +301,7 @@ def test_the_unit_does_not_matter(tmp_path: Path, name: str) -> None:
     printed=st.integers(2, 16),
     off=st.integers(-3, 3),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_quote_quantity_may_be_cut_to_its_decimals_and_no_more(
     tmp_path: Path, price: int, qty: int, price_decimals: int, qty_decimals: int, printed: int, off: int
 ) -> None:
@@ -461,10 +461,11 @@ def test_price_and_quantity_in_each_other_s_place_are_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("header", [True, False])
-def test_a_plain_file_that_was_cut_anywhere_gives_no_other_row(tmp_path: Path, name: str, header: bool) -> None:
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_plain_file_that_was_cut_anywhere_gives_no_other_row(tmp_path: Path, name: str, header: bool, count: int) -> None:
     """Every row that is accepted of a part of a file stands in the whole file; what is left of the last line is set aside."""
     form = FORMS[name]
-    rows = [form.row(n) for n in range(1, 4)]
+    rows = [form.row(n) for n in range(1, count + 1)]
     text = text_of(form, rows, header=header)
     whole = {row for batch in read(write(tmp_path, form.place, text, ".csv")) for row in batch.frame.rows()}
     for end in range(text.index(b"\n") + 2, len(text)):

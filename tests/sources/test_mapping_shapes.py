@@ -408,7 +408,7 @@ def test_single_precision_floats_are_their_own_shortest_digits(tmp_path: Path) -
     assert column(read(path, PLAIN), "price") == [60000.1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(count=st.integers(1, 10**15 - 1), decimals=st.integers(0, 12), steps=st.integers(-4, 4))
 def test_noise_on_any_decimal(count: int, decimals: int, steps: int) -> None:
     """A decimal of up to 15 digits is kept; some steps beside it, the shortest decimal near is found, as a plain search finds it."""
@@ -435,7 +435,7 @@ def test_noise_on_any_decimal(count: int, decimals: int, steps: int) -> None:
         assert abs(found - noisy) <= abs(value - noisy) + math.ulp(noisy)  # two neighbours can be equally near
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(
     text=st.one_of(
         st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**17), max_value=10**17, places=14).map(str),
@@ -597,7 +597,7 @@ def write_market(folder: Path, market: list[dict[str, Any]], kind: str) -> tuple
     return folder / name, FULL.replace("SHAPE", shape_of)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(market=MARKET)
 def test_a_market_is_the_same_in_every_shape(tmp_path_factory: pytest.TempPathFactory, market: list[dict[str, Any]]) -> None:
     expected = [
@@ -644,7 +644,7 @@ FIELDS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(
     lines=st.lists(st.lists(FIELDS, min_size=4, max_size=6).map(",".join), min_size=1, max_size=12),
     ended=st.booleans(),

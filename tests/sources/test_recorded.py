@@ -598,7 +598,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(lines=LINES, block=st.sampled_from([1, 40, 300, 1 << 20]), packed=st.booleans(), ended=st.booleans())
 def test_block_borders_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], block: int, packed: bool, ended: bool
@@ -684,7 +684,7 @@ ODD_VALUES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(
     data=st.data(),
     event=st.sampled_from([LINEAR_TRADE, LINEAR_BOOK, MARK, INVERSE_BOOK, DEPTH]),

@@ -332,7 +332,7 @@ def oracle(
     return row
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(EDGES, TICKERS, PAYMENTS, INTERESTS, PARAMS)
 def test_equals_the_plain_loop(
     edges: list[int],

@@ -37,10 +37,13 @@ def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _ranks_in_order(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
     """The averaged ranks of values that are sorted along the last axis."""
     n = ascending.shape[-1]
-    position = np.arange(n)
     differs = ascending[..., 1:] != ascending[..., :-1]
     if differs.all():
-        return np.broadcast_to(position + 1.0, ascending.shape)
+        return np.broadcast_to(np.arange(1.0, n + 1.0), ascending.shape)
+    if ascending.ndim == 1:
+        bounds = np.concatenate(([0], np.flatnonzero(differs) + 1, [n]))
+        return np.repeat((bounds[:-1] + bounds[1:] + 1) / 2, np.diff(bounds))
+    position = np.arange(n)
     edge = np.ones((*ascending.shape[:-1], 1), dtype=bool)
     begins, ends = np.concatenate([edge, differs], axis=-1), np.concatenate([differs, edge], axis=-1)
     first = np.maximum.accumulate(np.where(begins, position, 0), axis=-1)
@@ -70,6 +73,8 @@ def standardised(values: NDArray[np.float64], method: Method = "spearman") -> ND
 
 
 def _scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    if scores.ndim == 1:
+        return _one_scaled(scores)
     centred = scores - scores.mean(axis=-1, keepdims=True)
     # Equal values have no spread, though their mean can differ from them by a rounding.
     constant = scores.max(axis=-1, keepdims=True) == scores.min(axis=-1, keepdims=True)
@@ -77,6 +82,19 @@ def _scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = np.where(constant, 0.0, centred / largest)  # squares of the smallest and largest floats stay floats
     spread = np.sqrt(np.mean(np.square(centred), axis=-1, keepdims=True))
     return np.asarray(centred / np.where(constant, 1.0, spread))
+
+
+def _one_scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `_scaled`, bit for bit, in fewer calls: short arrays are scaled by the thousand."""
+    low, high = scores.min(), scores.max()
+    if low == high:
+        return np.zeros(scores.shape)
+    n = len(scores)
+    mean = np.add.reduce(scores) / n
+    centred = scores - mean
+    centred /= max(high - mean, mean - low)
+    centred /= np.sqrt(np.add.reduce(np.square(centred)) / n)
+    return np.asarray(centred)
 
 
 @dataclass(frozen=True, eq=False)

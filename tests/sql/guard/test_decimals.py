@@ -60,7 +60,7 @@ def table(rows: list[tuple[Decimal, Decimal]]) -> str:
     return f"(SELECT n, p, q, p AS w FROM values('n UInt32, p Decimal(76, 20), q Decimal(76, 20)', {values}) ORDER BY n)"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_idioms_equal_those_of_python(worker: DirectWorker, rows: list[tuple[Decimal, Decimal]]) -> None:
     found = {}
