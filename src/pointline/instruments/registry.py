@@ -311,9 +311,8 @@ def _runs(observations: pl.DataFrame) -> pl.DataFrame:
 
 def _split_at_size_changes(runs: pl.DataFrame, known: Venues) -> pl.DataFrame:
     """Versions that are known by their symbol alone have the contract size of the venue file's dates, and exist between these only."""
-    dated = (
-        (pl.col("source") == "derived") & pl.col("contract_type").is_not_null() & pl.col("exchange").is_in(known.exchanges_of_dated_sizes)
-    )
+    sized = (pl.col("source") == "derived") & pl.col("contract_type").is_not_null() & pl.col("contract_size").is_not_null()
+    dated = sized & pl.col("exchange").is_in(known.exchanges_of_dated_sizes)
     if not runs.select(dated.any()).item():
         return runs
     rows = []
