@@ -92,10 +92,11 @@ def test_the_venue_rules_page_is_up_to_date() -> None:
 def test_the_venue_rules_page_shows_every_rule_with_its_source() -> None:
     page = (DOCS / "venue-rules.md").read_text(encoding="utf-8")
     for venue in package_venues().files:
-        for rule in (*venue.market, *venue.contract_size, *venue.delivery, *venue.funding, *venue.fee):
+        for rule in (*venue.market, *venue.contract_size, *venue.delivery, *venue.funding, *venue.fee, *venue.unsettled):
             assert f"| {rule.source} |" in page
     row = next(line for line in page.splitlines() if line.startswith("| `okx-swap` | 2024-03-05 |"))
-    assert row.split(" | ")[2:8] == ["2025-04-10 00:01", "P, per interval", "none", "equal weights, rolling", "8 h", "BTC 0.00375"]
+    assert row.split(" | ")[2:6] == ["2025-04-10 00:01", "P, per interval", "none", "of the premium, equal weights, rolling"]
+    assert row.split(" | ")[6:9] == ["8 h", "at its end", "BTC 0.00375"]
 
 
 def test_the_script_puts_the_tables_between_its_marks() -> None:

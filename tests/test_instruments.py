@@ -120,7 +120,7 @@ def test_derive(exchange: str, symbol: str, expected: tuple[object, ...]) -> Non
     found = derive(exchange, symbol)
     names = ("base_asset", "quote_asset", "settle_asset", "asset_type", "contract_type", "contract_size", "expiry_us")
     assert tuple(getattr(found, name) for name in names) == expected
-    assert found.source == ("venue_file" if symbol == "BTC-USDT-SWAP" else "derived")
+    assert found.source == "derived"
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.evaluation.funding_market import RULE, START, Market, market
+from tests.evaluation.funding_market import RULE, START, Market, hourly_premium, market
 
 from pointline.clock import HOUR_US
 from pointline.errors import ConfigError
 from pointline.evaluation import funding_forecasts
 from pointline.evaluation.funding_scores import FORECASTS_SCHEMA, SCORES_SCHEMA
 from pointline.evaluation.settlements import SettledRates
+from pointline.venues.funding import fair_funding_8h, funding_rule
 from pointline.venues.premium import PremiumSlots
 
 if TYPE_CHECKING:
@@ -298,3 +299,33 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], words:
 def test_a_premium_that_never_meets_a_settlement_is_too_little() -> None:
     with pytest.raises(ConfigError, match="0 of 60 have a last rate and a premium"):
         judged(replace(GOOD, slots=PremiumSlots(START - 999 * HOUR_US, HOUR_US, np.zeros(10))))
+
+
+def test_a_venue_that_averages_its_rate_is_forecast_by_the_mean_of_its_rates() -> None:
+    """Deribit: the rate of eight hours is the mean of the hours' rates, so at the settlement the rule tells it; the offset is zero."""
+    rule = funding_rule("deribit", START)
+    premium = hourly_premium(8 * 200, 3)
+    rates = [float(np.mean([fair_funding_8h(rule, one) for one in premium[8 * place : 8 * place + 8]])) for place in range(200)]
+    funding_us = START + 8 * HOUR_US * np.arange(1, 201)
+    settlements = pl.DataFrame({"funding_us": funding_us, "known_us": funding_us, "rate": rates, "interval_hours": np.full(200, 8.0)})
+    slots = PremiumSlots(START + HOUR_US, HOUR_US, premium)
+    found = funding_forecasts(settlements, slots, [rule], hours_before=[0, 4], folds=1, models=["least_squares"])
+    rows = found.forecasts.filter(pl.col("hours_before") == 0)
+    assert rows["offset_bps"].unique().to_list() == [0.0]
+    assert (rows["rule_bps"] - rows["actual_bps"]).abs().max() == pytest.approx(0.0, abs=1e-9)
+    of_mean = [fair_funding_8h(rule, one / 1e4) * 1e4 for one in rows["premium_bps"]]
+    assert np.max(np.abs(np.array(of_mean) - rows["actual_bps"].to_numpy())) > 0.5  # the formula of the mean premium is another rate
+    cut = PremiumSlots(slots.first_end_us, HOUR_US, premium[: 8 * 150])
+    short = funding_forecasts(settlements.head(150), cut, [rule], hours_before=[0], folds=1, models=[])
+    assert short.coming.is_empty()
+    part = PremiumSlots(slots.first_end_us, HOUR_US, premium[: 8 * 150 + 3])
+    coming = funding_forecasts(settlements.head(150), part, [rule], hours_before=[0], folds=1, models=[]).coming
+    wanted = np.mean([fair_funding_8h(rule, one) for one in premium[8 * 150 : 8 * 150 + 3]]) * 1e4
+    assert coming["rule_bps"].item() == pytest.approx(wanted)
+
+
+def test_a_rate_that_is_fixed_an_interval_earlier_is_refused() -> None:
+    of = market(60)
+    rule = replace(RULE, periods_later=1)
+    with pytest.raises(ConfigError, match="premium of an earlier interval"):
+        funding_forecasts(of.settlements, of.slots, [rule])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointline.clock import HOUR_US, MINUTE_US, to_us
@@ -18,7 +19,7 @@ from pointline.venues.funding import FundingRule, fair_funding_8h, funding_rule
 from pointline.venues.premium import PremiumSlots, premium_so_far
 
 if TYPE_CHECKING:
-    from pointline.venues.rules import Weights
+    from pointline.venues.rules import Averages, Weights
 
 START = to_us("2024-05-01")
 BINANCE = funding_rule("binance-futures", START)
@@ -148,6 +149,58 @@ def test_the_offset_is_the_one_with_the_least_squared_error(seed: int, shift_bps
 def test_there_is_no_offset_where_nothing_tells_it() -> None:
     rates = VenueRates.at([BINANCE], np.full(20, START), np.full(20, 8.0))
     assert fitted_offset(rates, np.full(20, 1e-4), np.full(20, 1.0)) == 0.0
+
+
+def looped_rate(values: list[float], *, averages: str, weights: str, shift: float) -> float:
+    """Deribit's formula with a band of 2.5 bp, case by case, of values that are moved: mean first, or formula first."""
+
+    def formula(premium: float) -> float:
+        return premium - 2.5e-4 if premium > 2.5e-4 else premium + 2.5e-4 if premium < -2.5e-4 else 0.0
+
+    top = bottom = 0.0
+    for place, value in enumerate(values, start=1):
+        weight = place if weights == "rising" else 1
+        top += weight * (formula(value + shift) if averages == "rate" else value)
+        bottom += weight
+    return top / bottom if averages == "rate" else formula(top / bottom + shift)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    intervals=st.lists(st.lists(st.floats(-0.01, 0.01), min_size=1, max_size=6), min_size=1, max_size=4),
+    averages=st.sampled_from(["premium", "rate"]),
+    weights=st.sampled_from(["rising", "equal"]),
+    shifts=st.lists(st.floats(-0.005, 0.005), min_size=1, max_size=3),
+)
+def test_the_order_of_averaging_and_formula_equals_a_plain_loop(
+    intervals: list[list[float]], averages: Averages, weights: Weights, shifts: list[float]
+) -> None:
+    rule = replace(funding_rule("deribit", START), averages=averages, weighting=weights)
+    rates = VenueRates((rule,), np.zeros(len(intervals), dtype=np.int64), np.full(len(intervals), 8.0))
+    values = np.full((len(intervals), 6), np.nan)
+    for row, some in enumerate(intervals):
+        values[row, : len(some)] = some
+    weight = [[place + 1 if weights == "rising" else 1 for place in range(len(some))] for some in intervals]
+    means = np.array([np.average(some, weights=of) for some, of in zip(intervals, weight, strict=True)])
+    wanted = [[looped_rate(some, averages=averages, weights=weights, shift=shift) for some in intervals] for shift in shifts]
+    assert np.allclose(rates.of(means + np.array(shifts)[:, np.newaxis], values), wanted, atol=1e-15, rtol=0)
+    assert np.allclose(rates.of(means + shifts[0], values), wanted[0], atol=1e-15, rtol=0)
+
+
+def test_the_mean_of_a_premium_does_not_tell_a_mean_of_rates() -> None:
+    rates = VenueRates((funding_rule("deribit", START),), np.zeros(1, dtype=np.int64), np.full(1, 8.0))
+    # +10 and -10 bp: rates of +7.5 and -7.5; +5 and 0 bp: 2.5 and 0, whose mean is 1.25.
+    assert rates.of(np.zeros(1), np.array([[10e-4, -10e-4]]))[0] == pytest.approx(0.0, abs=1e-15)
+    assert rates.of(np.array([2.5e-4]), np.array([[5e-4, 0.0]]))[0] == pytest.approx(1.25e-4)
+    with pytest.raises(ConfigError, match="averages the rate"):
+        rates.of(np.zeros(1))
+
+
+def test_values_that_are_kept_are_those_that_were_known() -> None:
+    slots = PremiumSlots(START + HOUR_US, HOUR_US, np.array([1e-4, 2e-4, 3e-4, 4e-4]))
+    found = premium_so_far(slots, np.array([START, START]), START + np.array([1, 3]) * HOUR_US, keep_values=True)
+    assert np.array_equal(found.values, [[1e-4, np.nan, np.nan], [1e-4, 2e-4, 3e-4]], equal_nan=True)
+    assert premium_so_far(slots, np.array([START]), np.array([START + HOUR_US])).values.shape == (1, 0)
 
 
 GOOD = pl.DataFrame({"end_us": [START, START + HOUR_US], "premium": [1e-4, 2e-4]})

@@ -371,8 +371,8 @@ def test_a_venue_file_may_add_instruments_to_an_exchange_of_the_package(tmp_path
         (VENUE + VENUE.partition("[[market]]")[1] + VENUE.partition("[[market]]")[2], "exchange name"),
         ('venue = "m"\n[[contract_size]]\nexchanges = ["bybit"]\ndefault = 5.0\nsource = "s"\n', "contract size of bybit"),
         (
-            'venue = "m"\n[[instrument]]\nexchange = "okx-swap"\nexchange_symbol = "BTC-USDT-SWAP"\nsource = "s"\n' + terms(**PERP),
-            "instrument of okx-swap",
+            'venue = "m"\n[[instrument]]\nexchange = "hyperliquid"\nexchange_symbol = "HYPE"\nsource = "s"\n' + terms(**PERP),
+            "instrument of hyperliquid",
         ),
         ('venue = "m"\n[[instrument]]\nexchange = "nowhere"\nexchange_symbol = "X"\nsource = "s"\n' + terms(**PERP), "has no [[market]]"),
     ],

@@ -75,6 +75,8 @@ TABLES = [
     ("gate-futures", "2024-05-01", PER_INTERVAL),
     ("gate-futures", "2026-06-01", PER_8_HOURS),
     ("hyperliquid", "2024-05-01", {1: PER_8_HOURS[1]}),
+    ("kraken-futures", "2022-05-01", {4: {-60: -30, 0: 0, 6: 3, 60: 30, 90: 40}}),  # half in 4 h, at most 10 bp an hour
+    ("kraken-futures", "2024-05-01", {1: {-60: -7.5, 0: 0, 6: 0.75, 60: 7.5, 300: 25}}),  # an eighth, at most 25 bp an hour
 ]
 
 
@@ -109,11 +111,30 @@ def test_later_values_weigh_more_where_the_rule_says_so() -> None:
 
 def test_a_continuous_venue_averages_its_rate_not_its_premium() -> None:
     """Deribit, hours of +10 and -10 bp: the rates are +7.5 and -7.5. Of +5 and 0 bp: 2.5 and 0, so 1.25; of their mean it were 0."""
-    for values, rate_bps in (([10, -10], 0.0), ([5, 0], 1.25)):
+    for values, rate_bps in (([10, -10], 0.0), ([5, 0], 1.25), ([-4, -4], -1.5)):
         path = PremiumSlots(MIDNIGHT + HOUR_US, HOUR_US, np.array(values) * BPS)
         found = expected_funding(path, perp("deribit"), MIDNIGHT + 2 * HOUR_US)
         assert found.rate_8h / BPS == pytest.approx(rate_bps, abs=1e-12)
-        assert found.rule.continuous
+        assert (found.rule.continuous, found.rule.averages) == (True, "rate")
+
+
+def test_a_venue_of_hours_averages_the_premium_and_limits_the_mean() -> None:
+    """Half hours of 30 and -10 bp: their mean is 10 bp. Hyperliquid: (10 - 5) / 8; the mean of the rates would be (25 - 5) / 2 / 8.
+
+    Kraken: 10 / 8. Of 500 and -100 bp the mean is 200, which its limit of 200 bp in 8 hours lets pass: 25 bp an hour; the mean of limited
+    rates would be (200 - 100) / 2 / 8. Its rate is paid in the hour after.
+    """
+    half_us = HOUR_US // 2
+    for exchange, values, rate_bps in (
+        ("hyperliquid", [30, -10], 5 / 8),
+        ("kraken-futures", [30, -10], 10 / 8),
+        ("kraken-futures", [500, -100], 25.0),
+    ):
+        path = PremiumSlots(MIDNIGHT + half_us, half_us, np.array(values) * BPS)
+        found = expected_funding(path, perp(exchange), MIDNIGHT + HOUR_US)
+        assert found.rate / BPS == pytest.approx(rate_bps, abs=1e-9)
+        assert (found.end_us, found.interval_hours, found.rule.averages) == (MIDNIGHT + HOUR_US, 1.0, "premium")
+        assert found.paid_us == MIDNIGHT + (2 if exchange == "kraken-futures" else 1) * HOUR_US
 
 
 def test_a_rolling_average_reaches_into_the_interval_before() -> None:
@@ -169,6 +190,8 @@ RULES: list[tuple[str, str, dict[str, Any]]] = [
     ("gate-futures", "2024-05-01", {"kind": "damped", "weights": "equal", "per_interval": True, "cap": None}),
     ("gate-futures", "2026-06-01", {"kind": "damped", "weights": "rising", "per_interval": False, "cap": None}),
     ("hyperliquid", "2024-05-01", {"kind": "damped", "weights": "equal", "per_interval": False, "cap": 0.32}),
+    ("kraken-futures", "2022-05-01", {"kind": "plain", "weights": "equal", "per_interval": False, "cap": 0.008}),
+    ("kraken-futures", "2024-05-01", {"kind": "plain", "weights": "equal", "per_interval": False, "cap": 0.02}),
 ]
 
 
@@ -266,9 +289,9 @@ def test_without_a_rule_for_the_settlement_there_is_no_rate(exchange: str, at: s
         expected_funding(held(1, at_us - 8 * HOUR_US, 8), perp(exchange), at_us)
 
 
-@pytest.mark.parametrize("exchange", ["kucoin-futures", "kraken-futures"])
-def test_an_exchange_without_a_rule_has_no_rate(exchange: str) -> None:
-    with pytest.raises(VenueRuleError, match="has no funding rule"):
+@pytest.mark.parametrize(("exchange", "words"), [("kucoin-futures", "no funding rule of this contract"), ("acme", "has no funding rule")])
+def test_a_contract_without_a_rule_has_no_rate(exchange: str, words: str) -> None:
+    with pytest.raises(VenueRuleError, match=words):
         expected_funding(held(1, MIDNIGHT, 8), perp(exchange), MIDNIGHT + HOUR_US)
 
 

@@ -48,13 +48,54 @@ def test_the_guides_figures(exchange: str, taker: float) -> None:
     assert "guide" in fee.source
 
 
-@pytest.mark.parametrize(
-    "exchange", ["binance-delivery", "bybit", "bybit-spot", "okx-swap", "okx-spot", "deribit", "coinbase", "kraken", "gate-futures"]
-)
-def test_a_venue_without_a_documented_fee_has_none(exchange: str) -> None:
-    with pytest.raises(VenueRuleError, match="no venue file states the fees of") as caught:
-        venue_fee(exchange, MAY_2024)
-    assert caught.value.hint is not None
+# Taker and maker of the lowest tier in basis points, as the pages that the files name give them in percent.
+PUBLISHED = [
+    ("bybit", "2024-05-01", 5.5, 2.0),  # VIP 0: 0.0550 %, 0.0200 %
+    ("bybit-spot", "2024-05-01", 10.0, 10.0),  # VIP 0: 0.1000 % both
+    ("okx-spot", "2024-05-01", 10.0, 8.0),  # Lv1: 0.100 %, 0.080 %
+    ("okx-swap", "2024-05-01", 5.0, 2.0),
+    ("okx-futures", "2024-05-01", 5.0, 2.0),
+    ("kraken", "2025-05-01", 40.0, 25.0),
+    ("kraken-futures", "2023-09-14", 5.0, 2.0),  # 0.0500 %, 0.0200 %
+    ("gate-spot", "2025-05-01", 10.0, 10.0),
+    ("gate-futures", "2025-05-01", 5.0, None),  # the announcement has takers only
+    ("kucoin-futures", "2024-05-01", 6.0, 2.0),
+    ("coinbase", "2024-05-01", 60.0, 40.0),
+    ("deribit", "2024-05-01", 5.0, 0.0),
+    ("hyperliquid", "2024-01-01", 2.5, -0.2),  # flat since June 2023
+    ("hyperliquid", "2026-05-01", 4.5, 1.5),
+]
+
+
+@pytest.mark.parametrize(("exchange", "at", "taker", "maker"), PUBLISHED)
+def test_the_published_fees(exchange: str, at: str, taker: float, maker: float | None) -> None:
+    fee = venue_fee(exchange, to_us(at))
+    assert (fee.taker_bps, fee.maker_bps) == (taker, maker)
+    assert fee.valid_from_us <= to_us(at) < fee.valid_until_us
+    assert fee.source.startswith("[")
+
+
+def test_a_venue_without_a_documented_fee_has_none() -> None:
+    with pytest.raises(VenueRuleError, match="no venue file states the fees of binance-delivery") as caught:
+        venue_fee("binance-delivery", MAY_2024)
+    assert "CostModel" in str(caught.value.hint)
+    assert "--figure" in str(caught.value.hint)
+
+
+def test_a_fee_that_no_source_settles_is_refused_with_the_reason() -> None:
+    with pytest.raises(VenueRuleError, match="fees of kucoin-spot in the tier non-VIP") as caught:
+        venue_fee("kucoin-spot", MAY_2024)
+    assert caught.value.expected == "a tier out of non-VIP class A"
+    assert "class of the base asset" in str(caught.value.hint)
+    for exchange, at, words in (("coinbase", "2025-01-01", "of 2023"), ("hyperliquid", "2025-01-01", "have no dates")):
+        with pytest.raises(VenueRuleError, match="is not known for this time") as caught:
+            venue_fee(exchange, to_us(at))
+        assert words in str(caught.value.hint)
+
+
+def test_every_exchange_has_a_fee_or_is_named_here() -> None:
+    stated = {name for venue in package_venues().files for one in venue.fee for name in one.exchanges}
+    assert set(package_venues().markets) - stated == {"binance-delivery"}
 
 
 def test_a_tier_that_is_not_documented_names_those_that_are() -> None:
@@ -97,8 +138,8 @@ def test_costs_between_venues_have_one() -> None:
 
 
 def test_costs_of_a_venue_that_is_not_documented_are_refused() -> None:
-    with pytest.raises(VenueRuleError, match="fees of coinbase"):
-        venue_costs("binance-futures", "coinbase", MAY_2024)
+    with pytest.raises(VenueRuleError, match="fees of binance-delivery"):
+        venue_costs("binance-delivery", "binance-spot", MAY_2024)
 
 
 def test_tiers_and_dates_of_a_file() -> None:

@@ -16,26 +16,19 @@ from pointline.venues.forms import SymbolForm
 from pointline.venues.rules import Venues, package_venues, parse_venue
 
 UTC = dt.UTC
-# What the package cannot know: sizes that differ by contract, and the delivery of Kraken's inverse futures.
+# What the package cannot know: sizes that differ by contract.
 STATED = """
 venue = "mine"
 [[contract_size]]
 exchanges = ["okx-swap", "okx-futures", "gate-futures"]
 contract_type = "linear"
-by_pair = { ETH-USDT = 0.1, BTC-USDC = 0.0001 }
+by_pair = { LTC-USDT = 0.1, BTC-USDC = 0.0001 }
 source = "test"
 [[contract_size]]
 exchanges = ["okx-swap", "kucoin-futures"]
 contract_type = "inverse"
-by_base_asset = { ETH = 10.0, XBT = 1.0 }
+by_base_asset = { ETH = 10.0 }
 source = "test"
-[[delivery]]
-exchanges = ["kraken-futures"]
-contract_type = "inverse"
-time_utc = 16:00:00
-valid_from = 2024-10-27T00:00:00Z
-valid_until = 2025-03-30T00:00:00Z
-source = "test: 16:00 London time in winter"
 """
 
 
@@ -65,6 +58,7 @@ KNOWN: list[tuple[str, str, tuple[Any, ...]]] = [
     ("bybit", "ETHUSDM23", ("ETH", "USD", "ETH", "future", "inverse", 1.0, at(2023, 6, 30, 8))),
     ("bybit", "ETHUSDU23", ("ETH", "USD", "ETH", "future", "inverse", 1.0, at(2023, 9, 29, 8))),
     ("okx-swap", "BTC-USDT-SWAP", ("BTC", "USDT", "USDT", "perpetual", "linear", 0.01, None)),
+    ("okx-swap", "ETH-USDT-SWAP", ("ETH", "USDT", "USDT", "perpetual", "linear", 0.1, None)),
     ("okx-swap", "BTC-USD-SWAP", ("BTC", "USD", "BTC", "perpetual", "inverse", 100.0, None)),
     ("okx-futures", "BTC-USDT-250328", ("BTC", "USDT", "USDT", "future", "linear", 0.01, MAR_28)),
     ("okx-futures", "BTC-USD-250328", ("BTC", "USD", "BTC", "future", "inverse", 100.0, MAR_28)),
@@ -76,23 +70,27 @@ KNOWN: list[tuple[str, str, tuple[Any, ...]]] = [
     ("kraken-futures", "PF_XBTUSD", ("XBT", "USD", "USD", "perpetual", "linear", 1.0, None)),
     ("kraken-futures", "PI_XBTUSD", ("XBT", "USD", "XBT", "perpetual", "inverse", 1.0, None)),
     ("kraken-futures", "FF_XBTUSD_251128", ("XBT", "USD", "USD", "future", "linear", 1.0, at(2025, 11, 28, 8))),
+    ("kraken-futures", "FI_XBTUSD_250328", ("XBT", "USD", "XBT", "future", "inverse", 1.0, at(2025, 3, 28, 16))),  # London in winter
+    ("kraken-futures", "FI_ETHUSD_240927", ("ETH", "USD", "ETH", "future", "inverse", 1.0, at(2024, 9, 27, 15))),  # and in summer
     ("gate-spot", "BTC_USDT", ("BTC", "USDT", None, "spot", None, 1.0, None)),
     ("gate-futures", "BTC_USDT", ("BTC", "USDT", "USDT", "perpetual", "linear", 0.0001, None)),
     ("gate-futures", "BTC_USDT_20250328", ("BTC", "USDT", "USDT", "future", "linear", 0.0001, MAR_28)),
     ("kucoin-spot", "BTC-USDT", ("BTC", "USDT", None, "spot", None, 1.0, None)),
     ("kucoin-futures", "XBTUSDTM", ("XBT", "USDT", "USDT", "perpetual", "linear", 0.001, None)),
     ("kucoin-futures", "BTCUSDTM", ("BTC", "USDT", "USDT", "perpetual", "linear", 0.001, None)),
+    ("kucoin-futures", "XBTUSDM", ("XBT", "USD", "XBT", "perpetual", "inverse", 1.0, None)),
+    ("kucoin-futures", "XBTMU26", ("XBT", "USD", "XBT", "future", "inverse", 1.0, at(2026, 9, 25, 8))),
+    ("kucoin-futures", "XBTMZ26", ("XBT", "USD", "XBT", "future", "inverse", 1.0, at(2026, 12, 25, 8))),
     ("hyperliquid", "BTC", ("BTC", "USDT", "USDC", "perpetual", "linear", 1.0, None)),
     ("hyperliquid", "HYPE", ("HYPE", "USDC", "USDC", "perpetual", "linear", 1.0, None)),
 ]
 # Readable once what the venue's files lack is stated.
 TO_STATE: list[tuple[str, str, str, tuple[Any, ...]]] = [
-    ("okx-swap", "ETH-USDT-SWAP", "contract size", ("ETH", "USDT", "USDT", "perpetual", "linear", 0.1, None)),
+    ("okx-swap", "LTC-USDT-SWAP", "contract size", ("LTC", "USDT", "USDT", "perpetual", "linear", 0.1, None)),
     ("okx-swap", "BTC-USDC-SWAP", "contract size", ("BTC", "USDC", "USDC", "perpetual", "linear", 0.0001, None)),
     ("okx-swap", "ETH-USD-SWAP", "contract size", ("ETH", "USD", "ETH", "perpetual", "inverse", 10.0, None)),
-    ("gate-futures", "ETH_USDT", "contract size", ("ETH", "USDT", "USDT", "perpetual", "linear", 0.1, None)),
-    ("kucoin-futures", "XBTUSDM", "contract size", ("XBT", "USD", "XBT", "perpetual", "inverse", 1.0, None)),
-    ("kraken-futures", "FI_XBTUSD_250328", "delivery rule", ("XBT", "USD", "XBT", "future", "inverse", 1.0, at(2025, 3, 28, 16))),
+    ("gate-futures", "LTC_USDT", "contract size", ("LTC", "USDT", "USDT", "perpetual", "linear", 0.1, None)),
+    ("kucoin-futures", "ETHUSDM", "contract size", ("ETH", "USD", "ETH", "perpetual", "inverse", 10.0, None)),
 ]
 FIELDS = ("base_asset", "quote_asset", "settle_asset", "asset_type", "contract_type", "contract_size", "expiry_us")
 
@@ -141,7 +139,7 @@ def test_what_no_file_says_is_an_error_until_it_is_stated(exchange: str, symbol:
         ("gate-futures", "BTCUSDT"),
         ("gate-futures", "BTC_USDT_250328"),
         ("kucoin-futures", "XBTUSDT"),
-        ("kucoin-futures", "XBTMH25"),
+        ("kucoin-futures", "XBTZ19"),
         ("hyperliquid", "kPEPE"),
         ("hyperliquid", "@107"),
         ("hyperliquid", "xyz:TSLA"),
@@ -154,7 +152,13 @@ def test_unknown_forms_are_refused_and_the_forms_shown(exchange: str, symbol: st
 
 
 def test_a_delivery_outside_the_dates_is_refused() -> None:
-    for exchange, symbol in (("deribit", "BTC-28DEC18"), ("okx-futures", "BTC-USDT-310328"), ("bybit", "BTCUSDH20")):
+    for exchange, symbol in (
+        ("deribit", "BTC-28DEC18"),
+        ("okx-futures", "BTC-USDT-310328"),
+        ("bybit", "BTCUSDH20"),
+        ("kraken-futures", "FI_XBTUSD_260130"),
+        ("kucoin-futures", "XBTMM22"),
+    ):
         with pytest.raises(RegistryError, match="delivery rule"):
             derive(exchange, symbol)
 
@@ -170,6 +174,7 @@ def test_a_delivery_outside_the_dates_is_refused() -> None:
         ("okx-swap", "btc-usd-perp", "BTC-USD-SWAP"),
         ("deribit", "BTC-USD-2025-03-28", "BTC-28MAR25"),
         ("kraken-futures", "XBT-USD-PERP", "PI_XBTUSD"),
+        ("kucoin-futures", "XBT-USD-2026-09-25", "XBTMU26"),
         ("gate-futures", "BTC-USDT-2025-03-28", "BTC_USDT_20250328"),
         ("hyperliquid", "ETH-USDT", "ETH"),
         ("hyperliquid", "HYPE-USDC", "HYPE"),
@@ -180,6 +185,92 @@ def test_a_delivery_outside_the_dates_is_refused() -> None:
 )
 def test_universal_names_lead_to_the_symbol(exchange: str, name: str, symbol: str | None) -> None:
     assert Registry().symbol_of(exchange, name) == symbol
+
+
+def test_a_name_of_two_futures_of_one_day_is_refused_until_one_of_them_is_known() -> None:
+    name, symbols = "XBT-USD-2024-09-27", ("FF_XBTUSD_240927", "FI_XBTUSD_240927")
+    both = Registry()
+    for symbol in symbols:
+        assert Registry().with_derived("kraken-futures", symbol).symbol_of("kraken-futures", name) == symbol
+        both = both.with_derived("kraken-futures", symbol)
+        assert both.symbol_of("kraken-futures", symbol) == symbol
+    for registry in (Registry(), both):
+        with pytest.raises(RegistryError, match="several instruments") as caught:
+            registry.symbol_of("kraken-futures", name)
+        assert caught.value.expected == "one of FF_XBTUSD_240927, FI_XBTUSD_240927"
+
+
+# Ways to write contracts of one base asset on one day, each exchange of the sources at least once.
+ROUND_TRIPS = [
+    ("binance-futures", "{base}USDT"),
+    ("binance-futures", "{base}USDT_{yymmdd}"),
+    ("binance-delivery", "{base}USD_PERP"),
+    ("binance-delivery", "{base}USD_{yymmdd}"),
+    ("bybit", "{base}USDT"),
+    ("bybit", "{base}PERP"),
+    ("bybit", "{base}USD"),
+    ("bybit", "{base}USD{qyy}"),
+    ("bybit", "{base}-{dmmmyy}"),
+    ("bybit", "{base}USDT-{dmmmyy}"),
+    ("okx-swap", "{base}-USDT-SWAP"),
+    ("okx-swap", "{base}-USD-SWAP"),
+    ("okx-futures", "{base}-USDT-{yymmdd}"),
+    ("okx-futures", "{base}-USD-{yymmdd}"),
+    ("deribit", "{base}-PERPETUAL"),
+    ("deribit", "{base}-{dmmmyy}"),
+    ("deribit", "{base}_USDC-PERPETUAL"),
+    ("deribit", "{base}_USDC-{dmmmyy}"),
+    ("kraken-futures", "PF_{base}USD"),
+    ("kraken-futures", "PI_{base}USD"),
+    ("kraken-futures", "FF_{base}USD_{yymmdd}"),
+    ("kraken-futures", "FI_{base}USD_{yymmdd}"),
+    ("gate-futures", "{base}_USDT"),
+    ("gate-futures", "{base}_USDT_{yyyymmdd}"),
+    ("kucoin-futures", "{base}USDTM"),
+    ("kucoin-futures", "{base}USDCM"),
+    ("kucoin-futures", "{base}USDM"),
+    ("kucoin-futures", "{base}M{qyy}"),
+    ("hyperliquid", "{base}"),
+]
+MONTH_NAMES = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+
+
+def every_size() -> Venues:
+    """The package's files, and a size of one for the contracts of which they have none, on markets of the same grammar."""
+    sizes = "".join(
+        f'[[contract_size]]\nexchanges = ["{name}"]\ncontract_type = "{kind}"\nby_base_asset = {{ XYZ = 1.0, A1 = 1.0, SOLV = 1.0 }}\n'
+        'source = "test"\n'
+        for name in ("okx-swap", "okx-futures", "gate-futures", "kucoin-futures")
+        for kind in ("linear", "inverse")
+    )
+    files = package_venues()
+    return Venues((*files.files, parse_venue(f'venue = "mine"\n{sizes}', where="mine.toml", beside=frozenset(files.markets))))
+
+
+@given(st.sampled_from(ROUND_TRIPS), st.sampled_from(["XYZ", "A1", "SOLV"]), st.dates(dt.date(2024, 1, 1), dt.date(2025, 12, 31)))
+def test_a_symbol_leads_to_its_instrument_and_back(which: tuple[str, str], base: str, day: dt.date) -> None:
+    exchange, pattern = which
+    if "{qyy}" in pattern:  # the last Friday of the quarter
+        month = 3 * ((day.month + 2) // 3)
+        days = [dt.date(day.year, month, number) for number in range(1, 32 if month in (3, 12) else 31)]
+        day = [one for one in days if one.strftime("%a") == "Fri"][-1]
+    places = {
+        "base": base,
+        "yymmdd": day.strftime("%y%m%d"),
+        "yyyymmdd": day.strftime("%Y%m%d"),
+        "dmmmyy": f"{day.day}{MONTH_NAMES[day.month - 1]}{day:%y}",
+        "qyy": f"{'HMUZ'[(day.month + 2) // 3 - 1]}{day:%y}",
+    }
+    symbol = pattern.format(**places)
+    registry = Registry(known=every_size()).with_derived(exchange, symbol)
+    instrument = registry.find(exchange, symbol, at(2025, 1, 15))
+    assert (instrument.exchange_symbol, instrument.base_asset) == (symbol, base)
+    assert (instrument.asset_type == "future") == ("yy" in pattern)
+    if instrument.expiry_us is not None:
+        assert dt.datetime.fromtimestamp(instrument.expiry_us / 1e6, UTC).date() == day
+    assert registry.symbol_of(exchange, symbol) == symbol
+    assert registry.symbol_of(exchange, instrument.market) == symbol
+    assert registry.find(exchange, instrument.market, at(2025, 1, 15)) == instrument
 
 
 def test_xbt_is_bitcoin_where_the_venue_says_so() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pointline.clock import to_us
 from pointline.errors import ConfigError, VenueRuleError
-from pointline.venues.funding import FundingRule, fair_funding_8h, fair_funding_8h_expr, funding_rule
+from pointline.venues.funding import FundingRule, fair_funding_8h, fair_funding_8h_expr, funding_rule, funding_rules
+from pointline.venues.rules import Venues, package_venues, parse_venue
 
 BPS = 1e-4
 SWITCH_US = 1_758_182_460_000_000  # 2025-09-18 08:01:00 UTC
@@ -120,6 +121,84 @@ def test_outside_the_dates_there_is_an_error_that_shows_them(exchange: str, at: 
         funding_rule(exchange, to_us(at))
     assert caught.value.expected is not None
     assert "UTC" in caught.value.expected
+    reason = {"okx-swap": "three batches", "deribit": "wider dead band"}.get(exchange)
+    assert reason is None or reason in str(caught.value.hint)
+
+
+def test_kucoins_rule_is_known_of_six_contracts_only() -> None:
+    start = to_us("2025-11-27 08:00")
+    rule = funding_rule("kucoin-futures", start, base_asset="XRP", quote_asset="USDC")
+    assert (rule.kind, rule.weights, rule.interest_8h, rule.clamp) == ("premium_clamp", "rising", 0.0001, 0.0005)
+    with pytest.raises(VenueRuleError, match="is not known for this time") as caught:
+        funding_rule("kucoin-futures", start - 1, base_asset="XRP", quote_asset="USDC")
+    assert "contract by contract" in str(caught.value.hint)
+    for base, quote in (("XBT", "USDT"), ("XRP", "USDT"), (None, None)):
+        with pytest.raises(VenueRuleError, match="no funding rule of this contract is known on kucoin-futures") as caught:
+            funding_rule("kucoin-futures", start, base_asset=base, quote_asset=quote)
+        assert "XRP-USDC" in str(caught.value.expected)
+        assert "contract by contract" in str(caught.value.hint)
+        with pytest.raises(VenueRuleError, match="no funding rule of this contract"):
+            funding_rules("kucoin-futures", start, start + 1, base_asset=base, quote_asset=quote)
+
+
+NAMED = """
+venue = "x"
+[[market]]
+exchange = "x"
+sql_name = "x"
+asset_type = "perpetual"
+symbols = "dashed"
+source = "[D] test"
+[[funding]]
+exchanges = ["x"]
+kind = "clamp_mean"
+per_interval = false
+interest_8h = 0.0
+clamp = 0.0
+interval_hours = 8.0
+valid_from = 2023-01-01T00:00:00Z
+valid_until = 2025-01-01T00:00:00Z
+source = "[D] all"
+[[funding]]
+exchanges = ["x"]
+kind = "clamp_mean"
+per_interval = false
+interest_8h = 0.0
+clamp = 0.0
+interval_hours = 4.0
+pairs = ["A-B"]
+valid_from = 2024-01-01T00:00:00Z
+valid_until = 2024-07-01T00:00:00Z
+source = "[D] one"
+"""
+
+
+def test_the_rule_of_a_contract_goes_before_that_of_all() -> None:
+    known = Venues((*package_venues().files, parse_venue(NAMED, where="x.toml")))
+    early, named, late = to_us("2023-06-01"), to_us("2024-06-01"), to_us("2024-12-01")
+    found = [funding_rule("x", at, base_asset="A", quote_asset="B", known=known) for at in (early, named, late)]
+    assert [one.source for one in found] == ["[D] all", "[D] one", "[D] all"]
+    spans = [(one.valid_from_us, one.valid_until_us) for one in found]
+    switch, back = to_us("2024-01-01"), to_us("2024-07-01")
+    assert spans == [(to_us("2023-01-01"), switch), (switch, back), (back, to_us("2025-01-01"))]
+    assert list(funding_rules("x", early, late, base_asset="A", quote_asset="B", known=known)) == found
+    whole = funding_rule("x", named, base_asset="A", quote_asset="C", known=known)
+    assert (whole.source, whole.valid_from_us, whole.valid_until_us) == ("[D] all", to_us("2023-01-01"), to_us("2025-01-01"))
+    with pytest.raises(ConfigError, match="rules of Funding x A-B overlap"):
+        parse_venue(NAMED + NAMED[NAMED.rindex("[[funding]]") :], where="x.toml")
+
+
+KRAKEN_SWITCH = "2022-09-29 12:00"
+
+
+def test_krakens_hourly_rate_is_an_eighth_of_the_mean_premium_within_its_limit() -> None:
+    """The support page's own example: a mean premium of 0.32 % makes 0.04 % an hour. Limits are 0.1 % and then 0.25 % an hour."""
+    before, after = (funding_rule("kraken-futures", to_us(KRAKEN_SWITCH) + shift) for shift in (-1, 0))
+    assert [(rule.interval_hours, rule.periods_later) for rule in (before, after)] == [(4.0, 1), (1.0, 1)]
+    for rule in (before, after):
+        assert fair_funding_8h(rule, 0.0032) / 8 == pytest.approx(0.0004)
+    assert [fair_funding_8h(before, premium) / 8 for premium in (0.0079, 0.0081, -0.05)] == pytest.approx([0.0079 / 8, 0.001, -0.001])
+    assert [fair_funding_8h(after, premium) / 8 for premium in (0.019, 0.021, -0.05)] == pytest.approx([0.019 / 8, 0.0025, -0.0025])
 
 
 def test_a_spot_exchange_has_no_funding_rule() -> None:

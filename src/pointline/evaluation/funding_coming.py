@@ -38,7 +38,11 @@ COMING_SCHEMA: dict[str, pl.DataType] = {
 
 
 def coming_settlement(
-    paid: SettledRates, slots: PremiumSlots, rules: Sequence[FundingRule], whole_premium: NDArray[np.float64]
+    paid: SettledRates,
+    slots: PremiumSlots,
+    rules: Sequence[FundingRule],
+    whole_premium: NDArray[np.float64],
+    whole_values: NDArray[np.float64] | None = None,
 ) -> pl.DataFrame:
     """The settlement after the last one, as the rule and the other baselines tell it where the premium ends.
 
@@ -47,6 +51,7 @@ def coming_settlement(
         slots: the premium.
         rules: the venue's rules.
         whole_premium: shape (n,), the average premium of each settlement's whole interval, a fraction, NaN where it is not known.
+        whole_values: shape (n, m), the values of the premium in each whole interval, for rules that average the rate.
 
     Returns:
         One row of `COMING_SCHEMA`; none where the premium ends before the last settlement was known or has a hole since then, or
@@ -78,11 +83,11 @@ def coming_settlement(
         coming = VenueRates.at(rules, start + interval, interval / clock.HOUR_US)
     except ConfigError:
         return nothing
-    found = premium_so_far(slots, start, at_us, weights=coming.weights()[int(coming.which[0])])
+    found = premium_so_far(slots, start, at_us, weights=coming.weights()[int(coming.which[0])], keep_values=coming.needs_values)
     if np.isnan(found.average[0]):
         return nothing
     past = VenueRates.at(rules, paid.funding_us, paid.interval_hours)
-    offset = fitted_offset(past.take(rows), whole_premium[rows], paid.rate_bps[rows])
+    offset = fitted_offset(past.take(rows), whole_premium[rows], paid.rate_bps[rows], None if whole_values is None else whole_values[rows])
     last = paid.rate_bps[-1:]
     columns = {
         "funding_us": start + interval,
@@ -94,6 +99,6 @@ def coming_settlement(
         "offset_bps": np.array([offset]),
         "constant_bps": coming.interest() * PER_BPS,
         "ar1_bps": line_forecast(paid.last_known(paid.funding_us)[rows], paid.rate_bps[rows], last),
-        "rule_bps": coming.of(found.average + offset / PER_BPS) * PER_BPS,
+        "rule_bps": coming.of(found.average + offset / PER_BPS, found.values) * PER_BPS,
     }
     return pl.DataFrame(columns, schema=COMING_SCHEMA)

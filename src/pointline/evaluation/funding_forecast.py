@@ -152,6 +152,7 @@ def funding_forecasts(
     if not len(paid):
         raise ConfigError("there are no settlements", where="settlements")
     rates = VenueRates.at(rules, paid.funding_us, paid.interval_hours)
+    _refuse_fixed_earlier(rates)
     told = {lead: _KnownAtLead.at(paid, slots, rates, lead) for lead in (*leads_us, 0)}
     complete = np.all([np.isfinite(one.premium.average) & np.isfinite(one.last_bps) for one in told.values()], axis=0)
     names, notes = _usable_extras(extras, paid, leads_us, complete)
@@ -168,7 +169,7 @@ def funding_forecasts(
             hint="choose a longer window; where settlements are left out, look for holes in the prices",
         )
     parts, scores, widest = [], [], int(paid.interval_us.max())
-    shared = _LeadFits(paid, rows, told[0].premium.average[rows], chosen, seed)
+    shared = _LeadFits(paid, rows, told[0].premium.average[rows], told[0].values(rates, rows), chosen, seed)
     for lead in leads_us:
         known = told[lead].predictors(rates, rows, {name: column[rows] for name, column in values[lead].items()})
         spans = RowSpans.by_time(paid.funding_us[rows] - lead, paid.known_us[rows] + 1, lookback_us=widest)
@@ -181,7 +182,7 @@ def funding_forecasts(
     if any(leads_us) and chosen and not shared.fitted:
         few = f"the first part has less than {FEWEST_TO_FIT} settlements to fit them on"
         notes.append(f"no models: {few}; take fewer folds or a longer window")
-    coming = coming_settlement(paid, slots, rules, told[0].premium.average)
+    coming = coming_settlement(paid, slots, rules, told[0].premium.average, told[0].premium.values)
     forecasts = pl.concat(parts).sort("funding_us", "hours_before", descending=[False, True])
     return JudgedForecasts(_adjusted(scores), forecasts, len(paid), len(paid) - len(rows), names, tuple(notes), coming)
 
@@ -198,15 +199,23 @@ class _KnownAtLead:
         moments = paid.funding_us - lead_us
         ending, start = paid.intervals_at(moments)
         average, latest, counts = np.full(len(paid), np.nan), np.full(len(paid), np.nan), np.zeros(len(paid), dtype=np.int64)
+        longest = int((paid.interval_us // slots.step_us).max()) if rates.needs_values else 0
+        values = np.full((len(paid), longest), np.nan)
         for number, weights in enumerate(rates.weights()):
             own = np.flatnonzero((ending >= 0) & (rates.which[ending] == number))
-            found = premium_so_far(slots, start[own], moments[own], weights=weights)
+            found = premium_so_far(slots, start[own], moments[own], weights=weights, keep_values=rates.needs_values)
             average[own], latest[own], counts[own] = found.average, found.latest, found.slots
-        return cls(PremiumSoFar(average, latest, counts), paid.last_known(moments))
+            values[own, : found.values.shape[1]] = found.values
+        return cls(PremiumSoFar(average, latest, counts, values), paid.last_known(moments))
+
+    def values(self, rates: VenueRates, rows: Ints) -> Floats | None:
+        """The values of the premium of some rows, where a rule averages the rate."""
+        return self.premium.values[rows] if rates.needs_values else None
 
     def predictors(self, rates: VenueRates, rows: Ints, extras: dict[str, Floats]) -> Predictors:
         """The rows that are complete."""
-        return Predictors(rates.take(rows), self.premium.average[rows], self.premium.latest[rows], self.last_bps[rows], extras)
+        average, latest, last_bps = self.premium.average[rows], self.premium.latest[rows], self.last_bps[rows]
+        return Predictors(rates.take(rows), average, latest, last_bps, extras, self.values(rates, rows))
 
 
 @dataclass(eq=False)
@@ -217,6 +226,7 @@ class _LeadFits:
         paid: all settlements.
         rows: those that count.
         whole_premium: the average premium of their whole intervals.
+        whole_values: its values, where a rule averages the rate.
         models: those that are wanted.
         seed: of the boosting.
         fitted: whether there were rows enough to fit them.
@@ -225,6 +235,7 @@ class _LeadFits:
     paid: SettledRates
     rows: Ints
     whole_premium: Floats
+    whole_values: Floats | None
     models: tuple[str, ...]
     seed: int
     fitted: bool = False
@@ -237,8 +248,10 @@ class _LeadFits:
         self.fitted |= bool(models)
         frames = []
         for number, split in enumerate(splits):
-            told, offset = fold_forecasts(known, self.whole_premium, actual, split.train, split.test, models=models, seed=self.seed)
             test = split.test
+            told, offset = fold_forecasts(
+                known, self.whole_premium, actual, split.train, test, models=models, seed=self.seed, whole_values=self.whole_values
+            )
             funding_us = self.paid.funding_us[self.rows[test]]
             columns = {
                 "funding_us": funding_us,
@@ -254,6 +267,19 @@ class _LeadFits:
             }
             frames.append(pl.DataFrame(columns, schema=FORECASTS_SCHEMA))
         return pl.concat(frames)
+
+
+def _refuse_fixed_earlier(rates: VenueRates) -> None:
+    """Refuses rules whose rate is known before the interval in which it is paid begins."""
+    later = [rates.rules[number] for number in np.unique(rates.which).tolist() if rates.rules[number].periods_later]
+    if later:
+        raise ConfigError(
+            "the rate is made of the premium of an earlier interval than the one in which it is paid",
+            where="rules",
+            value=f"paid {later[0].periods_later} interval(s) later",
+            expected="a rule that settles at the end of its interval",
+            hint="such a rate is known before its interval begins: see `pointline.venues.expected.expected_funding` and its paid_us",
+        )
 
 
 def _lead_scores(frame: pl.DataFrame, overlap: int, confidence: float) -> list[dict[str, object]]:

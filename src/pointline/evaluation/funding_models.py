@@ -45,6 +45,7 @@ class Predictors:
         latest: shape (n,), the last value of the premium, a fraction.
         last_bps: shape (n,), the last rate that was paid.
         extras: other predictors by name, shape (n,) each.
+        values: shape (n, m), the values of the premium so far, for rules that average the rate.
     """
 
     rates: VenueRates
@@ -52,6 +53,7 @@ class Predictors:
     latest: Floats
     last_bps: Floats
     extras: dict[str, Floats] = field(default_factory=dict)
+    values: Floats | None = None
 
 
 def sklearn_models() -> Any:  # noqa: ANN401 - a module
@@ -76,6 +78,7 @@ def fold_forecasts(
     *,
     models: Sequence[str] = MODELS,
     seed: int = 0,
+    whole_values: Floats | None = None,
 ) -> tuple[dict[str, Floats], float]:
     """Forecasts of the test settlements, all fitted on the training settlements.
 
@@ -86,6 +89,7 @@ def fold_forecasts(
         train, test: numbers of settlements; the rates of the training ones are known before anything of the test ones.
         models: those of `MODELS` that are fitted.
         seed: of the boosting, which draws the order of equally good splits.
+        whole_values: shape (n, m), the values of the premium in the whole interval, for rules that average the rate; as the premium.
 
     Returns:
         Forecasts by name, shape (number of test settlements,), basis points per 8 hours; and the offset of the premium in basis points.
@@ -93,8 +97,9 @@ def fold_forecasts(
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    offset = fitted_offset(known.rates.take(train), whole_premium[train], actual_bps[train])
-    rule = known.rates.of(known.premium + offset / PER_BPS) * PER_BPS
+    trained_values = None if whole_values is None else whole_values[train]
+    offset = fitted_offset(known.rates.take(train), whole_premium[train], actual_bps[train], trained_values)
+    rule = known.rates.of(known.premium + offset / PER_BPS, known.values) * PER_BPS
     target = actual_bps[train]
     told = {
         "constant": known.rates.interest()[test] * PER_BPS,

@@ -66,18 +66,51 @@ class VenueRates:
             )
         return cls(tuple(rules), which, interval_hours)
 
-    def of(self, premium: Floats) -> Floats:
+    @property
+    def needs_values(self) -> bool:
+        """Whether a rule averages the rate, so that the mean of the premium does not tell it."""
+        return any(rule.averages == "rate" for rule in self.rules)
+
+    def of(self, premium: Floats, values: Floats | None = None) -> Floats:
         """The rate per 8 hours of each settlement's premium, a fraction (see `pointline.venues.funding.fair_funding_8h`).
 
+        Where the rule averages the premium, the formula is applied to the mean; where it averages the rate, to each value.
+
         Args:
-            premium: shape (…, n), a fraction.
+            premium: shape (…, n), the mean of each, a fraction.
+            values: shape (n, m), the values of each in their order, then NaN; needed where a rule averages the rate. If ``premium`` has
+                more than n entries, each of its rows is the mean moved by some offset, and so are the values.
+
+        Raises:
+            ConfigError: a rule averages the rate, and there are no values.
         """
         rates = np.full(premium.shape, np.nan)
         for number, rule in enumerate(self.rules):
-            own = self.which == number
-            if own.any():
+            own = np.flatnonzero(self.which == number)
+            if not len(own):
+                continue
+            if rule.averages == "premium":
                 rates[..., own] = fair_funding_8h_values(rule, premium[..., own], interval_hours=self.interval_hours[own])
+            elif values is None:
+                raise ConfigError(
+                    "the venue averages the rate, not the premium", where="premium", expected="the values of each interval, not their mean"
+                )
+            else:
+                rates[..., own] = self._mean_rates(rule, own, premium[..., own], values[own])
         return rates
+
+    def _mean_rates(self, rule: FundingRule, own: Ints, premium: Floats, values: Floats) -> Floats:
+        """The weighted mean of what the formula makes of each value, moved by as much as the premium is from the values' mean."""
+        known = np.isfinite(values)
+        weight = np.where(known, np.arange(1.0, values.shape[1] + 1) if rule.weights == "rising" else 1.0, 0.0)
+        filled, total = np.where(known, values, 0.0), weight.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            moved = premium - np.sum(filled * weight, axis=1) / total
+            rows = [
+                np.sum(fair_funding_8h_values(rule, filled.T + some, interval_hours=self.interval_hours[own]).T * weight, axis=1) / total
+                for some in np.atleast_2d(moved)
+            ]
+        return np.reshape(rows, premium.shape)
 
     def interest(self) -> Floats:
         """The interest per 8 hours of each settlement's rule, a fraction."""
@@ -92,7 +125,7 @@ class VenueRates:
         return VenueRates(self.rules, self.which[rows], self.interval_hours[rows])
 
 
-def fitted_offset(rates: VenueRates, premium: Floats, actual_bps: Floats) -> float:
+def fitted_offset(rates: VenueRates, premium: Floats, actual_bps: Floats, values: Floats | None = None) -> float:
     """What has to be added to the measured premium, in basis points, so that the rule meets the rates that were paid.
 
     The venue's own premium compares its impact prices with its index. Another measure of it, such as the perp's last price against
@@ -103,6 +136,7 @@ def fitted_offset(rates: VenueRates, premium: Floats, actual_bps: Floats) -> flo
         rates: the rules of the settlements.
         premium: shape (n,), the average premium of the whole interval, a fraction, none missing.
         actual_bps: shape (n,), the rate that was paid, basis points per 8 hours, none missing.
+        values: shape (n, m), as in `VenueRates.of`.
 
     Examples:
         The measured premium is 2 bp too low throughout:
@@ -115,17 +149,17 @@ def fitted_offset(rates: VenueRates, premium: Floats, actual_bps: Floats) -> flo
         2.0
     """
     coarse = np.arange(-_COARSE_BPS, _COARSE_BPS + _COARSE_STEP_BPS, _COARSE_STEP_BPS)
-    best = _best_offset(rates, premium, actual_bps, coarse)
+    best = _best_offset(rates, premium, values, actual_bps, coarse)
     steps = round(_COARSE_STEP_BPS / _FINE_STEP_BPS)
     fine = (round(best / _FINE_STEP_BPS) + np.arange(-steps, steps + 1)) / round(1 / _FINE_STEP_BPS)
-    return _best_offset(rates, premium, actual_bps, fine)
+    return _best_offset(rates, premium, values, actual_bps, fine)
 
 
-def _best_offset(rates: VenueRates, premium: Floats, actual_bps: Floats, offsets: Floats) -> float:
+def _best_offset(rates: VenueRates, premium: Floats, values: Floats | None, actual_bps: Floats, offsets: Floats) -> float:
     ordered = offsets[np.argsort(np.abs(offsets), kind="stable")]
     losses = np.concatenate(
         [
-            np.sum((rates.of(premium + some[:, np.newaxis] / PER_BPS) * PER_BPS - actual_bps) ** 2, axis=1)
+            np.sum((rates.of(premium + some[:, np.newaxis] / PER_BPS, values) * PER_BPS - actual_bps) ** 2, axis=1)
             for some in np.array_split(ordered, -(-len(ordered) // _OFFSETS_AT_ONCE))
         ]
     )

@@ -18,7 +18,7 @@ from pointline.errors import ConfigError, RegistryError, nearest
 from pointline.instruments.instrument import INSTRUMENT_SCHEMA, OBSERVATION_SCHEMA, AssetType, Instrument, symbol_id_of
 from pointline.instruments.symbols import derive, symbol_candidates
 from pointline.venues.names import exchange_id
-from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, Venues, asset_table, package_venues
+from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, Venues, asset_table, package_venues, size_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,7 @@ class Registry:
     @cached_property
     def frame(self) -> pl.DataFrame:
         """One row per instrument version in `INSTRUMENT_SCHEMA`, ordered by exchange, exchange symbol and valid_from_us."""
-        return _versions(self.observations, asset_table(self.known))
+        return _versions(self.observations, asset_table(self.known), self.known)
 
     def exchange_id(self, name: str) -> str:
         """The exchange id of an id, alias or SQL name in any case; a name that nobody knows is returned as it is."""
@@ -62,13 +62,36 @@ class Registry:
         Args:
             exchange: exchange id, alias or SQL name.
             name: the exchange's own symbol or the universal market name, in any case.
+
+        Raises:
+            RegistryError: the name stands for several instruments, none or more than one of which is known already.
+
+        Examples:
+            Kraken lists a linear and an inverse future on one pair and day:
+
+            >>> Registry().symbol_of("kraken-futures", "fi_xbtusd_240927")
+            'FI_XBTUSD_240927'
+            >>> Registry().symbol_of("kraken-futures", "XBT-USD-2024-09-27")
+            Traceback (most recent call last):
+            pointline.errors.RegistryError: the name stands for several instruments
+              where:    kraken-futures
+              value:    'XBT-USD-2024-09-27'
+              expected: one of FF_XBTUSD_240927, FI_XBTUSD_240927
         """
         wanted = self.exchange_id(exchange)
         own = self.observations.filter(pl.col("exchange") == wanted)
         seen = set(own["exchange_symbol"])
-        for candidate in symbol_candidates(wanted, name, self.known):
-            if candidate in seen or self._derives(wanted, candidate):
-                return candidate
+        candidates = symbol_candidates(wanted, name, self.known)
+        usable = [one for one in candidates if one in seen or self._derives(wanted, one)]
+        if usable and usable[0] not in (name, name.upper()) and len(usable) > 1:
+            known = [one for one in usable if one in seen]
+            if len(known) != 1:
+                raise RegistryError(
+                    "the name stands for several instruments", where=wanted, value=name, expected="one of " + ", ".join(usable)
+                )
+            return known[0]
+        if usable:
+            return usable[0]
         registry = self
         for listing_exchange, symbol in self.known.instruments:
             if listing_exchange == wanted:
@@ -241,8 +264,8 @@ def _span_text(start_us: int, end_us: int) -> str:
     return f"[{start}, {end})"
 
 
-def _versions(observations: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
-    runs = _runs(_best_observations(observations))
+def _versions(observations: pl.DataFrame, assets: pl.DataFrame, known: Venues) -> pl.DataFrame:
+    runs = _split_at_size_changes(_runs(_best_observations(observations)), known)
     split = _split_at_asset_changes(runs, assets)
     return (
         _with_underlying(split, assets)
@@ -284,6 +307,21 @@ def _runs(observations: pl.DataFrame) -> pl.DataFrame:
     earliest_after = pl.col("valid_from_us").cum_min(reverse=True).shift(-1).over(_KEY)
     kept = starts.filter((pl.col("valid_from_us") < earliest_after) | earliest_after.is_null())
     return kept.with_columns(valid_until_us=pl.col("valid_from_us").shift(-1).over(_KEY).fill_null(FAR_FUTURE_US))
+
+
+def _split_at_size_changes(runs: pl.DataFrame, known: Venues) -> pl.DataFrame:
+    """Versions that are known by their symbol alone have the contract size of the venue file's dates, and exist between these only."""
+    sized = (pl.col("source") == "derived") & pl.col("contract_type").is_not_null() & pl.col("contract_size").is_not_null()
+    dated = sized & pl.col("exchange").is_in(known.exchanges_of_dated_sizes)
+    if not runs.select(dated.any()).item():
+        return runs
+    rows = []
+    for row in runs.filter(dated).iter_rows(named=True):
+        for start, until, size in size_spans(row["exchange"], row["base_asset"], row["quote_asset"], row["contract_type"], known):
+            first, last = max(start, row["valid_from_us"]), min(until, row["valid_until_us"])
+            if first < last:
+                rows.append({**row, "contract_size": size, "valid_from_us": first, "valid_until_us": last})
+    return pl.concat([runs.filter(~dated), pl.DataFrame(rows, schema=runs.schema)]).sort(*_KEY, "valid_from_us")
 
 
 def _split_at_asset_changes(runs: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:

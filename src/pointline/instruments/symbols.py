@@ -23,6 +23,8 @@ _DELIVERY_SUFFIX = re.compile(r"_(\d{6})$")
 def derive(exchange: str, exchange_symbol: str, known: Venues | None = None) -> Observation:
     """The instrument as its symbol describes it; increments and listing date stay unknown.
 
+    Where the size of a contract changed, this is the newest one that is known; `Registry` has the versions with their dates.
+
     Args:
         exchange: exchange id, alias or SQL name.
         exchange_symbol: the exchange's own symbol, e.g. ``BTCUSDT_250328``.

@@ -76,21 +76,18 @@ def _refuse_repeats(files: list[tuple[str, Venue]], own: Venue, where: str) -> N
 
 
 def _subjects(venue: Venue) -> list[tuple[tuple[Any, ...], tuple[int, int]]]:
-    """What a file speaks of, and for what time: names in lower case, instruments, contract sizes, and which exchange's rules of a sort.
+    """What a file speaks of, and for what time: names in lower case, instruments, and which exchange's rules of a sort.
 
-    A size that holds for all contracts of a type has a subject that the others of that type begin with, so it settles them too.
+    A size that holds for all contracts of a type has a subject that the others of that type begin with, so it settles them too. So has a
+    funding rule of all contracts of an exchange.
     """
     names = [{one.exchange.lower(), one.sql_name.lower(), *(alias.lower() for alias in one.aliases)} for one in venue.market]
     always = (UNKNOWN_START_US, FAR_FUTURE_US)
     undated = [
         *(("exchange name", name) for several in names for name in sorted(several)),
         *(("instrument of", one.exchange, one.exchange_symbol) for one in venue.instrument),
-        *(
-            ("contract size of", exchange, sizes.contract_type, *named)
-            for sizes in venue.contract_size
-            for exchange in sizes.exchanges
-            for named in ([()] if sizes.default is not None else [(one,) for one in (*sizes.by_base_asset, *sizes.by_pair)])
-        ),
     ]
-    dated = [((f"{name.lower()} of", *rest), (start, until)) for (name, *rest), start, until in dated_subjects(venue)]
+    dated: list[tuple[tuple[Any, ...], tuple[int, int]]] = [
+        ((f"{name.lower()} of", *rest), (start, until)) for (name, *rest), start, until in dated_subjects(venue)
+    ]
     return [*((subject, always) for subject in undated), *dated]

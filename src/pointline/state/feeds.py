@@ -222,7 +222,7 @@ class _StateSource:
 def _usual_interval_hours(perp: Instrument, known: Venues) -> float | None:
     """The funding interval that the venue's rules name, where all of them name the same; a symbol may have its own."""
     try:
-        rules = funding_rules(perp.exchange, 0, FAR_FUTURE_US, base_asset=perp.base_asset, known=known)
+        rules = funding_rules(perp.exchange, 0, FAR_FUTURE_US, base_asset=perp.base_asset, quote_asset=perp.quote_asset, known=known)
     except VenueRuleError:
         return None
     hours = {rule.interval_hours for rule in rules}

@@ -384,7 +384,7 @@ def _rules(perp: Instrument, window_us: tuple[int, int], notes: list[str], known
     if perp.asset_type != "perpetual":
         return ()
     try:
-        return funding_rules(perp.exchange, *window_us, base_asset=perp.base_asset, known=known)
+        return funding_rules(perp.exchange, *window_us, base_asset=perp.base_asset, quote_asset=perp.quote_asset, known=known)
     except VenueRuleError as error:
         notes.append(f"funding_fair is null: {error.what}")
         return ()

@@ -90,7 +90,7 @@ def _check_perp(lake: Lake, perp: Instrument, start_us: int, end_us: int) -> Non
     if perp.asset_type != "perpetual":
         raise ConfigError(f"{perp.name} pays no funding", value=perp.asset_type, expected="a perpetual")
     with contextlib.suppress(VenueRuleError):  # nothing is known of the venue then
-        rules = funding_rules(perp.exchange, start_us, end_us, base_asset=perp.base_asset, known=lake.venues)
+        rules = funding_rules(perp.exchange, start_us, end_us, base_asset=perp.base_asset, quote_asset=perp.quote_asset, known=lake.venues)
         if any(rule.kind == "deribit" for rule in rules):
             raise ConfigError(
                 f"funding of {perp.name} accrues all the time, there are no settlements to charge",

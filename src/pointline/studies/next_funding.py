@@ -247,7 +247,9 @@ def next_funding(
     leads = leads_of(hours_before, grid.duration_us)
     opened = as_lake(lake)
     pair, notes = _pair_of(opened, perp, spot, window)
-    rules = funding_rules(pair.perp.exchange, *window, base_asset=pair.perp.base_asset, known=opened.venues)
+    rules = funding_rules(
+        pair.perp.exchange, *window, base_asset=pair.perp.base_asset, quote_asset=pair.perp.quote_asset, known=opened.venues
+    )
     settled, of_payments = funding_data.payments(opened, pair, window, rules[0].interval_hours)
     read = funding_data.premium(opened, pair, grid, premium)
     judged = funding_forecasts(

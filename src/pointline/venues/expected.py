@@ -31,7 +31,8 @@ class ExpectedFunding:
         rate_8h: the same per 8 hours.
         premium: the average premium, a fraction.
         slots: how many values that average has.
-        start_us, end_us: the interval; it settles at its end, or later where the rule's source says so.
+        start_us, end_us: the interval whose premium counts.
+        paid_us: when the rate is paid, or has been paid in full: the end of the interval, or of a later one where the rule says so.
         at_us: when all this was known.
         interval_hours: the length of the interval.
         rule: the venue's rule, with its dates and source.
@@ -43,6 +44,7 @@ class ExpectedFunding:
     slots: int
     start_us: int
     end_us: int
+    paid_us: int
     at_us: int
     interval_hours: float
     rule: FundingRule
@@ -59,9 +61,9 @@ def expected_funding(
     """The rate that the venue would settle on the premium of the interval so far.
 
     The venue's rule at the settlement makes it: values weighted equally or by their place in the interval, the dead band and the
-    interest per interval or per 8 hours, the cap where the file has one. A venue that accrues continuously (Deribit) applies its formula
-    to each value, and its rate is the mean of those. Where the rule's average rolls (OKX from March 2024 to April 2025), it is over the
-    time of a whole interval before ``at``.
+    interest per interval or per 8 hours, the cap where the file has one. Most venues apply the formula to the mean of the premium; some
+    (Deribit) to each value, and their rate is the mean of those (``averages`` of the rule). Where the rule's average rolls (OKX from March
+    2024 to April 2025), it is over the time of a whole interval before ``at``.
 
     Args:
         premium_path: the venue's premium, (perp - index) / index as a fraction, at the ends of equal slots. A value counts once it is
@@ -73,7 +75,7 @@ def expected_funding(
 
     Raises:
         ConfigError: the instrument is no perpetual, the interval does not divide a day, or slots do not fit into it.
-        VenueRuleError: no funding rule of the exchange is known for the settlement.
+        VenueRuleError: no funding rule of the contract is known for the settlement.
         NoDataError: no value of the interval is known yet, or one is missing.
 
     Examples:
@@ -90,21 +92,19 @@ def expected_funding(
         name = f"{instrument.exchange}:{instrument.exchange_symbol}"
         raise ConfigError(f"{name} pays no funding", where="instrument", value=instrument.asset_type, expected="a perpetual")
     at_us = clock.to_us(at, name="at")
-    exchange, base = instrument.exchange, instrument.base_asset
-    hours = funding_rule(exchange, at_us, base_asset=base, known=known).interval_hours if interval_hours is None else interval_hours
+    hours = _rule(instrument, at_us, known).interval_hours if interval_hours is None else interval_hours
     interval_us = _interval_us(hours, premium_path.step_us)
     start_us = (at_us - 1) // interval_us * interval_us
     end_us = start_us + interval_us
-    rule = funding_rule(exchange, end_us, base_asset=base, known=known)
+    rule = _rule(instrument, end_us, known)
     newest_us = (at_us - premium_path.delay_us) // premium_path.step_us * premium_path.step_us
-    found = _so_far(premium_path, newest_us - interval_us if rule.rolling else start_us, newest_us, rule.weights)
+    first_us = newest_us - interval_us if rule.rolling else start_us
+    found = _so_far(premium_path, first_us, newest_us, rule.weights)
     premium, slots = float(found.average[0]), int(found.slots[0])
     rate_8h = fair_funding_8h(rule, premium, interval_hours=hours)
-    if rule.continuous:
-        each = PremiumSlots(
-            premium_path.first_end_us, premium_path.step_us, fair_funding_8h_values(rule, premium_path.values, interval_hours=hours)
-        )
-        rate_8h = float(_so_far(each, start_us, newest_us, rule.weights).average[0])
+    if rule.averages == "rate":
+        each = replace(premium_path, values=fair_funding_8h_values(rule, premium_path.values, interval_hours=hours))
+        rate_8h = float(_so_far(each, first_us, newest_us, rule.weights).average[0])
     return ExpectedFunding(
         rate=rate_8h * hours / _FUNDING_HOURS,
         rate_8h=rate_8h,
@@ -112,10 +112,15 @@ def expected_funding(
         slots=slots,
         start_us=start_us,
         end_us=end_us,
+        paid_us=end_us + rule.periods_later * interval_us,
         at_us=at_us,
         interval_hours=hours,
         rule=rule,
     )
+
+
+def _rule(instrument: Instrument | Observation, at_us: int, known: Venues | None) -> FundingRule:
+    return funding_rule(instrument.exchange, at_us, base_asset=instrument.base_asset, quote_asset=instrument.quote_asset, known=known)
 
 
 def _interval_us(hours: float, step_us: int) -> int:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from pointline.venues.rules import Fee, Venues
 
 DEFAULT_TIER = "non-VIP"
-"""The tier of an account that nothing else is said of, by the name that the perp-spot guide gives it."""
+"""The tier of an account that nothing else is said of, by the name that the perp-spot guide gives it, whatever the exchange calls it."""
+
+_STATE_FEES = (
+    "state them in a venue file of the lake (section [[fee]], with their source), or give figures of your own: CostModel, or on the "
+    "command line --figure with a preset such as --costs guide"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +68,12 @@ def venue_fee(exchange: str, at_us: int, *, tier: str = DEFAULT_TIER, known: Ven
         (10.0, None, '2026-02-09')
     """
     wanted = exchange_id(exchange, known)
-    stated = [rule for venue in (known or package_venues()).files for rule in venue.fee]
+    venues = known or package_venues()
+    stated = [rule for venue in venues.files for rule in venue.fee]
     own = [rule for rule in stated if wanted in rule.exchanges and rule.tier == tier]
     if not own:
-        raise _not_stated(wanted, tier, stated)
-    rule = rule_at(own, wanted, at_us, "fee")
+        raise _not_stated(wanted, tier, stated, [one.reason for one in venues.unsettled if one.rule == "fee" and wanted in one.exchanges])
+    rule = rule_at(own, wanted, at_us, "fee", venues.unsettled)
     return VenueFee(
         exchange=wanted,
         tier=rule.tier,
@@ -80,13 +86,13 @@ def venue_fee(exchange: str, at_us: int, *, tier: str = DEFAULT_TIER, known: Ven
     )
 
 
-def _not_stated(exchange: str, tier: str, stated: list[Fee]) -> VenueRuleError:
+def _not_stated(exchange: str, tier: str, stated: list[Fee], why: list[str]) -> VenueRuleError:
     tiers = sorted({rule.tier for rule in stated if exchange in rule.exchanges})
     return VenueRuleError(
         f"no venue file states the fees of {exchange} in the tier {tier}" if tiers else f"no venue file states the fees of {exchange}",
         value=tier if tiers else exchange,
         expected=f"a tier out of {', '.join(tiers)}" if tiers else None,
-        hint="state them in a venue file of the lake (section [[fee]], with their source), or give the figures to CostModel",
+        hint="; ".join([*why, _STATE_FEES]),
     )
 
 

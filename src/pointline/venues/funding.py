@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pointline.errors import ConfigError
+from pointline.errors import ConfigError, VenueRuleError
 from pointline.venues.names import exchange_id
 from pointline.venues.rules import package_venues, rule_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pointline.venues.rules import FundingKind, Venues, Weights
+    from pointline.venues.rules import Averages, Funding, FundingKind, Venues, Weights
 
 _FUNDING_HOURS = 8.0
 
@@ -36,6 +36,9 @@ class FundingRule:
         weighting: how the premium of an interval is averaged, see `weights`.
         rolling: the average is always over the last whole interval, also inside one.
         continuous: the rate accrues all the time, on the premium of each moment; there are no settlements.
+        averages: what the venue takes the mean of: the ``"premium"``, to which it then applies the formula, or the ``"rate"`` that the
+            formula makes of each value.
+        periods_later: how many intervals after the one whose premium makes it the rate is paid.
     """
 
     kind: FundingKind
@@ -50,6 +53,8 @@ class FundingRule:
     weighting: Weights | None = None
     rolling: bool = False
     continuous: bool = False
+    averages: Averages = "premium"
+    periods_later: int = 0
 
     @property
     def weights(self) -> Weights:
@@ -57,60 +62,104 @@ class FundingRule:
         return self.weighting or ("rising" if self.kind == "premium_clamp" else "equal")
 
 
-def funding_rule(exchange: str, at_us: int, *, base_asset: str | None = None, known: Venues | None = None) -> FundingRule:
+def funding_rule(
+    exchange: str, at_us: int, *, base_asset: str | None = None, quote_asset: str | None = None, known: Venues | None = None
+) -> FundingRule:
     """The funding rule of an exchange at a time.
 
     Args:
         exchange: exchange id, alias or SQL name.
         at_us: microseconds UTC.
         base_asset: applies the asset's own interest and cap where the file states them (BNB pays no interest on Binance).
+        quote_asset: with it, a rule of that contract alone goes before those of all contracts; some exchanges have only such.
         known: the venue files.
 
     Raises:
-        VenueRuleError: the exchange has no funding rule, or none is known for that time.
+        VenueRuleError: the exchange has no funding rule, none of that contract, or none is known for that time.
 
     Examples:
         >>> rule = funding_rule("hyperliquid", 1_714_521_600_000_000, base_asset="BTC")
         >>> rule.kind, rule.interval_hours, rule.weights, rule.cap
         ('premium_clamp', 1.0, 'equal', 0.32)
     """
-    rule = rule_at(
-        [rule for venue in (known or package_venues()).files for rule in venue.funding], exchange_id(exchange, known), at_us, "funding"
-    )
-    free = base_asset in rule.interest_free_bases
+    venues, wanted = known or package_venues(), exchange_id(exchange, known)
+    own = _rules_of(venues, wanted, base_asset, quote_asset)
+    named = [rule for rule in own if rule.pairs]
+    holding = [rule for rule in named if rule.valid_from_us <= at_us < rule.valid_until_us]
+    rule = rule_at(holding or own or _others(venues, wanted, base_asset, quote_asset), wanted, at_us, "funding", venues.unsettled)
+    before = [] if rule.pairs else [one.valid_until_us for one in named if one.valid_until_us <= at_us]
+    after = [] if rule.pairs else [one.valid_from_us for one in named if one.valid_from_us > at_us]
     return FundingRule(
         kind=rule.kind,
-        interest_8h=0.0 if free else rule.interest_8h,
+        interest_8h=0.0 if base_asset in rule.interest_free_bases else rule.interest_8h,
         clamp=rule.clamp,
         cap=rule.caps.get(base_asset or "", rule.cap),
         interval_hours=rule.interval_hours,
-        valid_from_us=rule.valid_from_us,
-        valid_until_us=rule.valid_until_us,
+        valid_from_us=max([rule.valid_from_us, *before]),
+        valid_until_us=min([rule.valid_until_us, *after]),
         source=rule.source,
         per_interval=rule.per_interval,
         weighting=rule.weights,
         rolling=rule.rolling,
         continuous=rule.continuous,
+        averages=rule.averages,
+        periods_later=rule.periods_later,
+    )
+
+
+def _rules_of(venues: Venues, exchange: str, base_asset: str | None, quote_asset: str | None) -> list[Funding]:
+    """The rules of an exchange id that speak of a contract: those of all contracts, and those that name it."""
+    pair = f"{base_asset}-{quote_asset}"
+    stated = [rule for venue in venues.files for rule in venue.funding if exchange in rule.exchanges]
+    return [rule for rule in stated if not rule.pairs or pair in rule.pairs]
+
+
+def _others(venues: Venues, exchange: str, base_asset: str | None, quote_asset: str | None) -> list[Funding]:
+    """The rules of the other exchanges.
+
+    Raises:
+        VenueRuleError: the exchange has rules, but of other contracts.
+    """
+    stated = [rule for venue in venues.files for rule in venue.funding]
+    pairs = [pair for rule in stated if exchange in rule.exchanges for pair in rule.pairs]
+    if not pairs:
+        return stated
+    why = [one.reason for one in venues.unsettled if one.rule == "funding" and exchange in one.exchanges]
+    raise VenueRuleError(
+        f"no funding rule of this contract is known on {exchange}",
+        value=None if base_asset is None and quote_asset is None else f"{base_asset}-{quote_asset}",
+        expected="one of " + ", ".join(dict.fromkeys(pairs)),
+        hint="; ".join([*why, "add the rule with its dates and source to a venue file of the lake"]),
     )
 
 
 def funding_rules(
-    exchange: str, start_us: int, end_us: int, *, base_asset: str | None = None, known: Venues | None = None
+    exchange: str,
+    start_us: int,
+    end_us: int,
+    *,
+    base_asset: str | None = None,
+    quote_asset: str | None = None,
+    known: Venues | None = None,
 ) -> tuple[FundingRule, ...]:
     """All funding rules of an exchange that are known somewhere in ``[start_us, end_us)``, oldest first.
 
     Raises:
-        VenueRuleError: the exchange has no funding rule, or none is known in the window.
+        VenueRuleError: the exchange has no funding rule, none of that contract, or none is known in the window.
 
     Examples:
         >>> year = 365 * 86_400_000_000
         >>> [rule.per_interval for rule in funding_rules("binance-futures", 1_735_689_600_000_000, 1_735_689_600_000_000 + year)]
         [True, False]
     """
-    wanted = exchange_id(exchange, known)
-    own = [rule for venue in (known or package_venues()).files for rule in venue.funding if wanted in rule.exchanges]
-    starts = sorted(max(rule.valid_from_us, start_us) for rule in own if rule.valid_from_us < end_us and rule.valid_until_us > start_us)
-    return tuple(funding_rule(exchange, at_us, base_asset=base_asset, known=known) for at_us in starts or [start_us])
+    own = _rules_of(known or package_venues(), exchange_id(exchange, known), base_asset, quote_asset)
+    seen = {max(rule.valid_from_us, start_us) for rule in own if rule.valid_from_us < end_us and rule.valid_until_us > start_us}
+    again = {rule.valid_until_us for rule in own if rule.pairs and start_us < rule.valid_until_us < end_us}
+    resumed = {at_us for at_us in again if any(rule.valid_from_us <= at_us < rule.valid_until_us for rule in own)}
+    return tuple(
+        funding_rule(exchange, at_us, base_asset=base_asset, quote_asset=quote_asset, known=known)
+        for at_us in sorted(seen | resumed) or [start_us]
+    )
 
 
 def fair_funding_8h(rule: FundingRule, premium: float, *, interval_hours: float | None = None) -> float:

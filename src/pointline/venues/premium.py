@@ -95,14 +95,18 @@ class PremiumSoFar:
         average: shape (n,), a fraction, NaN where a slot is missing or none has ended yet.
         latest: shape (n,), the value of the last slot, NaN where ``average`` is.
         slots: shape (n,), how many slots the average rests on.
+        values: shape (n, m), those slots in their order, then NaN; m is 0 where they were not asked for.
     """
 
     average: Floats
     latest: Floats
     slots: Ints
+    values: Floats
 
 
-def premium_so_far(slots: PremiumSlots, start_us: Ints, at_us: Ints, *, weights: Weights = "rising") -> PremiumSoFar:
+def premium_so_far(
+    slots: PremiumSlots, start_us: Ints, at_us: Ints, *, weights: Weights = "rising", keep_values: bool = False
+) -> PremiumSoFar:
     """The venue's average of the premium over intervals, as far as it was known at given moments.
 
     Slot k of an interval ends at start + k steps. Those that were known by the moment count, the last of them with the largest weight:
@@ -113,6 +117,7 @@ def premium_so_far(slots: PremiumSlots, start_us: Ints, at_us: Ints, *, weights:
         start_us: shape (n,), when each interval began, multiples of the step.
         at_us: shape (n,), the moment, not before the start.
         weights: how the venue weighs.
+        keep_values: also give the values, for rules that average the rate and not the premium.
 
     Raises:
         ConfigError: an interval does not begin where a slot ends.
@@ -131,6 +136,7 @@ def premium_so_far(slots: PremiumSlots, start_us: Ints, at_us: Ints, *, weights:
         raise ConfigError("an interval begins inside a slot of the premium", where="premium", expected="a step that divides the intervals")
     counts = np.maximum((at_us - slots.delay_us - start_us) // slots.step_us, 0)
     average, latest = np.full(len(counts), np.nan), np.full(len(counts), np.nan)
+    values = np.full((len(counts), int(counts.max(initial=0)) if keep_values else 0), np.nan)
     for count in np.unique(counts[counts > 0]).tolist():
         rows = np.flatnonzero(counts == count)
         first = (start_us[rows] + slots.step_us - slots.first_end_us) // slots.step_us
@@ -140,4 +146,6 @@ def premium_so_far(slots: PremiumSlots, start_us: Ints, at_us: Ints, *, weights:
         weight = np.arange(1.0, count + 1) if weights == "rising" else np.ones(count)
         average[rows] = np.sum(taken * weight, axis=1) / weight.sum()
         latest[rows] = np.where(np.isnan(average[rows]), np.nan, taken[:, -1])
-    return PremiumSoFar(average, latest, counts.astype(np.int64))
+        if keep_values:
+            values[rows, :count] = taken
+    return PremiumSoFar(average, latest, counts.astype(np.int64), values)
