@@ -30,14 +30,25 @@ DryOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan with 
 @command(app, short_help="Downloads an exchange's public archive files and verifies them.")
 def download(
     exchange: Annotated[
-        str, typer.Option(help="binance-spot, binance-futures, binance-delivery, bybit or bybit-spot.", show_default=False)
+        str,
+        typer.Option(
+            help="binance-spot, binance-futures, binance-delivery, bybit, bybit-spot, okx-spot, okx-swap, okx-futures, gate-spot, "
+            "gate-futures, kucoin-spot, kucoin-futures; more with --archive tardis.",
+            show_default=False,
+        ),
     ],
-    symbols: Annotated[str, typer.Option(help="The exchange's own symbols, with commas between them.", show_default=False)],
+    symbols: Annotated[
+        str, typer.Option(help="The exchange's own symbols (BTCUSDT, BTC-USDT-SWAP), with commas between them.", show_default=False)
+    ],
     kinds: Annotated[
         str, typer.Option(help="e.g. trades,fundingRate,klines-1m; or tables: quotes,funding,candles_1m.", show_default=False)
     ],
     start: Annotated[str, typer.Option(help="First day.", show_default=False)],
     end: Annotated[str, typer.Option(help="End, exclusive.", show_default=False)],
+    archive: Annotated[
+        str | None,
+        typer.Option(help="tardis: the datasets of that vendor, key in TARDIS_API_KEY; else the exchange's own.", show_default=False),
+    ] = None,
     folder: FolderOption = Path("archives"),
     dry_run: DryOption = False,
     verify: Annotated[
@@ -62,6 +73,7 @@ def download(
         _words(kinds),
         start,
         end,
+        archive=archive,
         folder=folder,
         dry_run=dry_run,
         verify=verify,

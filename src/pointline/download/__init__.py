@@ -32,6 +32,7 @@ def download(
     start: TimeLike,
     end: TimeLike,
     *,
+    archive: str | None = None,
     folder: str | os.PathLike[str] = DEFAULT_FOLDER,
     dry_run: bool = False,
     verify: bool = False,
@@ -45,12 +46,14 @@ def download(
     place. What is there and whole is not got again, unless the host shows another version of it. Proxies come from the environment.
 
     Args:
-        exchange: ``"binance-spot"``, ``"binance-futures"``, ``"binance-delivery"``, ``"bybit"`` or ``"bybit-spot"``, or another of their
-            names. Of the last two only trades.
-        symbols: one of the exchange's own symbols or several, e.g. ``"BTCUSDT"``.
+        exchange: ``"binance-spot"``, ``"binance-futures"``, ``"binance-delivery"``, ``"bybit"``, ``"bybit-spot"``, ``"okx-spot"``,
+            ``"okx-swap"``, ``"okx-futures"``, ``"gate-spot"``, ``"gate-futures"``, ``"kucoin-spot"``, ``"kucoin-futures"``, or another of
+            their names.
+        symbols: one of the exchange's own symbols or several, e.g. ``"BTCUSDT"`` or ``"BTC-USDT-SWAP"``.
         kinds: datasets of the archive (``"trades"``, ``"aggTrades"``, ``"klines-1m"``, …) or tables of the lake (``"quotes"``,
             ``"funding"``, ``"candles_1m"``, …), one or several.
-        start, end: the window; the days that touch it are got.
+        start, end: the window; the archive's days that touch it are got. Those of OKX are days of UTC+8.
+        archive: ``"tardis"`` for the datasets of that vendor, which has more exchanges and kinds; the exchange's own if None.
         folder: where the files go, in the archive's own folders; `ingest` reads it.
         dry_run: write nothing; say what would be got.
         verify: hold what is there against the host's check sums, by its bytes, and get what differs.
@@ -74,7 +77,7 @@ def download(
     """
     from pointline.download.transport import Transport
 
-    targets = targets_of(exchange, symbols, kinds, start, end)
+    targets = targets_of(exchange, symbols, kinds, start, end, archive=archive)
     with Transport(connections=max(1, connections)) as transport:
         return get_targets(
             targets,
@@ -88,11 +91,19 @@ def download(
         )
 
 
-def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterable[str], start: TimeLike, end: TimeLike) -> list[Wanted]:
+def targets_of(
+    exchange: str,
+    symbols: str | Iterable[str],
+    kinds: str | Iterable[str],
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    archive: str | None = None,
+) -> list[Wanted]:
     """What is wanted, with the names resolved; arguments as in `download`.
 
     Raises:
-        ConfigError: the exchange, a kind or the window cannot be used.
+        ConfigError: the exchange, a symbol, a kind or the window cannot be used.
     """
     from pointline.clock import window_us
     from pointline.download.archives import archive_of
@@ -102,18 +113,22 @@ def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterabl
     from pointline.venues.names import exchange_id
 
     known = exchange_id(exchange)
-    archive = archive_of(known)
-    days = tuple(wanted_days(*window_us(start, end)))
+    named = archive or ""
+    host = archive_of(known, named)
+    start_us, end_us = window_us(start, end)
+    days = tuple(wanted_days(start_us - host.day_start_us, end_us - host.day_start_us))
     names = {
         what: tuple(dict.fromkeys([given] if isinstance(given, str) else given)) for what, given in (("symbols", symbols), ("kinds", kinds))
     }
     for what, given in names.items():
         if not given:
             raise ConfigError(f"no {what} are named", value=given, expected="one or more")
-    datasets = tuple(dict.fromkeys(archive.dataset(kind) for kind in names["kinds"]))
+    datasets = tuple(dict.fromkeys(host.dataset(kind) for kind in names["kinds"]))
     for dataset in datasets:
-        archive.spans(known, dataset)
-    return [Wanted(known, symbol, dataset, days) for symbol in names["symbols"] for dataset in datasets]
+        host.spans(known, dataset)
+    for symbol in names["symbols"]:
+        host.check_symbol(known, symbol)
+    return [Wanted(known, symbol, dataset, days, named) for symbol in names["symbols"] for dataset in datasets]
 
 
 def get_targets(
@@ -153,9 +168,8 @@ def get_targets(
         raise ConfigError("there must be a connection", value=connections, expected="1 or more")
     archives = ArchiveFolder(Path(folder))
     now = time.time_ns() // 1000 if now_us is None else now_us
-    plan = make_plan(
-        {exchange: kind(transport, base_url) for exchange, kind in ARCHIVES.items()}, targets, connections=connections, now_us=now
-    )
+    hosts = {name: ARCHIVES[name](transport, base_url) for name in dict.fromkeys(target.archive or target.exchange for target in targets)}
+    plan = make_plan(hosts, targets, connections=connections, now_us=now)
     if dry_run:
         return dry_report(plan, archives)
     return carry_out(plan, archives, transport, verify=verify, connections=connections, progress=progress)

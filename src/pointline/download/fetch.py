@@ -22,24 +22,25 @@ if TYPE_CHECKING:
     from pointline.download.transport import Transport
 
 _PARTIAL = 206
-_SHA256 = re.compile(r"([0-9a-fA-F]{64})(?:[ \t]+\*?(\S+))?\s*")
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_CHECKSUM = re.compile(r"([0-9a-fA-F]{64}|[0-9a-fA-F]{32})(?:[ \t]+\*?(\S+))?\s*")
+_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """A ``.CHECKSUM`` file: its text, and the SHA-256 in it."""
+    """A ``.CHECKSUM`` file: its text, the digest in it in small letters, and of what kind that is: ``"sha256"`` or ``"md5"``."""
 
     text: bytes
-    sha256: str
+    digest: str
+    kind: str
 
 
 def checksum_of(transport: Transport, file: RemoteFile) -> Checksum | None:
-    """What the host says the file's SHA-256 is; None where it says nothing.
+    """What the host says the file's SHA-256 or MD5 is; None where it says nothing.
 
     Raises:
         BlockedError, ServerFailedError: the host does not answer.
-        WrongContentError: the answer has no SHA-256, or that of another file.
+        WrongContentError: the answer has neither, or that of another file.
     """
     if file.checksum_url is None:
         return None
@@ -47,12 +48,12 @@ def checksum_of(transport: Transport, file: RemoteFile) -> Checksum | None:
 
     def use(answer: httpx.Response) -> Checksum:
         body = answer.read()
-        found = _SHA256.fullmatch(body.decode("utf-8", "replace"))
+        found = _CHECKSUM.fullmatch(body.decode("utf-8", "replace"))
         if found is None or (found[2] is not None and found[2] != name):
             raise WrongContentError(
-                "this is no check sum of the file", where=str(answer.url), value=body[:120], expected=f"a SHA-256 of {name}"
+                "this is no check sum of the file", where=str(answer.url), value=body[:120], expected=f"a SHA-256 or MD5 of {name}"
             )
-        return Checksum(body, found[1].lower())
+        return Checksum(body, found[1].lower(), "md5" if _MD5.fullmatch(found[1]) else "sha256")
 
     try:
         return transport.ask("GET", file.checksum_url, use)
@@ -169,23 +170,24 @@ def _held_against(path: Path, sha256: str, file: RemoteFile, expected: Checksum 
         WrongContentError: they differ.
     """
     if expected is not None:
-        if sha256 != expected.sha256:
+        digest = sha256 if expected.kind == "sha256" else _digest(path, expected.kind)
+        if digest != expected.digest:
             raise WrongContentError(
-                "the file's sha256 differs from its .CHECKSUM; it was not stored",
+                f"the file's {expected.kind} differs from its .CHECKSUM; it was not stored",
                 where=file.url,
-                value=sha256,
-                expected=expected.sha256,
+                value=digest,
+                expected=expected.digest,
                 hint="the archive is being replaced, or broken at its host: try again later",
             )
-        return "sha256"
+        return expected.kind
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         raise WrongContentError("the file has another length than the host said", where=file.url, value=size, expected=f"{file.size} bytes")
-    md5 = next((one for one in (etag, file.etag) if one is not None and _MD5.fullmatch(one)), None)
+    md5 = next((one for one in (file.md5, etag, file.etag) if one is not None and _MD5.fullmatch(one)), None)
     if md5 is None:
         return "nothing" if file.size is None else "size"
     found = _digest(path, "md5")
-    if found != md5:
+    if found != md5.lower():
         raise WrongContentError("the file's md5 differs from the one that the host gave", where=file.url, value=found, expected=md5)
     return "md5"
 

@@ -47,6 +47,11 @@ class HostGate:
         with self._lock:
             self._free_s = max(self._free_s, self._clock() + seconds)
 
+    def slow_down(self, requests_per_s: float) -> None:
+        """Lets at most so many requests through from now on, where that is fewer than before."""
+        with self._lock:
+            self._interval_s = max(self._interval_s, 1 / requests_per_s)
+
     def pause(self, seconds: float) -> None:
         """Waits before the same request is made again; other requests go on."""
         self._sleep(seconds)

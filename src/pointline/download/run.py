@@ -32,12 +32,20 @@ _log = logging.getLogger("pointline.download")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of one symbol: a dataset of the archive, and its days (YYYY-MM-DD, in order)."""
+    """What is wanted of one symbol.
+
+    Attributes:
+        exchange, symbol: the instrument.
+        dataset: of the archive.
+        days: the archive's days, YYYY-MM-DD, in order.
+        archive: its name where it is not the exchange's own, e.g. ``"tardis"``.
+    """
 
     exchange: str
     symbol: str
     dataset: str
     days: tuple[str, ...]
+    archive: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,15 +62,15 @@ class DownloadPlan:
 
     @property
     def files(self) -> list[RemoteFile]:
-        """In the order of the targets and of time."""
-        return [file for _, choice in self.choices for file in choice.files]
+        """In the order of the targets and of time; one that serves several targets stands once."""
+        return list({file.key: file for _, choice in self.choices for file in choice.files}.values())
 
 
 def make_plan(archives: Mapping[str, ArchiveHost], targets: Sequence[Wanted], *, connections: int, now_us: int) -> DownloadPlan:
     """Looks what the archive has of each target, and chooses.
 
     Args:
-        archives: where, by exchange.
+        archives: where, by exchange or by the archive's own name.
         targets: what is wanted.
         connections: how many targets are looked up at a time.
         now_us: the time now, UTC.
@@ -72,14 +80,14 @@ def make_plan(archives: Mapping[str, ArchiveHost], targets: Sequence[Wanted], *,
     """
 
     def look(target: Wanted) -> Choice | DownloadError:
-        archive = archives[target.exchange]
+        archive = archives[target.archive or target.exchange]
         spans = archive.spans(target.exchange, target.dataset)
         over = [day for day in target.days if day < date_text(now_us)]
         try:
             offers = {span: archive.offers(target.exchange, target.symbol, target.dataset, span, over) for span in spans if over}
         except DownloadError as error:
             return error
-        return choose(target.days, offers.get("daily", {}), offers.get("monthly", {}), now_us=now_us, by_month="daily" not in spans)
+        return choose(target.days, offers.get("daily", {}), offers.get("monthly", {}), now_us=now_us, spans=spans)
 
     with ThreadPoolExecutor(connections) as pool:
         found = list(zip(targets, pool.map(look, targets), strict=True))
@@ -97,6 +105,9 @@ def dry_report(plan: DownloadPlan, folder: ArchiveFolder) -> DownloadReport:
     files = []
     for file in plan.files:
         held = folder.verified(file.key)
+        if file.problem is not None and held is None:
+            files.append(_outcome(folder, file, outcome_of(file.problem), error=file.problem))
+            continue
         files.append(
             _outcome(folder, file, "planned") if held is None or _is_replaced(file, held) else _outcome(folder, file, "held", held)
         )
@@ -153,6 +164,8 @@ def _get(transport: Transport, folder: ArchiveFolder, file: RemoteFile, *, verif
     try:
         if held is not None and not verify and not _is_replaced(file, held):
             return _outcome(folder, file, "held", held)
+        if file.problem is not None:
+            raise file.problem
         before = folder.path(file.key).is_file()
         if before and (checked := check_stored(transport, folder, file)) is not None:
             return _outcome(folder, file, "checked", checked)
