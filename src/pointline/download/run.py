@@ -133,7 +133,7 @@ def carry_out(
     """
     total, lock = sum(file.size or 0 for file in plan.files), threading.Lock()
     done = 0
-    with folder.writing(), followed("download", progress) as tell:
+    with folder.writing(file.key for file in plan.files), followed("download", progress) as tell:
 
         def advance(count: int, name: str) -> None:
             nonlocal done

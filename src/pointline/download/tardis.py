@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from pointline.download.named import asked_for, url_below
 from pointline.download.remote import RemoteFile
 from pointline.errors import ConfigError, KeyRefusedError
-from pointline.sources.tardis import GROUPS
+from pointline.sources.tardis import GROUPS, SLASHED
 from pointline.sources.tardis_datasets import NOT_READ, TYPES
+from pointline.venues.names import market_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,7 @@ class TardisArchive:
         Raises:
             ConfigError: it is none.
         """
-        if _SYMBOL.fullmatch(_in_path(symbol)) is None or (symbol == "OPTIONS"):
+        if _SYMBOL.fullmatch(_in_path(_slashed(exchange, symbol))) is None or (symbol == "OPTIONS"):
             raise ConfigError("this is no symbol of the archive", where=exchange, value=symbol, expected=_GRAMMAR)
 
     @staticmethod
@@ -129,7 +130,7 @@ class TardisArchive:
         self.check_symbol(exchange, symbol)
         found = {}
         for day in days:
-            path = f"v1/{EXCHANGES[exchange]}/{dataset}/{day.replace('-', '/')}/{_in_path(symbol)}.csv.gz"
+            path = f"v1/{EXCHANGES[exchange]}/{dataset}/{day.replace('-', '/')}/{_in_path(_slashed(exchange, symbol))}.csv.gz"
             url, named = url_below(self._files, path), "*" if symbol in GROUPS else symbol
             free = self._has_key or day.endswith("-01")
             problem = None if free else KeyRefusedError("this day needs a key, and none is given", where=url, hint=_HINT)
@@ -138,6 +139,21 @@ class TardisArchive:
             if file is not None:
                 found[day] = file
         return found
+
+
+def _slashed(exchange: str, symbol: str) -> str:
+    """A pair of Kraken as the vendor collects it, with a slash, where it is given as in the lake, without.
+
+    >>> _slashed("kraken", "XBTUSD"), _slashed("kraken", "XBT/USD"), _slashed("bybit", "BTCUSD")
+    ('XBT/USD', 'XBT/USD', 'BTCUSD')
+    """
+    if exchange not in SLASHED or symbol in GROUPS or re.search("[/-]", symbol):
+        return symbol
+    quotes = [quote for quote in market_of(exchange).quote_assets if symbol.endswith(quote) and symbol != quote]
+    if not quotes:
+        raise ConfigError("where base and quote of this pair part is not known", where=exchange, value=symbol, expected="such as XBT/USD")
+    quote = max(quotes, key=len)
+    return f"{symbol.removesuffix(quote)}/{quote}"
 
 
 def _in_path(symbol: str) -> str:
