@@ -179,7 +179,9 @@ class _Arriving:
 
     def write(self, piece: bytes) -> None:
         """Takes the next bytes."""
-        self._stream.write(piece)
+        left = memoryview(piece)
+        while left:
+            left = left[self._stream.write(left) :]
         self._sha256.update(piece)
         self.size += len(piece)
 

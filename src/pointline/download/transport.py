@@ -6,7 +6,7 @@ import email.utils
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pointline.download.hosts import HostGate
@@ -194,7 +194,9 @@ class Transport:
         gate.answered(forbidden=status == _FORBIDDEN and wait_s is None)
         if status in _GOOD:
             return None
-        value: Any = f"{status} {answer.reason_phrase}".strip()
+        key = self._keys.get(_origin(url))
+        reason = answer.reason_phrase if key is None else answer.reason_phrase.replace(key, "(the key)")
+        value = f"{status} {reason}".strip()
         if status in _NOT_FOUND:
             raise NotPublishedError("the archive has no such file", where=url, value=value)
         if status in _NO_KEY:
