@@ -67,7 +67,8 @@ class TardisArchive:
         if key and re.fullmatch(r"[\x21-\x7e]+", key) is None:
             raise ConfigError("the key is none: it has spaces or letters that no key has", where=KEY_VARIABLE)
         parts = urlsplit(self._files)
-        self._has_key = bool(key) and (parts.scheme == "https" or parts.hostname in _LOCAL)
+        self._is_safe = parts.scheme == "https" or parts.hostname in _LOCAL
+        self._has_key = bool(key) and self._is_safe
         if self._has_key:
             transport.authorise(self._files, key)
 
@@ -133,12 +134,20 @@ class TardisArchive:
             path = f"v1/{EXCHANGES[exchange]}/{dataset}/{day.replace('-', '/')}/{_in_path(_slashed(exchange, symbol))}.csv.gz"
             url, named = url_below(self._files, path), "*" if symbol in GROUPS else symbol
             free = self._has_key or day.endswith("-01")
-            problem = None if free else KeyRefusedError("this day needs a key, and none is given", where=url, hint=_HINT)
+            hint = _HINT if self._is_safe else "the key is sent over https only, so give a base URL that begins with it"
+            problem = None if free else KeyRefusedError("this day needs a key, and none is given", where=url, hint=hint)
             blank = RemoteFile(url=url, key=f"tardis/{path}", exchange=exchange, symbol=named, dataset=dataset, period=day, problem=problem)
-            file = asked_for(self._transport, blank, url, checksum=False) if free else blank
+            file = self._asked(blank) if free else blank
             if file is not None:
                 found[day] = file
         return found
+
+    def _asked(self, file: RemoteFile) -> RemoteFile | None:
+        try:
+            return asked_for(self._transport, file, file.url, checksum=False)
+        except KeyRefusedError as error:
+            hint = f"{KEY_VARIABLE} has a key that the host refuses, or one that does not reach this day" if self._has_key else _HINT
+            raise KeyRefusedError(error.what, where=error.where, value=error.value, hint=hint) from None
 
 
 def _slashed(exchange: str, symbol: str) -> str:
