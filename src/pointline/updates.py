@@ -21,6 +21,7 @@ from pointline.lake.store import as_lake
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from pathlib import Path
 
     from pointline.download.report import DownloadReport
     from pointline.errors import PointlineError
@@ -155,10 +156,32 @@ def run_update(
         progress=progress,
         now_us=now_us,
     )
-    paths = report.paths
-    if dry_run or not paths:
-        return UpdateReport(report)
-    return UpdateReport(report, tuple(ingest_paths(paths, IngestOptions(), lake=lake, progress=progress)))
+    return UpdateReport(report, () if dry_run else tuple(ingest_downloaded(report, lake=lake, progress=progress)))
+
+
+def ingest_downloaded(report: DownloadReport, *, lake: LakeLike | None = None, progress: Progress | None = None) -> list[FileReport]:
+    """Ingests the files of a download; of those of many instruments only what was asked for.
+
+    Args:
+        report: of the download.
+        lake: a lake or its folder; the default place if None.
+        progress: as in `update`.
+
+    Returns:
+        A report for each file, and of files of many instruments for each that was asked for.
+
+    Raises:
+        BusyError: another process is writing.
+        LakeError: the disk is full, or the lake is damaged.
+    """
+    wanted: dict[str | None, list[Path]] = {}
+    for file in report.files:
+        if file.path is not None:
+            for symbol in file.picks or (None,):
+                wanted.setdefault(symbol, []).append(file.path)
+    return [
+        one for symbol, paths in wanted.items() for one in ingest_paths(paths, IngestOptions(symbol=symbol), lake=lake, progress=progress)
+    ]
 
 
 def lacking(lake: Lake, until_us: int) -> list[Wanted]:

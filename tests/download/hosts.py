@@ -124,7 +124,7 @@ CASES = {
     ),
     "okx-futures": HostCase(
         "okx-futures", "BTC-USD-240628", "trades", OKX_ROOT + "/trades/daily/{digits}/BTC-USD-futureschain-trades-{period}.zip",
-        okx_trades("BTC-USD-240628"), ("okx-futures", "*", "trades-BTC-USD"), folder="okx", root=OKX_ROOT,
+        okx_trades("BTC-USD-240628"), ("okx-futures", "BTC-USD-240628", "trades-BTC-USD"), folder="okx", root=OKX_ROOT,
         window=("2024-04-30T16:00:00", "2024-05-03T16:00:00"),
     ),
     "okx-funding": HostCase(
@@ -134,7 +134,8 @@ CASES = {
     ),
     "okx-all-funding": HostCase(
         "okx-swap", "BTC-USDT-SWAP", "funding", OKX_ROOT + "/swaprates/daily/{digits}/allswap-fundingrates-{period}.zip",
-        okx_funding("BTC-USDT-SWAP", "ETH-USDT-SWAP"), ("okx-swap", "*", "allswap-fundingrates"), folder="okx", root=OKX_ROOT,
+        okx_funding("BTC-USDT-SWAP", "BTC-USD-SWAP", "UNKNOWN-USDT-SWAP"), ("okx-swap", "BTC-USDT-SWAP", "allswap-fundingrates"),
+        folder="okx", root=OKX_ROOT,
         window=("2024-04-30T16:00:00", "2024-05-03T16:00:00"),
     ),
     "gate-spot": HostCase(

@@ -10,10 +10,9 @@ from tests.download.conftest import NOW_US, Rig
 from tests.download.hosts import CASES, HostCase
 
 from pointline.download.tardis import KEY_VARIABLE
-from pointline.ingest.request import IngestOptions, ingest_paths
 from pointline.lake.manifest import Manifest
 from pointline.lake.store import open_lake
-from pointline.updates import run_update
+from pointline.updates import ingest_downloaded, run_update
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +42,7 @@ def test_files_are_got_read_and_gone_on_with(rig: Rig, case: HostCase, tmp_path:
     assert rig.get(case, verify=True).counts == {"checked": 2}
 
     lake = open_lake(tmp_path / "lake", create=True)
-    landed = ingest_paths(report.paths, IngestOptions(), lake=lake)
+    landed = ingest_downloaded(report, lake=lake)
     assert [one.outcome for one in landed] == ["landed"] * 2, [one.error for one in landed]
     told = Manifest(lake).frame().select("source", "exchange", "symbol", "dataset", "period").sort("period").rows()
     assert [row[1:] for row in told] == [(*case.lands, period) for period in case.periods[:-1]]

@@ -17,8 +17,12 @@ from pointline.clock import DAY_US, HOUR_US, to_us
 from pointline.download import get_targets, targets_of
 from pointline.download.archives import ARCHIVES
 from pointline.errors import ConfigError
+from pointline.lake.store import open_lake
+from pointline.updates import ingest_downloaded, lacking
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.download.conftest import Rig
     from tests.download.server import Handler
 
@@ -111,6 +115,25 @@ def test_a_file_that_serves_several_symbols_is_got_once(rig: Rig) -> None:
     report = get_targets(targets, transport=rig.transport, folder=rig.folder, base_url=rig.url, now_us=NOW_US)
     assert report.counts == {"fetched": 3}
     assert len(rig.archive.gets("?v=999")) + len([path for path in rig.archive.gets() if "allswap" in path]) == 3
+
+
+def test_of_a_file_of_many_only_what_was_asked_for_goes_into_the_lake(rig: Rig, tmp_path: Path) -> None:
+    case = CASES["okx-all-funding"]
+    rig.serve(case)
+    lake = open_lake(tmp_path / "lake", create=True)
+    for symbols, found in (("BTC-USDT-SWAP", ["BTC-USDT-SWAP"]), (["BTC-USD-SWAP", "BTC-USDT-SWAP"], ["BTC-USD-SWAP", "BTC-USDT-SWAP"])):
+        targets = targets_of("okx-swap", symbols, "funding", *case.window)
+        report = get_targets(targets, transport=rig.transport, folder=rig.folder, base_url=rig.url, now_us=NOW_US)
+        assert {file.picks for file in report.files} == {tuple(found)}
+        assert {one.exit_code for one in ingest_downloaded(report, lake=lake)} == {0}, "a swap of unknown contract size is no fault"
+        assert lake.listing("funding")["symbol"].unique().sort().to_list() == found
+    assert {(one.symbol, one.dataset) for one in lacking(lake, NOW_US)} == {
+        ("BTC-USDT-SWAP", "fundingrates"),
+        ("BTC-USD-SWAP", "fundingrates"),
+    }
+    every = targets_of("okx-swap", ["BTC-USDT-SWAP", "*"], "funding", *case.window)
+    report = get_targets(every, transport=rig.transport, folder=rig.folder, base_url=rig.url, now_us=NOW_US)
+    assert {file.picks for file in report.files} == {()}
 
 
 def test_the_plain_name_of_a_family_of_futures_is_the_spot_file_and_is_left_out(rig: Rig) -> None:

@@ -132,9 +132,9 @@ def _words(text: str) -> list[str]:
 
 
 def _ingested(report: DownloadReport, lake: str | None) -> list[FileReport]:
-    from pointline.ingest.request import IngestOptions, ingest_paths
+    from pointline.updates import ingest_downloaded
 
-    return ingest_paths(report.paths, IngestOptions(), lake=lake, progress=shows_progress()) if report.paths else []
+    return ingest_downloaded(report, lake=lake, progress=shows_progress())
 
 
 def _show(report: DownloadReport, reports: Sequence[FileReport], elapsed_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
@@ -89,9 +90,9 @@ class OkxArchive:
 
     @staticmethod
     def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
-        """What is asked for to go on with an instrument and dataset of the lake: a family for the file of all its contracts."""
+        """What is asked for to go on with an instrument and dataset of the lake; all contracts of a family are its name."""
         if dataset.startswith("trades-"):
-            return dataset.removeprefix("trades-"), "trades"
+            return (dataset.removeprefix("trades-") if symbol == _ALL else symbol), "trades"
         return symbol, "fundingrates" if dataset.endswith("fundingrates") else dataset
 
     def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:
@@ -121,7 +122,9 @@ class OkxArchive:
         found: dict[str, RemoteFile] = {}
         for at in range(0, len(periods), _PERIODS_AT_ONCE):
             part = periods[at : at + _PERIODS_AT_ONCE]
-            for file in self._listed(exchange, _ALL if of_all else symbol, dataset, span, part):
+            for one in self._listed(exchange, _ALL if of_all else symbol, dataset, span, part):
+                of_many = one.symbol == _ALL and symbol != _ALL and symbol != _family(symbol)
+                file = replace(one, picks=(symbol,)) if of_many else one
                 if file.period in found and found[file.period] != file:
                     raise WrongContentError("the index names two files of one period", where=file.url, value=found[file.period].url)
                 found[file.period] = file
@@ -135,7 +138,7 @@ class OkxArchive:
             first_us -= DAY_US  # its newest day is listed only where the window begins before it
         else:
             last_us = next_month(last_us) - DAY_US
-        family = symbol.removesuffix("-SWAP") if exchange != "okx-futures" else "-".join(symbol.split("-")[:2])
+        family = _family(symbol) if exchange != "okx-spot" else symbol
         query = {
             "module": _MODULES[dataset],
             "instType": _TYPES[exchange],
@@ -187,13 +190,16 @@ class OkxArchive:
         return found["path"]
 
 
+def _family(symbol: str) -> str:
+    return "-".join(symbol.split("-")[:2])
+
+
 def _names(exchange: str, symbol: str, dataset: str) -> str:
     """The pattern of the names of files that hold a symbol."""
     if symbol == _ALL:
         stem = "allswap"
     elif exchange == "okx-futures":
-        family = "-".join(symbol.split("-")[:2])
-        stem = rf"{re.escape(family)}-futureschain"
+        stem = rf"{re.escape(_family(symbol))}-futureschain"
     else:
         stem = re.escape(symbol)
     return rf"{stem}-{dataset}-(?P<period>{PERIOD})\.zip"

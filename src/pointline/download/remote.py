@@ -23,6 +23,7 @@ class RemoteFile:
         md5: of its bytes, as the host says, in hexadecimal digits; None where it does not say.
         modified_us: when the host stored it, microseconds UTC; None where it does not say.
         checksum_url: where its SHA-256 or MD5 stands; None where there is none.
+        picks: of a file of many instruments, those that are wanted; all if there are none.
         problem: why it cannot be got, where that is known without asking; None where nothing is.
     """
 
@@ -37,6 +38,7 @@ class RemoteFile:
     md5: str | None = None
     modified_us: int | None = None
     checksum_url: str | None = None
+    picks: tuple[str, ...] = ()
     problem: DownloadError | None = None
 
     @property

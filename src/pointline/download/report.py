@@ -32,6 +32,7 @@ class FileOutcome:
         verified_by: ``"sha256"``, ``"md5"``, ``"size"`` or ``"nothing"``, beside the check sums in the archive itself; empty where it is
             not there.
         path: where it is stored; None where it is not.
+        picks: of a file of many instruments, those that were asked for; all if there are none.
         error: what went wrong; None where nothing did.
     """
 
@@ -44,6 +45,7 @@ class FileOutcome:
     size: int | None = None
     verified_by: str = ""
     path: Path | None = None
+    picks: tuple[str, ...] = ()
     error: DownloadError | None = None
 
     def row(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pointline.clock import date_text
@@ -62,8 +62,14 @@ class DownloadPlan:
 
     @property
     def files(self) -> list[RemoteFile]:
-        """In the order of the targets and of time; one that serves several targets stands once."""
-        return list({file.key: file for _, choice in self.choices for file in choice.files}.values())
+        """In the order of the targets and of time; one that serves several targets stands once, with what all of them pick."""
+        found: dict[str, RemoteFile] = {}
+        for _, choice in self.choices:
+            for file in choice.files:
+                before = found.get(file.key, file)
+                every = not before.picks or not file.picks
+                found[file.key] = replace(file, picks=() if every else tuple(dict.fromkeys((*before.picks, *file.picks))))
+        return list(found.values())
 
 
 def make_plan(archives: Mapping[str, ArchiveHost], targets: Sequence[Wanted], *, connections: int, now_us: int) -> DownloadPlan:
@@ -193,6 +199,7 @@ def _outcome(
         size=file.size if known is None else known.size,
         verified_by="" if known is None else known.by,
         path=None if known is None else folder.path(file.key),
+        picks=file.picks,
         error=error,
     )
 
