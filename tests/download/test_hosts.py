@@ -6,13 +6,16 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cli.running import run as cli
 from tests.download.conftest import NOW_US, Rig
 from tests.download.hosts import CASES, HostCase
 
+from pointline.clock import to_us
+from pointline.download import get_targets, targets_of
 from pointline.download.tardis import KEY_VARIABLE
 from pointline.lake.manifest import Manifest
 from pointline.lake.store import open_lake
-from pointline.updates import ingest_downloaded, run_update
+from pointline.updates import ingest_downloaded, lacking, run_update
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 KEY = "TD.a-key-that-nobody-may-read"
 
 
-@pytest.fixture(params=CASES)
+QUICK = ("bybit-spot-months", "okx-swap", "okx-funding", "okx-all-funding", "gate-spot", "kucoin-futures", "tardis-quotes")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES])
 def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> HostCase:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     return CASES[request.param]
@@ -61,3 +67,54 @@ def test_files_are_got_read_and_gone_on_with(rig: Rig, case: HostCase, tmp_path:
     assert [file.key for file in done.download.files if file.outcome == "fetched"] == [case.key(case.periods[-1])]
     assert [one.outcome for one in done.ingested if one.outcome != "unchanged"] == ["landed"], done.ingested
     json.dumps(done.to_json(), default=str)
+
+
+def test_archives_with_the_same_paths_share_a_folder(rig: Rig) -> None:
+    kucoin = CASES["kucoin-spot"]
+    rig.serve(kucoin)
+    assert rig.get(kucoin).counts == {"fetched": 3}
+    rig.archive.files.clear()
+    for period in kucoin.periods:
+        rig.archive.add(kucoin.served(period), CASES["vision"].body(period))
+    targets = targets_of("binance-spot", "BTCUSDT", "trades", *kucoin.window)
+    report = get_targets(targets, transport=rig.transport, folder=rig.folder, base_url=rig.url, now_us=NOW_US)
+    assert report.counts == {"fetched": 3}
+    assert len([name for name in rig.stored() if name.endswith(".zip")]) == 6
+
+
+def test_a_plan_for_people_has_files_and_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    case = CASES["tardis"]
+    rig.serve(case)
+    words = (
+        "--exchange",
+        case.exchange,
+        "--symbols",
+        case.symbol,
+        "--kinds",
+        case.kind,
+        "--start",
+        case.window[0],
+        "--end",
+        case.window[1],
+    )
+    found = cli("download", *words, "--archive", "tardis", "--folder", rig.folder, "--base-url", rig.url, "--dry-run")
+    said = " ".join(found.out.split())
+    assert found.code == 4
+    assert "1 planned, 2 no key, or a refused one" in said
+    assert f"{len(case.body(case.periods[0]))} bytes" in said
+    assert KEY_VARIABLE in found.err
+    assert not rig.folder.exists()
+
+
+def test_a_day_of_the_week_before_that_came_late_is_got(rig: Rig, tmp_path: Path) -> None:
+    case = CASES["okx-swap"]
+    rig.serve(case)
+    late = rig.archive.files.pop(case.served(case.periods[1]))
+    lake = open_lake(tmp_path / "lake", create=True)
+    ingest_downloaded(rig.get(case), lake=lake)
+    rig.archive.files[case.served(case.periods[1])] = late
+    (target,) = lacking(lake, to_us("2024-05-03"))
+    assert target.days == ("2024-05-02",), "the day of UTC+8 that ends on 2024-05-03 is there"
+    (target,) = lacking(lake, to_us("2024-05-05"))
+    assert target.days == ("2024-05-02", "2024-05-04", "2024-05-05"), "the last of them holds the end of the UTC day before"
