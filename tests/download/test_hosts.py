@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,10 @@ from tests.download.hosts import CASES, HostCase
 
 from pointline.clock import to_us
 from pointline.download import get_targets, targets_of
+from pointline.download.run import Wanted
 from pointline.download.tardis import KEY_VARIABLE
+from pointline.errors import SourceError
+from pointline.ingest.checksum import verified_sha256
 from pointline.lake.manifest import Manifest
 from pointline.lake.store import open_lake
 from pointline.updates import ingest_downloaded, lacking, run_update
@@ -118,3 +122,33 @@ def test_a_day_of_the_week_before_that_came_late_is_got(rig: Rig, tmp_path: Path
     assert target.days == ("2024-05-02",), "the day of UTC+8 that ends on 2024-05-03 is there"
     (target,) = lacking(lake, to_us("2024-05-05"))
     assert target.days == ("2024-05-02", "2024-05-04", "2024-05-05"), "the last of them holds the end of the UTC day before"
+
+
+@pytest.mark.parametrize("digits", [32, 64])
+def test_a_wrong_check_sum_of_either_kind_refuses_the_file_here_and_at_ingest(rig: Rig, digits: int) -> None:
+    case = CASES["kucoin-spot"]
+    rig.serve(case)
+    name = case.served(case.periods[1])
+    right = rig.archive.files[f"{name}.CHECKSUM"].body
+    rig.archive.files[f"{name}.CHECKSUM"].body = f"{'0' * digits}  {name.rpartition('/')[2]}".encode()
+    report = rig.get(case)
+    assert (report.counts, report.exit_code) == ({"fetched": 2, "refused": 1}, 3)
+    assert f"{'md5' if digits == 32 else 'sha256'} differs from its .CHECKSUM" in str(report.failed[0].error)
+    rig.archive.files[f"{name}.CHECKSUM"].body = right
+    path = rig.get(case).paths[1]
+    path.with_name(f"{path.name}.CHECKSUM").write_text("0" * digits)
+    with pytest.raises(SourceError, match=r"differs from its \.CHECKSUM"):
+        verified_sha256(path)
+    path.with_name(f"{path.name}.CHECKSUM").write_bytes(right)
+    assert verified_sha256(path) == hashlib.sha256(case.body(case.periods[1])).hexdigest()
+
+
+def test_an_instrument_that_somebody_named_otherwise_stops_no_other(rig: Rig) -> None:
+    case = CASES["kucoin-spot"]
+    rig.serve(case)
+    odd = [Wanted(case.exchange, symbol, "trades", case.periods) for symbol in ("BTCUSDT", "../x")]
+    targets = [*odd, *targets_of(case.exchange, case.symbol, case.kind, *case.window)]
+    report = get_targets(targets, transport=rig.transport, folder=rig.folder, base_url=rig.url, now_us=NOW_US)
+    assert report.counts == {"fetched": 3, "not_published": 2}
+    assert report.exit_code == 1
+    assert "no symbol of the archive" in str(report.failed[0].error)

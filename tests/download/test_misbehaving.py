@@ -132,7 +132,7 @@ def test_nothing_that_is_not_the_file_is_stored(
     assert rig.parts() == []
 
 
-QUICK = ("okx-swap", "gate-spot", "kucoin-futures", "tardis")
+QUICK = ("okx-swap", "tardis")
 HOSTS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
 
 

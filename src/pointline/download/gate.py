@@ -72,7 +72,7 @@ class GateArchive:
     @staticmethod
     def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
         """What is asked for to go on with an instrument and dataset of the lake."""
-        return symbol, _KINDS[dataset]
+        return (symbol, _KINDS[dataset]) if dataset in _KINDS else None
 
     def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:  # noqa: ARG002 - as of every archive
         """What the archive has of a symbol in a window.

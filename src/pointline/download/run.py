@@ -12,7 +12,7 @@ from pointline.clock import date_text
 from pointline.download.coverage import Choice, choose
 from pointline.download.fetch import check_stored, fetch
 from pointline.download.report import DownloadReport, FileOutcome, missing_days, outcome_of
-from pointline.errors import DownloadError
+from pointline.errors import ConfigError, DownloadError, NotPublishedError
 from pointline.progress import followed
 
 if TYPE_CHECKING:
@@ -82,11 +82,15 @@ def make_plan(archives: Mapping[str, ArchiveHost], targets: Sequence[Wanted], *,
         now_us: the time now, UTC.
 
     Raises:
-        ConfigError: a target cannot be one of this archive.
+        ConfigError: the archive has no such dataset of a target's exchange.
     """
 
     def look(target: Wanted) -> Choice | DownloadError:
         archive = archives[target.archive or target.exchange]
+        try:
+            archive.check_symbol(target.exchange, target.symbol)
+        except ConfigError as error:  # of a lake's instrument, which somebody named otherwise than the exchange does
+            return NotPublishedError(error.what, where=error.where, value=error.value, expected=error.expected)
         spans = archive.spans(target.exchange, target.dataset)
         over = [day for day in target.days if day < date_text(now_us)]
         try:
