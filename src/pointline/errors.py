@@ -178,6 +178,12 @@ class BlockedError(DownloadError, PermissionError):
     exit_code = 4
 
 
+class KeyRefusedError(DownloadError, PermissionError):
+    """The archive's host wants a key that is not given, or refuses the one that is (401, 402)."""
+
+    exit_code = 4
+
+
 class ServerFailedError(DownloadError, ConnectionError):
     """The archive's host failed, or the way to it: 5xx, no answer, a connection that broke again and again."""
 

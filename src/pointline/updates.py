@@ -10,9 +10,9 @@ import polars as pl
 
 from pointline.clock import DAY_US, TimeLike, date_text, day_start, days_in, next_month, to_us
 from pointline.download import CONNECTIONS, DEFAULT_FOLDER, get_targets
+from pointline.download.archives import continued, day_start_of
 from pointline.download.run import Wanted
 from pointline.download.transport import Transport
-from pointline.download.vision import MARKETS
 from pointline.errors import NoDataError
 from pointline.ingest.request import IngestOptions, failures_of, ingest_paths
 from pointline.lake.manifest import Manifest
@@ -21,6 +21,7 @@ from pointline.lake.store import as_lake
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from pathlib import Path
 
     from pointline.download.report import DownloadReport
     from pointline.errors import PointlineError
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 LOOK_BACK_DAYS = 7
 """Days before the newest one that are asked for again where the lake lacks them: a file may have failed while later ones came."""
-
-_SOURCE = "binance_vision"
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,10 @@ def update(
 ) -> UpdateReport:
     """Brings a lake up to date; what ``pointline update`` does.
 
-    Every instrument and dataset that the lake has from Binance Vision is continued from its newest day to yesterday. The week before that
-    day is looked through as well, for days whose file did not come before. A contract that was delivered is not asked for.
+    Every instrument and dataset that the lake has from an archive or a REST history of `pointline.download` is continued
+    from its newest day to yesterday.
+    The week before that day is looked through as well, for days whose file did not come before. A contract that was delivered is not
+    asked for. Tardis datasets of groups of instruments are not continued.
 
     Args:
         lake: a lake or its folder; the default place if None.
@@ -156,10 +157,32 @@ def run_update(
         progress=progress,
         now_us=now_us,
     )
-    paths = report.paths
-    if dry_run or not paths:
-        return UpdateReport(report)
-    return UpdateReport(report, tuple(ingest_paths(paths, IngestOptions(), lake=lake, progress=progress)))
+    return UpdateReport(report, () if dry_run else tuple(ingest_downloaded(report, lake=lake, progress=progress)))
+
+
+def ingest_downloaded(report: DownloadReport, *, lake: LakeLike | None = None, progress: Progress | None = None) -> list[FileReport]:
+    """Ingests the files of a download; of those of many instruments only what was asked for.
+
+    Args:
+        report: of the download.
+        lake: a lake or its folder; the default place if None.
+        progress: as in `update`.
+
+    Returns:
+        A report for each file, and of files of many instruments for each that was asked for.
+
+    Raises:
+        BusyError: another process is writing.
+        LakeError: the disk is full, or the lake is damaged.
+    """
+    wanted: dict[str | None, list[Path]] = {}
+    for file in report.files:
+        if file.path is not None:
+            for symbol in file.picks or (None,):
+                wanted.setdefault(symbol, []).append(file.path)
+    return [
+        one for symbol, paths in wanted.items() for one in ingest_paths(paths, IngestOptions(symbol=symbol), lake=lake, progress=progress)
+    ]
 
 
 def lacking(lake: Lake, until_us: int) -> list[Wanted]:
@@ -175,25 +198,27 @@ def lacking(lake: Lake, until_us: int) -> list[Wanted]:
     Raises:
         NoDataError: the lake has nothing from an archive.
     """
-    files = (
-        Manifest(lake).frame().filter((pl.col("source") == _SOURCE) & pl.col("exchange").is_in(list(MARKETS)) & (pl.col("period") != ""))
-    )
-    if files.is_empty():
+    files = Manifest(lake).frame().filter(pl.col("period") != "")
+    found: dict[tuple[str, str, str, str], set[str]] = {}
+    for source, exchange, symbol, dataset, period in files.select("source", "exchange", "symbol", "dataset", "period").iter_rows():
+        target = continued(source, exchange, symbol, dataset)
+        if target is not None:
+            found.setdefault((exchange, *target), set()).update(_days_of(period))
+    if not found:
         raise NoDataError(
             "the lake has nothing from an archive that is downloaded",
             where=str(lake.root),
             hint="begin with `pointline download --ingest …`",
         )
     delivered = _deliveries(lake)
-    found = []
-    for (exchange, symbol, dataset), part in files.sort("period").group_by(["exchange", "symbol", "dataset"], maintain_order=True):
-        days = {day for period in part["period"] for day in _days_of(period)}
-        first = max(to_us(min(days)), to_us(max(days)) - LOOK_BACK_DAYS * DAY_US)
-        end = min(until_us, delivered.get((str(exchange), str(symbol)), until_us))
-        wanted = tuple(day for day in map(date_text, days_in(first, end)) if day not in days)
+    targets = []
+    for (exchange, symbol, dataset, archive), days in sorted(found.items()):
+        end_us = min(until_us, delivered.get((exchange, symbol), until_us)) - day_start_of(exchange, dataset, archive)
+        first_us = max(to_us(min(days)), to_us(max(days)) - LOOK_BACK_DAYS * DAY_US)
+        wanted = tuple(day for day in map(date_text, days_in(first_us, end_us)) if day not in days)
         if wanted:
-            found.append(Wanted(str(exchange), str(symbol), str(dataset), wanted))
-    return sorted(found, key=lambda one: (one.exchange, one.symbol, one.dataset))
+            targets.append(Wanted(exchange, symbol, dataset, wanted, archive))
+    return targets
 
 
 def _days_of(period: str) -> list[str]:

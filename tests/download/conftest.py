@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.download.hosts import HostCase
+
     from pointline.download.report import DownloadReport
 
 DAYS = ("2024-05-01", "2024-05-02", "2024-05-03")
@@ -64,6 +66,18 @@ class Rig:
         self.archive.asked.clear()
         given = {"now_us": NOW_US, "base_url": self.url, "folder": self.folder, **options}
         return get_targets(targets_of("binance-futures", symbols, kinds, start, end), transport=self.transport, **given)
+
+    def serve(self, case: HostCase) -> None:
+        """Serves the three files of an archive, and nothing else."""
+        self.archive.files.clear()
+        for period in case.periods:
+            self.archive.add(case.served(period), case.body(period), checksum=case.checksum)
+
+    def get(self, case: HostCase, **options: Any) -> DownloadReport:  # noqa: ANN401
+        self.archive.asked.clear()
+        given = {"now_us": NOW_US, "base_url": self.url, "folder": self.folder, **options}
+        targets = targets_of(case.exchange, case.symbol, case.kind, *case.window, archive=case.archive)
+        return get_targets(targets, transport=self.transport, **given)
 
     def stored(self) -> dict[str, bytes]:
         """The files under their own names, without our own folder."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import io
+import json
+import re
 import threading
 import zipfile
 from dataclasses import dataclass, field
@@ -12,9 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from pointline.clock import to_us
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+INDEX = "/api/v5/public/market-data-history"
+OKX_ROOT = "cdn/okex/traderecords"
 MODIFIED_S = 1_735_689_600  # 2025-01-01
 HEADER = "id,price,qty,quote_qty,time,is_buyer_maker"
 
@@ -47,10 +53,11 @@ class Archive:
     page: int = 1000
     ranges: bool = True
 
-    def add(self, key: str, body: bytes, *, checksum: bool = True, modified_s: int = MODIFIED_S) -> None:
+    def add(self, key: str, body: bytes, *, checksum: bool | str = True, modified_s: int = MODIFIED_S) -> None:
         self.files[key] = Stored(body, modified_s)
         if checksum:
-            line = f"{hashlib.sha256(body).hexdigest()}  {key.rpartition('/')[2]}"
+            digest = hashlib.new("md5" if checksum == "md5" else "sha256", body, usedforsecurity=False).hexdigest()
+            line = f"{digest}  {key.rpartition('/')[2]}"
             self.files[f"{key}.CHECKSUM"] = Stored(line.encode(), modified_s)
 
     def gets(self, suffix: str = ".zip") -> list[str]:
@@ -81,6 +88,8 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if parts.path == "/":
             self._list(parse_qs(parts.query, keep_blank_values=True))
+        elif parts.path == INDEX:
+            self._index({name: values[0] for name, values in parse_qs(parts.query).items()})
         elif (stored := self.archive.files.get(unquote(parts.path)[1:])) is None:
             self.send(404, b"<Error>NoSuchKey</Error>", {"Content-Type": "application/xml"})
         else:
@@ -108,6 +117,25 @@ class Handler(BaseHTTPRequestHandler):
             {"Content-Type": "application/xml"},
         )
 
+    def _index(self, query: dict[str, str]) -> None:
+        """OKX's: names and addresses of the files of one instrument or family whose period begins in a window of UTC+8."""
+        if query["instType"] == "SPOT":
+            stem = query["instIdList"]
+        else:
+            family = query["instFamilyList"]
+            stem = "allswap" if family == "ANY" else f"{family}-SWAP" if query["instType"] == "SWAP" else f"{family}(?:-[a-z0-9]+)?"
+        what = {"1": "trades", "3": "fundingrates"}[query["module"]]
+        period = r"\d{4}-\d\d-\d\d" if query["dateAggrType"] == "daily" else r"\d{4}-\d\d"
+        found = []
+        for key in sorted(self.archive.files):
+            name = re.fullmatch(rf".*/({stem}-{what}-({period})\.zip)", key)
+            if key.startswith(OKX_ROOT) and name is not None:
+                at_ms = to_us(name[2] if query["dateAggrType"] == "daily" else f"{name[2]}-01") // 1000 - 28_800_000
+                if int(query["begin"]) <= at_ms <= int(query["end"]):
+                    url = f"http://{self.headers['Host']}/{key}?v=999"
+                    found.append({"dateTs": str(at_ms), "filename": name[1], "sizeMB": "0.01", "url": url})
+        self.send(200, index(found), {"Content-Type": "application/json"})
+
     def send(self, status: int, body: bytes, headers: dict[str, str], length: int | None = None) -> None:
         self.send_response(status)
         for name, value in headers.items():
@@ -131,6 +159,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def index(files: list[dict[str, str]], code: str = "0") -> bytes:
+    """An answer of OKX's index."""
+    details = [{"instType": "SWAP", "groupDetails": files}] if files else []
+    return json.dumps({"code": code, "msg": "", "data": [{"ts": "1", "totalSizeMB": "1", "details": details}]}).encode()
 
 
 def listing(archive: Archive, keys: list[str], *, truncated: bool) -> bytes:

@@ -7,13 +7,16 @@ import gzip
 import threading
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from tests.download.conftest import DAYS, NOW_US, Rig, key, trades
+from tests.download.hosts import CASES
 from tests.download.server import Archive, Server, listing
 
 from pointline.download import get_targets, targets_of
 from pointline.download.hosts import HostGate
+from pointline.download.tardis import KEY_VARIABLE
 from pointline.download.transport import Manners, Transport, _retry_after_s
 from pointline.download.whole import check_whole
 from pointline.errors import ServerFailedError, WrongContentError
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.download.conftest import Waits
-    from tests.download.server import Handler
+    from tests.download.server import Handler, Stored
 
 BAD = f"/{key(DAYS[1])}"
 
@@ -33,7 +36,7 @@ def on(path: str, deed: Callable[[Handler], object], times: int = 1_000) -> Call
     left = [times]
 
     def misdeed(handler: Handler) -> bool:
-        if handler.path != path or handler.command != "GET" or not left[0]:
+        if urlsplit(handler.path).path != path or handler.command != "GET" or not left[0]:
             return False
         left[0] -= 1
         deed(handler)
@@ -46,33 +49,42 @@ def status(code: int, headers: dict[str, str] | None = None) -> Callable[[Handle
     return lambda handler: handler.send(code, b"<html>no</html>", headers or {})
 
 
+def asked(handler: Handler) -> Stored:
+    """The file that is asked for."""
+    return handler.archive.files[unquote(urlsplit(handler.path).path)[1:]]
+
+
 def half(handler: Handler) -> None:
-    body = trades(DAYS[1])
-    handler.break_off(body[: len(body) // 2], length=len(body), headers={"ETag": f'"{handler.archive.files[key(DAYS[1])].etag}"'})
+    body = asked(handler).body
+    handler.break_off(body[: len(body) // 2], length=len(body), headers={"ETag": f'"{asked(handler).etag}"'})
+
+
+def half_without_mark(handler: Handler) -> None:
+    body = asked(handler).body
+    handler.break_off(body[: len(body) // 2], length=len(body))
 
 
 def half_without_length(handler: Handler) -> None:
-    handler.send_without_length(trades(DAYS[1])[:-40])
+    handler.send_without_length(asked(handler).body[:-40])
 
 
 def wrong_length(handler: Handler) -> None:
-    body = trades(DAYS[1])
-    handler.send(200, body[:-7], {})
+    handler.send(200, asked(handler).body[:-7], {})
 
 
 def reset(handler: Handler) -> None:
     import socket
     import struct
 
-    body = trades(DAYS[1])
-    handler.send(200, body[:100], {}, length=len(body))
+    body = asked(handler).body
+    handler.send(200, body[: len(body) // 3], {}, length=len(body))
     handler.wfile.flush()
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.close_connection = True
 
 
 def slow(handler: Handler) -> None:
-    body = trades(DAYS[1])
+    body = asked(handler).body
     handler.send(200, b"", {}, length=len(body))
     for n in range(0, len(body), 7):
         handler.wfile.write(body[n : n + 7])
@@ -88,6 +100,7 @@ LASTING = [
     (status(503), "failed", 5),
     (status(404), "not_published", 1),
     (half, "failed", 5),
+    (half_without_mark, "failed", 5),
     (reset, "failed", 5),
     (half_without_length, "refused", 3),
     (wrong_length, "refused", 3),
@@ -109,13 +122,72 @@ def test_nothing_that_is_not_the_file_is_stored(
     assert report.exit_code == code
     expected = {name: one.body for name, one in rig.archive.files.items() if DAYS[1] not in name}
     assert rig.stored() == expected
-    assert rig.parts() == []
+    assert len(rig.parts()) == (deed is half), "kept where the next run can ask for the rest"
     assert [str(path) for path in report.paths] == [str(rig.folder / key(day)) for day in (DAYS[0], DAYS[2])]
     rig.archive.misdeeds.clear()
     again = rig.run()
     assert again.counts == {"fetched": 1, "held": 2}
     assert rig.archive.gets() == [BAD]
     assert again.exit_code == 0
+    assert rig.parts() == []
+
+
+QUICK = ("okx-swap", "tardis")
+HOSTS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
+
+
+@pytest.mark.parametrize(("deed", "outcome", "code"), LASTING)
+@pytest.mark.parametrize("host", HOSTS)
+def test_no_archive_stores_what_is_not_the_file(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, host: str, deed: Callable[[Handler], object], outcome: str, code: int
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "a-key")
+    case = CASES[host]
+    rig.serve(case)
+    bad = f"/{case.served(case.periods[1])}"
+    rig.archive.misdeeds.append(on(bad, deed))
+    report = rig.get(case)
+    assert (report.counts, report.exit_code) == ({"fetched": 2, outcome: 1}, code)
+    expected = {case.key(period): case.body(period) for period in case.periods}
+    del expected[case.key(case.periods[1])]
+    assert {name: body for name, body in rig.stored().items() if not name.endswith(".CHECKSUM")} == expected
+    rig.archive.misdeeds.clear()
+    assert rig.get(case).counts == {"fetched": 1, "held": 2}
+    assert [path.partition("?")[0] for path in rig.archive.gets(bad) + rig.archive.gets(f"{bad}?v=999")] == [bad]
+    assert rig.parts() == []
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_archive_lets_slow_bytes_arrive_and_waits_where_it_is_told_to(rig: Rig, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "a-key")
+    case = CASES[host]
+    rig.serve(case)
+    rig.archive.misdeeds += [
+        on(f"/{case.served(case.periods[0])}", slow),
+        on(f"/{case.served(case.periods[2])}", status(429, {"Retry-After": "120"}), times=1),
+    ]
+    assert rig.get(case).counts == {"fetched": 3}
+    assert rig.waits.now_s >= 120
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "exit_code"), [(403, "blocked", 4), (500, "failed", 5), (429, "blocked", 4), (401, "key_refused", 4)]
+)
+@pytest.mark.parametrize("host", HOSTS)
+def test_no_archive_takes_a_refusal_to_say_what_there_is_for_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, host: str, code: int, outcome: str, exit_code: int
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "a-key")
+    case = CASES[host]
+    rig.serve(case)
+
+    def misdeed(handler: Handler) -> bool:
+        handler.send(code, b"", {})
+        return True
+
+    rig.archive.misdeeds.append(misdeed)
+    report = rig.get(case)
+    assert (report.counts, report.exit_code, report.missing, rig.stored()) == ({outcome: 1}, exit_code, (), {})
 
 
 @pytest.mark.parametrize(

@@ -32,17 +32,23 @@ def download(
     exchange: Annotated[
         str,
         typer.Option(
-            help="binance-spot, binance-futures, binance-delivery, bybit or bybit-spot; by REST coinbase, deribit, "
-            "gate-futures, hyperliquid, kraken-futures or kucoin-futures.",
+            help="binance-spot, binance-futures, binance-delivery, bybit, bybit-spot, okx-spot, okx-swap, okx-futures, gate-spot, "
+            "gate-futures, kucoin-spot, kucoin-futures; by REST coinbase, deribit, hyperliquid, kraken-futures; --archive tardis has more.",
             show_default=False,
         ),
     ],
-    symbols: Annotated[str, typer.Option(help="The exchange's own symbols, with commas between them.", show_default=False)],
+    symbols: Annotated[
+        str, typer.Option(help="The exchange's own symbols (BTCUSDT, BTC-USDT-SWAP), with commas between them.", show_default=False)
+    ],
     kinds: Annotated[
         str, typer.Option(help="e.g. trades,fundingRate,klines-1m; or tables: quotes,funding,candles_1m.", show_default=False)
     ],
     start: Annotated[str, typer.Option(help="First day.", show_default=False)],
     end: Annotated[str, typer.Option(help="End, exclusive.", show_default=False)],
+    archive: Annotated[
+        str | None,
+        typer.Option(help="tardis: the datasets of that vendor, key in TARDIS_API_KEY; else the exchange's own.", show_default=False),
+    ] = None,
     folder: FolderOption = Path("archives"),
     dry_run: DryOption = False,
     verify: Annotated[
@@ -70,6 +76,7 @@ def download(
         _words(kinds),
         start,
         end,
+        archive=archive,
         folder=folder,
         dry_run=dry_run,
         verify=verify,
@@ -128,9 +135,9 @@ def _words(text: str) -> list[str]:
 
 
 def _ingested(report: DownloadReport, lake: str | None) -> list[FileReport]:
-    from pointline.ingest.request import IngestOptions, ingest_paths
+    from pointline.updates import ingest_downloaded
 
-    return ingest_paths(report.paths, IngestOptions(), lake=lake, progress=shows_progress()) if report.paths else []
+    return ingest_downloaded(report, lake=lake, progress=shows_progress())
 
 
 def _show(report: DownloadReport, reports: Sequence[FileReport], elapsed_s: float) -> None:

@@ -32,6 +32,7 @@ def download(
     start: TimeLike,
     end: TimeLike,
     *,
+    archive: str | None = None,
     folder: str | os.PathLike[str] = DEFAULT_FOLDER,
     dry_run: bool = False,
     verify: bool = False,
@@ -45,13 +46,15 @@ def download(
     place. What is there and whole is not got again, unless the host shows another version of it. Proxies come from the environment.
 
     Args:
-        exchange: ``"binance-spot"``, ``"binance-futures"``, ``"binance-delivery"``, ``"bybit"`` or ``"bybit-spot"``, or another of their
-            names. Of the last two only trades. By REST: trades of ``"deribit"`` and ``"coinbase"``; funding of ``"bybit"``, ``"deribit"``,
-            ``"gate-futures"``, ``"hyperliquid"``, ``"kraken-futures"`` and ``"kucoin-futures"``.
-        symbols: one of the exchange's own symbols or several, e.g. ``"BTCUSDT"``.
+        exchange: ``"binance-spot"``, ``"binance-futures"``, ``"binance-delivery"``, ``"bybit"``, ``"bybit-spot"``, ``"okx-spot"``,
+            ``"okx-swap"``, ``"okx-futures"``, ``"gate-spot"``, ``"gate-futures"``, ``"kucoin-spot"``, ``"kucoin-futures"``, or another of
+            their names. By REST: trades of ``"deribit"`` and ``"coinbase"``; funding of ``"bybit"``, ``"deribit"``, ``"gate-futures"``,
+            ``"hyperliquid"``, ``"kraken-futures"`` and ``"kucoin-futures"``.
+        symbols: one of the exchange's own symbols or several, e.g. ``"BTCUSDT"`` or ``"BTC-USDT-SWAP"``.
         kinds: datasets of the archive (``"trades"``, ``"aggTrades"``, ``"klines-1m"``, …) or tables of the lake (``"quotes"``,
             ``"funding"``, ``"candles_1m"``, …), one or several.
-        start, end: the window; the days that touch it are got.
+        start, end: the window; the archive's days that touch it are got. Those of OKX are days of UTC+8.
+        archive: ``"tardis"`` for the datasets of that vendor, which has more exchanges and kinds; the exchange's own if None.
         folder: where the files go, in the archive's own folders; `ingest` reads it.
         dry_run: write nothing; say what would be got.
         verify: hold what is there against the host's check sums, by its bytes, and get what differs. What was got by REST is held against
@@ -77,7 +80,7 @@ def download(
     """
     from pointline.download.transport import Transport
 
-    targets = targets_of(exchange, symbols, kinds, start, end)
+    targets = targets_of(exchange, symbols, kinds, start, end, archive=archive)
     with Transport(connections=max(1, connections)) as transport:
         return get_targets(
             targets,
@@ -91,29 +94,43 @@ def download(
         )
 
 
-def targets_of(exchange: str, symbols: str | Iterable[str], kinds: str | Iterable[str], start: TimeLike, end: TimeLike) -> list[Wanted]:
+def targets_of(
+    exchange: str,
+    symbols: str | Iterable[str],
+    kinds: str | Iterable[str],
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    archive: str | None = None,
+) -> list[Wanted]:
     """What is wanted, with the names resolved; arguments as in `download`.
 
     Raises:
-        ConfigError: the exchange, a kind or the window cannot be used.
+        ConfigError: the exchange, a symbol, a kind or the window cannot be used.
     """
+    from itertools import product
+
     from pointline.clock import window_us
-    from pointline.download.archives import dataset_of
+    from pointline.download.archives import check_symbol_of, dataset_of, day_start_of
     from pointline.download.coverage import wanted_days
     from pointline.download.run import Wanted
     from pointline.errors import ConfigError
     from pointline.venues.names import exchange_id
 
     known = exchange_id(exchange)
-    days = tuple(wanted_days(*window_us(start, end)))
+    named = archive or ""
+    start_us, end_us = window_us(start, end)
     names = {
         what: tuple(dict.fromkeys([given] if isinstance(given, str) else given)) for what, given in (("symbols", symbols), ("kinds", kinds))
     }
     for what, given in names.items():
         if not given:
             raise ConfigError(f"no {what} are named", value=given, expected="one or more")
-    datasets = tuple(dict.fromkeys(dataset_of(known, kind) for kind in names["kinds"]))
-    return [Wanted(known, symbol, dataset, days) for symbol in names["symbols"] for dataset in datasets]
+    begins = {dataset: day_start_of(known, dataset, named) for dataset in (dataset_of(known, kind, named) for kind in names["kinds"])}
+    days = {dataset: tuple(wanted_days(start_us - begin_us, end_us - begin_us)) for dataset, begin_us in begins.items()}
+    for symbol, dataset in product(names["symbols"], days):
+        check_symbol_of(known, dataset, symbol, named)
+    return [Wanted(known, symbol, dataset, days[dataset], named) for symbol, dataset in product(names["symbols"], days)]
 
 
 def get_targets(
@@ -153,7 +170,7 @@ def get_targets(
         raise ConfigError("there must be a connection", value=connections, expected="1 or more")
     archives = ArchiveFolder(Path(folder))
     now = time.time_ns() // 1000 if now_us is None else now_us
-    hosts = open_hosts({(target.exchange, target.dataset) for target in targets}, transport, base_url, now_us=now)
+    hosts = open_hosts(((target.exchange, target.dataset, target.archive) for target in targets), transport, base_url, now_us=now)
     plan = make_plan(hosts, targets, connections=connections, now_us=now)
     if dry_run:
         return dry_report(plan, archives)

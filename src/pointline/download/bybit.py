@@ -1,14 +1,12 @@
-"""Where Bybit keeps its public trades: files of days, gzip, without check sums beside them."""
+"""Where Bybit keeps its public trades: files of days, of spot of months too, gzip, without check sums beside them."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, ClassVar
 
-from pointline.download.named import asked_for
+from pointline.download.named import asked_names, url_below
 from pointline.download.remote import RemoteFile
-from pointline.errors import ConfigError
+from pointline.download.symbols import check_symbol, only_trades
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +14,11 @@ if TYPE_CHECKING:
     from pointline.download.transport import Transport
 
 _FILES = "https://public.bybit.com"
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9-]*")
-_PATHS = {"bybit": "trading/{symbol}/{symbol}{day}.csv.gz", "bybit-spot": "spot/{symbol}/{symbol}_{day}.csv.gz"}
+_PATHS = {
+    ("bybit", "daily"): "trading/{symbol}/{symbol}{period}.csv.gz",
+    ("bybit-spot", "daily"): "spot/{symbol}/{symbol}_{period}.csv.gz",
+    ("bybit-spot", "monthly"): "spot/{symbol}/{symbol}-{period}.csv.gz",
+}
 
 
 class BybitArchive:
@@ -27,6 +28,9 @@ class BybitArchive:
         transport: the client.
         base_url: of a mirror with the archive's paths below it.
     """
+
+    source: ClassVar[str] = "bybit"
+    day_start_us: ClassVar[int] = 0
 
     def __init__(self, transport: Transport, base_url: str | None = None) -> None:
         self._transport = transport
@@ -39,40 +43,48 @@ class BybitArchive:
         Raises:
             ConfigError: it is another.
         """
-        if kind != "trades":
-            raise ConfigError("the archive has no such kind of data", value=kind, expected="trades")
-        return kind
+        return only_trades(kind)
 
     @staticmethod
     def spans(exchange: str, dataset: str) -> tuple[str, ...]:  # noqa: ARG004 - as of every archive
-        """Files of days."""
-        return ("daily",)
+        """Files of days, and of spot of months too."""
+        return ("daily", "monthly") if (exchange, "monthly") in _PATHS else ("daily",)
 
-    def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:  # noqa: ARG002 - as of every archive
+    @staticmethod
+    def check_symbol(exchange: str, symbol: str) -> None:
+        """Refuses what cannot be a symbol.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        check_symbol(exchange, symbol)
+
+    @staticmethod
+    def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
+        """What is asked for to go on with an instrument and dataset of the lake."""
+        return symbol, dataset
+
+    def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:
         """What the archive has of a symbol in a window.
 
         Args:
             exchange: ``"bybit"`` or ``"bybit-spot"``.
             symbol, dataset: the exchange's own symbol, and trades.
-            span: ``"daily"``.
+            span: ``"daily"``, or of spot ``"monthly"``.
             days: YYYY-MM-DD.
 
         Returns:
-            The files by their day.
+            The files by their period.
 
         Raises:
             ConfigError: the symbol cannot be one.
             BlockedError, ServerFailedError: the host does not answer.
         """
-        if _SYMBOL.fullmatch(symbol) is None:
-            raise ConfigError(
-                "this is no symbol of the archive", value=symbol, expected="the exchange's own, such as BTCUSDT or BTC-27DEC24"
-            )
-        found = {}
-        for day in days:
-            key = _PATHS[exchange].format(symbol=symbol, day=day)
-            blank = RemoteFile(url="", key=key, exchange=exchange, symbol=symbol, dataset=dataset, period=day)
-            file = asked_for(self._transport, blank, f"{self._files}/{quote(key)}", checksum=False)
-            if file is not None:
-                found[day] = file
-        return found
+        self.check_symbol(exchange, symbol)
+        periods = days if span == "daily" else sorted({day[:7] for day in days})
+        paths = {period: _PATHS[exchange, span].format(symbol=symbol, period=period) for period in periods}
+        blanks = [
+            RemoteFile(url=url_below(self._files, path), key=path, exchange=exchange, symbol=symbol, dataset=dataset, period=period)
+            for period, path in paths.items()
+        ]
+        return asked_names(self._transport, blanks)

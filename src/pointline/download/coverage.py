@@ -36,9 +36,11 @@ class Choice:
 
 
 def choose(
-    days: Iterable[str], daily: Mapping[str, RemoteFile], monthly: Mapping[str, RemoteFile], *, now_us: int, by_month: bool
+    days: Iterable[str], daily: Mapping[str, RemoteFile], monthly: Mapping[str, RemoteFile], *, now_us: int, spans: tuple[str, ...]
 ) -> Choice:
     """Chooses the files of days where they have every wanted day of a month, else the month's file, else the days that there are.
+
+    Where the archive prefers months, the month's file goes first.
 
     A month's file that was stored before the month ended is not whole: it serves where there is no file of a day, and what lies behind
     the day on which it was stored counts as lacking.
@@ -48,7 +50,7 @@ def choose(
         daily: the files of days by their day.
         monthly: the files of months by their month, YYYY-MM.
         now_us: the time now; later days are pending.
-        by_month: the archive has this dataset in files of months only.
+        spans: ``"daily"`` and ``"monthly"`` as far as the archive has the dataset in such files, the preferred one first.
 
     Returns:
         The files and what they lack.
@@ -60,7 +62,7 @@ def choose(
         found = [daily[day] for day in wanted if day in daily]
         whole = monthly.get(month)
         if (
-            len(found) < len(wanted)
+            (len(found) < len(wanted) or spans[0] == "monthly")
             and whole is not None
             and (known_us := _known_until_us(whole, now_us)) >= next_month(to_us(f"{month}-01"))
         ):
@@ -71,7 +73,7 @@ def choose(
         else:
             files += found
             lacking += [day for day in wanted if day not in daily]
-    pending = tuple(day for day in lacking if _is_pending(day, now_us, by_month=by_month))
+    pending = tuple(day for day in lacking if _is_pending(day, now_us, by_month=spans == ("monthly",)))
     return Choice(tuple(files), tuple(day for day in lacking if day not in set(pending)), pending)
 
 

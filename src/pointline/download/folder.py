@@ -10,18 +10,20 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import threading
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from pointline.errors import BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _OWN = ".pointline"
+PART_DAYS = 7
+"""A part of a file that nobody asked for again is kept so long."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,11 @@ class ArchiveFolder:
         return self._known.get(key)
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, keys: Iterable[str] = ()) -> Iterator[None]:
         """Makes the folder where there is none, and keeps other downloads out of it.
+
+        Args:
+            keys: files that are wanted: what came of them before is kept. Of others it is, for `PART_DAYS`.
 
         Raises:
             BusyError: another download writes to it.
@@ -94,8 +99,8 @@ class ArchiveFolder:
                 raise BusyError(
                     "another download writes to this folder", where=str(self.root), hint="wait for it, or use another --folder"
                 ) from error
-            shutil.rmtree(self._parts, ignore_errors=True)
             make_folder(self._parts)
+            self._remove_old_parts({self.part(key).name for key in keys})
             self._known = self._read()
             self._end_torn_line()
             yield
@@ -105,6 +110,15 @@ class ArchiveFolder:
     def part(self, key: str) -> Path:
         """Where a file is written until it is known to be whole."""
         return self._parts / (key.replace("/", "!") + ".part")
+
+    def drop_part(self, key: str) -> None:
+        """Removes what came of a file."""
+        for path in (self.part(key), self.arrival(key)):
+            path.unlink(missing_ok=True)
+
+    def arrival(self, key: str) -> Path:
+        """Where is written of which version of a file its part is."""
+        return self.part(key).with_suffix(".json")
 
     def accept(self, part: Path, key: str, *, sha256: str, etag: str | None, by: str) -> Verified:
         """Puts a file that was found whole in its place, so that it survives a power cut.
@@ -138,6 +152,17 @@ class ArchiveFolder:
         part = self.part(key)
         part.write_bytes(text)
         place(part, self.path(key))
+
+    def _remove_old_parts(self, wanted: set[str]) -> None:
+        """Removes parts that nobody wants any more, and those that do not say of what they are."""
+        oldest_s = time.time() - PART_DAYS * 86_400
+        for path in sorted(self._parts.iterdir()):
+            part, arrival = path.with_suffix(".part"), path.with_suffix(".json")
+            lone = not part.is_file() or not arrival.is_file()
+            with contextlib.suppress(FileNotFoundError):
+                if lone or (part.name not in wanted and path.stat().st_mtime < oldest_s):
+                    part.unlink(missing_ok=True)
+                    arrival.unlink(missing_ok=True)
 
     @property
     def _parts(self) -> Path:

@@ -42,15 +42,15 @@ class HostGate:
                 left = self._free_s - now
             self._sleep(left)
 
-    def slow_to(self, requests_per_s: float) -> None:
-        """From now on at most so many requests a second are made, or fewer where that was said before."""
-        with self._lock:
-            self._interval_s = max(self._interval_s, 1 / requests_per_s)
-
     def stand_down(self, seconds: float) -> None:
         """No request is made for so long."""
         with self._lock:
             self._free_s = max(self._free_s, self._clock() + seconds)
+
+    def slow_down(self, requests_per_s: float) -> None:
+        """Lets at most so many requests through from now on, where that is fewer than before."""
+        with self._lock:
+            self._interval_s = max(self._interval_s, 1 / requests_per_s)
 
     def pause(self, seconds: float) -> None:
         """Waits before the same request is made again; other requests go on."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pointline.download.coverage import ranges
-from pointline.errors import BlockedError, DownloadError, NotPublishedError, ServerFailedError, WrongContentError
+from pointline.errors import BlockedError, DownloadError, KeyRefusedError, NotPublishedError, ServerFailedError, WrongContentError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
 
-OUTCOMES = ("planned", "fetched", "replaced", "held", "checked", "not_published", "blocked", "failed", "refused")
+OUTCOMES = ("planned", "fetched", "replaced", "held", "checked", "not_published", "key_refused", "blocked", "failed", "refused")
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class FileOutcome:
         key: its path below the folder; for a listing that did not come, the dataset that was asked for.
         exchange, symbol, dataset, period: what is in it; the period is empty for a listing.
         outcome: ``planned`` (a dry run would fetch it), ``fetched``, ``replaced`` (another version than before), ``held`` (was there and
-            whole), ``checked`` (was there, and its bytes were held against the host's check sum now), ``not_published`` (404), ``blocked``
-            (403, a ban), ``failed`` (5xx, no connection), ``refused`` (what came is not the file).
+            whole), ``checked`` (was there, and its bytes were held against the host's check sum now), ``not_published`` (404),
+            ``key_refused`` (401, or no key is given), ``blocked`` (403, a ban), ``failed`` (5xx, no connection), ``refused`` (what came is
+            not the file).
         size: its bytes; None where they are not known.
         verified_by: ``"sha256"``, ``"md5"``, ``"size"`` or ``"nothing"``, beside the check sums in the archive itself; by REST ``"ids"`` or
             ``"pages"``, and behind commas what could not be proven; empty where it is not there.
         path: where it is stored; None where it is not.
+        picks: of a file of many instruments, those that were asked for; all if there are none.
         error: what went wrong; None where nothing did.
     """
 
@@ -43,6 +45,7 @@ class FileOutcome:
     size: int | None = None
     verified_by: str = ""
     path: Path | None = None
+    picks: tuple[str, ...] = ()
     error: DownloadError | None = None
 
     def row(self) -> dict[str, Any]:
@@ -119,7 +122,7 @@ class DownloadReport:
         codes = {file.error.exit_code for file in self.failed if file.error is not None}
         if any(not gap.pending for gap in self.missing):
             codes.add(NotPublishedError.exit_code)
-        order = (WrongContentError, ServerFailedError, BlockedError, NotPublishedError)
+        order = (WrongContentError, ServerFailedError, KeyRefusedError, BlockedError, NotPublishedError)
         return next((kind.exit_code for kind in order if kind.exit_code in codes), 0)
 
     def frame(self) -> pl.DataFrame:
@@ -153,4 +156,6 @@ def outcome_of(error: DownloadError) -> str:
         return "not_published"
     if isinstance(error, BlockedError):
         return "blocked"
+    if isinstance(error, KeyRefusedError):
+        return "key_refused"
     return "refused" if isinstance(error, WrongContentError) else "failed"

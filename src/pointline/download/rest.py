@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from pointline.clock import DAY_US, HOUR_US, next_month, to_us
@@ -73,10 +73,12 @@ class RestHistory(Protocol):
     """One kind of data of one exchange; an object of it serves one download.
 
     Attributes:
+        source: the parser that reads the files, see `pointline.sources.families`.
         spans: ``"daily"``, ``"monthly"``: the files that are made.
         name: what the file's name says between symbol and period: ``"trades"`` or ``"funding"``.
     """
 
+    source: ClassVar[str]
     spans: tuple[str, ...]
     name: str
 
@@ -138,11 +140,23 @@ class RestArchive:
     def __init__(self, transport: Transport, history: RestHistory, base_url: str | None, *, now_us: int) -> None:
         self._history, self._now_us = history, now_us
         self._url = (base_url or history.host).rstrip("/")
-        transport.pace(self._url, history.requests_per_s)
+        transport.slow_down(self._url, history.requests_per_s)
 
     def spans(self, exchange: str, dataset: str) -> tuple[str, ...]:  # noqa: ARG002 - as of every archive
         """``"daily"``, and ``"monthly"`` where months that are over are got in one file."""
         return self._history.spans
+
+    @staticmethod
+    def check_symbol(exchange: str, symbol: str) -> None:
+        """Refuses what cannot be a symbol.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        if _SYMBOL.fullmatch(symbol) is None:
+            raise ConfigError(
+                "this is no symbol of the exchange", where=exchange, value=symbol, expected="the exchange's own, such as BTC-PERPETUAL"
+            )
 
     def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:
         """The files that can be made of a window; nobody is asked.
@@ -158,8 +172,7 @@ class RestArchive:
         Raises:
             ConfigError: the symbol cannot be one.
         """
-        if _SYMBOL.fullmatch(symbol) is None:
-            raise ConfigError("this is no symbol of the exchange", value=symbol, expected="the exchange's own, such as BTC-PERPETUAL")
+        self.check_symbol(exchange, symbol)
         name = self._history.name
         blank = RestFile(
             url=self._url,

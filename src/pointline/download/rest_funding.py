@@ -6,7 +6,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
 from pointline.download.json_text import NumberText, whole_number
@@ -67,6 +67,7 @@ class FundingHistory:
     """The funding history of one exchange; see `RestHistory`."""
 
     form: FundingForm
+    source: ClassVar[str] = "rest_funding"
     spans: tuple[str, ...] = _MONTHS
     name: str = "funding"
     _lock: threading.Lock = field(default_factory=threading.Lock)

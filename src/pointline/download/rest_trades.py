@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pointline.clock import to_us
 from pointline.download.json_text import whole_number
@@ -58,6 +58,7 @@ class DeribitTrades:
 
     host = "https://history.deribit.com/api/v2"
     requests_per_s = 5.0
+    source: ClassVar[str] = "deribit"
     spans: tuple[str, ...] = _DAILY
     name = "trades"
 
@@ -179,6 +180,7 @@ class CoinbaseTrades:
 
     host = "https://api.exchange.coinbase.com"
     requests_per_s = 8.0
+    source: ClassVar[str] = "coinbase"
     spans: tuple[str, ...] = _DAILY
     name = "trades"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pointline.clock import date_text
@@ -13,13 +13,13 @@ from pointline.download.coverage import Choice, choose
 from pointline.download.fetch import check_stored, fetch
 from pointline.download.report import DownloadReport, FileOutcome, missing_days, outcome_of
 from pointline.download.rest import RestFile, check_history, fetch_history
-from pointline.errors import DownloadError
+from pointline.errors import ConfigError, DownloadError, NotPublishedError
 from pointline.progress import followed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pointline.download.archives import ArchiveHost
+    from pointline.download.archives import DownloadHost
     from pointline.download.folder import ArchiveFolder, Verified
     from pointline.download.remote import RemoteFile
     from pointline.download.transport import Transport
@@ -33,12 +33,20 @@ _log = logging.getLogger("pointline.download")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of one symbol: a dataset of the archive, and its days (YYYY-MM-DD, in order)."""
+    """What is wanted of one symbol.
+
+    Attributes:
+        exchange, symbol: the instrument.
+        dataset: of the archive.
+        days: the archive's days, YYYY-MM-DD, in order.
+        archive: its name where it is not the exchange's own, e.g. ``"tardis"``.
+    """
 
     exchange: str
     symbol: str
     dataset: str
     days: tuple[str, ...]
+    archive: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,32 +63,44 @@ class DownloadPlan:
 
     @property
     def files(self) -> list[RemoteFile]:
-        """In the order of the targets and of time."""
-        return [file for _, choice in self.choices for file in choice.files]
+        """In the order of the targets and of time; one that serves several targets stands once, with what all of them pick."""
+        found: dict[str, RemoteFile] = {}
+        for _, choice in self.choices:
+            for file in choice.files:
+                before = found.get(file.key, file)
+                every = not before.picks or not file.picks
+                found[file.key] = replace(file, picks=() if every else tuple(dict.fromkeys((*before.picks, *file.picks))))
+        return list(found.values())
 
 
-def make_plan(archives: Mapping[tuple[str, str], ArchiveHost], targets: Sequence[Wanted], *, connections: int, now_us: int) -> DownloadPlan:
+def make_plan(
+    hosts: Mapping[tuple[str, str, str], DownloadHost], targets: Sequence[Wanted], *, connections: int, now_us: int
+) -> DownloadPlan:
     """Looks what the archive has of each target, and chooses.
 
     Args:
-        archives: where, by exchange and dataset.
+        hosts: where, by exchange, dataset and archive.
         targets: what is wanted.
         connections: how many targets are looked up at a time.
         now_us: the time now, UTC.
 
     Raises:
-        ConfigError: a target cannot be one of this archive.
+        ConfigError: the archive has no such dataset of a target's exchange.
     """
 
     def look(target: Wanted) -> Choice | DownloadError:
-        archive = archives[target.exchange, target.dataset]
-        spans = archive.spans(target.exchange, target.dataset)
+        host = hosts[target.exchange, target.dataset, target.archive]
+        try:
+            host.check_symbol(target.exchange, target.symbol)
+        except ConfigError as error:  # of a lake's instrument, which somebody named otherwise than the exchange does
+            return NotPublishedError(error.what, where=error.where, value=error.value, expected=error.expected)
+        spans = host.spans(target.exchange, target.dataset)
         over = [day for day in target.days if day < date_text(now_us)]
         try:
-            offers = {span: archive.offers(target.exchange, target.symbol, target.dataset, span, over) for span in spans if over}
+            offers = {span: host.offers(target.exchange, target.symbol, target.dataset, span, over) for span in spans if over}
         except DownloadError as error:
             return error
-        return choose(target.days, offers.get("daily", {}), offers.get("monthly", {}), now_us=now_us, by_month="daily" not in spans)
+        return choose(target.days, offers.get("daily", {}), offers.get("monthly", {}), now_us=now_us, spans=spans)
 
     with ThreadPoolExecutor(connections) as pool:
         found = list(zip(targets, pool.map(look, targets), strict=True))
@@ -98,6 +118,9 @@ def dry_report(plan: DownloadPlan, folder: ArchiveFolder) -> DownloadReport:
     files = []
     for file in plan.files:
         held = folder.verified(file.key)
+        if file.problem is not None and held is None:
+            files.append(_outcome(folder, file, outcome_of(file.problem), error=file.problem))
+            continue
         files.append(
             _outcome(folder, file, "planned") if held is None or _is_replaced(file, held) else _outcome(folder, file, "held", held)
         )
@@ -124,7 +147,7 @@ def carry_out(
     by_size, lock = any(file.size is not None for file in plan.files), threading.Lock()
     total = sum(file.size or 0 for file in plan.files) if by_size else len(plan.files)
     done = 0
-    with folder.writing(), followed("download", progress) as tell:
+    with folder.writing(file.key for file in plan.files), followed("download", progress) as tell:
 
         def advance(count: int, name: str) -> None:
             nonlocal done
@@ -158,6 +181,8 @@ def _get(transport: Transport, folder: ArchiveFolder, file: RemoteFile, *, verif
     try:
         if held is not None and not verify and not _is_replaced(file, held):
             return _outcome(folder, file, "held", held)
+        if file.problem is not None:
+            raise file.problem
         before = folder.path(file.key).is_file()
         if before and (checked := _checked(transport, folder, file)) is not None:
             return _outcome(folder, file, "checked", checked)
@@ -190,6 +215,7 @@ def _outcome(
         size=file.size if known is None else known.size,
         verified_by="" if known is None else known.by,
         path=None if known is None else folder.path(file.key),
+        picks=file.picks,
         error=error,
     )
 

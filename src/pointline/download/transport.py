@@ -6,11 +6,19 @@ import email.utils
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pointline.download.hosts import HostGate
-from pointline.errors import BlockedError, DownloadError, MissingExtraError, NotPublishedError, ServerFailedError, WrongContentError
+from pointline.errors import (
+    BlockedError,
+    DownloadError,
+    KeyRefusedError,
+    MissingExtraError,
+    NotPublishedError,
+    ServerFailedError,
+    WrongContentError,
+)
 from pointline.version import package_version
 
 if TYPE_CHECKING:
@@ -22,7 +30,9 @@ _Result = TypeVar("_Result")
 
 _NOT_FOUND = frozenset({404, 410})
 _TOO_OFTEN = frozenset({418, 429})  # 418: how Binance bans
+_NO_KEY = frozenset({401, 402})
 _FORBIDDEN = 403
+_NO_SUCH_PART = 416
 _SERVER_ERROR = 500
 _TIMEOUT = 408
 _GOOD = frozenset({200, 206})
@@ -85,6 +95,7 @@ class Transport:
         self._stopped = threading.Event()
         self._clock, self._sleep = clock, self._stopped.wait if sleep is None else sleep
         self._gates: dict[str, HostGate] = {}
+        self._keys: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
         self._client = httpx.Client(
             follow_redirects=True,
@@ -112,13 +123,22 @@ class Transport:
         if self._stopped.is_set():
             raise ServerFailedError("the download was stopped")
 
-    def pace(self, url: str, requests_per_s: float) -> None:
-        """The host of a URL is asked at most so many times a second."""
-        self._gate(url).slow_to(requests_per_s)
+    def slow_down(self, url: str, requests_per_s: float) -> None:
+        """Makes fewer requests to the host of an address than the manners allow."""
+        self._gate(url).slow_down(requests_per_s)
 
     def stand_down(self, url: str, seconds: float) -> None:
         """The host of a URL is left alone for so long."""
         self._gate(url).stand_down(seconds)
+
+    def authorise(self, url: str, key: str) -> None:
+        """Sends a key with the requests to the host of an address, and to no other; a redirect to another host loses it.
+
+        Args:
+            url: of the host, with its scheme: a key for https is not sent over http.
+            key: the key.
+        """
+        self._keys[_origin(url)] = key
 
     def ask(
         self,
@@ -142,6 +162,7 @@ class Transport:
 
         Raises:
             NotPublishedError: the host has no such file.
+            KeyRefusedError: it wants a key, or another one.
             BlockedError: it refuses to answer.
             ServerFailedError: it failed at each attempt.
             WrongContentError: at the last attempt `use` raised it.
@@ -158,7 +179,9 @@ class Transport:
             if gate.is_shut:
                 raise BlockedError("the host refused several requests in a row and is not asked again", where=url, hint=_BLOCKED)
             try:
-                with self._client.stream(method, url, headers=dict(headers()), content=content) as answer:
+                key = self._keys.get(_origin(url))
+                own = {} if key is None else {"Authorization": f"Bearer {key}"}
+                with self._client.stream(method, url, headers={**headers(), **own}, content=content) as answer:
                     failure = self._judge(answer, gate, url)
                     if failure is None:
                         return use(answer)
@@ -177,9 +200,15 @@ class Transport:
         gate.answered(forbidden=status == _FORBIDDEN and wait_s is None)
         if status in _GOOD:
             return None
-        value: Any = f"{status} {answer.reason_phrase}".strip()
+        key = self._keys.get(_origin(url))
+        reason = answer.reason_phrase if key is None else answer.reason_phrase.replace(key, "(the key)")
+        value = f"{status} {reason}".strip()
         if status in _NOT_FOUND:
             raise NotPublishedError("the archive has no such file", where=url, value=value)
+        if status in _NO_KEY:
+            raise KeyRefusedError("the host wants a key, or another one than it was given", where=url, value=value)
+        if status == _NO_SUCH_PART:
+            raise WrongContentError("the file at the host has no such part", where=url, value=value)
         if status == _FORBIDDEN and wait_s is None:
             raise BlockedError("the host refuses this request", where=url, value=value, hint=_BLOCKED)
         if status in _TOO_OFTEN or status == _FORBIDDEN:
@@ -207,6 +236,11 @@ class Transport:
 
 _BLOCKED = "the address may be banned for a time, or the archive closed to your country; HTTPS_PROXY names a proxy"
 _LATER = "run the same command again later: what is stored stays"
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _retry_after_s(text: str | None) -> float | None:

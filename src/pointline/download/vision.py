@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
 from pointline.download.listing import bucket_entries
@@ -37,6 +37,9 @@ class VisionArchive:
         transport: the client.
         base_url: of a mirror with the archive's paths below it; a listing in the form of the bucket's is used where it has one.
     """
+
+    source: ClassVar[str] = "binance_vision"
+    day_start_us: ClassVar[int] = 0
 
     def __init__(self, transport: Transport, base_url: str | None = None) -> None:
         self._transport = transport
@@ -79,6 +82,27 @@ class VisionArchive:
             raise ConfigError("the archive has candles of one second for spot only", value=f"{dataset} of {exchange}")
         return _SPANS.get(family, ("daily", "monthly"))
 
+    @staticmethod
+    def check_symbol(exchange: str, symbol: str) -> None:
+        """Refuses what cannot be a symbol.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        sample = parse_name(f"{symbol}-trades-2024-05-01.zip")
+        if sample is None or sample.symbol != symbol:
+            raise ConfigError(
+                "this is no symbol of the archive",
+                where=exchange,
+                value=symbol,
+                expected="the exchange's own, such as BTCUSDT or BTCUSD_PERP",
+            )
+
+    @staticmethod
+    def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
+        """What is asked for to go on with an instrument and dataset of the lake."""
+        return symbol, dataset
+
     def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:
         """What the archive has of a symbol and dataset in a window.
 
@@ -97,11 +121,7 @@ class VisionArchive:
         """
         family, _, interval = dataset.partition("-")
         stem = f"{symbol}-{interval or dataset}"
-        sample = parse_name(f"{stem}-2024-05-01.zip")
-        if sample is None or sample.symbol != symbol:
-            raise ConfigError(
-                "this is no symbol of the archive", value=symbol, expected="the exchange's own, such as BTCUSDT or BTCUSD_PERP"
-            )
+        self.check_symbol(exchange, symbol)
         folder = "/".join(["data", MARKETS[exchange], span, family, symbol, *([interval] if interval else [])])
         prefix = f"{folder}/{stem}-"
         blank = RemoteFile(url="", key="", exchange=exchange, symbol=symbol, dataset=dataset, period="")

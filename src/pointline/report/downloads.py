@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 _SHOWN_FILES = 20
 _SHOWN_GAPS = 20
 _DONE = frozenset({"planned", "fetched", "replaced", "held", "checked"})
-_WORDS = {"not_published": "not published (404)", "blocked": "blocked (403, a ban)", "failed": "server failed", "refused": "refused"}
+_WORDS = {
+    "not_published": "not published (404)",
+    "key_refused": "no key, or a refused one",
+    "blocked": "blocked (403, a ban)",
+    "failed": "server failed",
+    "refused": "refused",
+}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 _THOUSAND = 1000
 

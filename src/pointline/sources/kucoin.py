@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pointline.sources.base import Batch, Hints
 
 HEADER = "trade_id,trade_time,price,size,side"
-OWN_SYMBOLS = {"BTCUSDTM": "XBTUSDTM"}
+OWN_SYMBOLS = {"BTCUSDTM": "XBTUSDTM", "BTCUSDM": "XBTUSDM", "BTCUSDCM": "XBTUSDCM"}
 """Contracts that the archive calls otherwise than the exchange does."""
 
 _BEGINNING = "trade_id,trade_time,"
@@ -91,8 +91,8 @@ class Kucoin:
                 hint=f"give --exchange ({', '.join(_EXCHANGES.values())})",
             )
         agreed(path, "--dataset", hints.dataset, "trades")
-        said = None if hints.symbol is None else _own_symbol(exchange, hints.symbol)
-        symbol = str(agreed(path, "--symbol", said, _own_symbol(exchange, found["symbol"])))
+        said = None if hints.symbol is None else own_symbol(exchange, hints.symbol)
+        symbol = str(agreed(path, "--symbol", said, own_symbol(exchange, found["symbol"])))
         period = str(agreed(path, "--period", stated_period(hints), period))
         return Identity(self.name, exchange, "", "trades", symbol, period, kind="trades")
 
@@ -105,7 +105,18 @@ class Kucoin:
         yield from dataset_batches(path, _DATASET, identity, hints)
 
 
-def _own_symbol(exchange: str, symbol: str) -> str:
+def archive_symbol(exchange: str, symbol: str) -> str:
+    """What the archive calls an instrument of the exchange.
+
+    >>> archive_symbol("kucoin-spot", "BTC-USDT"), archive_symbol("kucoin-futures", "XBTUSDTM")
+    ('BTCUSDT', 'BTCUSDTM')
+    """
+    if exchange == _EXCHANGES["futures"]:
+        return {own: archive for archive, own in OWN_SYMBOLS.items()}.get(symbol, symbol)
+    return symbol.replace("-", "")
+
+
+def own_symbol(exchange: str, symbol: str) -> str:
     """What the exchange calls an instrument of its archive: contracts by `OWN_SYMBOLS`, pairs with a dash before the longest quote."""
     if exchange == _EXCHANGES["futures"] or "-" in symbol:
         return OWN_SYMBOLS.get(symbol, symbol)

@@ -37,7 +37,7 @@ _ID = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _FILE = r"(?P<symbol>[^/]+)\.csv(?:\.gz)?"
 _FOLDERS = re.compile(rf"(?:.*/)?(?P<exchange>{_ID})/(?P<type>[a-zA-Z0-9_]+)/(?P<day>\d{{4}}/\d\d/\d\d)/{_FILE}")
 _CLIENT = re.compile(rf"(?P<exchange>{_ID})_(?P<type>{'|'.join((*TYPES, *NOT_READ))})_(?P<day>\d{{4}}-\d\d-\d\d)_{_FILE}")
-_SLASHED = frozenset({"kraken"})
+SLASHED = frozenset({"kraken"})
 """Exchanges that write a slash into the symbols of one of their interfaces and none in those of the archives."""
 
 
@@ -211,13 +211,13 @@ def _told_by(path: Path, head: _TardisHead) -> str:
 def _own_symbol(exchange: str) -> pl.Expr:
     """The symbol column in pointline's spelling."""
     symbol = pl.col("symbol")
-    return symbol.str.replace_all("/", "", literal=True) if exchange in _SLASHED else symbol
+    return symbol.str.replace_all("/", "", literal=True) if exchange in SLASHED else symbol
 
 
 def _symbol(path: Path, named: _TardisPath | None, head: _TardisHead, exchange: str, hints: Hints) -> str:
     """The instrument of a file in pointline's spelling, ``"*"`` for a file of several."""
     written = list(dict.fromkeys(row[1] for row in head.rows))
-    told = [symbol.replace("/", "") if exchange in _SLASHED else symbol for symbol in written]
+    told = [symbol.replace("/", "") if exchange in SLASHED else symbol for symbol in written]
     if named is not None and named.symbol in GROUPS:
         return hints.symbol or "*"
     if named is not None and written and re.sub("[/:]", "-", written[0]).upper() != named.symbol.upper():
