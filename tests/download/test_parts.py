@@ -143,3 +143,21 @@ def test_whatever_was_left_the_file_is_the_host_s(tmp_path_factory: pytest.TempP
         leave(rig, trades(DAYS[1])[: length // 2] + body, etag(rig) if same else "x", len(trades(DAYS[1])))
         assert rig.run(DAYS[1], DAYS[2]).counts == {"fetched": 1}
         assert rig.stored()[key(DAYS[1])] == trades(DAYS[1])
+
+
+@pytest.mark.parametrize("point", ["write_text", "record"])
+def test_a_file_that_was_placed_before_its_record_gets_its_check_sum(rig: Rig, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """A process that ends between two steps leaves a file that the next run checks, and whose ``.CHECKSUM`` it stores."""
+
+    def end(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArchiveFolder, point, end)
+        patch.setattr(rig.transport, "stop", lambda: None)  # the next run uses it
+        with pytest.raises(KeyboardInterrupt):
+            rig.run()
+    placed = [name for name in rig.stored() if name.endswith(".zip")]
+    assert placed
+    assert rig.run().counts == {"checked": len(placed), "fetched": 3 - len(placed)}
+    assert rig.stored() == {name: one.body for name, one in rig.archive.files.items()}

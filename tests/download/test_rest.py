@@ -18,12 +18,14 @@ from tests.download.venues import DAY_MS, HOUR_MS, MAY_1_MS, Venues, json_bytes,
 
 import pointline
 from pointline.download import get_targets, targets_of
+from pointline.download.archives import FUNDING_HISTORY
 from pointline.download.json_text import decode
 from pointline.download.rest import RestFile
 from pointline.download.rest_trades import CoinbaseTrades, DeribitTrades
 from pointline.download.transport import Manners, Transport
 from pointline.errors import ConfigError, NotPublishedError, WrongContentError
-from pointline.lake.store import open_lake
+from pointline.lake.store import as_lake, open_lake
+from pointline.updates import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +135,7 @@ def test_numbers_stay_as_they_are_written(rig: Rig) -> None:
 def test_funding_comes_in_months_that_are_over_and_days_of_the_present_one(rig: Rig, venues: Venues, exchange: str) -> None:
     venues.payments = payments(HOURS[exchange], days=38)
     june_4_us = (MAY_1_MS + 34 * DAY_MS + 30 * 60_000) * 1000
-    report = run(rig, exchange, "funding", "2024-05-10", "2024-06-05", now_us=june_4_us)
+    report = run(rig, exchange, FUNDING_HISTORY, "2024-05-10", "2024-06-05", now_us=june_4_us)
     assert [file.period for file in report.files] == ["2024-05", "2024-06-01", "2024-06-02"]
     assert {file.verified_by for file in report.files} == {"pages"}
     assert [(gap.first, gap.last, gap.pending) for gap in report.missing] == [("2024-06-03", "2024-06-04", True)]
@@ -152,14 +154,16 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Venues, Path]:
     now_us = (MAY_3_MS + 2 * HOUR_MS) * 1000
     manners = Manners(requests_per_s=1e6)
     with Server(archive) as server, Transport(manners) as transport, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Transport, "pace", lambda *_: None)
+        patch.setattr(Transport, "slow_down", lambda *_: None)
         patch.setattr(time, "time_ns", lambda: now_us * 1000)
         wanted = ("--symbols", "BTC-PERPETUAL", "--kinds", "trades,funding", "--start", "2024-05-01", "--end", "2024-05-03")
         places = ("--folder", folder, "--base-url", server.url, "--lake", lake)
         found = cli("download", "--exchange", "deribit", *wanted, *places, "--ingest")
         assert (found.code, found.err) == (0, "")
         for exchange in sorted(SYMBOLS.keys() - {"deribit"}):
-            targets = targets_of(exchange, SYMBOLS[exchange], "trades" if exchange == "coinbase" else "funding", "2024-05-01", "2024-05-03")
+            targets = targets_of(
+                exchange, SYMBOLS[exchange], "trades" if exchange == "coinbase" else FUNDING_HISTORY, "2024-05-01", "2024-05-03"
+            )
             report = get_targets(targets, transport=transport, folder=folder, base_url=server.url, now_us=now_us)
             assert (report.counts, report.exit_code) == ({"fetched": 2}, 0)
     pointline.ingest(folder, lake=lake)
@@ -273,3 +277,13 @@ def test_whatever_the_market_a_day_is_whole_or_refused(exchange: str, offsets: l
     unknown_start = not any(trade[0] < MAY_1_MS for trade in trades.values())
     assert exchange == "deribit"
     assert (crowded and "do not go on" in refused.what) or (unknown_start and "missing" in refused.what)
+
+
+def test_an_update_goes_on_with_histories(filled: tuple[Venues, Path]) -> None:
+    """Each goes on from its own newest day, with its own dataset."""
+    targets = lacking(as_lake(filled[1]), (MAY_3_MS + 2 * DAY_MS) * 1000)
+    days = ("2024-05-03", "2024-05-04")
+    assert {(one.exchange, one.symbol, one.dataset, one.days, one.archive) for one in targets} == {
+        *((exchange, SYMBOLS[exchange], FUNDING_HISTORY, days, "") for exchange in HOURS),
+        *((exchange, SYMBOLS[exchange], "trades", days, "") for exchange in ("coinbase", "deribit")),
+    }

@@ -15,6 +15,7 @@ from tests.download.test_rest import NOW_US, day_key, run
 from tests.download.venues import DAY_MS, HOUR_MS, MAY_1_MS, Venues, json_bytes, market, payments
 
 from pointline.download import get_targets, targets_of
+from pointline.download.archives import FUNDING_HISTORY
 from pointline.download.transport import Manners, Transport
 
 if TYPE_CHECKING:
@@ -140,13 +141,13 @@ ERRORS = [
 @pytest.mark.parametrize(("exchange", "body", "outcome"), ERRORS)
 def test_an_error_with_status_200_is_no_answer(rig: Rig, venues: Venues, exchange: str, body: bytes, outcome: str) -> None:
     venues.changes.append(instead(body))
-    report = run(rig, exchange, "funding", *MAY_2)
+    report = run(rig, exchange, FUNDING_HISTORY, *MAY_2)
     assert report.counts == {outcome: 1}
     assert rig.stored() == {}
     if outcome == "blocked":
         assert rig.waits.now_s >= 60
         venues.changes[:] = [late(instead(body), times=1)]
-        assert run(rig, exchange, "funding", "2024-05-01", "2024-06-01").counts == {"fetched": 1}
+        assert run(rig, exchange, FUNDING_HISTORY, "2024-05-01", "2024-06-01").counts == {"fetched": 1}
 
 
 def on_trades(change: Callable[[list[Any]], object], more: bool | None = None) -> Change:
@@ -329,7 +330,7 @@ def test_a_day_without_a_trade_is_no_file(rig: Rig, venues: Venues, exchange: st
 
 def test_a_period_without_a_payment_is_no_file(rig: Rig, venues: Venues) -> None:
     venues.payments = []
-    assert run(rig, "gate-futures", "funding", *MAY_2).counts == {"not_published": 1}
+    assert run(rig, "gate-futures", FUNDING_HISTORY, *MAY_2).counts == {"not_published": 1}
 
 
 def test_connections_are_bounded(rig: Rig, venues: Venues) -> None:

@@ -139,7 +139,7 @@ def dataset_of(exchange: str, kind: str, archive: str = "") -> str:
 
 
 def day_start_of(exchange: str, dataset: str, archive: str = "") -> int:
-    """When the days of a dataset's files begin, in microseconds from 00:00 UTC; arguments as of `dataset_of`, whose result the dataset is."""
+    """When the days of a dataset's files begin, in microseconds from 00:00 UTC; arguments as of `dataset_of`, and its result."""
     return 0 if _history(exchange, dataset, archive) is not None else ARCHIVES[archive or exchange].day_start_us
 
 

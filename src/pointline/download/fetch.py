@@ -104,10 +104,15 @@ def _once(transport: Transport, folder: ArchiveFolder, file: RemoteFile, told: C
     expected = checksum_of(transport, file)
     by = _held_against(part, arriving.sha256, file, expected, arriving.etag)
     check_whole(part, PurePosixPath(file.key).suffix, file.url)
-    known = folder.accept(part, file.key, sha256=arriving.sha256, etag=arriving.etag or file.etag, by=by)
+    known = folder.accept(
+        part,
+        file.key,
+        sha256=arriving.sha256,
+        etag=arriving.etag or file.etag,
+        by=by,
+        checksum=None if expected is None else expected.text,
+    )
     folder.drop_part(file.key)
-    if expected is not None:
-        folder.write_text(f"{file.key}.CHECKSUM", expected.text)
     return known
 
 

@@ -120,15 +120,17 @@ class ArchiveFolder:
         """Where is written of which version of a file its part is."""
         return self.part(key).with_suffix(".json")
 
-    def accept(self, part: Path, key: str, *, sha256: str, etag: str | None, by: str) -> Verified:
+    def accept(self, part: Path, key: str, *, sha256: str, etag: str | None, by: str, checksum: bytes | None = None) -> Verified:
         """Puts a file that was found whole in its place, so that it survives a power cut.
 
         Args:
             part: the file, whose bytes are on the disk already or not.
             key, sha256, etag, by: see `Verified`.
+            checksum: the text of its ``.CHECKSUM``, which is stored beside it; None where it has none.
         """
-        path = self.path(key)
-        place(part, path)
+        place(part, self.path(key))
+        if checksum is not None:
+            self.write_text(f"{key}.CHECKSUM", checksum)
         return self.record(key, sha256=sha256, etag=etag, by=by)
 
     def record(self, key: str, *, sha256: str, etag: str | None, by: str) -> Verified:
