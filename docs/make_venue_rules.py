@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointline.venues.rules import package_venues
+from pointline.venues.files import package_venues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pointline.venues.rules import ContractSize, Fee, Funding, Market, Unsettled
+    from pointline.venues.contracts import ContractSize
+    from pointline.venues.dated import Unsettled
+    from pointline.venues.markets import Market
+    from pointline.venues.payments import Fee, Funding
 
 PAGE = Path(__file__).with_name("venue-rules.md")
 _MARK = r"<!-- begin: {} -->"

@@ -14,7 +14,7 @@ from pointline import schema
 from pointline.features import BUILT_IN, FEATURES
 from pointline.features import registry as registry_module
 from pointline.sources.families import FAMILIES
-from pointline.venues.rules import package_venues
+from pointline.venues.files import package_venues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from pointline.venues.funding import FundingRule, fair_funding_8h, funding_rule
 from pointline.venues.premium import PremiumSlots, premium_so_far
 
 if TYPE_CHECKING:
-    from pointline.venues.rules import Averages, Weights
+    from pointline.venues.payments import Averages, Weights
 
 START = to_us("2024-05-01")
 BINANCE = funding_rule("binance-futures", START)

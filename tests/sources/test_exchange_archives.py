@@ -22,7 +22,7 @@ from pointline.research import query
 from pointline.sources.base import Batch, Hints, Identity
 from pointline.sources.families import all_sources, family
 from pointline.sources.taker_side import LEAST_MOVES, TickTest
-from pointline.venues.rules import package_venues
+from pointline.venues.files import package_venues
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

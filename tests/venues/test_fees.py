@@ -13,7 +13,7 @@ from pointline.costs import CostModel
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.lake import open_lake
 from pointline.venues.fees import VenueFee, venue_costs, venue_fee
-from pointline.venues.rules import Venues, package_venues, parse_venue
+from pointline.venues.files import Venues, package_venues, parse_venue
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pointline.errors import ConfigError, PointlineError, RegistryError
 from pointline.instruments import Registry, derive
 from pointline.instruments.symbols import symbol_candidates
+from pointline.venues.files import Venues, package_venues, parse_venue
 from pointline.venues.forms import SymbolForm
-from pointline.venues.rules import Venues, package_venues, parse_venue
 
 UTC = dt.UTC
 # What the package cannot know: sizes that differ by contract.

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pointline.clock import to_us
 from pointline.errors import ConfigError, VenueRuleError
+from pointline.venues.files import Venues, package_venues, parse_venue
 from pointline.venues.funding import FundingRule, fair_funding_8h, fair_funding_8h_expr, funding_rule, funding_rules
-from pointline.venues.rules import Venues, package_venues, parse_venue
 
 BPS = 1e-4
 SWITCH_US = 1_758_182_460_000_000  # 2025-09-18 08:01:00 UTC

@@ -13,8 +13,8 @@ from pointline.errors import ConfigError, RegistryError, VenueRuleError
 from pointline.instruments import Registry
 from pointline.lake import open_lake
 from pointline.venues import rules
+from pointline.venues.files import Venues, parse_venue
 from pointline.venues.funding import funding_rule
-from pointline.venues.rules import Venues, parse_venue
 
 if TYPE_CHECKING:
     from pathlib import Path

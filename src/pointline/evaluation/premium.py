@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pointline.venues.funding import FundingRule
-    from pointline.venues.rules import Weights
+    from pointline.venues.payments import Weights
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

@@ -13,8 +13,8 @@ from pointline.instruments.instrument import (
 from pointline.instruments.pairs import PAIR_SCHEMA, Pair, check_pair, find_pairs, pair_spot
 from pointline.instruments.registry import Registry
 from pointline.instruments.symbols import derive
+from pointline.venues.dated import FAR_FUTURE_US, UNKNOWN_START_US
 from pointline.venues.names import exchange_id, sql_exchange
-from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US
 
 __all__ = [
     "FAR_FUTURE_US",

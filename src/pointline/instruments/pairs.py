@@ -14,7 +14,7 @@ from pointline.venues.names import venue_names
 
 if TYPE_CHECKING:
     from pointline.instruments.registry import Registry
-    from pointline.venues.rules import Venues
+    from pointline.venues.files import Venues
 
 # A derivative quoted in one of these may be set against a spot market quoted in another, and is then marked as cross quote.
 # In order of preference.

@@ -17,8 +17,10 @@ from pointline.clock import time_text
 from pointline.errors import ConfigError, RegistryError, nearest
 from pointline.instruments.instrument import INSTRUMENT_SCHEMA, OBSERVATION_SCHEMA, AssetType, Instrument, symbol_id_of
 from pointline.instruments.symbols import derive, symbol_candidates
+from pointline.venues.dated import FAR_FUTURE_US, UNKNOWN_START_US
+from pointline.venues.files import Venues, package_venues
 from pointline.venues.names import exchange_id
-from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, Venues, asset_table, package_venues, size_spans
+from pointline.venues.rules import asset_table, size_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import RegistryError, VenueRuleError
 from pointline.instruments.instrument import Observation
+from pointline.venues.files import package_venues
 from pointline.venues.names import market_of
-from pointline.venues.rules import contract_size, delivery_us, package_venues
+from pointline.venues.rules import contract_size, delivery_us
 
 if TYPE_CHECKING:
     from pointline.instruments.instrument import ContractType
-    from pointline.venues.rules import Market, Venues
+    from pointline.venues.files import Venues
+    from pointline.venues.markets import Market
 
 _HINT = "ingest the exchange's exchangeInfo, or state the instrument in the mapping or in a venue file of the lake (docs: Names)"
 _UNIVERSAL = re.compile(r"(?P<base>[^-]+)-(?P<quote>[^-]+)(?:-(?P<day>\d{4}-\d{2}-\d{2})|(?P<perpetual>-PERP))?")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pointline.instruments import Registry
     from pointline.lake.log_entries import LiveFile
-    from pointline.venues.rules import Venues
+    from pointline.venues.files import Venues
 
 _log = logging.getLogger("pointline.lake")
 

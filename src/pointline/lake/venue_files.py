@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pointline.errors import ConfigError
-from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US, Venue, Venues, dated_subjects, package_venues, parse_venue
+from pointline.venues.dated import FAR_FUTURE_US, UNKNOWN_START_US
+from pointline.venues.files import Venue, Venues, dated_subjects, package_venues, parse_venue
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -115,7 +115,7 @@ def data_coverage(exchange: str, symbol: str, *, lake: LakeLike | None = None) -
     """
     from pointline.lake.catalog import coverage
     from pointline.lake.store import as_lake
-    from pointline.venues.rules import FAR_FUTURE_US, UNKNOWN_START_US
+    from pointline.venues.dated import FAR_FUTURE_US, UNKNOWN_START_US
 
     opened = as_lake(lake)
     known = opened.registry().versions(exchange, symbol, UNKNOWN_START_US, FAR_FUTURE_US)

@@ -68,7 +68,7 @@ from pointline import schema
 from pointline.clock import DAY_US, to_duration_us
 from pointline.errors import ConfigError, nearest
 from pointline.sources.stated import StatedInstruments
-from pointline.venues.rules import InstrumentTerms
+from pointline.venues.markets import InstrumentTerms
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,14 +15,14 @@ Several, by the exchange's own symbols::
     base_asset = "BTC"
     ...
 
-or ``[[instrument]]`` with ``symbol = "BTCPERP"`` in each. Keys: see `pointline.venues.rules.InstrumentTerms`.
+or ``[[instrument]]`` with ``symbol = "BTCPERP"`` in each. Keys: see `pointline.venues.markets.InstrumentTerms`.
 """
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pointline.venues.rules import InstrumentTerms
+from pointline.venues.markets import InstrumentTerms
 
 
 class StatedInstruments(BaseModel):

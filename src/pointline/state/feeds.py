@@ -27,8 +27,8 @@ from pointline.state.attach import (
     state_beside,
 )
 from pointline.state.known import RATES, SETTLEMENT, Known, Memory, Rows
+from pointline.venues.dated import FAR_FUTURE_US
 from pointline.venues.funding import funding_rules
-from pointline.venues.rules import FAR_FUTURE_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake
     from pointline.state.known import Ints
-    from pointline.venues.rules import Venues
+    from pointline.venues.files import Venues
 
 # Far enough back that no usual age limit reaches further, and the same for every window.
 LOOK_BACK_US = 2 * DAY_US

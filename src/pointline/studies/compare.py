@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from pointline.lake.store import Lake, LakeLike
     from pointline.progress import Progress
     from pointline.studies.study import Join
+    from pointline.venues.files import Venues
     from pointline.venues.funding import FundingRule
-    from pointline.venues.rules import Venues
 
 
 def compare(

@@ -10,7 +10,7 @@ from pointline.venues.fees import named_costs
 
 if TYPE_CHECKING:
     from pointline.instruments import Instrument, Pair, Registry
-    from pointline.venues.rules import Venues
+    from pointline.venues.files import Venues
 
 
 def named_instrument(registry: Registry, name: object, at_us: int) -> Instrument:

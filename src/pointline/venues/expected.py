@@ -15,8 +15,9 @@ from pointline.venues.premium import PremiumSlots, premium_so_far
 
 if TYPE_CHECKING:
     from pointline.instruments.instrument import Instrument, Observation
+    from pointline.venues.files import Venues
+    from pointline.venues.payments import Weights
     from pointline.venues.premium import PremiumSoFar
-    from pointline.venues.rules import Venues, Weights
 
 _FUNDING_HOURS = 8.0
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from pointline.costs import DEFAULT_WITHDRAWAL_BPS, GUIDE, SAME_EXCHANGE, CostModel
 from pointline.errors import ConfigError, VenueRuleError, nearest
+from pointline.venues.dated import rule_at
+from pointline.venues.files import package_venues
 from pointline.venues.names import exchange_id
-from pointline.venues.rules import package_venues, rule_at
 
 if TYPE_CHECKING:
-    from pointline.venues.rules import Fee, Venues
+    from pointline.venues.files import Venues
+    from pointline.venues.payments import Fee
 
 DEFAULT_TIER = "non-VIP"
 """The tier of an account that nothing else is said of, by the name that the perp-spot guide gives it, whatever the exchange calls it."""

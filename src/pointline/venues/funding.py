@@ -9,13 +9,15 @@ import numpy as np
 import polars as pl
 
 from pointline.errors import ConfigError, VenueRuleError
+from pointline.venues.dated import rule_at
+from pointline.venues.files import package_venues
 from pointline.venues.names import exchange_id
-from pointline.venues.rules import package_venues, rule_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pointline.venues.rules import Averages, Funding, FundingKind, Venues, Weights
+    from pointline.venues.files import Venues
+    from pointline.venues.payments import Averages, Funding, FundingKind, Weights
 
 _FUNDING_HOURS = 8.0
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pointline.errors import RegistryError, nearest
-from pointline.venues.rules import package_venues
+from pointline.venues.files import package_venues
 
 if TYPE_CHECKING:
-    from pointline.venues.rules import Market, Venues
+    from pointline.venues.files import Venues
+    from pointline.venues.markets import Market
 
 
 def markets() -> dict[str, Market]:

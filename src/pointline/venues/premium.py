@@ -20,7 +20,7 @@ from pointline.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pointline.venues.rules import Weights
+    from pointline.venues.payments import Weights
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Dated venue rules: contract sizes, delivery times and multipliers of assets; and one door to what the venue files say.
+"""Dated venue rules: contract sizes, delivery times and multipliers of assets.
 
 Where to look:
 
@@ -16,44 +16,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pointline.clock import time_text, to_us
 from pointline.errors import VenueRuleError
-from pointline.venues.contracts import Asset, ContractSize, Delivery
-from pointline.venues.dated import FAR_FUTURE_US, UNKNOWN_START_US, Unsettled, rule_at, spans_text
-from pointline.venues.files import Venue, Venues, dated_subjects, package_texts, package_venues, parse_venue
-from pointline.venues.markets import InstrumentTerms, ListedInstrument, Market
-from pointline.venues.payments import Averages, Fee, Funding, FundingKind, Weights
+from pointline.venues.dated import rule_at, spans_text
+from pointline.venues.files import Venues, package_venues
 
 if TYPE_CHECKING:
     import datetime as dt
 
     import polars as pl
-
-__all__ = [
-    "FAR_FUTURE_US",
-    "UNKNOWN_START_US",
-    "Asset",
-    "Averages",
-    "ContractSize",
-    "Delivery",
-    "Fee",
-    "Funding",
-    "FundingKind",
-    "InstrumentTerms",
-    "ListedInstrument",
-    "Market",
-    "Unsettled",
-    "Venue",
-    "Venues",
-    "Weights",
-    "asset_table",
-    "contract_size",
-    "dated_subjects",
-    "delivery_us",
-    "package_texts",
-    "package_venues",
-    "parse_venue",
-    "rule_at",
-    "size_spans",
-]
 
 
 def size_spans(
