@@ -201,7 +201,7 @@ def test_a_dry_run_says_the_days_and_that_their_bytes_are_not_known(rig: Rig, ve
     found = cli("download", "--exchange", "deribit", *wanted, "--folder", rig.folder, "--base-url", rig.url, "--dry-run")
     assert (found.code, found.err) == (0, "")
     assert "2 planned; 0 bytes and 2 files of unknown size" in " ".join(found.out.split())
-    assert "BTC-PERPETUAL-trades-2024-05-02" in found.out
+    assert "BTC-PERPETUAL-trades-2024-05-02" in "".join(found.out.split())
     assert (venues.asked, rig.folder.exists()) == ([], False)
 
 

@@ -13,7 +13,7 @@ from pointline.errors import ConfigError, RegistryError, VenueRuleError
 from pointline.instruments import Registry
 from pointline.lake import open_lake
 from pointline.venues import rules
-from pointline.venues.files import Venues, parse_venue
+from pointline.venues.files import Venues, package_texts, package_venues, parse_venue
 from pointline.venues.funding import funding_rule
 
 if TYPE_CHECKING:
@@ -38,22 +38,22 @@ def test_contract_sizes() -> None:
 
 
 def test_every_rule_names_its_source_with_its_confidence() -> None:
-    for venue in rules.package_venues().files:
+    for venue in package_venues().files:
         dated = (*venue.contract_size, *venue.delivery, *venue.asset, *venue.funding, *venue.fee, *venue.unsettled)
         for rule in (*venue.market, *venue.instrument, *dated):
             assert rule.source.startswith("[")
 
 
-@pytest.mark.parametrize("place", range(len(rules.package_texts())))
+@pytest.mark.parametrize("place", range(len(package_texts())))
 def test_a_file_of_the_package_is_what_the_checking_reader_makes_of_it(place: int) -> None:
-    name, text = list(rules.package_texts().items())[place]
-    checked, built = parse_venue(text, where=name), rules.package_venues().files[place]
+    name, text = list(package_texts().items())[place]
+    checked, built = parse_venue(text, where=name), package_venues().files[place]
     assert built == checked
     assert repr(built) == repr(checked)  # of equal types too: a float is no integer, a tuple no list
 
 
 def test_all_files_of_the_package_are_read() -> None:
-    assert [venue.venue for venue in rules.package_venues().files] == [name.removesuffix(".toml") for name in rules.package_texts()]
+    assert [venue.venue for venue in package_venues().files] == [name.removesuffix(".toml") for name in package_texts()]
 
 
 MINIMAL = """
@@ -222,7 +222,7 @@ def test_a_wrong_delivery_funding_or_reason_is_refused(text: str, message: str) 
 
 
 def test_every_funding_rule_of_the_package_says_what_it_averages() -> None:
-    for name, text in rules.package_texts().items():
+    for name, text in package_texts().items():
         for rule in tomllib.loads(text).get("funding", []):
             assert rule["averages"] == ("rate" if rule["kind"] == "deribit" else "premium"), name
 
@@ -256,7 +256,7 @@ def test_a_size_of_a_pair_goes_before_that_of_its_base_asset_and_of_all() -> Non
     text = MINIMAL + "".join(
         SIZE.format("x", "linear", what) for what in ("default = 3.0", "by_base_asset = { A = 2.0 }", "by_pair = { A-B = 1.0 }")
     )
-    known = Venues((*rules.package_venues().files, parse_venue(text, where="x.toml")))
+    known = Venues((*package_venues().files, parse_venue(text, where="x.toml")))
     assert [rules.contract_size("x", *pair, "linear", known) for pair in (("A", "B"), ("A", "C"), ("D", "C"))] == [1.0, 2.0, 3.0]
     with pytest.raises(ConfigError, match="rules of Contract size x linear A-B overlap"):
         parse_venue(text + SIZE.format("x", "linear", "by_pair = { A-B = 1.0 }"), where="x.toml")
