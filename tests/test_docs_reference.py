@@ -99,6 +99,33 @@ def test_the_venue_rules_page_shows_every_rule_with_its_source() -> None:
     assert row.split(" | ")[6:9] == ["8 h", "at its end", "BTC 0.00375"]
 
 
+def test_the_sizing_page_is_up_to_date() -> None:
+    page = (DOCS / "sizing.md").read_text(encoding="utf-8")
+    assert script("make_sizing").updated(page) == page, "run python docs/make_sizing.py"
+
+
+def test_sizes_by_hand() -> None:
+    """A large pair over a year: 365.25 days of 3.335 and 4.432 million trades."""
+    sizing = script("make_sizing")
+    year = sizing.SizingCase("", 1, 0, 1)
+    assert year.archive_bytes == pytest.approx(1218.10875e6 * 13.8 + 1618.788e6 * 21.3)
+    assert year.lake_bytes == pytest.approx(1218.10875e6 * 4.21 + 1618.788e6 * 6.63)
+    assert year.ingest_hours == pytest.approx((1218.10875e6 / 3_210_820 + 1618.788e6 / 996_033) / 3600)
+    assert year.features_cpu_hours == pytest.approx((365.25 / 7 * 0.2 + (1218.10875 + 1618.788) * 8 / 7 * 0.068) / 3600)
+    twice = sizing.SizingCase("", 2, 0, 3)
+    assert twice.run_dollars == pytest.approx(6 * year.run_dollars)
+
+
+def test_sizes_are_made_of_figures_that_the_pages_have() -> None:
+    sizing = script("make_sizing")
+    pages = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("performance", "cluster", "s3")}
+    rates = [f"| {rate:,} |" for rate in sizing.INGEST_ROWS_PER_S]
+    sizes = [f"| {archive} | {lake} |" for archive, lake in zip(sizing.ARCHIVE_BYTES, sizing.LAKE_BYTES, strict=True)]
+    assert [text for text in (*rates, *sizes) if text not in pages["performance"]] == []
+    assert f"{sizing.WORKER_BYTES / 1e6:.0f} MB" in pages["cluster"]
+    assert f"{sizing.GETS_PER_PAIR_DAY * 9 + 59:.0f} |" in pages["s3"]
+
+
 def test_the_script_puts_the_tables_between_its_marks() -> None:
     make_features = script("make_features")
     page = f"Before.\n\n{make_features.BEGIN}\nstale text\n{make_features.END}\n\nAfter.\n"
