@@ -1,4 +1,4 @@
-"""Writes the table of docs/sizing.md from measured figures: ``python docs/make_sizing.py``; with ``--large 2 --small 18 --years 3`` it prints a case."""  # noqa: INP001
+"""Writes the table of docs/sizing.md from measured figures; with ``--large 2 --small 18 --years 3`` it prints a case."""  # noqa: INP001
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+WHOLE_FROM = 100
 PAGE = Path(__file__).with_name("sizing.md")
 BEGIN, END = "<!-- begin: made by make_sizing.py -->", "<!-- end -->"
 
@@ -145,7 +146,7 @@ def row(case: SizingCase) -> tuple[str, ...]:
         case.month_dollars,
         case.run_dollars,
     )
-    return (case.name, *(f"{figure:,.0f}" if figure >= 100 else f"{figure:.2g}" for figure in figures))
+    return (case.name, *(f"{figure:,.0f}" if figure >= WHOLE_FROM else f"{figure:.2g}" for figure in figures))
 
 
 def table() -> str:
