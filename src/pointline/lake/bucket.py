@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -80,18 +81,29 @@ class Bucket:
 
     Args:
         url: ``s3://bucket/prefix``.
+        expected_endpoint: what the environment must say; anything if None.
 
     Raises:
-        ConfigError: the URL names no bucket, or the environment names an endpoint or credentials that cannot be used.
+        ConfigError: the URL names no bucket. The first request says so where the environment names an endpoint or credentials that cannot
+            be used.
     """
 
     url: str
-    _config: dict[str, str] = field(init=False, repr=False, default_factory=dict)
+    expected_endpoint: str | None = None
     _made: list[S3Store] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         _check_url(self.url)
-        self._config.update(_environment())
+
+    @cached_property
+    def _config(self) -> dict[str, str]:
+        found = _environment()
+        endpoint = found.get("aws_endpoint_url", "")
+        if self.expected_endpoint not in {None, endpoint}:
+            raise ConfigError(
+                "this folder mirrors a lake of another store", where="AWS_ENDPOINT_URL", value=endpoint, expected=self.expected_endpoint
+            )
+        return found
 
     @property
     def name(self) -> str:

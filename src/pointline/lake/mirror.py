@@ -54,6 +54,7 @@ class Mirror:
 
     Attributes:
         heads: what the tables hold, as the bucket's book said when it was last read.
+        generation: changes when versions of this folder's logs became others.
     """
 
     def __init__(self, root: Path, bucket: Bucket) -> None:
@@ -61,6 +62,7 @@ class Mirror:
         self.bucket = bucket
         self.parts = Parts(bucket, root)
         self.heads: dict[str, Head] = {}
+        self.generation = 0
         self._etag: str | None = None
         self._commits: Commits | None = None
         self._lock = threading.RLock()
@@ -92,6 +94,23 @@ class Mirror:
             for name, head in heads.items():
                 self._fetch_log(name, head)
             self._keep(text, heads, found.etag)
+
+    def refetch_logs(self) -> None:
+        """Fetches all entries of all logs again, and compares them with the book.
+
+        Raises:
+            DamageError: a log is not what the book says.
+            LakeError: the store does not answer, or refuses.
+        """
+        self.refresh()
+        with self._lock:
+            heads = self.heads
+            self.heads = {}
+            try:
+                for name, head in heads.items():
+                    self._fetch_log(name, head)
+            finally:
+                self.heads = heads
 
     def fetch_small_files(self) -> None:
         """Brings the files that users keep below a lake, its own venue files and saved studies, up to date."""
@@ -184,6 +203,7 @@ class Mirror:
 
     def roll_back(self) -> None:
         """Forgets what was changed in this folder and is not in the bucket; the caller holds the folder's lock."""
+        self.generation += 1
         (self.root / ".journal.json").unlink(missing_ok=True)
         for log in self.root.glob("*/_delta_log"):
             head = self.heads.get(log.parent.name)
@@ -222,6 +242,7 @@ class Mirror:
         if before.version <= head.version:
             crc32 = self._fetch_entries(name, range(before.version + 1, head.version + 1), crc32)
         if before.version > head.version or crc32 != head.log_crc32:
+            self.generation += 1
             crc32 = self._fetch_entries(name, range(head.version + 1), 0)
         if crc32 != head.log_crc32:
             where = self.bucket.address(f"{name}/_delta_log")
@@ -283,12 +304,7 @@ def reopen_mirror(root: Path) -> None:
     if places.mirror_of(root) is not None or not (root / REMOTE).is_file():
         return
     told = _read_json(root / REMOTE)
-    bucket = Bucket(str(told.get("url")))
-    if mirror_folder(bucket) != root:
-        raise ConfigError(
-            "this folder mirrors a lake of another store", where=str(root), value=bucket.endpoint, expected=str(told.get("endpoint"))
-        )
-    places.register(Mirror(root, bucket))
+    places.register(Mirror(root, Bucket(str(told.get("url")), str(told.get("endpoint")))))
 
 
 def mirror_folder(bucket: Bucket) -> Path:

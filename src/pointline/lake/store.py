@@ -123,6 +123,7 @@ class Lake:
         self._registry: tuple[tuple[object, ...], Registry] | None = None
         self._described: tuple[tuple[object, ...], Registry] | None = None
         self._venues: tuple[tuple[object, ...], Venues] | None = None
+        self._generation = 0
         if (root / REMOTE).is_file():
             from pointline.lake.mirror import reopen_mirror
 
@@ -183,12 +184,19 @@ class Lake:
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
         return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and is_market(folder.name)]
 
+    def tables(self) -> list[str]:
+        """All tables that have a log, in name order: market tables, reserves and the lake's own books."""
+        if (mirror := self.mirror) is not None:
+            return sorted(mirror.heads)
+        return sorted(folder.name for folder in self.root.iterdir() if (folder / "_delta_log").is_dir())
+
     def delta(self, kind: str) -> DeltaTable | None:
         """The Delta table at its newest version, or None where it does not exist yet.
 
         Raises:
             DamageError: the log is damaged.
         """
+        self._forget_what_was_rolled_back()
         newest = self.newest_version(kind)
         if newest is None:
             return None
@@ -211,12 +219,20 @@ class Lake:
             raise self._log_damage(kind, f"entry {newest} cannot be read")
         return table
 
+    def _forget_what_was_rolled_back(self) -> None:
+        """Of a lake in a bucket, a version may not be what this process wrote under its number."""
+        if (mirror := self.mirror) is not None and mirror.generation != self._generation:
+            self._tables.clear()
+            self._listings.clear()
+            self._generation = mirror.generation
+
     def live(self, name: str) -> pl.DataFrame:
         """All live files of a table: path, num_records and, of market tables, exchange, symbol and date (String).
 
         Raises:
             DamageError: the log is damaged, or lists other files than the writer left.
         """
+        self._forget_what_was_rolled_back()
         head = read_heads(self.root).get(name)  # before the log is looked at: a writer may go on meanwhile
         newest = self.newest_version(name)
         if newest is None:

@@ -63,7 +63,7 @@ class _State:
 
 
 def copy_lake(
-    source: str | Path, destination: str | Path, *, into_existing: bool = False, progress: Callable[[int, int, str], None] | None = None
+    source: str | Path, destination: str | Path, *, into_existing: bool = False, progress: Callable[[int, int, str], object] | None = None
 ) -> Transfer:
     """Makes a lake's copy, or goes on with one.
 
@@ -153,7 +153,9 @@ def _log_crc32(lake: Lake, name: str, version: int) -> int:
     return crc32
 
 
-def _copy_files(source: Lake, made: Lake, files: dict[str, Path], progress: Callable[[int, int, str], None] | None) -> tuple[int, int, int]:
+def _copy_files(
+    source: Lake, made: Lake, files: dict[str, Path], progress: Callable[[int, int, str], object] | None
+) -> tuple[int, int, int]:
     """Copies the data files that are not there; returns how many, their bytes, and how many were there."""
     there = made.mirror.bucket.listed() if made.mirror is not None else None
     wanted = {key: path for key, path in files.items() if not (_is_there(made, key) if there is None else key in there)}

@@ -129,6 +129,7 @@ def fingerprint_of(lake: Lake) -> str:
         for name, path in saved_studies(lake, kind).items():
             status = path.stat()
             versions[f"{kind} {name}"] = [status.st_mtime_ns, status.st_size, status.st_ino]
+    lake.check_local("SQL")
     text = json.dumps([_VERSION, str(lake.root), versions, lake.venue_versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
