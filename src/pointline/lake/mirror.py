@@ -190,6 +190,41 @@ class Mirror:
                     if "/" in key.partition("/")[2]:  # of partitions; the rows of small tables are read again soon
                         path.unlink(missing_ok=True)
 
+    def bring(self, files: Mapping[str, Path]) -> None:
+        """Fetches data files whole, as many as fit the bound of this folder; what is not among them makes room.
+
+        Args:
+            files: key and path of each.
+
+        Raises:
+            ConfigError: they are more than the bound.
+            DamageError: a file is missing, or its content is not what its name says.
+            LakeError: the store does not answer, or refuses.
+        """
+        used_s = time.time()
+        absent = {}
+        for key, path in files.items():
+            try:
+                if used_s - path.stat().st_mtime > IN_USE_SECONDS / 2:
+                    os.utime(path)
+            except FileNotFoundError:
+                absent[key] = path
+        if not absent:
+            return
+        sizes, most = self.bucket.listed(), mirror_bytes()
+        needed = sum(sizes[key].size for key in files if key in sizes)
+        if needed > most:
+            raise ConfigError(
+                "the files that this needs are more than the mirror may hold",
+                where="POINTLINE_MIRROR_BYTES",
+                value=f"{most:,} bytes",
+                expected=f"at least {needed:,}",
+                hint=f"set it higher, or copy the lake to a disk: pointline lake copy {self.url} FOLDER",
+            )
+        self.trim(room=sum(sizes[key].size for key in absent if key in sizes))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(self.parts.whole, absent.values()))
+
     def check_lease(self) -> None:
         """Refuses what only the holder of the lease may do.
 
@@ -218,9 +253,13 @@ class Mirror:
             if last.get("version", -1) > head.version:
                 (log / "_last_checkpoint").unlink(missing_ok=True)
 
-    def trim(self) -> None:
-        """Removes the data that was not read for longest until the rest fits ``POINTLINE_MIRROR_BYTES``; what is in use stays."""
-        most = mirror_bytes()
+    def trim(self, room: int = 0) -> None:
+        """Removes the data that was not read for longest until the rest fits ``POINTLINE_MIRROR_BYTES``; what is in use stays.
+
+        Args:
+            room: bytes that will come.
+        """
+        most = mirror_bytes() - room
         found = []
         for path in self.root.rglob("*"):
             if path.suffix == ".parquet" and STAGING not in path.parts and path.parent.name != "_delta_log":

@@ -156,6 +156,18 @@ class Lake:
         """Whether a data file of the lake is there."""
         return path.is_file() or ((mirror := mirror_above(path)) is not None and mirror.has(path))
 
+    def bring(self) -> None:
+        """Fetches all live files of the market tables of a lake in a bucket, for engines that read files of this disk.
+
+        Raises:
+            ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
+            DamageError: a file is missing, or its content is not what its name says.
+            LakeError: the bucket does not answer, or refuses.
+        """
+        if (mirror := self.mirror) is not None:
+            names = [*self.kinds(), "instruments"]
+            mirror.bring({f"{name}/{path}": self.table_path(name) / path for name in names for path in self.live(name)["path"]})
+
     def check_local(self, what: str) -> None:
         """Refuses what needs the files of a lake on this disk.
 
