@@ -185,6 +185,22 @@ def test_a_writer_that_was_away_too_long_commits_nothing(new_url: str, tmp_path:
     assert verify(open_lake(new_url)).problems == []
 
 
+def test_old_entries_of_a_log_are_read_together(new_url: str, store: Server, tmp_path: Path, elsewhere: Callable[[], None]) -> None:
+    days = [f"2024-05-{1 + k:02d}" for k in range(21)]
+    land(new_url, *(archive(tmp_path / "in", day, 1 + 5 * k) for k, day in enumerate(days)))
+    elsewhere()
+    store.forget()
+    mirror = open_lake(new_url).mirror
+    assert mirror is not None
+    logs = [key for _, key in store.requests if "_delta_log" in key]
+    assert len(logs) == 2 * 2  # entries 20 and 21 of trades and manifest; those before are one object each
+    for content in (b"no segment", None):
+        for key in mirror.bucket.listed(".segments"):
+            mirror.bucket.remove(key) if content is None else mirror.bucket.put(key, content)
+        elsewhere()
+        assert trades(new_url).height == 21 * 5
+
+
 @pytest.mark.parametrize("commits", [8, pytest.param(50, marks=pytest.mark.slow)])
 def test_three_writers_lose_and_double_nothing(commits: int, new_url: str, store: Server, tmp_path: Path) -> None:
     program = (

@@ -32,6 +32,7 @@ from pointline.lake.heads import HEADS, NOTHING, Head, heads_of_text
 from pointline.lake.lease import Lease
 from pointline.lake.parts import Parts
 from pointline.lake.places import REMOTE, SCHEME
+from pointline.lake.segments import SEGMENT, make_segment, new_segments, parts_of, read_segment, segment_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,13 +105,9 @@ class Mirror:
         """
         self.refresh()
         with self._lock:
-            heads = self.heads
-            self.heads = {}
-            try:
-                for name, head in heads.items():
-                    self._fetch_log(name, head)
-            finally:
-                self.heads = heads
+            for name, head in self.heads.items():
+                if self._fetch_entries(name, range(head.version + 1), 0, in_segments=False) != head.log_crc32:
+                    raise self._log_damage(name)
 
     def fetch_small_files(self) -> None:
         """Brings the files that users keep below a lake, its own venue files and saved studies, up to date."""
@@ -180,11 +177,21 @@ class Mirror:
                 }
                 text = json.dumps({name: _plain(head) for name, head in sorted(heads.items())}, indent=1)
                 sent = added_files(self.root, entries) if files is None else files
+                segments = {
+                    segment_key(name, part.start): make_segment(
+                        [(source / name / "_delta_log" / f"{n:020d}.json").read_bytes() for n in part]
+                    )
+                    for name, head in heads.items()
+                    for part in new_segments(self.heads.get(name, NOTHING).version, head.version)
+                }
                 etag = self._commits.commit(entries, text, self._etag, sent)
             except BaseException:
                 self.roll_back()
                 raise
             self._keep(text, dict(heads), etag)
+            with contextlib.suppress(LakeError):  # readers do without
+                for key, content in segments.items():
+                    self.bucket.put(key, content)
             if files is None:
                 for key, path in sent.items():
                     if "/" in key.partition("/")[2]:  # of partitions; the rows of small tables are read again soon
@@ -282,24 +289,33 @@ class Mirror:
             crc32 = self._fetch_entries(name, range(before.version + 1, head.version + 1), crc32)
         if before.version > head.version or crc32 != head.log_crc32:
             self.generation += 1
-            crc32 = self._fetch_entries(name, range(head.version + 1), 0)
+            crc32 = self._fetch_entries(name, range(head.version + 1), 0, in_segments=False)
         if crc32 != head.log_crc32:
-            where = self.bucket.address(f"{name}/_delta_log")
-            hint = "`pointline lake copy` it to this disk, `pointline repair` the copy, and copy it back"
-            raise DamageError("the log of a table is damaged", where=where, expected="the entries that the writer left", hint=hint)
+            raise self._log_damage(name)
 
-    def _fetch_entries(self, name: str, versions: range, crc32: int) -> int:
+    def _log_damage(self, name: str) -> DamageError:
+        where = self.bucket.address(f"{name}/_delta_log")
+        hint = "make a new lake: ingest the archive files into another place; `pointline lake copy` a local lake that is whole"
+        return DamageError("the log of a table is damaged", where=where, expected="the entries that the writer left", hint=hint)
+
+    def _fetch_entries(self, name: str, versions: range, crc32: int, *, in_segments: bool = True) -> int:
         def entry(version: int) -> bytes:
             key = f"{name}/_delta_log/{version:020d}.json"
             found = self.bucket.get(key)
             if found is None:
                 raise DamageError("the log of a table is damaged", where=self.bucket.address(key), value="an entry is missing")
-            _write(self.root / key, found.content)
             return found.content
 
+        def entries(part: range) -> list[bytes]:
+            segment = self.bucket.get(segment_key(name, part.start)) if len(part) == SEGMENT else None
+            return read_segment(segment.content) if segment is not None else [entry(version) for version in part]
+
+        parts = parts_of(versions) if in_segments else [range(version, version + 1) for version in versions]
         with ThreadPoolExecutor(_THREADS) as pool:
-            for content in pool.map(entry, versions):
-                crc32 = zlib.crc32(content, crc32)
+            for part, contents in zip(parts, pool.map(entries, parts), strict=True):
+                for version, content in zip(part, contents, strict=True):
+                    _write(self.root / name / "_delta_log" / f"{version:020d}.json", content)
+                    crc32 = zlib.crc32(content, crc32)
         return crc32
 
     def _keep(self, text: str, heads: dict[str, Head], etag: str) -> None:
