@@ -22,6 +22,7 @@ from pointline.lake.places import SCHEME
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from types import ModuleType
 
     from obstore.store import S3Store
 
@@ -128,10 +129,8 @@ class Bucket:
     @property
     def _store(self) -> S3Store:
         if not self._made:
-            try:
-                from obstore.store import S3Store
-            except ImportError as error:
-                raise MissingExtraError("a lake in a bucket needs obstore", hint="pip install 'pointline[s3]'") from error
+            from obstore.store import S3Store
+
             retry: Any = {
                 "max_retries": MOST_RETRIES,
                 "retry_timeout": timedelta(seconds=RETRY_SECONDS),
@@ -152,7 +151,7 @@ class Bucket:
         Raises:
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
         from obstore.exceptions import NotModifiedError
 
         with self._failures(key):
@@ -173,7 +172,7 @@ class Bucket:
         Raises:
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
         from obstore.exceptions import NotModifiedError
 
         with self._failures(key):
@@ -192,7 +191,7 @@ class Bucket:
         Raises:
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
 
         with self._failures(key):
             try:
@@ -207,7 +206,7 @@ class Bucket:
         Raises:
             LakeError: the store does not answer, or refuses; or the object is gone.
         """
-        import obstore
+        obstore = _library()
 
         with self._failures(key):
             starts, ends = [start for start, _ in spans], [end for _, end in spans]
@@ -219,11 +218,11 @@ class Bucket:
         Raises:
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
 
         with self._failures(key):
             try:
-                return obstore.head(self._store, key)["size"]
+                return int(obstore.head(self._store, key)["size"])
             except FileNotFoundError:
                 return None
 
@@ -233,7 +232,7 @@ class Bucket:
         Raises:
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
 
         with self._failures(key):
             obstore.put(self._store, key, content)
@@ -245,7 +244,7 @@ class Bucket:
             Conflict: there is another one.
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._failures(key):
@@ -264,7 +263,7 @@ class Bucket:
             Conflict: it has been written meanwhile.
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
         from obstore.exceptions import PreconditionError
 
         with self._failures(key):
@@ -284,7 +283,7 @@ class Bucket:
         Raises:
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
 
         with self._failures(key), contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, key)
@@ -295,7 +294,7 @@ class Bucket:
         Raises:
             LakeError: the store does not answer, or refuses.
         """
-        import obstore
+        obstore = _library()
 
         with self._failures(below):
             found = sorted(obstore.list(self._store, below or None).collect(), key=lambda one: one["path"])
@@ -328,6 +327,14 @@ class Bucket:
             raise LakeError("the store cannot be reached", where=where, value=where_at, hint=hint) from None
         hint = "run the same command again: what was stored before is as it was"
         raise LakeError(f"the store at {where_at} failed", where=where, value=status, hint=hint) from None
+
+
+def _library() -> ModuleType:
+    try:
+        import obstore
+    except ImportError as error:
+        raise MissingExtraError("a lake in a bucket needs obstore", hint="pip install 'pointline[s3]'") from error
+    return obstore
 
 
 def _check_url(url: str) -> None:

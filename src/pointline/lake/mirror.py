@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PUBLISHED = ".published.json"
+TRIMMED = ".trimmed"
 DEFAULT_BYTES = 20_000_000_000
 IN_USE_SECONDS = 900
 """A file that was read less long ago stays, however much the folder holds: someone may be reading it."""
@@ -260,6 +261,17 @@ class Mirror:
             if last.get("version", -1) > head.version:
                 (log / "_last_checkpoint").unlink(missing_ok=True)
 
+    def trim_now_and_then(self) -> None:
+        """As `trim`, at most once in a quarter of an hour: it looks at all files of the folder."""
+        stamp = self.root / TRIMMED
+        try:
+            due = time.time() - stamp.stat().st_mtime > IN_USE_SECONDS
+        except FileNotFoundError:
+            due = True
+        if due:
+            self.trim()
+            stamp.touch()
+
     def trim(self, room: int = 0) -> None:
         """Removes the data that was not read for longest until the rest fits ``POINTLINE_MIRROR_BYTES``; what is in use stays.
 
@@ -350,7 +362,7 @@ def open_mirror(url: str, version_file: str, version_text: str, *, create: bool 
     if not (root / REMOTE).is_file():
         _write(root / REMOTE, json.dumps({"url": bucket.url, "endpoint": bucket.endpoint}).encode())
     places.register(mirror)
-    mirror.trim()
+    mirror.trim_now_and_then()
     return mirror
 
 
