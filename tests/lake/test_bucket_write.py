@@ -16,7 +16,7 @@ from tests.lake.archives import SOURCES, futures_trades, trade
 from pointline.clock import to_us
 from pointline.errors import BusyError, LakeError
 from pointline.ingest.run import ingest
-from pointline.lake import open_lake, places
+from pointline.lake import open_lake, places, segments
 from pointline.lake.catalog import catalog
 from pointline.lake.durable import single_writer
 from pointline.lake.maintenance import maintain
@@ -185,20 +185,24 @@ def test_a_writer_that_was_away_too_long_commits_nothing(new_url: str, tmp_path:
     assert verify(open_lake(new_url)).problems == []
 
 
-def test_old_entries_of_a_log_are_read_together(new_url: str, store: Server, tmp_path: Path, elsewhere: Callable[[], None]) -> None:
-    days = [f"2024-05-{1 + k:02d}" for k in range(21)]
+def test_old_entries_of_a_log_are_read_together(
+    new_url: str, store: Server, tmp_path: Path, elsewhere: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "SEGMENT", 3)
+    monkeypatch.setattr("pointline.lake.mirror.SEGMENT", 3)
+    days = DAYS  # with the one that makes the table, four entries: a segment and one
     land(new_url, *(archive(tmp_path / "in", day, 1 + 5 * k) for k, day in enumerate(days)))
     elsewhere()
     store.forget()
     mirror = open_lake(new_url).mirror
     assert mirror is not None
     logs = [key for _, key in store.requests if "_delta_log" in key]
-    assert len(logs) == 2 * 2  # entries 20 and 21 of trades and manifest; those before are one object each
+    assert len(logs) == 2 * 1  # of trades and manifest
     for content in (b"no segment", None):
         for key in mirror.bucket.listed(".segments"):
             mirror.bucket.remove(key) if content is None else mirror.bucket.put(key, content)
         elsewhere()
-        assert trades(new_url).height == 21 * 5
+        assert trades(new_url).height == len(days) * 5
 
 
 @pytest.mark.parametrize("commits", [8, pytest.param(50, marks=pytest.mark.slow)])

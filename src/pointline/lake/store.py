@@ -168,6 +168,13 @@ class Lake:
             names = [*self.kinds(), "instruments"]
             mirror.bring({f"{name}/{path}": self.table_path(name) / path for name in names for path in self.live(name)["path"]})
 
+    def environment(self) -> dict[str, str]:
+        """What another process of this machine needs of the environment to open the lake; it may hold secrets. Empty of a local lake."""
+        if self.mirror is None:
+            return {}
+        own = ("AWS_", "POINTLINE_MIRROR", "XDG_CACHE_HOME", "HOME")
+        return {name: text for name, text in os.environ.items() if name.startswith(own)}
+
     def check_local(self, what: str) -> None:
         """Refuses what needs the files of a lake on this disk.
 

@@ -69,7 +69,7 @@ class Catalogues:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env=clean_environment(),
+            env={**clean_environment(), **self._lake.environment()},
         )
         try:
             _, said = await process.communicate()
