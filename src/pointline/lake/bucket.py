@@ -42,7 +42,7 @@ _OTHER_CREDENTIALS = (
 _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
-class Conflict(Exception):  # noqa: N818 - an answer that callers expect, not a failure
+class WriteConflict(Exception):  # noqa: N818 - an answer that callers expect, not a failure
     """A conditional write found another state than it asked for; nothing was written."""
 
 
@@ -241,7 +241,7 @@ class Bucket:
         """Writes an object that is not there yet, and returns its etag. The same bytes there are taken for this write.
 
         Raises:
-            Conflict: there is another one.
+            WriteConflict: there is another one.
             LakeError: the store does not answer, or refuses.
         """
         obstore = _library()
@@ -253,14 +253,14 @@ class Bucket:
             except (AlreadyExistsError, PreconditionError):
                 there = self.get(key)  # the first attempt may have arrived though its answer did not
                 if there is None or there.content != content:
-                    raise Conflict(key) from None
+                    raise WriteConflict(key) from None
                 return there.etag
 
     def put_over(self, key: str, content: bytes, etag: str) -> str:
         """Writes an object over the one with this etag, and returns the new etag. The same bytes there are taken for this write.
 
         Raises:
-            Conflict: it has been written meanwhile.
+            WriteConflict: it has been written meanwhile.
             LakeError: the store does not answer, or refuses.
         """
         obstore = _library()
@@ -274,7 +274,7 @@ class Bucket:
                     raise
                 there = self.get(key)
                 if there is None or there.content != content:
-                    raise Conflict(key) from None
+                    raise WriteConflict(key) from None
                 return there.etag
 
     def remove(self, key: str) -> None:
@@ -304,7 +304,7 @@ class Bucket:
     def _failures(self, key: str) -> Iterator[None]:
         try:
             yield
-        except (Conflict, LakeError):
+        except (WriteConflict, LakeError):
             raise
         except Exception as error:  # noqa: BLE001 - the library has a dozen classes and, at times, plain ones
             self._refuse(key, error)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pointline.errors import BusyError, DamageError, LakeError
-from pointline.lake.bucket import Conflict
+from pointline.lake.bucket import WriteConflict
 from pointline.lake.heads import HEADS
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Commits:
         self._is_over = True  # until the book is replaced
         try:
             self._bucket.put_new(self._key(self._number), json.dumps(change).encode())
-        except Conflict:
+        except WriteConflict:
             raise self._taken() from None
         self._refuse_late_commit(heads, etag)
         try:
@@ -140,7 +140,7 @@ class Commits:
         for key, content in change["entries"].items():
             try:
                 self._bucket.put_new(key, base64.b64decode(content))
-            except Conflict:
+            except WriteConflict:
                 raise DamageError(
                     "the log of a table has an entry that pointline did not write",
                     where=self._bucket.address(key),
@@ -149,7 +149,7 @@ class Commits:
         text = change["heads"].encode()
         try:
             return self._bucket.put_new(HEADS, text) if etag is None else self._bucket.put_over(HEADS, text, etag)
-        except Conflict:
+        except WriteConflict:
             raise self._taken() from None
 
     def _upload(self, key: str, path: Path) -> None:

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from pointline.errors import BusyError, ConfigError, LakeError
-from pointline.lake.bucket import Conflict
+from pointline.lake.bucket import WriteConflict
 
 if TYPE_CHECKING:
     from pointline.lake.bucket import Bucket, Stored
@@ -69,7 +69,7 @@ class Lease:
         started_s = time.monotonic()
         try:
             self._etag = self._bucket.put_new(LEASE, self._text())
-        except Conflict:
+        except WriteConflict:
             self._take_over()
         self._renewed_s = started_s
         self._thread.start()
@@ -82,7 +82,7 @@ class Lease:
             with self._writing:
                 try:
                     self._bucket.put_over(LEASE, self._text(is_over=True), self._etag)
-                except (Conflict, LakeError):
+                except (WriteConflict, LakeError):
                     return  # it is another's, or expires
 
     def check(self) -> None:
@@ -109,7 +109,7 @@ class Lease:
             raise self._busy(f"{told['host']}, process {told['process']}")
         try:
             self._etag = self._bucket.put_over(LEASE, self._text(), held.etag)
-        except Conflict:
+        except WriteConflict:
             raise self._busy("it took the lease at the same moment") from None
 
     def _has_expired(self, held: Stored, seconds: int) -> bool:
@@ -144,7 +144,7 @@ class Lease:
                 try:
                     self._etag = self._bucket.put_over(LEASE, self._text(), self._etag)
                     self._renewed_s = started_s
-                except Conflict:
+                except WriteConflict:
                     self._is_lost = True
                     return
                 except LakeError:

@@ -21,16 +21,16 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pointline.errors import ConfigError, DamageError, LakeError, NoLakeError
 from pointline.lake import places
-from pointline.lake.bucket import Bucket, Conflict
+from pointline.lake.bucket import Bucket, WriteConflict
 from pointline.lake.commits import Commits
 from pointline.lake.durable import STAGING
 from pointline.lake.heads import HEADS, NOTHING, Head, heads_of_text
 from pointline.lake.lease import Lease
-from pointline.lake.parts import Parts
+from pointline.lake.parts import FetchedParts
 from pointline.lake.places import REMOTE, SCHEME
 from pointline.lake.segments import SEGMENT, make_segment, new_segments, parts_of, read_segment, segment_key
 
@@ -62,7 +62,7 @@ class Mirror:
     def __init__(self, root: Path, bucket: Bucket) -> None:
         self.root = root
         self.bucket = bucket
-        self.parts = Parts(bucket, root)
+        self.parts = FetchedParts(bucket, root)
         self.heads: dict[str, Head] = {}
         self.generation = 0
         self._etag: str | None = None
@@ -350,7 +350,7 @@ def open_mirror(url: str, version_file: str, version_text: str, *, create: bool 
     """
     bucket = Bucket(url.rstrip("/"))
     root = mirror_folder(bucket)
-    mirror = places.mirror_of(root)
+    mirror = cast("Mirror | None", places.mirror_of(root))
     if mirror is None or mirror.bucket.storage_options != bucket.storage_options:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         mirror = Mirror(root, bucket)
@@ -417,7 +417,7 @@ def _fetch_version(mirror: Mirror, name: str, text: str, *, create: bool) -> Non
     if found is None and create and not mirror.heads:
         if any(key != name for key in mirror.bucket.listed()):
             raise NoLakeError("this place in the bucket is not empty and is not a lake", where=mirror.url, hint="choose another prefix")
-        with contextlib.suppress(Conflict):
+        with contextlib.suppress(WriteConflict):
             mirror.bucket.put_new(name, text.encode())
         found = mirror.bucket.get(name)
     if found is None:

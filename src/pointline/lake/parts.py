@@ -34,7 +34,7 @@ _END_BYTES = 8  # of a Parquet file: the length of its footer, and four letters
 _THREADS = 16
 
 
-class Parts:
+class FetchedParts:
     """The data files below a bucket's prefix, as far as they were read.
 
     Args:

@@ -5,31 +5,45 @@ A lake of local files has no entry here, and none of its calls does more than lo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
-
-    from pointline.lake.mirror import Mirror
 
 SCHEME = "s3://"
 REMOTE = ".remote.json"
 """Stands in the folder that mirrors a lake in a bucket, and says which."""
 
-_MIRRORS: dict[str, Mirror] = {}
+
+class Mirrored(Protocol):
+    """What the modules below `pointline.lake.mirror` use of it."""
+
+    root: Path
+    heads: dict[str, Any]
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Holds the right to write."""
+
+    def publish(self, heads: Mapping[str, Any]) -> None:
+        """Brings a change into the bucket."""
 
 
-def register(mirror: Mirror) -> None:
+_MIRRORS: dict[str, Mirrored] = {}
+
+
+def register(mirror: Mirrored) -> None:
     """Makes a mirror known to the calls that are given its folder or a path below."""
     _MIRRORS[str(mirror.root)] = mirror
 
 
-def mirror_of(root: Path) -> Mirror | None:
+def mirror_of(root: Path) -> Mirrored | None:
     """The mirror whose folder this is; None where it is a lake of local files."""
     return _MIRRORS.get(str(root)) if _MIRRORS else None
 
 
-def mirror_above(path: Path) -> Mirror | None:
+def mirror_above(path: Path) -> Mirrored | None:
     """The mirror that a path lies in; None where it is a file of a local lake."""
     if not _MIRRORS:
         return None

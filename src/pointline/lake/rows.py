@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
@@ -42,12 +42,16 @@ def scan_rows(
         LakeError: a bucket does not answer, or refuses.
     """
     listed = [paths] if isinstance(paths, Path) else list(paths)
-    if listed and (mirror := mirror_above(listed[0])) is not None:
+    if listed and (mirror := _mirror_above(listed[0])) is not None:
         return _scan_mirrored(mirror, listed, columns, span_us)
     for path in listed:
         check_content(path)
     rows = pl.scan_parquet(listed, hive_partitioning=False, glob=False)
     return rows if columns is None else rows.select(columns)
+
+
+def _mirror_above(path: Path) -> Mirror | None:
+    return cast("Mirror | None", mirror_above(path))
 
 
 def _scan_mirrored(mirror: Mirror, paths: Sequence[Path], columns: Sequence[str] | None, span_us: tuple[int, int] | None) -> pl.LazyFrame:
@@ -70,7 +74,7 @@ def read_footer(path: Path) -> dict[str, str]:
     Raises:
         LakeError: a bucket does not answer, or refuses.
     """
-    mirror = mirror_above(path)
+    mirror = _mirror_above(path)
     return pl.read_parquet_metadata(path if mirror is None else mirror.parts.footer(path))
 
 
@@ -141,7 +145,7 @@ def group_times(path: Path) -> list[tuple[int, int, int]]:
     import pyarrow.parquet as pq
 
     found = []
-    mirror = mirror_above(path)
+    mirror = _mirror_above(path)
     metadata = pq.read_metadata(path if mirror is None else mirror.parts.footer(path))
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)

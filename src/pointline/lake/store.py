@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import polars as pl
 
@@ -22,7 +22,7 @@ from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
 from pointline.lake.log_entries import live_files
 from pointline.lake.paths import partition_folder, path_of
-from pointline.lake.places import REMOTE, SCHEME, mirror_above, mirror_of
+from pointline.lake.places import REMOTE, SCHEME, mirror_of
 from pointline.lake.rows import decode_one, read_footer, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
 
@@ -135,7 +135,7 @@ class Lake:
     @property
     def mirror(self) -> Mirror | None:
         """What is here of a lake in a bucket; None of a local lake."""
-        return mirror_of(self.root)
+        return cast("Mirror | None", mirror_of(self.root))
 
     @property
     def place(self) -> str:
@@ -154,7 +154,7 @@ class Lake:
 
     def has(self, path: Path) -> bool:
         """Whether a data file of the lake is there."""
-        return path.is_file() or ((mirror := mirror_above(path)) is not None and mirror.has(path))
+        return path.is_file() or ((mirror := self.mirror) is not None and mirror.has(path))
 
     def bring(self) -> None:
         """Fetches all live files of the market tables of a lake in a bucket, for engines that read files of this disk.
