@@ -189,7 +189,12 @@ def test_a_fetched_column_that_changed_on_this_disk_is_fetched_again(
 # --- what fails ------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [(500, "InternalError"), (503, "SlowDown"), "reset", "late"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "answer", [(503, "SlowDown"), "late", pytest.param((500, "InternalError"), marks=SLOW), pytest.param("reset", marks=SLOW)]
+)
 def test_a_store_that_fails_now_and_then_is_asked_again(answer: tuple[int, str] | str, copied: Path, store: buckets.Server) -> None:
     turn = iter(range(1_000_000))
     guard = threading.Lock()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tests.buckets import Server
 
+EXAMPLES = 40
 _NUMBERS = itertools.count(1)
 
 
@@ -69,12 +70,9 @@ class BucketMachine(LakeMachine):
         assert verify(open_lake(self.place)).problems == []
 
 
-@pytest.mark.parametrize("examples", [1, pytest.param(40, marks=pytest.mark.slow)])
-def test_the_state_in_a_bucket_is_a_function_of_the_current_files(
-    examples: int, store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+def test_the_state_in_a_bucket_is_a_function_of_the_current_files(store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pointline.lake.bucket.MOST_RETRIES", 0)
     BucketMachine.server, BucketMachine.mirrors = store, tmp_path / "mirrors"
-    if examples > 1:
-        every_rule_in_turn(BucketMachine)
-    run_state_machine_as_test(BucketMachine, settings=settings(stateful_step_count=8, max_examples=examples))
+    every_rule_in_turn(BucketMachine)
+    run_state_machine_as_test(BucketMachine, settings=settings(stateful_step_count=8, max_examples=EXAMPLES))
