@@ -301,7 +301,12 @@ class LakeMachine(RuleBasedStateMachine):
         self.root = Path(self.folder.name)
         self.current: dict[str, tuple[File, Path]] = {}
         self.count = 0
-        open_lake(self.root / "lake", create=True)
+        self.place = self.new_place()
+        open_lake(self.place, create=True)
+
+    def new_place(self) -> Path | str:
+        """Where the lake is."""
+        return self.root / "lake"
 
     def teardown(self) -> None:
         self.folder.cleanup()
@@ -332,7 +337,7 @@ class LakeMachine(RuleBasedStateMachine):
         if not file.groups():
             return
         path = self.new_path(file)
-        key = self.land(open_lake(self.root / "lake"), file, path)
+        key = self.land(open_lake(self.place), file, path)
         FIRED["a file was corrected"] += key in self.current and self.current[key][0] != file
         self.current[key] = (file, path)
 
@@ -349,9 +354,9 @@ class LakeMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def ingest_again(self, data: st.DataObject) -> None:
         file, path = self.current[data.draw(st.sampled_from(sorted(self.current)))]
-        before = data_files(open_lake(self.root / "lake"))
-        self.land(open_lake(self.root / "lake"), file, path)
-        assert data_files(open_lake(self.root / "lake")) == before
+        before = data_files(open_lake(self.place))
+        self.land(open_lake(self.place), file, path)
+        assert data_files(open_lake(self.place)) == before
 
     @rule(file=st.one_of(archives, recordings), steps=st.integers(0, 8))
     def cut_off(self, file: File, steps: int) -> None:
@@ -359,7 +364,7 @@ class LakeMachine(RuleBasedStateMachine):
         if not file.groups():
             return
         path = self.new_path(file)
-        lake = open_lake(self.root / "lake")
+        lake = open_lake(self.place)
         with pytest.MonkeyPatch.context() as patch:
             step = cut_off_after(steps)
             for name in ("write_atomically", "place", "commit"):
@@ -378,12 +383,12 @@ class LakeMachine(RuleBasedStateMachine):
                 if not journal.is_pending(lake):
                     return
                 key = self.key(path)
-        ingest(open_lake(self.root / "lake"), [], sources=all_sources(), hints=Hints())  # the next writer finishes what was begun
+        ingest(open_lake(self.place), [], sources=all_sources(), hints=Hints())  # the next writer finishes what was begun
         self.current[key] = (file, path)
 
     @invariant()
     def rows_equal_the_model(self) -> None:
-        lake = open_lake(self.root / "lake")
+        lake = open_lake(self.place)
         chosen, reserve = serving({key: file for key, (file, _) in self.current.items()})
         for kind, expected in (("trades", chosen), ("trades_reserve", reserve)):
             found = sorted(stored(lake, kind))
@@ -397,12 +402,12 @@ class LakeMachine(RuleBasedStateMachine):
             clean = open_lake(folder + "/lake", create=True)
             for key in sorted(self.current, reverse=True):
                 self.land(clean, *self.current[key])
-            assert data_files(clean) == data_files(open_lake(self.root / "lake"))
+            assert data_files(clean) == data_files(open_lake(self.place))
 
 
-def every_rule_in_turn() -> None:
+def every_rule_in_turn(kind: type[LakeMachine] = LakeMachine) -> None:
     """A history in which each rule decides something, whatever is drawn afterwards."""
-    machine = LakeMachine()
+    machine = kind()
     hole = frozenset(NUMBERS[20:24])
     steps = (
         File("monthly", price_shift=5),

@@ -20,6 +20,7 @@ from pointline.cli import (
     export,
     failures,
     funding,
+    lakes,
     next_funding,
     output,
     queries,
@@ -39,7 +40,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, download, upkeep, studies, venues, scan, evaluate, check, costs, funding, next_funding, backtest, queries, export):
+for group in (
+    archives,
+    download,
+    upkeep,
+    studies,
+    venues,
+    scan,
+    evaluate,
+    check,
+    costs,
+    funding,
+    next_funding,
+    backtest,
+    queries,
+    export,
+    lakes,
+):
     app.add_typer(group.app)
 
 

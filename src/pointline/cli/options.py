@@ -14,7 +14,9 @@ from pointline.cli import output
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LakeOption = Annotated[str | None, typer.Option("--lake", help="The lake's folder; else POINTLINE_LAKE, else ./lake.", show_default=False)]
+LakeOption = Annotated[
+    str | None, typer.Option("--lake", help="The lake's folder or s3:// URL; else POINTLINE_LAKE, else ./lake.", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and errors as one JSON object.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and write nothing.")]
 

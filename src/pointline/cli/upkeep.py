@@ -144,7 +144,9 @@ def verify(lake: LakeOption = None, json_output: JsonOption = False) -> None:
 
 
 def _size_of(lake: Lake) -> int:
-    """Bytes of the lake's data files on the disk."""
+    """Bytes of the lake's data files."""
+    if lake.mirror is not None:
+        return sum(one.size for key, one in lake.mirror.bucket.listed().items() if key.endswith(".parquet"))
     return sum(path.stat().st_size for path in lake.root.rglob("*.parquet") if path.is_file())
 
 
@@ -154,7 +156,7 @@ def _problems(lake: Lake, verdict: Verdict, hint: str) -> PointlineError:
     count = len(verdict.problems)
     return PointlineError(
         f"the lake is not what was written: {count:,} problem{'' if count == 1 else 's'}",
-        where=str(lake.root),
+        where=lake.place,
         value=f"{first.where}: {first.what}",
         expected="every file, log and book as written",
         hint=hint,
@@ -208,7 +210,7 @@ def _missing(lake: Lake, names: Sequence[str]) -> PointlineError:
     """The error of archive files that are needed and not at hand."""
     return PointlineError(
         f"{len(names):,} archive file{'' if len(names) == 1 else 's'} behind lost rows cannot be found",
-        where=str(lake.root),
+        where=lake.place,
         value=names[0],
         expected="the file where it was, or in a folder of --archives",
         hint="name its folder: pointline repair --archives FOLDER",

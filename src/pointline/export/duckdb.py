@@ -105,6 +105,7 @@ def export_duckdb(
         [(4000,)]
     """
     file, opened, driver = Path(path).absolute(), as_lake(lake), _driver()
+    opened.check_local("the export")
     _check_place(file)
     _check_replaceable(driver, file, replace=replace)
     for _ in range(_TRIES):

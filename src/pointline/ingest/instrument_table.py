@@ -45,7 +45,7 @@ class InstrumentList:
     def is_held(self, lake: Lake) -> bool:
         """Whether the lake has it already."""
         found = [path for path in lake.live("instruments")["path"].to_list() if path.startswith(f"{self.name}-")]
-        return any((lake.table_path("instruments") / path).is_file() for path in found)
+        return any(lake.has(lake.table_path("instruments") / path) for path in found)
 
     def stage(self, lake: Lake) -> NewFile:
         """Its file, to be made live.

@@ -66,6 +66,7 @@ def repair(lake: Lake, sources: Callable[[str], Sequence[Source]], archives: Seq
         ConfigError: one of the archive folders does not exist.
         LakeError: the disk is full.
     """
+    lake.check_local("repair")
     _check_folders(archives)
     with single_writer(lake.root):
         before = verify(lake)

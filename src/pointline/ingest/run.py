@@ -344,7 +344,7 @@ def _is_held(lake: Lake, entry: dict[str, Any]) -> bool:
     for name in entry["partitions"]:
         slot = Slot.of(name)
         kinds = (slot.kind, slot.kind + schema.RESERVE)
-        if not any(path.is_file() for kind in kinds for path in lake.partition_paths(kind, slot.exchange, slot.symbol, slot.date)):
+        if not any(lake.has(path) for kind in kinds for path in lake.partition_paths(kind, slot.exchange, slot.symbol, slot.date)):
             return False
     return True
 

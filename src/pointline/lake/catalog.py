@@ -190,7 +190,7 @@ def catalog(lake: Lake, exchange: str | None = None, symbol: str | None = None) 
     without_id = pl.col("reason").str.split(", trade ").list.first()
     reasons = aside.group_by(without_id).len().sort("len", "reason", descending=[True, False]) if not aside.is_empty() else None
     return {
-        "lake": str(lake.root),
+        "lake": lake.place,
         "instruments": entries,
         "pairs": pairs,
         "quarantine": [] if reasons is None else [{"reason": reason, "rows": count} for reason, count in reasons.iter_rows()],

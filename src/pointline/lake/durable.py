@@ -11,6 +11,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from pointline.errors import BusyError, LakeError
+from pointline.lake.places import mirror_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +130,7 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def single_writer(root: Path) -> Iterator[None]:
-    """Holds the lake's write lock; the operating system frees it even after kill -9.
+    """Holds the lake's write lock; the operating system frees it even after kill -9. Of a lake in a bucket, holds its lease too.
 
     Raises:
         BusyError: another process is writing.
@@ -150,4 +151,6 @@ def single_writer(root: Path) -> Iterator[None]:
         lock.truncate()
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        mirror = mirror_of(root)
+        with contextlib.nullcontext() if mirror is None else mirror.writing():
+            yield

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import DamageError
 from pointline.lake.durable import write_atomically
+from pointline.lake.places import mirror_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,22 +96,43 @@ def read_heads(root: Path) -> dict[str, Head]:
     Raises:
         DamageError: the file cannot be read.
     """
+    if (mirror := mirror_of(root)) is not None:
+        return dict(mirror.heads)
     path = root / HEADS
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: Head(**{**head, "dead": tuple((file, since) for file, since in head["dead"])}) for name, head in content.items()}
+        return heads_of_text(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def heads_of_text(text: str, where: str) -> dict[str, Head]:
+    """The heads that a file's text tells.
+
+    Raises:
+        DamageError: it is no such text.
+    """
+    try:
+        content = json.loads(text)
+        return {name: Head(**{**head, "dead": tuple((file, since) for file, since in head["dead"])}) for name, head in content.items()}
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise DamageError(
-            "the book of the lake's tables cannot be read",
-            where=str(path),
-            value=str(error)[:100],
-            hint="`pointline repair` writes it anew",
-        ) from error
+        raise _unreadable(where, error) from error
+
+
+def _unreadable(where: str, error: Exception) -> DamageError:
+    return DamageError(
+        "the book of the lake's tables cannot be read",
+        where=where,
+        value=str(error)[:100],
+        hint="`pointline repair` writes it anew",
+    )
 
 
 def write_heads(root: Path, heads: dict[str, Head]) -> None:
-    """Replaces the file, durably."""
+    """Replaces the file, durably. Of a lake in a bucket, this publishes what the heads tell of."""
+    if (mirror := mirror_of(root)) is not None:
+        mirror.publish(heads)
+        return
     text = json.dumps({name: asdict(head) for name, head in sorted(heads.items())}, indent=1)
     write_atomically(root / HEADS, lambda path: path.write_text(text, encoding="utf-8"))

@@ -54,6 +54,15 @@ def carry_out(lake: Lake, changes: dict[str, Change]) -> None:
     changes = {name: change for name, change in changes.items() if change.added or change.removed}
     if not changes:
         return
+    try:
+        _carry_out(lake, changes)
+    except BaseException:
+        if lake.mirror is not None:
+            lake.mirror.roll_back()  # what is not in the bucket has not happened
+        raise
+
+
+def _carry_out(lake: Lake, changes: dict[str, Change]) -> None:
     for change in changes.values():
         for file in change.added:
             if file.staged:
@@ -63,6 +72,8 @@ def carry_out(lake: Lake, changes: dict[str, Change]) -> None:
     try:
         _apply(lake, changes)
     except LakeError as error:
+        if lake.mirror is not None:
+            raise
         what = "the change is written down but could not be finished; the next ingest finishes it"
         raise LakeError(what, where=error.where, value=error.what, hint=error.hint) from error
     now_ms = time.time_ns() // 1_000_000

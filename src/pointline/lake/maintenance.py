@@ -51,7 +51,7 @@ def remove_dead(lake: Lake, grace_us: int = GRACE_US) -> None:
             if (now_ms - since_ms) * 1_000 < grace_us:
                 kept.append((path, since_ms))
             else:
-                _remove(lake.table_path(name) / path, lake.table_path(name))
+                _remove(lake, name, path)
         if len(kept) != len(head.dead):
             heads[name] = replace(head, dead=tuple(kept))
             changed = True
@@ -70,26 +70,27 @@ def maintain(lake: Lake, grace_us: int = GRACE_US, *, dry_run: bool = False) -> 
     Raises:
         DamageError: a log is damaged; nothing is removed then.
     """
-    names = sorted(folder.name for folder in lake.root.iterdir() if (folder / "_delta_log").is_dir())
+    names = lake.tables()
     live = {name: set(lake.live(name)["path"].to_list()) for name in names}  # all logs first
     heads = read_heads(lake.root)
+    before = dict(heads)
     found = []
     now_s = time.time()
     for name in names:
-        folder = lake.table_path(name)
         since = dict(heads[name].dead) if name in heads else {}
-        sizes = {path: (file.stat().st_size, since.get(path, file.stat().st_mtime * 1_000)) for path, file in _data_files(folder)}
+        sizes = {path: (size, since.get(path, written_ms)) for path, size, written_ms in _data_files(lake, name)}
         dead = {path: size for path, (size, _) in sizes.items() if path not in live[name]}
         gone = {path: size for path, size in dead.items() if (now_s * 1_000 - sizes[path][1]) * 1_000 >= grace_us}
         for path in () if dry_run else gone:
-            _remove(folder / path, folder)
+            _remove(lake, name, path)
         if name in heads:
             heads[name] = replace(heads[name], dead=tuple(entry for entry in heads[name].dead if entry[0] in dead and entry[0] not in gone))
         kept = {path: size for path, size in dead.items() if path not in gone}
         alive = [size for path, (size, _) in sizes.items() if path in live[name]]
         found.append(TableSize(name, len(alive), sum(alive), len(kept), sum(kept.values()), len(gone), sum(gone.values())))
     if not dry_run:
-        write_heads(lake.root, heads)
+        if heads != before:
+            write_heads(lake.root, heads)
         remove_temporaries(lake.root)
     return found
 
@@ -100,16 +101,28 @@ def remove_temporaries(root: Path) -> None:
         remove_left_behind(folder)
 
 
-def _data_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Parquet files of a table with their paths relative to its folder."""
+def _data_files(lake: Lake, name: str) -> Iterator[tuple[str, int, float]]:
+    """Parquet files of a table: path relative to its folder, bytes, and when it was written (milliseconds UTC)."""
+    if lake.mirror is not None:
+        for key, one in lake.mirror.bucket.listed(name).items():
+            below = key.removeprefix(f"{name}/")
+            if key.endswith(".parquet") and not below.startswith("_delta_log/"):
+                yield below, one.size, one.modified.timestamp() * 1_000
+        return
+    folder = lake.table_path(name)
     for path in sorted(folder.rglob("*.parquet")):
         relative = path.relative_to(folder)
         if relative.parts[0] != "_delta_log":
-            yield relative.as_posix(), path
+            yield relative.as_posix(), path.stat().st_size, path.stat().st_mtime * 1_000
 
 
-def _remove(path: Path, table: Path) -> None:
+def _remove(lake: Lake, name: str, relative: str) -> None:
     """A file, and the folders that are empty without it."""
+    table = lake.table_path(name)
+    path = table / relative
+    if lake.mirror is not None:
+        lake.mirror.check_lease()  # another writer may have made the file live again
+        lake.mirror.bucket.remove(f"{name}/{relative}")
     path.unlink(missing_ok=True)
     for folder in path.parents:
         if folder == table:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
 
 from pointline import schema
 from pointline.lake.content import check_content
+from pointline.lake.places import mirror_above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from pointline.lake.mirror import Mirror
 
 _EXACT_POWER = 22  # the largest power of ten that is a double
 _POWERS = np.array([10.0**decimals for decimals in range(_EXACT_POWER + 1)])
@@ -24,21 +27,55 @@ _ONE = Decimal(1)
 _SCALES = ("price", "qty")
 
 
-def scan_rows(paths: Path | Iterable[Path], columns: Sequence[str] | None = None) -> pl.LazyFrame:
+def scan_rows(
+    paths: Path | Iterable[Path], columns: Sequence[str] | None = None, *, span_us: tuple[int, int] | None = None
+) -> pl.LazyFrame:
     """Rows of data files as they are stored, lazily and in the order of the files.
 
     Args:
         paths: one file or several of one table.
         columns: those to read; all if None.
+        span_us: rows whose ``ts_local_us`` lies outside may be left out, so that of a file in a bucket less is fetched.
 
     Raises:
         DamageError: a file is missing or damaged.
+        LakeError: a bucket does not answer, or refuses.
     """
     listed = [paths] if isinstance(paths, Path) else list(paths)
+    if listed and (mirror := _mirror_above(listed[0])) is not None:
+        return _scan_mirrored(mirror, listed, columns, span_us)
     for path in listed:
         check_content(path)
     rows = pl.scan_parquet(listed, hive_partitioning=False, glob=False)
     return rows if columns is None else rows.select(columns)
+
+
+def _mirror_above(path: Path) -> Mirror | None:
+    return cast("Mirror | None", mirror_above(path))
+
+
+def _scan_mirrored(mirror: Mirror, paths: Sequence[Path], columns: Sequence[str] | None, span_us: tuple[int, int] | None) -> pl.LazyFrame:
+    """As `scan_rows`, of a lake in a bucket: fetches what is read of the files, and reads that."""
+    if columns is None:
+        return pl.scan_parquet(mirror.parts.all_whole(paths), hive_partitioning=False, glob=False)
+    wanted = {*columns, "ts_local_us"} if span_us is not None else set(columns)
+    mirror.parts.prefetch(paths)
+    scans = []
+    for path in paths:
+        local, part = mirror.parts.with_columns(path, wanted, span_us)
+        scan = pl.scan_parquet(local, hive_partitioning=False, glob=False)
+        scans.append((scan if part is None else scan.slice(*part)).select(columns))
+    return pl.concat(scans)
+
+
+def read_footer(path: Path) -> dict[str, str]:
+    """Key and text of what a data file's footer tells beside the rows.
+
+    Raises:
+        LakeError: a bucket does not answer, or refuses.
+    """
+    mirror = _mirror_above(path)
+    return pl.read_parquet_metadata(path if mirror is None else mirror.parts.footer(path))
 
 
 def decode_amounts(kind: str, size: Decimal = _ONE) -> list[pl.Expr]:
@@ -108,7 +145,8 @@ def group_times(path: Path) -> list[tuple[int, int, int]]:
     import pyarrow.parquet as pq
 
     found = []
-    metadata = pq.read_metadata(path)
+    mirror = _mirror_above(path)
+    metadata = pq.read_metadata(path if mirror is None else mirror.parts.footer(path))
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         columns = [group.column(place) for place in range(group.num_columns)]

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import polars as pl
 
@@ -22,7 +22,8 @@ from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
 from pointline.lake.log_entries import live_files
 from pointline.lake.paths import partition_folder, path_of
-from pointline.lake.rows import decode_one, scan_rows
+from pointline.lake.places import REMOTE, SCHEME, mirror_of
+from pointline.lake.rows import decode_one, read_footer, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from pointline.instruments import Registry
     from pointline.lake.log_entries import LiveFile
+    from pointline.lake.mirror import Mirror
     from pointline.venues.files import Venues
 
 _log = logging.getLogger("pointline.lake")
@@ -71,7 +73,7 @@ class PartitionFile:
             DamageError: the file is missing, or its footer is damaged.
         """
         try:
-            told = pl.read_parquet_metadata(self.path)
+            told = read_footer(self.path)
         except (pl.exceptions.PolarsError, OSError):
             check_content(self.path)  # raises where the content is damaged
             raise
@@ -111,7 +113,7 @@ class Lake:
     """A folder of Delta tables.
 
     Args:
-        root: the folder.
+        root: the folder; of a lake in a bucket, the one that mirrors it on this machine.
     """
 
     def __init__(self, root: Path) -> None:
@@ -121,9 +123,67 @@ class Lake:
         self._registry: tuple[tuple[object, ...], Registry] | None = None
         self._described: tuple[tuple[object, ...], Registry] | None = None
         self._venues: tuple[tuple[object, ...], Venues] | None = None
+        self._generation = 0
+        if (root / REMOTE).is_file():
+            from pointline.lake.mirror import reopen_mirror
+
+            reopen_mirror(root)
 
     def __repr__(self) -> str:
-        return f"Lake({str(self.root)!r})"
+        return f"Lake({self.place!r})"
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What is here of a lake in a bucket; None of a local lake."""
+        return cast("Mirror | None", mirror_of(self.root))
+
+    @property
+    def place(self) -> str:
+        """The lake's folder, or its URL."""
+        mirror = self.mirror
+        return str(self.root) if mirror is None else mirror.url
+
+    def refresh(self) -> None:
+        """Takes a lake in a bucket as it is now; it stays as it was when it was opened until then. A local lake is always as it is now.
+
+        Raises:
+            LakeError: the bucket does not answer, or refuses.
+        """
+        if (mirror := self.mirror) is not None:
+            mirror.refresh()
+
+    def has(self, path: Path) -> bool:
+        """Whether a data file of the lake is there."""
+        return path.is_file() or ((mirror := self.mirror) is not None and mirror.has(path))
+
+    def bring(self) -> None:
+        """Fetches all live files of the market tables of a lake in a bucket, for engines that read files of this disk.
+
+        Raises:
+            ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
+            DamageError: a file is missing, or its content is not what its name says.
+            LakeError: the bucket does not answer, or refuses.
+        """
+        if (mirror := self.mirror) is not None:
+            names = [*self.kinds(), "instruments"]
+            mirror.bring({f"{name}/{path}": self.table_path(name) / path for name in names for path in self.live(name)["path"]})
+
+    def environment(self) -> dict[str, str]:
+        """What another process of this machine needs of the environment to open the lake; it may hold secrets. Empty of a local lake."""
+        if self.mirror is None:
+            return {}
+        own = ("AWS_", "POINTLINE_MIRROR", "XDG_CACHE_HOME", "HOME")
+        return {name: text for name, text in os.environ.items() if name.startswith(own)}
+
+    def check_local(self, what: str) -> None:
+        """Refuses what needs the files of a lake on this disk.
+
+        Raises:
+            ConfigError: the lake is in a bucket.
+        """
+        if (mirror := self.mirror) is not None:
+            hint = f"copy it: pointline lake copy {mirror.url} FOLDER"
+            raise ConfigError(f"{what} works on a local lake", value=mirror.url, expected="a folder", hint=hint)
 
     def __reduce__(self) -> tuple[type[Lake], tuple[Path]]:
         return Lake, (self.root,)
@@ -138,8 +198,16 @@ class Lake:
 
     def kinds(self) -> list[str]:
         """Market tables that exist, in name order."""
+        if (mirror := self.mirror) is not None:
+            return sorted(name for name in mirror.heads if is_market(name))
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
         return [folder.name for folder in folders if (folder / "_delta_log").is_dir() and is_market(folder.name)]
+
+    def tables(self) -> list[str]:
+        """All tables that have a log, in name order: market tables, reserves and the lake's own books."""
+        if (mirror := self.mirror) is not None:
+            return sorted(mirror.heads)
+        return sorted(folder.name for folder in self.root.iterdir() if (folder / "_delta_log").is_dir())
 
     def delta(self, kind: str) -> DeltaTable | None:
         """The Delta table at its newest version, or None where it does not exist yet.
@@ -147,6 +215,7 @@ class Lake:
         Raises:
             DamageError: the log is damaged.
         """
+        self._forget_what_was_rolled_back()
         newest = self.newest_version(kind)
         if newest is None:
             return None
@@ -156,7 +225,10 @@ class Lake:
         try:
             table = self._tables.get(kind)
             if table is None:
-                table = self._tables[kind] = DeltaTable(str(self.table_path(kind)))
+                pinned = newest if self.mirror is not None else None  # a writer's log goes on in the same folder
+                table = self._tables[kind] = DeltaTable(str(self.table_path(kind)), version=pinned)
+            if self.mirror is not None and table.version() != newest:
+                table.load_as_version(newest)
             if table.version() < newest:
                 table.update_incremental()
         except (DeltaError, OSError, ValueError) as error:
@@ -166,12 +238,20 @@ class Lake:
             raise self._log_damage(kind, f"entry {newest} cannot be read")
         return table
 
+    def _forget_what_was_rolled_back(self) -> None:
+        """Of a lake in a bucket, a version may not be what this process wrote under its number."""
+        if (mirror := self.mirror) is not None and mirror.generation != self._generation:
+            self._tables.clear()
+            self._listings.clear()
+            self._generation = mirror.generation
+
     def live(self, name: str) -> pl.DataFrame:
         """All live files of a table: path, num_records and, of market tables, exchange, symbol and date (String).
 
         Raises:
             DamageError: the log is damaged, or lists other files than the writer left.
         """
+        self._forget_what_was_rolled_back()
         head = read_heads(self.root).get(name)  # before the log is looked at: a writer may go on meanwhile
         newest = self.newest_version(name)
         if newest is None:
@@ -217,7 +297,9 @@ class Lake:
         )
 
     def newest_version(self, kind: str) -> int | None:
-        """Number of the newest commit in a table's log, read off the file names."""
+        """Number of the newest commit in a table's log, read off the file names; of a lake in a bucket, as it was opened."""
+        if (mirror := self.mirror) is not None:
+            return mirror.heads[kind].version if kind in mirror.heads else None
         try:
             names = [path.name for path in (self.table_path(kind) / "_delta_log").iterdir()]
         except FileNotFoundError:
@@ -259,6 +341,8 @@ class Lake:
             last = clock.next_month(first) if monthly else first + clock.DAY_US
             if (start_us is None or last > start_us) and (end_us is None or first < end_us):
                 found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
+        if (mirror := self.mirror) is not None and start_us is not None and end_us is not None:
+            mirror.parts.prefetch([file.path for file in found])  # all of a window's files are looked at
         return found
 
     def rows_of(self, kind: str, exchange: str, symbol: str) -> list[FileRow]:
@@ -278,7 +362,10 @@ class Lake:
         if not files:
             return pl.LazyFrame(schema={name: stored[name] for name in names})
         inside = (pl.col("ts_local_us") >= start_us) & (pl.col("ts_local_us") < end_us)
-        return scan_rows([f.path for f in files]).filter(inside).select(names)
+        if self.mirror is None:
+            return scan_rows([f.path for f in files]).filter(inside).select(names)
+        read = list(dict.fromkeys([*names, "ts_local_us"]))
+        return scan_rows([f.path for f in files], read, span_us=(start_us, end_us)).filter(inside).select(names)
 
     def rows(self, name: str, columns: dict[str, pl.DataType]) -> pl.DataFrame:
         """All rows of a table without partitions (manifest, quarantine, instruments), files in name order."""
@@ -381,7 +468,7 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
     """The lake at `path`, else at ``POINTLINE_LAKE``, else at ``./lake``.
 
     Args:
-        path: the lake's folder.
+        path: the lake's folder, or ``s3://bucket/prefix``.
         create: make it where it does not exist.
 
     Raises:
@@ -397,8 +484,17 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
         ['candles_1m', 'derivative_ticker', 'funding']
     """
     text = str(path if path is not None else os.environ.get("POINTLINE_LAKE", "lake"))
+    if text.startswith("s3:/") and not text.startswith(SCHEME):
+        text = SCHEME + text.removeprefix("s3:/")  # a Path takes two slashes for one
+    if text.startswith(SCHEME):
+        from pointline.lake.mirror import open_mirror
+
+        mirror = open_mirror(text, VERSION_FILE, _version_text(), create=create)
+        _check_version(mirror.root / VERSION_FILE)
+        _log.info("lake %s, format %d, mirrored in %s", mirror.url, schema.FORMAT_VERSION, mirror.root)
+        return Lake(mirror.root)
     if "://" in text:
-        raise LakeError("only local folders can hold a lake in this version", value=text, expected="a path on a local disk")
+        raise LakeError("this is no place for a lake", value=text, expected="a path on a local disk, or s3://BUCKET/PREFIX")
     root = _root(text)
     version = root / VERSION_FILE
     if version.is_file():
@@ -447,7 +543,11 @@ def as_lake(lake: LakeLike | None) -> Lake:
 
 
 def _write_version(path: Path) -> None:
-    path.write_text(json.dumps({"format_version": schema.FORMAT_VERSION}) + "\n", encoding="utf-8")
+    path.write_text(_version_text(), encoding="utf-8")
+
+
+def _version_text() -> str:
+    return json.dumps({"format_version": schema.FORMAT_VERSION}) + "\n"
 
 
 def _check_version(path: Path) -> None:

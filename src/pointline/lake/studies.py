@@ -28,7 +28,7 @@ def save_study(lake: Lake, name: str, table: pl.DataFrame, *, kind: StudyKind = 
 
     Raises:
         ConfigError: the name cannot be a file's.
-        LakeError: the disk is full.
+        LakeError: the disk is full, or the bucket of the lake does not answer.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
@@ -38,6 +38,8 @@ def save_study(lake: Lake, name: str, table: pl.DataFrame, *, kind: StudyKind = 
         )
     path = lake.root / _FOLDERS[kind] / f"{name}.parquet"
     write_atomically(path, table.write_parquet)
+    if lake.mirror is not None:
+        lake.mirror.put_small_file(path)
     return path
 
 

@@ -66,6 +66,8 @@ def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict
         progress: called with the bytes of each data file that was read.
     """
     verdict = Verdict()
+    if lake.mirror is not None:
+        lake.mirror.refetch_logs()
     if is_pending(lake):
         what = "a change was begun and not finished; the next ingest or repair finishes it"
         verdict.problems.append(Problem("journal", str(lake.root / JOURNAL), what))
@@ -82,7 +84,7 @@ def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict
             continue
         for path, exchange, symbol, date, rows in live.iter_rows():
             file = lake.table_path(name) / path
-            found = _data_file(name, file, (exchange, symbol, date), rows)
+            found = _fetched(lake, file) or _data_file(name, file, (exchange, symbol, date), rows)
             verdict.problems += [Problem("data", str(file), what, table=name, path=path) for what in found]
             verdict.files += 1
             verdict.rows += rows
@@ -105,8 +107,7 @@ def table_names(lake: Lake) -> list[str]:
         booked = set(read_heads(lake.root))
     except DamageError:
         booked = set()
-    there = {folder.name for folder in lake.root.iterdir() if (folder / "_delta_log").is_dir()}
-    return sorted(there | booked)
+    return sorted({*lake.tables(), *booked})
 
 
 def _book(lake: Lake) -> list[Problem]:
@@ -115,7 +116,7 @@ def _book(lake: Lake) -> list[Problem]:
         heads = read_heads(lake.root)
     except DamageError as error:
         return [Problem("book", str(path), f"{error.what}: {error.value}")]
-    missing = [folder.name for folder in lake.root.iterdir() if (folder / "_delta_log").is_dir() and folder.name not in heads]
+    missing = [name for name in lake.tables() if name not in heads]
     if missing and not is_pending(lake):
         return [Problem("book", str(path), f"has no entry of the tables {', '.join(sorted(missing))}")]
     return []
@@ -143,6 +144,18 @@ def _log(lake: Lake, name: str) -> Iterator[Problem]:
             readable = False
         if not readable:
             yield Problem("log", str(path), "an entry of the log cannot be read", table=name)
+
+
+def _fetched(lake: Lake, file: Path) -> list[str]:
+    """Fetches a data file of a lake in a bucket anew, so that what is compared is what the bucket has now; says what is wrong."""
+    if lake.mirror is None:
+        return []
+    file.unlink(missing_ok=True)
+    try:
+        lake.mirror.parts.whole(file)
+    except DamageError as error:
+        return [error.what]
+    return []
 
 
 def _data_file(name: str, file: Path, place: tuple[str, str, str], rows: int) -> list[str]:

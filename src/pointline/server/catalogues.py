@@ -69,7 +69,7 @@ class Catalogues:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env=clean_environment(),
+            env={**clean_environment(), **self._lake.environment()},
         )
         try:
             _, said = await process.communicate()
@@ -87,6 +87,8 @@ class Catalogues:
 
     async def is_outdated(self) -> bool:
         """Whether the lake has changed since the newest catalogue was built."""
+        with contextlib.suppress(LakeError):  # a bucket that does not answer now: what was there before is served
+            await asyncio.to_thread(self._lake.refresh)
         now = await asyncio.to_thread(fingerprint_of, self._lake)
         return self._catalogue is None or now != self._catalogue.fingerprint
 

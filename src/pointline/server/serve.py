@@ -178,7 +178,7 @@ async def _serve(
     async def life(_: Starlette) -> AsyncIterator[None]:
         """Ends the workers within the life of the application, in which later signals change nothing."""
         watching = asyncio.create_task(_follow_lake(catalogues, pool, config))
-        say(f"serving {lake.root} at {_address(config, sock)} with {config.workers} workers (ClickHouse {pool.version}); Ctrl-C stops it")
+        say(f"serving {lake.place} at {_address(config, sock)} with {config.workers} workers (ClickHouse {pool.version}); Ctrl-C stops it")
         try:
             yield
         finally:

@@ -123,12 +123,16 @@ class Catalogue:
 
 
 def fingerprint_of(lake: Lake) -> str:
-    """Changes when a table of the lake gets a commit, an instrument is added or a study is saved."""
+    """Changes when a table of the lake gets a commit, an instrument is added or a study is saved.
+
+    Of a lake in a bucket, the files are on this disk from here on, because the engine reads files.
+    """
     versions: dict[str, object] = {kind: lake.newest_version(kind) for kind in ("instruments", *lake.kinds())}
     for kind in STUDY_KINDS:
         for name, path in saved_studies(lake, kind).items():
             status = path.stat()
             versions[f"{kind} {name}"] = [status.st_mtime_ns, status.st_size, status.st_ino]
+    lake.bring()
     text = json.dumps([_VERSION, str(lake.root), versions, lake.venue_versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

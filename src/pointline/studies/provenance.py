@@ -152,7 +152,9 @@ def _plain(value: object) -> str:
 
 
 def lake_name(study: Reported) -> str:
-    """The lake's folder as the reader may know it: below the current folder its path from there, else its name alone."""
+    """The lake as the reader may know it: its URL; its folder's path from the current one where it lies below, else its name alone."""
+    if study._lake.mirror is not None:  # noqa: SLF001 - of the same room
+        return study._lake.place  # noqa: SLF001 - as above
     root = study._lake.root.absolute()  # noqa: SLF001 - of the same room
     here = Path.cwd()
     return root.relative_to(here).as_posix() if root.is_relative_to(here) and root != here else root.name

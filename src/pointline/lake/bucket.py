@@ -1,0 +1,412 @@
+"""Objects of a bucket below one prefix: read, write with a condition, list; every failure is one error that names the bucket and no secret.
+
+Endpoint and credentials come from the environment that other S3 programs read, then from the profile in ``~/.aws``.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from pointline.errors import ConfigError, LakeError, MissingExtraError
+from pointline.lake.places import SCHEME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from types import ModuleType
+
+    from obstore.store import S3Store
+
+MOST_RETRIES = 6
+RETRY_SECONDS = 90
+COALESCED_BYTES = 64 * 1024
+"""Ranges that lie closer together are read as one: a request costs more than these bytes."""
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
+_STATUS = re.compile(r"status code: (\d{3} [A-Za-z ]+)")
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_OTHER_CREDENTIALS = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+
+
+class WriteConflict(Exception):  # noqa: N818 - an answer that callers expect, not a failure
+    """A conditional write found another state than it asked for; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as it was read.
+
+    Attributes:
+        content: its bytes.
+        etag: what a later write can ask for.
+        modified: when it was written, by the store's clock.
+    """
+
+    content: bytes
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object as a listing names it.
+
+    Attributes:
+        size: its bytes.
+        etag: of its content.
+        modified: when it was written, by the store's clock.
+    """
+
+    size: int
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The objects below a prefix of a bucket.
+
+    Args:
+        url: ``s3://bucket/prefix``.
+        expected_endpoint: what the environment must say; anything if None.
+
+    Raises:
+        ConfigError: the URL names no bucket. The first request says so where the environment names an endpoint or credentials that cannot
+            be used.
+    """
+
+    url: str
+    expected_endpoint: str | None = None
+    _made: list[S3Store] = field(init=False, repr=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        _check_url(self.url)
+
+    @cached_property
+    def _config(self) -> dict[str, str]:
+        found = _environment()
+        endpoint = found.get("aws_endpoint_url", "")
+        if self.expected_endpoint not in {None, endpoint}:
+            raise ConfigError(
+                "this folder mirrors a lake of another store", where="AWS_ENDPOINT_URL", value=endpoint, expected=self.expected_endpoint
+            )
+        return found
+
+    @property
+    def name(self) -> str:
+        """The bucket."""
+        return self.url.removeprefix(SCHEME).partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """What every key begins with, without slashes at its ends."""
+        return self.url.removeprefix(SCHEME).partition("/")[2]
+
+    @property
+    def endpoint(self) -> str:
+        """Where the store answers; empty for that of the provider."""
+        return self._config.get("aws_endpoint_url", "")
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What other libraries need to read the same objects; it holds the secret key."""
+        return dict(self._config)
+
+    @property
+    def _store(self) -> S3Store:
+        if not self._made:
+            from obstore.store import S3Store
+
+            retry: Any = {
+                "max_retries": MOST_RETRIES,
+                "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+                "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=10), "base": 2},
+            }
+            config: Any = {**self._config, "aws_conditional_put": "etag"}
+            options: Any = {"connect_timeout": "5s", "timeout": "120s"}
+            self._made.append(S3Store(self.name, prefix=self.prefix or None, config=config, retry_config=retry, client_options=options))
+        return self._made[0]
+
+    def address(self, key: str) -> str:
+        """The URL of an object."""
+        return f"{self.url}/{key}"
+
+    def get(self, key: str, unless: str | None = None) -> Stored | None:
+        """An object; None where there is none, or where it still is what `unless` (an etag) says.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+        from obstore.exceptions import NotModifiedError
+
+        with self._failures(key):
+            try:
+                found = obstore.get(self._store, key, options={"if_none_match": unless} if unless else None)
+                content = bytes(found.bytes())
+            except NotModifiedError:
+                return None
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return None
+            return Stored(content, found.meta["e_tag"] or "", found.meta["last_modified"])
+
+    def is_as(self, key: str, etag: str) -> bool:
+        """Whether an object still is what its etag says: one request, without its content where it is.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+        from obstore.exceptions import NotModifiedError
+
+        with self._failures(key):
+            try:
+                obstore.get(self._store, key, options={"if_none_match": etag})
+            except NotModifiedError:
+                return True
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+            return False
+
+    def tail(self, key: str, count: int) -> tuple[bytes, int] | None:
+        """The last bytes of an object, all of it where it has fewer, and its size; None where there is none.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+
+        with self._failures(key):
+            try:
+                found = obstore.get(self._store, key, options={"range": {"suffix": count}})
+                return bytes(found.bytes()), found.meta["size"]
+            except FileNotFoundError:
+                return None
+
+    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of an object, each from a first byte to a last one (exclusive); spans that lie close together are one request.
+
+        Raises:
+            LakeError: the store does not answer, or refuses; or the object is gone.
+        """
+        obstore = _library()
+
+        with self._failures(key):
+            starts, ends = [start for start, _ in spans], [end for _, end in spans]
+            return [bytes(part) for part in obstore.get_ranges(self._store, key, starts=starts, ends=ends, coalesce=COALESCED_BYTES)]
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+
+        with self._failures(key):
+            try:
+                return int(obstore.head(self._store, key)["size"])
+            except FileNotFoundError:
+                return None
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Writes an object, over the one that is there.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+
+        with self._failures(key):
+            obstore.put(self._store, key, content)
+
+    def put_new(self, key: str, content: bytes) -> str:
+        """Writes an object that is not there yet, and returns its etag. The same bytes there are taken for this write.
+
+        Raises:
+            WriteConflict: there is another one.
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        with self._failures(key):
+            try:
+                return obstore.put(self._store, key, content, mode="create", use_multipart=False)["e_tag"] or ""
+            except (AlreadyExistsError, PreconditionError):
+                there = self.get(key)  # the first attempt may have arrived though its answer did not
+                if there is None or there.content != content:
+                    raise WriteConflict(key) from None
+                return there.etag
+
+    def put_over(self, key: str, content: bytes, etag: str) -> str:
+        """Writes an object over the one with this etag, and returns the new etag. The same bytes there are taken for this write.
+
+        Raises:
+            WriteConflict: it has been written meanwhile.
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+        from obstore.exceptions import PreconditionError
+
+        with self._failures(key):
+            try:
+                return obstore.put(self._store, key, content, mode={"e_tag": etag}, use_multipart=False)["e_tag"] or ""
+            except (PreconditionError, FileNotFoundError) as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                there = self.get(key)
+                if there is None or there.content != content:
+                    raise WriteConflict(key) from None
+                return there.etag
+
+    def remove(self, key: str) -> None:
+        """Removes an object, if it is there.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+
+        with self._failures(key), contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._store, key)
+
+    def listed(self, below: str = "") -> dict[str, Listed]:
+        """The objects below a folder by their keys, in order of these.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        obstore = _library()
+
+        with self._failures(below):
+            found = sorted(obstore.list(self._store, below or None).collect(), key=lambda one: one["path"])
+            return {one["path"]: Listed(one["size"], one["e_tag"] or "", one["last_modified"]) for one in found}
+
+    @contextlib.contextmanager
+    def _failures(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (WriteConflict, LakeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the library has a dozen classes and, at times, plain ones
+            self._refuse(key, error)
+
+    def _refuse(self, key: str, error: Exception) -> NoReturn:
+        """Raises what is wrong in one sentence; the library's own text is long and holds the store's answer."""
+        text = str(error)
+        status = found[1].strip() if (found := _STATUS.search(text)) else type(error).__name__
+        where = self.address(key)
+        if "NoSuchBucket" in text:
+            raise LakeError("there is no such bucket", where=where, value=self.name, hint="make it, or correct --lake") from None
+        if status.startswith(("401", "403")) or type(error).__name__ in {"PermissionDeniedError", "UnauthenticatedError"}:
+            hint = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and the rights of this user on the bucket"
+            raise LakeError("the store refuses access to the bucket", where=where, value=status, hint=hint) from None
+        if "169.254.169.254" in text or "credential" in text.lower():
+            raise _no_credentials() from None
+        where_at = self.endpoint or "the provider's endpoint"
+        if not found:
+            hint = "check AWS_ENDPOINT_URL, AWS_REGION and the network, then run the same command again"
+            raise LakeError("the store cannot be reached", where=where, value=where_at, hint=hint) from None
+        hint = "run the same command again: what was stored before is as it was"
+        raise LakeError(f"the store at {where_at} failed", where=where, value=status, hint=hint) from None
+
+
+def _library() -> ModuleType:
+    try:
+        import obstore
+    except ImportError as error:
+        raise MissingExtraError("a lake in a bucket needs obstore", hint="pip install 'pointline[s3]'") from error
+    return obstore
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    path = url.removeprefix(SCHEME).partition("/")[2]
+    plain = url == f"{SCHEME}{parts.netloc}/{path}" and _BUCKET.fullmatch(parts.netloc) and all(map(_PART.fullmatch, path.split("/")))
+    if not plain:
+        raise ConfigError(
+            "this is no place for a lake in a bucket",
+            value=url,
+            expected="s3://BUCKET/PREFIX, the prefix of letters, digits and . _ = - in folders",
+        )
+
+
+def _environment() -> dict[str, str]:
+    """What the environment and the profile say, in the words of the S3 libraries.
+
+    Raises:
+        ConfigError: there are no credentials, or the endpoint is not encrypted and nothing allows that.
+    """
+    profile = _profile()
+    found = {key: text for key in _KEYS if (text := os.environ.get(key.upper(), ""))}
+    if not {"aws_access_key_id", "aws_secret_access_key"} <= set(found):
+        found = {key: profile[key] for key in _KEYS if key in profile}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or profile.get("endpoint_url", "")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or profile.get("region", "us-east-1")
+    anonymous = os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in {"1", "true"}
+    elsewhere = any(os.environ.get(name) for name in _OTHER_CREDENTIALS)
+    if not found and not anonymous and not elsewhere and (endpoint or os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"):
+        raise _no_credentials()
+    options = {**found, "aws_region": region}
+    if anonymous:
+        options["aws_skip_signature"] = "true"
+    if endpoint:
+        options["aws_endpoint_url"] = endpoint
+        if endpoint.startswith("http://"):
+            host = urlsplit(endpoint).hostname
+            if host not in _LOOPBACK and os.environ.get("AWS_ALLOW_HTTP", "").lower() not in {"1", "true"}:
+                raise ConfigError(
+                    "the endpoint of the store is not encrypted",
+                    where="AWS_ENDPOINT_URL",
+                    value=endpoint,
+                    expected="https://…",
+                    hint="set AWS_ALLOW_HTTP=true if that network is your own",
+                )
+            options["aws_allow_http"] = "true"
+    return options
+
+
+def _no_credentials() -> ConfigError:
+    return ConfigError(
+        "there are no credentials for the store",
+        expected="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with both in ~/.aws/credentials",
+    )
+
+
+def _profile() -> dict[str, str]:
+    """The entries of the profile that ``AWS_PROFILE`` names, of both files."""
+    name = os.environ.get("AWS_PROFILE") or "default"
+    files = {
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"): name,
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"): name if name == "default" else f"profile {name}",
+    }
+    found: dict[str, str] = {}
+    for file, section in files.items():
+        parser = configparser.ConfigParser(interpolation=None)
+        with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
+            parser.read(Path(file).expanduser(), encoding="utf-8")
+        if parser.has_section(section):
+            found = {**dict(parser.items(section)), **found}
+    if not found and os.environ.get("AWS_PROFILE"):
+        raise ConfigError(
+            "the profile of the store's credentials is not there", where="AWS_PROFILE", value=name, expected=" or ".join(files)
+        )
+    return found

@@ -1,0 +1,171 @@
+"""Changes of a lake in a bucket: each is one object, written under the next number on condition that nobody has written it yet.
+
+From that write on the change is made: it holds the new entries of all logs and the new book of heads, and whoever holds the lease carries
+out what a writer before left. Before it, nothing has happened, though data files that no log names may lie in the bucket. Readers see the
+change when the book is replaced, which is the last step, and on condition that the book is still the one that the change was made from.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from pointline.errors import BusyError, DamageError, LakeError
+from pointline.lake.bucket import WriteConflict
+from pointline.lake.heads import HEADS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pointline.lake.bucket import Bucket
+    from pointline.lake.lease import Lease
+
+COMMITS = ".commits"
+_THREADS = 8
+
+
+class Commits:
+    """The commits of one writer, between taking the lease and giving it back.
+
+    Args:
+        bucket: the lake's.
+        lease: held.
+    """
+
+    def __init__(self, bucket: Bucket, lease: Lease) -> None:
+        self._bucket = bucket
+        self._lease = lease
+        self._number = 0
+        self._is_over = False
+
+    def check(self) -> None:
+        """Refuses to go on after the lease was lost, or a commit of which this writer does not know whether it was made.
+
+        Raises:
+            BusyError: it is so.
+        """
+        if self._is_over:
+            raise BusyError(
+                "this writer does not know the lake's state any more; nothing of this file was stored",
+                where=self._bucket.url,
+                hint="run the same command again: it goes on where it stopped",
+            )
+        self._lease.check()
+
+    def finish(self, etag: str | None) -> bool:
+        """Carries out the newest commit where its writer did not, and says whether it had to.
+
+        Args:
+            etag: of the book of heads, as it was read under this lease.
+
+        Raises:
+            BusyError: another writer has.
+            LakeError: the store does not answer, or refuses.
+        """
+        there = list(self._bucket.listed(COMMITS))
+        if not there:
+            return False
+        self._number = int(there[-1].rpartition("/")[2].removesuffix(".json")) + 1
+        record = self._bucket.get(there[-1])
+        book = self._bucket.get(HEADS)
+        if record is None:
+            raise self._taken()
+        change = json.loads(record.content)
+        if book is not None and book.content.decode() == change["heads"]:
+            return False
+        if (book.etag if book is not None else None) != etag:
+            raise self._taken()
+        self._carry_out(change, etag)
+        return True
+
+    def commit(self, entries: Mapping[str, bytes], heads: str, etag: str | None, files: Mapping[str, Path]) -> str:
+        """Uploads data files, commits, carries the commit out, and returns the new etag of the book of heads.
+
+        Args:
+            entries: key and content of the logs' new entries.
+            heads: text of the new book.
+            etag: of the book that the change was made from; None where there is none yet.
+            files: key and path of the data files.
+
+        Raises:
+            BusyError: another writer has committed meanwhile; nothing of this change was stored.
+            LakeError: the store does not answer, or refuses.
+        """
+        self.check()
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(self._upload, files, files.values()))
+        self.check()
+        change = {
+            "nonce": secrets.token_hex(8),  # tells two writers' records of the same change apart
+            "entries": {key: base64.b64encode(content).decode() for key, content in entries.items()},
+            "heads": heads,
+        }
+        self._is_over = True  # until the book is replaced
+        try:
+            self._bucket.put_new(self._key(self._number), json.dumps(change).encode())
+        except WriteConflict:
+            raise self._taken() from None
+        self._refuse_late_commit(heads, etag)
+        try:
+            new = self._carry_out(change, etag)
+        except BusyError:
+            raise
+        except LakeError as error:
+            what = "the change is written down but could not be finished; the next ingest finishes it"
+            raise LakeError(what, where=error.where, value=error.what, hint=error.hint) from error
+        if self._number:
+            self._bucket.remove(self._key(self._number - 1))
+        self._number += 1
+        self._is_over = False
+        return new
+
+    def _refuse_late_commit(self, heads: str, etag: str | None) -> None:
+        """Takes a commit back whose number was used and freed by others while this writer was away.
+
+        Numbers are freed once the book has moved on, so none was if the book is still the one that the change was made from. Where another
+        writer has carried this commit out, the book is that of the commit.
+        """
+        if self._bucket.is_as(HEADS, etag) if etag is not None else self._bucket.get(HEADS) is None:
+            return
+        book = self._bucket.get(HEADS)
+        if book is None or book.content.decode() != heads:
+            self._bucket.remove(self._key(self._number))
+            raise self._taken()
+
+    def _carry_out(self, change: Mapping[str, Any], etag: str | None) -> str:
+        for key, content in change["entries"].items():
+            try:
+                self._bucket.put_new(key, base64.b64decode(content))
+            except WriteConflict:
+                raise DamageError(
+                    "the log of a table has an entry that pointline did not write",
+                    where=self._bucket.address(key),
+                    hint="write to a lake with pointline only; remove that entry, then run the same command again",
+                ) from None
+        text = change["heads"].encode()
+        try:
+            return self._bucket.put_new(HEADS, text) if etag is None else self._bucket.put_over(HEADS, text, etag)
+        except WriteConflict:
+            raise self._taken() from None
+
+    def _upload(self, key: str, path: Path) -> None:
+        if path.is_file():
+            self._bucket.put(key, path)
+        elif self._bucket.size(key) is None:
+            raise DamageError("a data file of the change is missing", where=str(path), hint="run the same command again")
+
+    def _taken(self) -> BusyError:
+        self._is_over = True
+        return BusyError(
+            "another writer has changed this lake meanwhile; whether this file's rows are in it shows when it is ingested again",
+            where=self._bucket.url,
+            hint="run the same command again: it goes on where it stopped",
+        )
+
+    @staticmethod
+    def _key(number: int) -> str:
+        return f"{COMMITS}/{number:020d}.json"

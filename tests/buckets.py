@@ -1,0 +1,125 @@
+"""An S3 server on this machine that counts its requests and can be told to fail."""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ACCESS_KEY = "AKIATESTSONLY"
+SECRET_KEY = "never-to-be-shown"  # noqa: S105 - of a server in the tests
+
+
+@dataclass
+class Server:
+    """A store that answers as S3 does.
+
+    Attributes:
+        url: its endpoint.
+        requests: method and key of each request, in order.
+        sent: bytes that it sent.
+        fault: asked with method and key before each request: a status and an error code to answer with, ``"reset"`` to cut the
+            connection, ``"late"`` to cut it after the request was carried out, or None.
+    """
+
+    url: str = ""
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    sent: int = 0
+    fault: Callable[[str, str], tuple[int, str] | str | None] | None = None
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def application(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """The server's application with this in front of it."""
+
+        def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            method, key = environ["REQUEST_METHOD"], environ["PATH_INFO"].lstrip("/").partition("/")[2]
+            with self._guard:
+                self.requests.append((method, key or environ["QUERY_STRING"]))
+                fault = self.fault(method, key) if self.fault is not None else None
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(body)
+            if fault == "reset":
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+                return []
+            if isinstance(fault, tuple):
+                text = f"<?xml version='1.0'?><Error><Code>{fault[1]}</Code><Message>told to</Message></Error>".encode()
+                start(f"{fault[0]} {fault[1]}", [("Content-Type", "application/xml"), ("Content-Length", str(len(text)))])
+                return [text]
+            content = list(app(environ, start))
+            if fault == "late":
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+                return []
+            with self._guard:
+                self.sent += sum(map(len, content))
+            return content
+
+        return answer
+
+    def counted(self) -> Counter[str]:
+        """Requests by method since the last call of `forget`."""
+        return Counter(method for method, _ in self.requests)
+
+    def forget(self) -> None:
+        """Starts to count anew, and fails no more."""
+        self.requests.clear()
+        self.sent = 0
+        self.fault = None
+
+
+def serve() -> Iterator[Server]:
+    """A running server with the bucket ``desk``."""
+    moto = pytest.importorskip("moto.server", reason="the store of the tests is moto: pip install 'moto[s3]' flask flask-cors")
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = Server()
+    app = moto.DomainDispatcherApplication(moto.create_backend_app)
+    running = make_server("127.0.0.1", 0, server.application(app), threaded=True)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    server.url = f"http://127.0.0.1:{running.server_port}"
+    make_bucket(server, "desk")
+    yield server
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def make_bucket(server: Server, name: str) -> None:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]))
+    signed = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"
+    connection.request("PUT", f"/{name}", headers={"Authorization": signed, "Content-Length": "0"})
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def environment(server: Server, mirror: object) -> dict[str, str]:
+    """What a process needs to reach the server."""
+    return {
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_REGION": "us-east-1",
+        "POINTLINE_MIRROR": str(mirror),
+    }
+
+
+def enter(patch: pytest.MonkeyPatch, server: Server, mirror: object) -> None:
+    """Sets the environment of this process, without what the user has."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION", "POINTLINE_LAKE"):
+        patch.delenv(name, raising=False)
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+    patch.setenv("AWS_CONFIG_FILE", "/nonexistent/config")
+    for name, value in environment(server, mirror).items():
+        patch.setenv(name, value)
