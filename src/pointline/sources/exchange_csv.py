@@ -27,8 +27,7 @@ SUFFIX = r"\.(?:zip|csv|csv\.gz)"
 """Pattern of the endings of an archive's CSV."""
 
 SECONDS = schema.PRICE
-"""Type of times in seconds, with or without decimals: finer than a microsecond, as reading rounds where decimals end. In `CsvLayout.exact` it
-also refuses a time of more decimals than that."""
+"""Type of times in seconds, with or without decimals. Reading rounds to its last decimal, which is therefore far beyond the microsecond."""
 
 _HEAD_BYTES = 4 << 10
 
