@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.property.layouts import Row
 
 EXAMPLES = settings.get_profile(settings.get_current_profile_name()).max_examples
-MANY, SOME, FEW = (max(EXAMPLES // share, 1) for share in (6, 16, 25))  # of each of the many layouts
+MANY, SOME, FEW = (max(EXAMPLES // share, 1) for share in (8, 16, 25))  # of each of the many layouts
 
 
 def amounts(most_decimals: int = 12) -> st.SearchStrategy[Decimal]:
