@@ -189,6 +189,29 @@ def test_a_spot_file_at_the_address_of_futures_is_refused(tmp_path: Path) -> Non
         batches("gate", path)
 
 
+@pytest.mark.parametrize(
+    ("stamp", "us"),
+    [(f"{DAY_S}.9999999", 999_999), (f"{DAY_S}.999999999999", 999_999), (f"{DAY_S}.0000005", 0), (f"{DAY_S}000.9999", 999)],
+)
+@pytest.mark.parametrize("market", ["spot/deals", "futures_usdt/trades"])
+def test_a_gate_stamp_finer_than_a_microsecond_is_cut_off(tmp_path: Path, market: str, stamp: str, us: int) -> None:
+    """Rounded up it would be known before it happened, and the last trade of a day would fall into the next."""
+    path = write(tmp_path / market / "202405" / "BTC_USDT-202405.csv.gz", [f"{stamp},1,60000,5{',1' if 'spot' in market else ''}"])
+    (batch,) = batches("gate", path)
+    assert batch.frame["ts_event_us"].to_list() == [DAY_US + us]
+
+
+def test_a_stamp_of_more_decimals_than_can_be_held_is_set_aside(tmp_path: Path) -> None:
+    gate = [f"{DAY_S}.9999999999999,1,60000,5", f"{DAY_S}.5,2,60000,5"]
+    kraken = [f"{DAY_S},60000.1,0.5", f"{DAY_S}.9999999999999,60000.1,0.5"]
+    for source, name, lines, line in (
+        ("gate", "futures_usdt/trades/202405/BTC_USDT-202405.csv.gz", gate, 1),
+        ("kraken", "kraken/XBTUSD.csv", kraken, 2),
+    ):
+        (batch,) = batches(source, write(tmp_path / name, lines))
+        assert batch.rejects.select("line", "column", "reason").rows() == [(line, "time", "has more digits than can be held exactly")]
+
+
 def test_gate_sides_that_prices_contradict_are_refused(tmp_path: Path) -> None:
     rows = walk(LEAST_MOVES + 10, agree=0.05).rows()
     lines = [f"{DAY_S}.{us:06d},{us},{price},0.5,{2 if sold else 1}" for us, price, sold in rows]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pointline import schema
 from pointline.errors import SourceError
 from pointline.sources.base import RANKS, Batch, parsed_rows
 from pointline.sources.checks import Check, refuse_swapped, rejected
@@ -25,8 +26,8 @@ MANY = "*"
 SUFFIX = r"\.(?:zip|csv|csv\.gz)"
 """Pattern of the endings of an archive's CSV."""
 
-SECONDS = pl.Decimal(20, 6)
-"""Type of times in seconds, with or without decimals."""
+SECONDS = schema.PRICE
+"""Type of times in seconds, with or without decimals. Reading rounds to its last decimal, which is therefore far beyond the microsecond."""
 
 _HEAD_BYTES = 4 << 10
 

@@ -97,7 +97,7 @@ def _spot() -> CsvDataset:
         types={"time": SECONDS, "id": _INT, "price": _FLOAT, "size": _FLOAT, "side": _INT},
         time="time",
         positive=("price", "size"),
-        exact=("price", "size"),
+        exact=("time", "price", "size"),
         checks=lambda _: (_below_zero(), other),
     )
     return CsvDataset("trades", layout, _convert_spot, side_is_doubtful=True)
@@ -116,7 +116,7 @@ def _futures() -> CsvDataset:
         types={"time": SECONDS, "id": _INT, "price": _FLOAT, "size": _FLOAT},
         time="time",
         positive=("price",),
-        exact=("price", "size"),
+        exact=("time", "price", "size"),
         checks=lambda _: (_below_zero(), nothing),
     )
     return CsvDataset("trades", layout, _convert_futures, side_is_doubtful=True)
@@ -129,7 +129,9 @@ def _convert_futures(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _funding() -> CsvDataset:
     whole = Check.never("rate", "is more than the whole position (a rate is a fraction)", pl.col("rate").abs() > 1)
-    layout = CsvLayout(layouts=(("time", "rate"),), types={"time": SECONDS, "rate": _FLOAT}, time="time", checks=lambda _: (whole,))
+    layout = CsvLayout(
+        layouts=(("time", "rate"),), types={"time": SECONDS, "rate": _FLOAT}, time="time", exact=("time",), checks=lambda _: (whole,)
+    )
     return CsvDataset("funding", layout, _convert_funding)
 
 

@@ -32,7 +32,7 @@ _DATASET = CsvDataset(
         types={"time": SECONDS, "price": pl.Float64(), "volume": pl.Float64()},
         time="time",
         positive=("price", "volume"),
-        exact=("price", "volume"),
+        exact=("time", "price", "volume"),
     ),
     convert=lambda frame: frame.select("ts_event_us", "price", "source_row", qty=pl.col("volume")),
     late_us=SECOND_US - 1,
