@@ -23,6 +23,7 @@ from pointline.cli import (
     next_funding,
     output,
     queries,
+    scale,
     scan,
     studies,
     upkeep,
@@ -39,7 +40,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (archives, download, upkeep, studies, venues, scan, evaluate, check, costs, funding, next_funding, backtest, queries, export):
+for group in (
+    archives,
+    download,
+    upkeep,
+    studies,
+    venues,
+    scan,
+    evaluate,
+    check,
+    costs,
+    funding,
+    next_funding,
+    backtest,
+    queries,
+    export,
+    scale,
+):
     app.add_typer(group.app)
 
 

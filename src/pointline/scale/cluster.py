@@ -7,6 +7,7 @@ The scheduler holds descriptions and records of some kilobytes. A task whose wor
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import uuid
@@ -18,7 +19,7 @@ from pointline.scale.runner import run_task
 from pointline.scale.task import TaskFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from distributed import Client
 
@@ -33,7 +34,7 @@ _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://\S+:\d+")
 _LOCAL = re.compile(r"local(?::(\d+))?")
 
 
-def on_cluster(calls: Sequence[TaskCall], cluster: ClusterLike, *, memory: str | int | None) -> Iterator[TaskRecord | TaskFailure]:
+def on_cluster(calls: Sequence[TaskCall], cluster: ClusterLike, *, memory: str | int | None) -> Generator[TaskRecord | TaskFailure]:
     """The records of calls as they come, in no order.
 
     Raises:
@@ -75,9 +76,21 @@ def connected(cluster: ClusterLike, *, memory: str | int | None = None) -> Itera
         "distributed.admin.large-graph-warning-threshold": "1GB",
         "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
     }
-    with dask.config.set(quiet), _started(cluster, local, memory) as client:
+    with _quiet_logs(), dask.config.set(quiet), _started(cluster, local, memory) as client:
         _check_workers(client)
         yield client
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Keeps Dask from writing tracebacks of what is told as an error of ours."""
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @contextlib.contextmanager

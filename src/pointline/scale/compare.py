@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pointline.progress import Progress
     from pointline.scale.cluster import ClusterLike
     from pointline.scale.dataset import ScaledDataset
+    from pointline.scale.task import LabelWork
     from pointline.state.attach import StateParams
     from pointline.studies.study import Join
 
@@ -128,9 +129,18 @@ def plan_compare(
     lake: LakeLike | None,
     days_per_task: int,
     options: ScaleOptions,
+    labels: LabelWork | None = None,
     verb: str = "compare",
 ) -> ScalePlan:
-    """The plan of `compare`; no task runs.
+    """The plan of `compare`, of `sweep` and of `ic`; no task runs.
+
+    Args:
+        markets, costs, lake, days_per_task: as for `compare`.
+        window: start and end.
+        rules, params: every combination is a case.
+        options: how every case is computed.
+        labels: horizons of labels beside the features.
+        verb: what the dataset calls itself.
 
     Raises:
         ConfigError: an argument cannot be used.
@@ -145,6 +155,6 @@ def plan_compare(
     with warnings.catch_warnings(action="ignore"):  # the plan's notes say the same
         pairs = scan_pairs(held, markets, *window_of)
         cases, notes = plan_cases(held, pairs, window_of, rules=rules, params=params, costs=costs, options=options)
-    tasks = plan_days(held, cases, window_of, options, days_per_task=days_per_task)
+    tasks = plan_days(held, cases, window_of, options, days_per_task=days_per_task, labels=labels)
     versions = {kind: held.newest_version(kind) for kind in held.kinds()}
     return ScalePlan(verb, tuple(tasks), window_of, str(held.root), versions, tuple(notes))

@@ -20,6 +20,25 @@ _NAMES = ("perp", "spot", "case")
 _DATASET_FORMAT = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunFigures:
+    """How one run went.
+
+    Attributes:
+        computed: tasks that were computed.
+        kept: tasks whose files were there already, and whole.
+        cpu_s: processor seconds of the computed tasks.
+        most_worker_bytes: largest resident memory of a process that computed.
+        elapsed_s: seconds of the whole run.
+    """
+
+    computed: int
+    kept: int
+    cpu_s: float
+    most_worker_bytes: int
+    elapsed_s: float
+
+
 @dataclass(frozen=True, eq=False)
 class ScaledDataset:
     """A complete dataset.
@@ -27,11 +46,13 @@ class ScaledDataset:
     Attributes:
         root: its folder.
         plan: what it was made of: verb, window, versions, cases, options, notes.
+        run: how the run that completed it went; None where it was only opened.
     """
 
     root: Path
     plan: dict[str, Any] = field(repr=False)
     _records: tuple[TaskRecord, ...] = field(repr=False)
+    run: RunFigures | None = None
 
     @property
     def verb(self) -> str:
@@ -85,13 +106,28 @@ class ScaledDataset:
         return self._scan(found[0])
 
     def scan(self) -> pl.LazyFrame:
-        """All rows, lazily: ``perp``, ``spot`` and ``case`` in front; columns that a pair does not have are null."""
+        """All rows of features, lazily: ``perp``, ``spot`` and ``case`` in front; columns that a pair does not have are null."""
         frames = [
             self._scan(one).select(*(pl.lit(one[name]).alias(name) for name in _NAMES), pl.all())
             for one in self.plan["cases"]
             if any(r.rows for r in self._of(one))
         ]
         return pl.concat(frames, how="diagonal")
+
+    def table(self, sort: str = "carry_net_bps") -> pl.DataFrame:
+        """The table of a scan: one row per pair, as `pointline.scan` gives it.
+
+        Args:
+            sort: a column of it.
+
+        Raises:
+            ConfigError: there is no such column, or the dataset is of no scan.
+        """
+        from pointline.scale.scan_row import table_of_rows
+
+        if self.verb != "scan":
+            raise ConfigError("only a scan has a table of pairs", value=self.verb, expected="a dataset of scale.scan")
+        return table_of_rows([self.root / one.path for one in self._records], sort)
 
     def check(self) -> None:
         """Reads every file and compares its bytes with the manifest.
@@ -158,14 +194,3 @@ def open_dataset(path: str | Path) -> ScaledDataset:
             hint="run the command that makes it again: it goes on where it stopped",
         )
     return ScaledDataset(folder.root, plan, tuple(found[1]))
-
-
-def rows_of_file(path: Path) -> int:
-    """Rows of a Parquet file, from its footer.
-
-    Raises:
-        OSError: it is no Parquet file.
-    """
-    import pyarrow.parquet as pq
-
-    return int(pq.ParquetFile(path).metadata.num_rows)

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from pointline.errors import BusyError, ClusterError, ConfigError
 from pointline.lake.durable import disk_errors, make_folder, single_writer, sync, write_atomically
 from pointline.scale.task import TaskRecord
@@ -208,3 +210,19 @@ def sha256_of(path: Path) -> str:
         while block := file.read(_BLOCK):
             hashed.update(block)
     return hashed.hexdigest()
+
+
+def rows_of_file(path: Path) -> int:
+    """Rows of a Parquet file, from its footer.
+
+    Raises:
+        OSError: it is no Parquet file.
+    """
+    import pyarrow.parquet as pq
+
+    return int(pq.ParquetFile(path).metadata.num_rows)
+
+
+def read_file(path: Path) -> pl.DataFrame:
+    """All rows of a file of a dataset."""
+    return pl.read_parquet(path, hive_partitioning=False)

@@ -82,6 +82,7 @@ class ScalePlan:
             "verb": self.verb,
             "window_us": list(self.window_us),
             "versions": own_versions(),
+            "lake": {"folder": self.lake, "tables": self.table_versions},
             "tasks": len(self.tasks),
             "cases": [_told_case(one) for one in self.cases()],
             "options": plain(self.tasks[0].options) if self.tasks else None,
@@ -121,7 +122,7 @@ def plan_cases(
     """
     check_registry()
     for rule in (*rules, options.spot_bars, options.base_bars):
-        _check_rule(rule)
+        check_rule(rule)
     notes = [f"{pair.perp} is left out: {pair.reason}" for pair in pairs if pair.spot is None]
     usable = [pair for pair in pairs if pair.spot is not None]
     if not usable:
@@ -243,7 +244,12 @@ def check_registry() -> None:
         )
 
 
-def _check_rule(rule: object) -> None:
+def check_rule(rule: object) -> None:
+    """Refuses a rule that workers do not have.
+
+    Raises:
+        ConfigError: it is no rule of pointline.
+    """
     if rule is None or (isinstance(rule, str) and rule.partition(":")[0] == "auto"):
         return
     if not isinstance(rule, BarRule) or type(rule) not in BAR_KINDS.values():

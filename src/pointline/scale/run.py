@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pointline.errors import ClusterError, ConfigError, NoDataError, PointlineError
 from pointline.progress import followed
-from pointline.scale.dataset import open_dataset
+from pointline.scale.dataset import RunFigures, open_dataset
 from pointline.scale.folder import DatasetFolder
 from pointline.scale.runner import run_task
 from pointline.scale.task import MOST_TASK_BYTES, ScaledCase, TaskCall, TaskFailure, own_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from pointline.progress import Progress
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from pointline.scale.plan import ScalePlan
     from pointline.scale.task import TaskRecord
 
+HERE = "none"
+"""Names this process in place of a cluster."""
 _SHOWN_FAILURES = 3
 
 
@@ -32,7 +37,6 @@ def run_plan(
     cluster: ClusterLike = None,
     memory: str | int | None = None,
     progress: Progress = False,
-    told: Callable[[TaskRecord], object] | None = None,
 ) -> ScaledDataset:
     """Computes what a dataset lacks of its plan, and completes it.
 
@@ -41,7 +45,6 @@ def run_plan(
         output: its folder; a new one, or one of the same plan, which is gone on with.
         cluster, memory: see `pointline.scale.compare`.
         progress: True shows a line of progress; a function is called with the tasks that are done, all tasks, and the last one's name.
-        told: called with the record of each task.
 
     Raises:
         ConfigError: the folder holds something else, or the cluster is named wrongly.
@@ -50,6 +53,7 @@ def run_plan(
     """
     from pointline.scale.cluster import on_cluster
 
+    began = time.perf_counter()
     folder = DatasetFolder.of(output)
     calls = [TaskCall(task=one, lake=plan.lake, dataset=str(folder.root), plan=plan.key, versions=own_versions()) for one in plan.tasks]
     check_sizes(calls)
@@ -57,23 +61,33 @@ def run_plan(
     records: dict[str, TaskRecord] = {}
     failures: list[TaskFailure] = []
     with folder.filling(), followed(plan.verb, progress) as tell:
-        for one in on_cluster(calls, cluster, memory=memory) if cluster not in (None, "none") else _here(calls):
-            if isinstance(one, TaskFailure):
-                failures.append(one)
-                continue
-            records[one.key] = one
-            if told is not None:
-                told(one)
-            tell(len(records), len(calls), one.path)
+        coming = _here(calls) if cluster is None or cluster == HERE else on_cluster(calls, cluster, memory=memory)
+        with contextlib.closing(coming):
+            for one in coming:
+                if isinstance(one, TaskFailure):
+                    failures.append(one)
+                else:
+                    records[one.key] = one
+                    tell(len(records), len(calls), one.path)
         if failures:
             raise _together(failures, len(records), len(calls), folder)
-        ordered = [records[one.key] for one in plan.tasks]
         _check_cases(plan, records)
-        folder.complete(plan.key, ordered)
-    return open_dataset(folder.root)
+        folder.complete(plan.key, [records[one.key] for one in plan.tasks])
+    return replace(open_dataset(folder.root), run=_figures(list(records.values()), time.perf_counter() - began))
 
 
-def _here(calls: Sequence[TaskCall]) -> Iterator[TaskRecord | TaskFailure]:
+def _figures(records: Sequence[TaskRecord], elapsed_s: float) -> RunFigures:
+    computed = [one for one in records if one.computed]
+    return RunFigures(
+        computed=len(computed),
+        kept=len(records) - len(computed),
+        cpu_s=sum(one.cpu_s for one in computed),
+        most_worker_bytes=max((one.worker_bytes for one in computed), default=0),
+        elapsed_s=elapsed_s,
+    )
+
+
+def _here(calls: Sequence[TaskCall]) -> Generator[TaskRecord | TaskFailure]:
     """The tasks one after the other in this process."""
     for call in calls:
         try:

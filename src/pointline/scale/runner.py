@@ -10,13 +10,13 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pointline.bars.cache import cache_of
-from pointline.bars.request import BarRequest
 from pointline.errors import ClusterError, DamageError
-from pointline.scale.folder import DatasetFolder, sha256_of
+from pointline.scale.folder import DatasetFolder, rows_of_file, sha256_of
+from pointline.scale.labelled import request_of, write_labelled
 from pointline.scale.pins import check_pinned, lake_of_plan
-from pointline.scale.task import ScaledCase, TaskRecord, own_versions
-from pointline.studies.compare import PartFigures, compare_part
+from pointline.scale.scan_row import write_scan_row
+from pointline.scale.task import ScanRowWork, TaskRecord, own_versions
+from pointline.studies.compare import compare_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pointline.lake.held import HeldLake
     from pointline.scale.task import ScaleTask, TaskCall
+    from pointline.studies.compare import PartFigures
 
 
 def run_task(call: TaskCall) -> TaskRecord:
@@ -72,19 +73,13 @@ def check_versions(expected: Mapping[str, str]) -> None:
 
 
 def _compute(lake: HeldLake, task: ScaleTask, path: Path) -> PartFigures:
-    work, options = task.work, task.options
-    if not isinstance(work, ScaledCase):
-        raise TypeError(type(work).__name__)
-    pair, rule = work.settled.pair, work.settled.rule
-    check_pinned(lake, (pair.perp, pair.spot), task.window_us[1], work.pinned)
-    request = BarRequest(
-        *(lake, pair.perp, pair.spot, task.start_us, task.end_us, rule, options.spot_bars, options.base_bars),
-        threads=1,
-        cache=cache_of(lake) if options.cache else None,
-        include_off_book=options.include_off_book,
-        events=options.events,
-    )
-    return compare_part(request, work.settled, options.join, options.state, path)
+    if isinstance(task.work, ScanRowWork):
+        return write_scan_row(lake, task.work, path)
+    pair = task.work.settled.pair
+    check_pinned(lake, (pair.perp, pair.spot), task.window_us[1], task.work.pinned)
+    if task.labels is not None:
+        return write_labelled(lake, task, task.labels, path)
+    return compare_part(request_of(lake, task, task.end_us), task.work.settled, task.options.join, task.options.state, path)
 
 
 def _placed(folder: DatasetFolder, task: ScaleTask, staged: Path, figures: PartFigures) -> TaskRecord:
@@ -92,7 +87,7 @@ def _placed(folder: DatasetFolder, task: ScaleTask, staged: Path, figures: PartF
     if not figures.rows:
         (folder.root / task.path).unlink(missing_ok=True)  # of a run that was interrupted between two versions of it
         return TaskRecord(key=task.key, path=task.path, rows=0, complete=figures.complete, bytes=0, sha256="")
-    found = _rows_of(staged)
+    found = rows_of_file(staged)
     if found != figures.rows:
         raise DamageError(
             "a file does not hold what was written", where=str(staged), value=f"{found} rows", expected=f"{figures.rows} rows"
@@ -100,12 +95,6 @@ def _placed(folder: DatasetFolder, task: ScaleTask, staged: Path, figures: PartF
     size, sha256 = staged.stat().st_size, sha256_of(staged)
     folder.finish(staged, task.path)
     return TaskRecord(key=task.key, path=task.path, rows=figures.rows, complete=figures.complete, bytes=size, sha256=sha256)
-
-
-def _rows_of(path: Path) -> int:
-    from pointline.scale.dataset import rows_of_file
-
-    return rows_of_file(path)
 
 
 def _peak_bytes() -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pointline.evaluation.check_limits import CheckLimits
     from pointline.state.attach import StateParams
     from pointline.studies.compare import Settled
+    from pointline.studies.scan import ScanOptions
     from pointline.studies.scan_pairs import ScanPair
     from pointline.studies.study import Join
 
@@ -69,18 +70,16 @@ class ScanRowWork:
     """One pair of a scan: a row of its table.
 
     Attributes:
-        pair: the pair, with the reason where none can be compared.
-        bars: the rule, or ``"auto"``: each pair's own.
-        params, costs, limits: as for `pointline.scan`.
-        pinned: as in `ScaledCase`.
+        pair: the pair, or the reason why there is none.
+        options: how it is compared.
+        limits: of the checklist.
+        pinned: as in `ScaledCase`, and of the instruments; None where there is no pair.
     """
 
     pair: ScanPair
-    bars: BarRule | str
-    params: Any
-    costs: Any
+    options: ScanOptions
     limits: CheckLimits | None
-    pinned: str
+    pinned: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +203,8 @@ def plain(value: object) -> Any:  # noqa: ANN401 - any JSON
         return {"is": type(value).__name__, **{one.name: plain(getattr(value, one.name)) for one in fields(value)}}
     if isinstance(value, dict):
         return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {"is": type(value).__name__, **plain(value._asdict())}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if isinstance(value, float | int | str | None):
