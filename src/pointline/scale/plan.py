@@ -27,6 +27,7 @@ from pointline.scale.folder import DATA
 from pointline.scale.pins import pinned_files
 from pointline.scale.task import FORMAT, ScaledCase, ScaleOptions, ScaleTask, digest, own_versions, plain
 from pointline.studies.compare import settle
+from pointline.studies.coverage import missing_days_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +137,7 @@ def plan_cases(
             )
             pinned = pinned_files(lake, (settled.pair.perp, settled.pair.spot), window_us[1])
             cases.append(ScaledCase(number=number, perp=one.perp, spot=str(one.spot), settled=settled, pinned=pinned))
-            notes += [f"{one.perp}: {text}" for text in settled.notes]
+            notes += [f"{one.perp}: {text}" for text in (*settled.notes, *_missing_days(lake, settled.pair, window_us, options))]
     twice = [what for what, count in Counter((one.perp, one.spot, digest(one.settled)) for one in cases).items() if count > 1]
     if twice:
         raise ConfigError("a rule with the same parameters is given twice", value=twice[0][:2], expected="each rule once")
@@ -205,10 +206,7 @@ def parts_of(lake: Lake, pair: Pair, window_us: tuple[int, int], days_per_task: 
     """
     start_us, end_us = window_us
     days = days_in(start_us, end_us)
-    held = [
-        {file.start_us for file in lake.files(TRADES, one.exchange, one.exchange_symbol, days[0], days[-1] + DAY_US)}
-        for one in (pair.perp, pair.spot)
-    ]
+    held = _held_days(lake, pair, window_us)
     for one, has in zip((pair.perp, pair.spot), held, strict=True):
         if not has:
             from pointline.lake.window_coverage import no_data
@@ -225,6 +223,23 @@ def parts_of(lake: Lake, pair: Pair, window_us: tuple[int, int], days_per_task: 
         cuts.pop()
     edges = [start_us, *cuts, end_us]
     return list(pairwise(edges))
+
+
+def _held_days(lake: Lake, pair: Pair, window_us: tuple[int, int]) -> list[set[int]]:
+    """The days of the window of which perp and spot have trades."""
+    days = days_in(*window_us)
+    return [
+        {file.start_us for file in lake.files(TRADES, one.exchange, one.exchange_symbol, days[0], days[-1] + DAY_US)}
+        for one in (pair.perp, pair.spot)
+    ]
+
+
+def _missing_days(lake: Lake, pair: Pair, window_us: tuple[int, int], options: ScaleOptions) -> list[str]:
+    """A note for each side that lacks days."""
+    if options.events != TRADES:
+        return []
+    missing = [[day for day in days_in(*window_us) if day not in has] for has in _held_days(lake, pair, window_us)]
+    return [missing_days_note(side, days, TRADES) for side, days in zip(("perp", "spot"), missing, strict=True) if days]
 
 
 def check_registry() -> None:
