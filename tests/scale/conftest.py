@@ -24,8 +24,8 @@ def lake(built_once: Callable[[str, Callable[[Path], None]], Path]) -> str:
     """Folder of a lake of 2024-05-01 to 2024-05-06; there is no spot on the fourth day. Only to be read."""
 
     def fill(folder: Path) -> None:
-        market = MarketConfig(start="2024-05-01", days=6, perp_trades_per_day=2_000)
-        paths = write_archives(market, folder / "archives", datasets=("trades", "markPriceKlines", "fundingRate", "metrics"))
+        market = MarketConfig(start="2024-05-01", days=6, perp_trades_per_day=1_500)
+        paths = write_archives(market, folder / "archives", datasets=("trades", "markPriceKlines", "fundingRate"))
         kept = [path for path in paths if f"spot/daily/trades/BTCUSDT/BTCUSDT-trades-{WITHOUT_SPOT}" not in str(path)]
         ingest(open_lake(folder / "lake", create=True), kept, sources=all_sources(), hints=Hints())
 

@@ -107,7 +107,7 @@ def _started(cluster: object, local: re.Match[str] | None, memory: str | int | N
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 memory_limit=_memory(memory, workers),
                 silence_logs=50,
                 env={"POLARS_MAX_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"},
@@ -235,10 +235,12 @@ def _outcome(future: Any, call: TaskCall) -> TaskRecord | TaskFailure:  # noqa: 
 
 def _killed(error: Any, call: TaskCall) -> ClusterError:  # noqa: ANN401 - Dask's errors are not typed
     limit = getattr(error.last_worker, "memory_limit", 0)
+    count = error.allowed_failures + 1
+    died = "a worker died while it ran the task" if count == 1 else f"{count} workers died while they ran the task"
     return ClusterError(
-        f"{error.allowed_failures + 1} workers died while they ran the task",
+        f"{died}, memory limit {limit / 1e9:.2f} GB" if limit else died,
         where=call.task.name,
-        value=f"the last was {error.last_worker.address}, memory limit {limit / 1e9:.2f} GB" if limit else error.last_worker.address,
+        value=f"the last was {error.last_worker.address}",
         hint="give workers more memory (--memory 4GB), or tasks fewer days (--days-per-task 1); the same command goes on",
     )
 
