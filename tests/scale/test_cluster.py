@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import sys
@@ -18,9 +19,14 @@ from tests.scale.working import PAIR, Hungry, StopsOnce, allow_failures, bytes_o
 
 from pointline import scale
 from pointline.errors import ClusterError, ConfigError, MissingExtraError
-from pointline.research.spines import TimeBarConfig
+from pointline.ingest.run import ingest
+from pointline.lake.store import open_lake
+from pointline.research.spines import TimeBarConfig, TradeBarConfig
 from pointline.scale import cluster as cluster_module
 from pointline.scale.cluster import connected
+from pointline.simulate import MarketConfig, write_archives
+from pointline.sources.base import Hints
+from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +100,28 @@ def test_a_task_whose_worker_is_killed_is_done_by_another(lake: str, tmp_path: P
     assert bytes_of(found.root) == serial
 
 
+@pytest.mark.slow
+def test_forty_days_while_workers_are_killed_at_random(tmp_path: Path, client: Client) -> None:
+    market = MarketConfig(start="2024-05-01", days=40, perp_trades_per_day=1_000)
+    paths = write_archives(market, tmp_path / "archives", datasets=("trades", "markPriceKlines", "fundingRate"))
+    opened = open_lake(tmp_path / "lake", create=True)
+    ingest(opened, paths, sources=all_sources(), hints=Hints())
+    window = {"end": "2024-06-10", "bars": TradeBarConfig(20)}
+    chance, killed = random.Random(40), 0  # noqa: S311 - nothing secret
+
+    def kill(done: int, total: int, text: str) -> None:  # noqa: ARG001
+        nonlocal killed
+        workers = list(client.run(os.getpid, on_error="ignore").values()) if chance.random() < 0.2 else []
+        if workers:
+            os.kill(chance.choice(workers), signal.SIGKILL)
+            killed += 1
+
+    found = made(str(opened.root), tmp_path / "killed", client, **window, progress=kill)
+    assert killed >= 3
+    assert bytes_of(found.root) == bytes_of(made(str(opened.root), tmp_path / "serial", "none", **window).root)
+
+
+@pytest.mark.slow
 def test_a_worker_without_memory_is_named_with_its_limit(lake: str, tmp_path: Path, client: Client) -> None:
     before = client.run_on_scheduler(allow_failures, 0)
     client.register_plugin(Hungry())

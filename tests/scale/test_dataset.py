@@ -36,11 +36,13 @@ def made(lake: str, output: Path, **changed: Any) -> scale.ScaledDataset:  # noq
     ("window", "options"),
     [
         (WINDOW, {"bars": TimeBarConfig("15m")}),  # 100 bars back reach over two midnights
-        (WINDOW, {"bars": TradeBarConfig(40), "join": "inner"}),
+        pytest.param(WINDOW, {"bars": TradeBarConfig(40), "join": "inner"}, marks=pytest.mark.slow),
         ({"start": "2024-05-02 05:30", "end": "2024-05-06 17:10"}, {"bars": DollarBarConfig(500_000), "include_off_book": True}),
         (WINDOW, {"bars": HOURS, "spot_bars": TimeBarConfig("10m")}),
-        (WINDOW, {"bars": VolumeBarConfig(20), "base_bars": VolumeBarConfig(2), "costs": "same-exchange"}),
-        (WINDOW, {"bars": TimeBarConfig("45m", anchor="start")}),
+        pytest.param(
+            WINDOW, {"bars": VolumeBarConfig(20), "base_bars": VolumeBarConfig(2), "costs": "same-exchange"}, marks=pytest.mark.slow
+        ),
+        pytest.param(WINDOW, {"bars": TimeBarConfig("45m", anchor="start")}, marks=pytest.mark.slow),
         ({"start": "2024-05-02", "end": "2024-05-05"}, {"bars": "auto", "params": FeatureParams(max_spot_age_us="1h", z_bars=3)}),
     ],
 )
@@ -54,7 +56,9 @@ def test_the_rows_are_those_of_one_comparison_bit_for_bit(
     assert found.cases["rule"].to_list() == [study.rule.text]
 
 
-@pytest.mark.parametrize(("bars", "join"), [(TimeBarConfig("30m"), "asof"), (TradeBarConfig(60), "inner")])
+@pytest.mark.parametrize(
+    ("bars", "join"), [pytest.param(TimeBarConfig("30m"), "asof", marks=pytest.mark.slow), (TradeBarConfig(60), "inner")]
+)
 def test_labels_are_those_of_one_window(lake: str, tmp_path: Path, bars: Any, join: str) -> None:  # noqa: ANN401
     horizons, times = (1, 60), ("10m", "26h")
     study = pointline.compare(*PAIR, **WINDOW, bars=bars, join=join, lake=lake, cache=False)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Dask: a cluster by its name, its workers checked, and calls sent to them a few at a time.
+"""Dask: a cluster by its name, its workers checked, and calls sent to them one per thread.
 
 The scheduler holds descriptions and records of some kilobytes. A task whose worker dies is run again on another one; after
 `ALLOWED_FAILURES` workers in a row it counts as failed.
@@ -19,7 +19,7 @@ from pointline.scale.runner import run_task
 from pointline.scale.task import TaskFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from distributed import Client
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 ClusterLike: TypeAlias = "str | Client | None"
 ALLOWED_FAILURES = 3
 CONNECT_S = 15
-_AHEAD = 4  # calls per worker thread that the scheduler holds, so that no worker waits for the next one
-_FEWEST_AHEAD = 64
+_LOOK_EVERY = 16  # records between two looks at how many workers there are
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://\S+:\d+")
 _LOCAL = re.compile(r"local(?::(\d+))?")
 
@@ -43,7 +42,7 @@ def on_cluster(calls: Sequence[TaskCall], cluster: ClusterLike, *, memory: str |
         ClusterError: the cluster cannot be reached, has no workers, is of other versions, or ends before the work does.
     """
     with connected(cluster, memory=memory) as client:
-        yield from _sent(client, calls)
+        yield from sent(client, calls)
 
 
 @contextlib.contextmanager
@@ -183,31 +182,47 @@ def _loads_pointline() -> bool:
     return True
 
 
-def _sent(client: Client, calls: Sequence[TaskCall]) -> Iterator[TaskRecord | TaskFailure]:
-    """Calls go out as records come in, so that the scheduler never holds more than a few per worker."""
+def sent(
+    client: Client, calls: Sequence[TaskCall], work: Callable[[TaskCall], TaskRecord] = run_task
+) -> Generator[TaskRecord | TaskFailure]:
+    """The records of calls as they come, with one call under way per thread of the workers.
+
+    Dask gives calls that wait to workers too, and counts a worker's death against each of them. So none waits there: the next one goes out
+    when a record comes in, which takes milliseconds where tasks take seconds.
+
+    Args:
+        client: of a cluster.
+        calls: what is sent.
+        work: what a worker does with one.
+
+    Raises:
+        ClusterError: the cluster ends before the work does, or does not fit.
+    """
     from distributed import as_completed
 
     run = uuid.uuid4().hex[:8]  # an earlier run of the same tasks may still be known to the scheduler
     waiting = iter(calls)
-    sent: dict[str, TaskCall] = {}
+    out: dict[str, TaskCall] = {}
 
     def send(count: int) -> list[Any]:
         futures = []
         for call in islice(waiting, count):
-            key = f"{call.task.name}-{call.task.key[:8]}-{run}"
-            sent[key] = call
-            futures.append(client.submit(run_task, call, key=key, pure=False))
+            key = f"{call.task.name}-{call.task.key}-{run}"
+            out[key] = call
+            futures.append(client.submit(work, call, key=key, pure=False))
         return futures
 
     with _cluster_errors():
-        threads = sum(client.nthreads().values())
-        under_way = as_completed(send(max(_FEWEST_AHEAD, _AHEAD * threads)), loop=client.loop)
+        threads = max(1, sum(client.nthreads().values()))
+        under_way = as_completed(send(threads), loop=client.loop)
         try:
-            for future in under_way:
-                call = sent.pop(future.key)
+            for count, future in enumerate(under_way, start=1):
+                call = out.pop(future.key)
                 yield _outcome(future, call)
                 future.release()
-                under_way.update(send(1))
+                if count % _LOOK_EVERY == 0:  # workers come and go
+                    threads = max(1, sum(client.nthreads().values()))
+                under_way.update(send(max(0, threads - len(out))))
         finally:
             with contextlib.suppress(Exception):
                 client.cancel([*under_way.futures], force=True)

@@ -71,6 +71,8 @@ def run_plan(
                     tell(len(records), len(calls), one.path)
         if failures:
             raise _together(failures, len(records), len(calls), folder)
+        if len(records) < len(calls):
+            raise ClusterError(f"the cluster told of {len(records)} of {len(calls)} tasks", hint="run the same command: it goes on")
         _check_cases(plan, records)
         folder.complete(plan.key, [records[one.key] for one in plan.tasks])
     return replace(open_dataset(folder.root), run=_figures(list(records.values()), time.perf_counter() - began))
