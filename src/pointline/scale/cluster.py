@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import re
 import uuid
 from itertools import islice
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 ClusterLike: TypeAlias = "str | Client | None"
 ALLOWED_FAILURES = 3
 CONNECT_S = 15
-_LOOK_EVERY = 16  # records between two looks at how many workers there are
+LOOK_S = 5.0
+WORKERLESS_S = 120.0
+"""How long calls wait for a cluster without workers: those that were killed start again within seconds."""
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://\S+:\d+")
 _LOCAL = re.compile(r"local(?::(\d+))?")
 
@@ -73,7 +76,6 @@ def connected(cluster: ClusterLike, *, memory: str | int | None = None) -> Itera
     quiet = {
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         "distributed.admin.large-graph-warning-threshold": "1GB",
-        "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
     }
     with _quiet_logs(), dask.config.set(quiet), _started(cluster, local, memory) as client:
         _check_workers(client)
@@ -198,34 +200,52 @@ def sent(
     Raises:
         ClusterError: the cluster ends before the work does, or does not fit.
     """
-    from distributed import as_completed
-
     run = uuid.uuid4().hex[:8]  # an earlier run of the same tasks may still be known to the scheduler
     waiting = iter(calls)
-    out: dict[str, TaskCall] = {}
+    out: dict[str, tuple[Any, TaskCall]] = {}
+    done: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def send(count: int) -> list[Any]:
-        futures = []
-        for call in islice(waiting, count):
+    def send(count: int) -> None:
+        for call in islice(waiting, max(0, count)):
             key = f"{call.task.name}-{call.task.key}-{run}"
-            out[key] = call
-            futures.append(client.submit(work, call, key=key, pure=False))
-        return futures
+            future = client.submit(work, call, key=key, pure=False)
+            out[key] = future, call
+            future.add_done_callback(lambda ended: done.put(ended.key))
 
     with _cluster_errors():
-        threads = max(1, sum(client.nthreads().values()))
-        under_way = as_completed(send(threads), loop=client.loop)
+        send(_threads(client))
         try:
-            for count, future in enumerate(under_way, start=1):
-                call = out.pop(future.key)
+            while out:
+                future, call = out.pop(_next(done, client))
                 yield _outcome(future, call)
-                future.release()
-                if count % _LOOK_EVERY == 0:  # workers come and go
-                    threads = max(1, sum(client.nthreads().values()))
-                under_way.update(send(max(0, threads - len(out))))
+                send(_threads(client) - len(out))  # workers come and go
         finally:
             with contextlib.suppress(Exception):
-                client.cancel([*under_way.futures], force=True)
+                client.cancel([future for future, _ in out.values()], force=True)
+
+
+def _threads(client: Client) -> int:
+    return max(1, int(sum(client.nthreads().values())))
+
+
+def _next(done: queue.SimpleQueue[str], client: Client) -> str:
+    """The key of the next call that ended.
+
+    Raises:
+        ClusterError: nothing ends, and there has been no worker for `WORKERLESS_S`.
+    """
+    without_s = 0.0
+    while True:
+        try:
+            return done.get(timeout=LOOK_S)
+        except queue.Empty:
+            without_s = 0.0 if client.nthreads() else without_s + LOOK_S
+        if without_s >= WORKERLESS_S:
+            raise ClusterError(
+                "the cluster has lost all of its workers",
+                value=f"none for {without_s:.0f} s",
+                hint="start workers and run the same command: it goes on where it stopped",
+            )
 
 
 def _outcome(future: Any, call: TaskCall) -> TaskRecord | TaskFailure:  # noqa: ANN401 - Dask's futures are not typed
