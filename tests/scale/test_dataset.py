@@ -38,7 +38,7 @@ def made(lake: str, output: Path, **changed: Any) -> scale.ScaledDataset:  # noq
         (WINDOW, {"bars": TimeBarConfig("15m")}),  # 100 bars back reach over two midnights
         pytest.param(WINDOW, {"bars": TradeBarConfig(40), "join": "inner"}, marks=pytest.mark.slow),
         ({"start": "2024-05-02 05:30", "end": "2024-05-06 17:10"}, {"bars": DollarBarConfig(500_000), "include_off_book": True}),
-        (WINDOW, {"bars": HOURS, "spot_bars": TimeBarConfig("10m")}),
+        pytest.param(WINDOW, {"bars": HOURS, "spot_bars": TimeBarConfig("10m")}, marks=pytest.mark.slow),
         pytest.param(
             WINDOW, {"bars": VolumeBarConfig(20), "base_bars": VolumeBarConfig(2), "costs": "same-exchange"}, marks=pytest.mark.slow
         ),

@@ -111,6 +111,7 @@ def _started(cluster: object, local: re.Match[str] | None, memory: str | int | N
                 dashboard_address="127.0.0.1:0",
                 memory_limit=_memory(memory, workers),
                 silence_logs=50,
+                preload=["pointline.scale.interrupts"],
                 env={"POLARS_MAX_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"},
             ) as made,
             Client(made, set_as_default=False) as client,

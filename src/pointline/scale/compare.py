@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pointline.bars.request import TRADES
 from pointline.clock import window_us
 from pointline.errors import ConfigError
-from pointline.lake.store import as_lake
 from pointline.scale.pins import held_lake
 from pointline.scale.plan import DAYS_PER_TASK, ScalePlan, plan_cases, plan_days
 from pointline.scale.run import run_plan
@@ -151,10 +150,10 @@ def plan_compare(
         check_choices(options.join, None, (options.spot_bars, options.base_bars), params=one, state=options.state)
     if not rules:
         raise ConfigError("no rules are given", where="bars", value=rules, expected="one or more")
-    held = held_lake(str(as_lake(lake).root))
+    held, place = held_lake(lake)
     with warnings.catch_warnings(action="ignore"):  # the plan's notes say the same
         pairs = scan_pairs(held, markets, *window_of)
         cases, notes = plan_cases(held, pairs, window_of, rules=rules, params=params, costs=costs, options=options)
     tasks = plan_days(held, cases, window_of, options, days_per_task=days_per_task, labels=labels)
     versions = {kind: held.newest_version(kind) for kind in held.kinds()}
-    return ScalePlan(verb, tuple(tasks), window_of, str(held.root), versions, tuple(notes))
+    return ScalePlan(verb, tuple(tasks), window_of, place, versions, tuple(notes))

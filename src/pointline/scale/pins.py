@@ -13,24 +13,26 @@ from typing import TYPE_CHECKING
 from pointline.clock import DAY_US, date_text
 from pointline.errors import ClusterError, NoLakeError
 from pointline.lake.held import HeldLake
-from pointline.lake.store import open_lake
+from pointline.lake.store import as_lake
 from pointline.lake.venue_files import venue_file_paths
 from pointline.scale.task import digest
 
 if TYPE_CHECKING:
     from pointline.instruments import Instrument
-    from pointline.lake.store import Lake
+    from pointline.lake.store import Lake, LakeLike
 
 _BEHIND_US = 2 * DAY_US  # the first trade behind the window tells which ids are missing at its end
 
 
-def held_lake(lake: str | None) -> HeldLake:
-    """A lake whose tables are listed once.
+def held_lake(lake: LakeLike | None) -> tuple[HeldLake, str]:
+    """A lake whose tables are listed once, and the place by which workers open it: its folder, or the URL of a lake in a bucket.
 
     Raises:
+        ConfigError: it is of another type.
         LakeError: there is none.
     """
-    return HeldLake(open_lake(lake).root)
+    opened = as_lake(lake)
+    return HeldLake(opened.root), str(getattr(opened, "place", opened.root))
 
 
 @lru_cache(maxsize=2)
@@ -41,7 +43,7 @@ def lake_of_plan(lake: str, plan: str) -> HeldLake:  # noqa: ARG001 - another pl
         ClusterError: this worker has no lake at the path.
     """
     try:
-        return held_lake(lake)
+        return held_lake(lake)[0]
     except NoLakeError as error:
         raise ClusterError(
             "a worker finds no lake where the plan was made with one",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pointline.clock import window_us
 from pointline.errors import ConfigError, PointlineError
 from pointline.lake.paths import encode_name
-from pointline.lake.store import as_lake
 from pointline.scale.folder import DATA
 from pointline.scale.pins import held_lake
 from pointline.scale.plan import ScalePlan, check_registry, check_rule
@@ -79,7 +78,7 @@ def scan(
     check_rule(bars)
     options = ScanOptions(*window_us(start, end), bars, events, costs, params, state, cache)
     check_scan(options, "perp", limits, None, None)
-    held = held_lake(str(as_lake(lake).root))
+    held, place = held_lake(lake)
     with warnings.catch_warnings(action="ignore"):  # the notes of the rows say the same
         pairs = scan_pairs(held, markets, options.start_us, options.end_us)
     tasks = [_task(held, pair, options, limits) for pair in pairs]
@@ -87,7 +86,7 @@ def scan(
     if len(set(paths)) != len(paths):
         raise ConfigError("a pair is given twice", where="markets", value=markets, expected="each pair once")
     versions = {kind: held.newest_version(kind) for kind in held.kinds()}
-    plan = ScalePlan("scan", tuple(tasks), (options.start_us, options.end_us), str(held.root), versions, asked={"scan": plain(options)})
+    plan = ScalePlan("scan", tuple(tasks), (options.start_us, options.end_us), place, versions, asked={"scan": plain(options)})
     return run_plan(plan, output, cluster=cluster, memory=memory, progress=progress)
 
 
