@@ -217,7 +217,7 @@ def settle(
     Raises:
         PointlineError: as `compare`.
     """
-    pair, notes = _pair(lake.registry(), perp, spot, *window_us)
+    pair, notes = _pair(lake.registry(), perp, spot, *window_us, stacklevel=5)  # the line that called `compare`
     rule, rule_note = _rule_of(bars, lake, pair.perp, window_us, in_memory=in_memory, events=events)
     chosen = FeatureParams() if params is None else params
     known = _pair_params(chosen, costs, pair, window_us, notes, lake.venues)
@@ -452,12 +452,12 @@ class _Tables:
             yield compute_features(known, self.params).slice(first)
 
 
-def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) -> tuple[Pair, list[str]]:
+def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int, *, stacklevel: int = 4) -> tuple[Pair, list[str]]:
     """The two instruments, and a note for each whose metadata changed inside the window."""
     pair = check_pair(named_instrument(registry, perp, start_us), named_instrument(registry, spot, start_us), registry.known)
     notes = []
     for instrument in (pair.perp, pair.spot):
-        change = warn_of_versions(registry, instrument, start_us, end_us)
+        change = warn_of_versions(registry, instrument, start_us, end_us, stacklevel=stacklevel)
         if change is not None:
             notes.append(change)
     return pair, notes
