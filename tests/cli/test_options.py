@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-COMMANDS = sorted(typer.main.get_command(app).commands)
+GROUPS = typer.main.get_command(app).commands
+COMMANDS = sorted(f"{name} {own}".strip() for name, group in GROUPS.items() for own in getattr(group, "commands", [""]))
 T20 = ("--threshold", "20")
 
 
@@ -29,7 +30,7 @@ T20 = ("--threshold", "20")
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_h_is_help_and_shows_an_example_and_the_shared_options(command: str) -> None:
-    short, long = done(command, "-h").out, done(command, "--help").out
+    short, long = done(*command.split(), "-h").out, done(*command.split(), "--help").out
     assert short == long
     assert f"Example: pointline {command}" in " ".join(short.split())
     for option in ("--json", "-q, --quiet", "-v, --verbose", "--log", "-h, --help"):
