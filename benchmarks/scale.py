@@ -22,7 +22,7 @@ from pointline import scale
 from pointline.clock import DAY_US, time_text, to_us
 from pointline.research.spines import VolumeBarConfig
 from pointline.scale.cluster import connected, sent
-from pointline.scale.compare import plan_compare
+from pointline.scale.comparison import plan_compare
 from pointline.scale.task import ScaleOptions, TaskCall, TaskRecord, own_versions
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pointline.errors import ClusterError, ConfigError, NoDataError
 from pointline.features import Feature, FeatureParams, register, unregister
 from pointline.lake.held import HeldLake
 from pointline.research.spines import TimeBarConfig, VolumeBarConfig
-from pointline.scale.compare import plan_compare
+from pointline.scale.comparison import plan_compare
 from pointline.scale.folder import DatasetFolder
 from pointline.scale.pins import pinned_files
 from pointline.scale.plan import parts_of

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pointline.scale.compare import compare
+from pointline.scale.comparison import compare
 from pointline.scale.dataset import ScaledDataset, open_dataset
-from pointline.scale.ic import ic
-from pointline.scale.scan import scan
-from pointline.scale.sweep import sweep
-from pointline.scale.warm import warm
+from pointline.scale.evaluation_inputs import ic
+from pointline.scale.pair_scan import scan
+from pointline.scale.variants import sweep
+from pointline.scale.warming import warm
 
 __all__ = ["ScaledDataset", "compare", "ic", "open_dataset", "scan", "sweep", "warm"]

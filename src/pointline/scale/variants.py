@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pointline.bars.request import TRADES
 from pointline.errors import ConfigError
-from pointline.scale.compare import plan_compare
+from pointline.scale.comparison import plan_compare
 from pointline.scale.plan import DAYS_PER_TASK
 from pointline.scale.run import run_plan
 from pointline.scale.task import ScaleOptions
