@@ -52,6 +52,7 @@ _BELOW_THE_FACE = _FEATURES | {
         "export",
         "studies",
         "updates",
+        "scale",
     ),
 }
 FACES = frozenset({"", "__main__", "cli", "demo"})
@@ -74,6 +75,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "report": _FEATURES | {"download", "ingest", "export"},
     "studies": _FEATURES | {"curves", "evaluation", "trading", "report", "research"},
     "updates": frozenset({"sources", "download", "ingest", "lake"}),
+    "scale": _FEATURES | {"sources", "download", "ingest", "evaluation", "report", "research", "studies"},
     # the faces of the whole: they put the rooms together; "" is pointline/__init__.py
     **dict.fromkeys(FACES, _BELOW_THE_FACE | FACES),
 }
@@ -227,6 +229,8 @@ OPENS_OTHER_FILES = {
     "pointline.export.views",
     "pointline.ingest.spool",
     "pointline.report.files",
+    "pointline.scale.dataset",
+    "pointline.scale.folder",
     "pointline.sources.table_files",
     "pointline.sql.arrow_output",
 }

@@ -4,8 +4,8 @@
 >>> pointline.__version__
 '0.1.0'
 
-The rooms `research`, `features`, `evaluation`, `trading`, `sql`, `download` and `ingest` are loaded when they are first used, as every
-other name is.
+The rooms `research`, `features`, `evaluation`, `trading`, `scale`, `sql`, `download` and `ingest` are loaded when they are first used, as
+every other name is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 if TYPE_CHECKING:
-    from pointline import evaluation, features, research, sql, trading
+    from pointline import evaluation, features, research, scale, sql, trading
     from pointline.costs import CostModel
     from pointline.datetimes import with_datetimes
     from pointline.download import download
@@ -61,7 +61,16 @@ _HOMES = {
     "update": "pointline.updates",
     "with_datetimes": "pointline.datetimes",
 }
-_ROOMS = ("download", "evaluation", "features", "ingest", "research", "sql", "trading")  # `download` and `ingest` are functions too
+_ROOMS = (
+    "download",
+    "evaluation",
+    "features",
+    "ingest",
+    "research",
+    "scale",
+    "sql",
+    "trading",
+)  # `download` and `ingest` are functions too
 
 __all__ = [
     "CostModel",
@@ -87,6 +96,7 @@ __all__ = [
     "next_funding",
     "open_lake",
     "research",
+    "scale",
     "scan",
     "spreads",
     "sql",

@@ -104,6 +104,12 @@ class LakeVersionError(LakeError):
     """The lake was written in the format of another version of pointline."""
 
 
+class ClusterError(PointlineError, RuntimeError):
+    """Work on a cluster did not end; what was finished is stored, and the same call goes on from there."""
+
+    exit_code = 5
+
+
 class NoDataError(PointlineError, LookupError):
     """The lake holds nothing for the window that was asked for."""
 

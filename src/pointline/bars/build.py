@@ -52,7 +52,8 @@ def _in_window(request: BarRequest, events: Events, first_us: int, blocks: Itera
         if inside.height:
             yield pl.concat([before, inside], how="diagonal") if before.height else inside
             before = before.clear()
-    seen.require_bars(request)
+    if not request.part:
+        seen.require_bars(request)
 
 
 @dataclass

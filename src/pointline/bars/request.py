@@ -40,6 +40,7 @@ class BarRequest:
         include_off_book: also count the prints that are flagged as off-book.
         events: what bars are made of: ``"trades"``, or a table of trade-price candles such as ``"candles_1m"``.
         told: called with the end of each stretch of time whose bars are counted.
+        part: the window is a part of a longer one, so that no bar need complete or lie inside it.
     """
 
     lake: Lake
@@ -57,6 +58,7 @@ class BarRequest:
     include_off_book: bool = False
     events: str = TRADES
     told: Callable[[int], object] | None = None
+    part: bool = False
 
 
 class VenueEvents(Protocol):

@@ -24,6 +24,7 @@ from pointline.cli import (
     next_funding,
     output,
     queries,
+    scale,
     scan,
     studies,
     upkeep,
@@ -56,6 +57,7 @@ for group in (
     queries,
     export,
     lakes,
+    scale,
 ):
     app.add_typer(group.app)
 

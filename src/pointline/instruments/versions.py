@@ -15,7 +15,7 @@ class MetadataWarning(UserWarning):
     """An instrument's metadata changed inside the window."""
 
 
-def warn_of_versions(registry: Registry, instrument: Instrument, start_us: int, end_us: int) -> str | None:
+def warn_of_versions(registry: Registry, instrument: Instrument, start_us: int, end_us: int, *, stacklevel: int = 4) -> str | None:
     """Warns with the versions that are valid inside ``[start_us, end_us)`` and returns the text; None where there is one.
 
     Warns:
@@ -30,5 +30,5 @@ def warn_of_versions(registry: Registry, instrument: Instrument, start_us: int, 
         for symbol_id, valid_from, tick, lot, size in columns.iter_rows()
     )
     text = f"the metadata of {instrument.name} changed inside the window: {spans}"
-    warnings.warn(text, MetadataWarning, stacklevel=4)
+    warnings.warn(text, MetadataWarning, stacklevel=stacklevel)
     return text

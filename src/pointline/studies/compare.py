@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,22 +130,21 @@ def compare(
         ['symbol_id', 'bar_id', 'bucket_start', 'bucket_end']
     """
     began = time.perf_counter()
-    _check_choices(join, output, (spot_bars, base_bars), params=params, state=state)
+    check_choices(join, output, (spot_bars, base_bars), params=params, state=state)
     if events != TRADES:
         candle_length(events)  # refuses what is no such table
     (start_us, end_us), opened = clock.window_us(start, end), as_lake(lake)
-    pair, notes = _pair(opened.registry(), perp, spot, start_us, end_us)
-    rule, rule_note = _rule_of(bars, opened, pair.perp, (start_us, end_us), in_memory=output is None, events=events)
-    chosen = FeatureParams() if params is None else params
-    settled = _pair_params(chosen, costs, pair, (start_us, end_us), notes, opened.venues)
+    choice = settle(opened, perp, spot, (start_us, end_us), bars, costs=costs, params=params, events=events, in_memory=output is None)
+    pair, notes = choice.pair, list(choice.notes)
+    limits: FeatureParams = choice.params
     with followed("compare", progress) as tell:
         built = build_bars(
             BarRequest(
-                *(opened, pair.perp, pair.spot, start_us, end_us, rule, spot_bars, base_bars),
-                max_hole_us=chosen.max_hole_us,
-                warm_up_bars=max(f.bars_needed(settled) for f in FEATURES.values()),
+                *(opened, pair.perp, pair.spot, start_us, end_us, choice.rule, spot_bars, base_bars),
+                max_hole_us=limits.max_hole_us,
+                warm_up_bars=_look_back_bars(choice.params),
                 threads=threads,
-                cache=cache_of(opened) if cache and rule.cacheable else None,
+                cache=cache_of(opened) if cache and choice.rule.cacheable else None,
                 include_off_book=include_off_book,
                 events=events,
                 told=lambda us: tell(us - start_us, end_us - start_us, clock.date_text(us - 1)),
@@ -156,17 +156,17 @@ def compare(
         notes += coverage_notes(covered, "trades" if events == TRADES else "candles")
         known = StateReader(opened, pair.perp, state or StateParams())
         known.read_ahead(start_us + 1)  # while the first bars are counted
-        prepare(settled)
-        tables = _Tables(known.attach, settled, start_us, join, BarTotals(chosen.max_spot_age_us), events)
+        prepare(choice.params)
+        tables = _Tables(known.attach, choice.params, start_us, join, BarTotals(limits.max_spot_age_us), events)
         table, whole = tables.together(built.blocks) if output is None else tables.written(built.blocks, Path(output))
     return Study(
         pair=pair,
-        rule=rule,
-        rule_note=rule_note,
+        rule=choice.rule,
+        rule_note=choice.rule_note,
         start_us=start_us,
         end_us=end_us,
         join=join,
-        params=settled,
+        params=choice.params,
         notes=(*notes, *tables.notes),
         elapsed_s=time.perf_counter() - began,
         _table=table,
@@ -177,6 +177,109 @@ def compare(
         _lake=opened,
         thresholds=built.thresholds,
     )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What is settled before a comparison's first bar is counted.
+
+    Attributes:
+        pair: the two instruments, as they were at the window's start.
+        rule: when bars close.
+        rule_note: how the threshold was chosen, where it was left open.
+        params: of the features, with those of the pair, the costs and the venue's funding rules.
+        notes: what a reader should know.
+    """
+
+    pair: Pair
+    rule: BarRule
+    rule_note: str
+    params: PairParams
+    notes: tuple[str, ...]
+
+
+def settle(
+    lake: Lake,
+    perp: str,
+    spot: str,
+    window_us: tuple[int, int],
+    bars: BarRule | str | pl.DataFrame,
+    *,
+    costs: CostModel | str | None,
+    params: FeatureParams | None,
+    events: str,
+    in_memory: bool,
+) -> Settled:
+    """Settles what depends on the whole window of a comparison: instruments, rule, costs and funding rules.
+
+    Args:
+        lake: where the instruments and days are.
+        perp, spot, bars, costs, params, events: as for `compare`.
+        window_us: the window ``[start, end)``.
+        in_memory: refuse more time bars than memory should hold.
+
+    Raises:
+        PointlineError: as `compare`.
+    """
+    pair, notes = _pair(lake.registry(), perp, spot, *window_us, stacklevel=5)  # the line that called `compare`
+    rule, rule_note = _rule_of(bars, lake, pair.perp, window_us, in_memory=in_memory, events=events)
+    chosen = FeatureParams() if params is None else params
+    known = _pair_params(chosen, costs, pair, window_us, notes, lake.venues)
+    return Settled(pair, rule, rule_note, known, tuple(notes))
+
+
+def compare_part(request: BarRequest, choice: Settled, join: Join, state: StateParams | None, path: Path) -> PartFigures:
+    """The features of a part of a comparison's window, in a Parquet file; a part without a whole bar has no file.
+
+    Bars that are counted by the day, and features that look back on a stated number of bars, make parts of whole days together equal to
+    the whole, bit for bit: each part looks back on the bars in front of it. What depends on the whole window is settled before.
+
+    Args:
+        request: the part. ``warm_up_bars`` and ``max_hole_us`` are replaced by those of the features.
+        choice: what was settled for the whole window.
+        join, state: as for `compare`.
+        path: of the file, in an existing folder.
+
+    Raises:
+        NoDataError: one side has no trades or candles in the part.
+        DamageError: a file of the lake is not what was written.
+    """
+    limits: FeatureParams = choice.params
+    built = build_bars(replace(request, max_hole_us=limits.max_hole_us, warm_up_bars=_look_back_bars(choice.params), part=True))
+    known = StateReader(request.lake, choice.pair.perp, state or StateParams())
+    tables = _Tables(known.attach, choice.params, request.start_us, join, BarTotals(limits.max_spot_age_us), request.events)
+    rows = complete = 0
+
+    def kept() -> Iterator[pl.DataFrame]:
+        nonlocal rows, complete
+        for table in tables.computed(built.blocks):
+            kept = tables.kept(table)
+            rows, complete = rows + kept.height, complete + int(table["complete"].sum())
+            yield kept
+
+    blocks = kept()
+    first = next(blocks, None)
+    if first is None:
+        return PartFigures(0, 0)
+    write_blocks(chain([first], blocks), path)
+    return PartFigures(rows, complete)
+
+
+@dataclass(frozen=True)
+class PartFigures:
+    """What a part of a comparison holds.
+
+    Attributes:
+        rows: bars that the join keeps.
+        complete: bars that closed by their rule, kept or not.
+    """
+
+    rows: int
+    complete: int
+
+
+def _look_back_bars(params: PairParams) -> int:
+    return max(feature.bars_needed(params) for feature in FEATURES.values())
 
 
 def sweep(
@@ -269,7 +372,7 @@ def _rule_of(
     return rule, note
 
 
-def _check_choices(
+def check_choices(
     join: str,
     output: str | Path | None,
     other_rules: tuple[object, object],
@@ -277,6 +380,11 @@ def _check_choices(
     params: FeatureParams | None,
     state: StateParams | None,
 ) -> None:
+    """Refuses choices of a comparison that cannot be used, before the lake is read.
+
+    Raises:
+        ConfigError: one of them.
+    """
     if join not in ("asof", "inner"):
         raise ConfigError("there is no such join", value=join, expected="'asof' or 'inner'")
     for name, value, kind in (("params", params, FeatureParams), ("state", state, StateParams)):
@@ -313,12 +421,12 @@ class _Tables:
 
     def written(self, bars: Iterator[pl.DataFrame], path: Path) -> tuple[WrittenTable, None]:
         """The features that are kept, in a file."""
-        return write_blocks((self._kept(table) for table in self._all(bars)), path), None
+        return write_blocks((self.kept(table) for table in self.computed(bars)), path), None
 
     def together(self, bars: Iterator[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """All features that are kept, and all bars."""
-        whole = pl.concat(self._all(bars), rechunk=True)
-        return self._kept(whole), whole.select(self.totals.columns)
+        whole = pl.concat(self.computed(bars), rechunk=True)
+        return self.kept(whole), whole.select(self.totals.columns)
 
     @property
     def notes(self) -> list[str]:
@@ -331,11 +439,13 @@ class _Tables:
             *self.interval_notes,
         ]
 
-    def _kept(self, table: pl.DataFrame) -> pl.DataFrame:
+    def kept(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The bars that the join keeps."""
         return table if self.join == "asof" else table.filter(has_trade("spot"))
 
-    def _all(self, bars: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        look_back = max(f.bars_needed(self.params) for f in FEATURES.values())
+    def computed(self, bars: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """The bars of the window with their features, block by block."""
+        look_back = _look_back_bars(self.params)
         before = pl.DataFrame()
         for block in bars:
             known = pl.concat([before, self.attach(block)], how="diagonal")
@@ -347,12 +457,12 @@ class _Tables:
             yield compute_features(known, self.params).slice(first)
 
 
-def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int) -> tuple[Pair, list[str]]:
+def _pair(registry: Registry, perp: str, spot: str, start_us: int, end_us: int, *, stacklevel: int = 4) -> tuple[Pair, list[str]]:
     """The two instruments, and a note for each whose metadata changed inside the window."""
     pair = check_pair(named_instrument(registry, perp, start_us), named_instrument(registry, spot, start_us), registry.known)
     notes = []
     for instrument in (pair.perp, pair.spot):
-        change = warn_of_versions(registry, instrument, start_us, end_us)
+        change = warn_of_versions(registry, instrument, start_us, end_us, stacklevel=stacklevel)
         if change is not None:
             notes.append(change)
     return pair, notes

@@ -13,6 +13,8 @@ from pointline.lake.coverage import share_text
 from pointline.lake.window_coverage import candle_coverage, window_coverage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pointline.bars.request import Bars, VenueEvents
     from pointline.lake.store import Lake
     from pointline.lake.window_coverage import WindowCoverage
@@ -49,9 +51,7 @@ def coverage_notes(covered: dict[str, WindowCoverage], of: str) -> list[str]:
     notes = []
     for side, own in covered.items():
         if own.missing_days:
-            days = _first_of([clock.date_text(day) for day in own.missing_days])
-            effect = "no bars there" if side == "perp" else "bars there have no fresh spot"
-            note = f"{len(own.missing_days)} of the window's days have no {side} {of} ({effect}): {days}"
+            note = missing_days_note(side, own.missing_days, of)
             warnings.warn(note, CoverageWarning, stacklevel=3)
             notes.append(note)
         if own.part_days:
@@ -63,6 +63,18 @@ def coverage_notes(covered: dict[str, WindowCoverage], of: str) -> list[str]:
         if told:
             notes.append(f"{side} {of} of the window's days: {'; '.join(told)}")
     return notes
+
+
+def missing_days_note(side: str, days: Sequence[int], of: str) -> str:
+    """Says which days a side does not have.
+
+    Args:
+        side: ``"perp"`` or ``"spot"``.
+        days: their 00:00 UTC stamps.
+        of: trades or candles.
+    """
+    effect = "no bars there" if side == "perp" else "bars there have no fresh spot"
+    return f"{len(days)} of the window's days have no {side} {of} ({effect}): {_first_of([clock.date_text(day) for day in days])}"
 
 
 def _first_of(texts: list[str], comma: str = ", ") -> str:

@@ -59,8 +59,14 @@ class ScanOptions(NamedTuple):
     cache: bool
 
 
-class _Found(NamedTuple):
-    """What became of a pair: its row, and the columns of its features or the error."""
+class FoundPair(NamedTuple):
+    """What became of a pair: its row, and the columns of its features or the error.
+
+    Attributes:
+        row: as `pointline.studies.scan_rows.row_of_study` gives it.
+        columns: of its features; None where there are none.
+        error: why, where it is an error.
+    """
 
     row: dict[str, Any]
     columns: pl.Schema | None = None
@@ -280,11 +286,11 @@ def scan(
         576
     """
     options = ScanOptions(*clock.window_us(start, end), bars, events, costs, params, state, cache)
-    folder = _check_choices(options, sort, limits, threads, output)
+    folder = check_scan(options, sort, limits, threads, output)
     opened = as_lake(lake)
     held = HeldLake(opened.root)
     pairs = scan_pairs(held, markets, options.start_us, options.end_us)
-    work = partial(_one, held, options=options, limits=limits, folder=folder)
+    work = partial(compare_pair, held, options=options, limits=limits, folder=folder)
     with followed("scan", progress) as tell, warnings.catch_warnings(action="ignore"):  # the notes of the rows say the same
         found = []
         for pair, one in zip(pairs, _side_by_side(work, pairs, threads), strict=True):
@@ -304,7 +310,12 @@ def scan(
     )
 
 
-def _check_choices(options: ScanOptions, sort: str, limits: object, threads: object, output: str | Path | None) -> Path | None:
+def check_scan(options: ScanOptions, sort: str, limits: object, threads: object, output: str | Path | None) -> Path | None:
+    """Refuses choices of a scan that cannot be used; returns the folder of the features.
+
+    Raises:
+        ConfigError: one of them.
+    """
     if options.events != TRADES:
         candle_length(options.events)  # refuses what is no such table
     if not isinstance(options.bars, BarRule | str):
@@ -322,7 +333,7 @@ def _check_choices(options: ScanOptions, sort: str, limits: object, threads: obj
     return None if output is None else Path(output)
 
 
-def _side_by_side(work: Any, pairs: Sequence[ScanPair], threads: int | None) -> Iterator[_Found]:  # noqa: ANN401 - a partial
+def _side_by_side(work: Any, pairs: Sequence[ScanPair], threads: int | None) -> Iterator[FoundPair]:  # noqa: ANN401 - a partial
     """What becomes of each pair, in their order; an interruption ends the pairs that are at work and starts no more."""
     workers = min(threads or os.cpu_count() or 1, len(pairs))
     if workers == 1:
@@ -335,17 +346,26 @@ def _side_by_side(work: Any, pairs: Sequence[ScanPair], threads: int | None) -> 
         pool.shutdown(cancel_futures=True)
 
 
-def _one(lake: Lake, pair: ScanPair, *, options: ScanOptions, limits: CheckLimits | None, folder: Path | None) -> _Found:
+def compare_pair(lake: Lake, pair: ScanPair, *, options: ScanOptions, limits: CheckLimits | None, folder: Path | None) -> FoundPair:
+    """What becomes of one pair of a scan: its row, or the reason in place of its figures.
+
+    Args:
+        lake: where the data are.
+        pair: which.
+        options: how it is compared.
+        limits: of the checklist.
+        folder: the features become a Parquet file in it; None: they are not kept.
+    """
     if pair.spot is None or pair.reason is not None:
-        return _Found(row_of_reason(pair, pair.reason or "no spot market is known"))
+        return FoundPair(row_of_reason(pair, pair.reason or "no spot market is known"))
     try:
         study = _compared(lake, (pair.perp, pair.spot), options)
         row = row_of_study(study, limits)
     except PointlineError as error:
-        return _Found(row_of_reason(pair, error.what), error=error)
+        return FoundPair(row_of_reason(pair, error.what), error=error)
     if folder is not None:
         write_blocks(iter([study.features]), part_path(folder, pair.perp, pair.spot))
-    return _Found(row, study.features.schema)
+    return FoundPair(row, study.features.schema)
 
 
 def _compared(lake: Lake, names: tuple[str, str], options: ScanOptions) -> Study:
@@ -364,7 +384,7 @@ def _compared(lake: Lake, names: tuple[str, str], options: ScanOptions) -> Study
     )
 
 
-def _raise_common(found: Sequence[_Found]) -> None:
+def _raise_common(found: Sequence[FoundPair]) -> None:
     """Raises what keeps every pair that has a spot market from being compared, where it is one wrong argument."""
     errors = [one.error for one in found if one.error is not None or one.columns is not None]
     first = errors[0] if errors else None
