@@ -151,7 +151,7 @@ def compare(
             )
         )
         units = {"base": pair.perp.base_asset, "quote": pair.perp.quote_asset}
-        rule_note = rule_note or threshold_note(built.thresholds, units.get(rule.unit, rule.unit))
+        rule_note = choice.rule_note or threshold_note(built.thresholds, units.get(choice.rule.unit, choice.rule.unit))
         sides, covered = sides_of(opened, built, start_us, end_us)
         notes += coverage_notes(covered, "trades" if events == TRADES else "candles")
         known = StateReader(opened, pair.perp, state or StateParams())
@@ -162,7 +162,7 @@ def compare(
     return Study(
         pair=pair,
         rule=choice.rule,
-        rule_note=choice.rule_note,
+        rule_note=rule_note,
         start_us=start_us,
         end_us=end_us,
         join=join,
