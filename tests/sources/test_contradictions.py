@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from pointline.errors import ConfigError, SourceError
 from pointline.sources import text_lines
 from pointline.sources.base import Hints
 from pointline.sources.binance_vision import BinanceVision
+from pointline.sources.products import Product
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -318,6 +320,16 @@ def test_a_quote_quantity_may_be_cut_to_its_decimals_and_no_more(
     elif error >= Decimal("1.1") * unit + abs(first * second) * Decimal("1e-14"):
         assert [reject[0] for reject in rejects] == [3]
     assert len(lines) + len(rejects) == 2
+
+
+def test_an_inverse_row_may_fit_the_contract_size_that_comes_less_near() -> None:
+    """1 contract of 100 at 52.244 is 1.914…, cut off 1; one of 10 would be 0.19…, which comes nearer but is not rounded up so far."""
+    product = Product("price", "qty", "base_qty", (10.0, 100.0))
+    rows = [(52.244, 1e-8, "0.00000001"), (52.244, 1e-8, "0.00000003"), (20.0, 4e-8, "0.00000020"), (20.0, 4e-8, "0.00000009")]
+    prices, contracts, texts = zip(*rows, strict=True)
+    frame = pl.DataFrame({"price": prices, "qty": contracts, "base_qty": [float(text) for text in texts]})
+    assert product.is_suspect(frame)
+    assert product.contradicts(frame, pl.Series(texts)).to_list() == [False, True, False, True]
 
 
 # --- names ------------------------------------------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ class Product:
     def contradicts(self, frame: pl.DataFrame, texts: pl.Series) -> pl.Series:
         """Which rows contradict themselves by more than the rounding (or the cut) of the decimals that the result is written with.
 
-        A column that is the same in all rows and right in none says nothing: somebody filled it in.
+        Of several contract sizes any may fit: where decimals are few, it need not be the one that comes nearest. A column that is the same
+        in all rows and right in none says nothing: somebody filled it in.
 
         Args:
             frame: rows with the three columns.
@@ -75,19 +76,28 @@ class Product:
         decimals = written.str.extract(r"\.(\d*)").str.len_bytes().fill_null(0).cast(pl.Int64)
         place = 10.0 ** (exponent - decimals).clip(-30, 30).to_numpy().astype(np.float64)
         price, qty, result = (frame[name].fill_null(float("nan")).to_numpy() for name in (self.price, self.qty, self.result))
-        missing = self._missing(price, qty, result)
-        with np.errstate(all="ignore"):
-            slack = _ARITHMETIC * np.abs(missing + result)
-            wrong = pl.Series((missing - slack > place) | (-missing - slack > _ROUNDED_UP * place))
+        wrong = pl.Series(np.all([_is_off(missing, result, place) for missing in self._each_missing(price, qty, result)], axis=0))
         says_nothing = len(texts) > 1 and texts.n_unique() == 1 and wrong.all()
         return wrong & False if says_nothing else wrong
 
     def _missing(self, price: NDArray[np.float64], qty: NDArray[np.float64], result: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the other amounts say, less the result; of several contract sizes, the one that comes nearest."""
+        """What the other amounts say, less the result; of several contract sizes, by the one that comes nearest."""
+        differences = self._each_missing(price, qty, result)
         with np.errstate(all="ignore"):
-            if not self.sizes:
-                return price * qty - result
-            differences = np.array([qty * size / price - result for size in self.sizes])
             nearest = np.abs(differences).argmin(axis=0)
-            found: NDArray[np.float64] = np.take_along_axis(differences, nearest[None], axis=0)[0]
-            return found
+        found: NDArray[np.float64] = np.take_along_axis(differences, nearest[None], axis=0)[0]
+        return found
+
+    def _each_missing(self, price: NDArray[np.float64], qty: NDArray[np.float64], result: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the other amounts say, less the result: a line for each contract size, one of a linear contract."""
+        with np.errstate(all="ignore"):
+            said = [qty * size / price for size in self.sizes] or [price * qty]
+            return np.array([each - result for each in said])
+
+
+def _is_off(missing: NDArray[np.float64], result: NDArray[np.float64], place: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether more is missing than a result that is cut off or rounded at its last place can lack."""
+    with np.errstate(all="ignore"):
+        slack = _ARITHMETIC * np.abs(missing + result)
+        off: NDArray[np.bool_] = (missing - slack > place) | (-missing - slack > _ROUNDED_UP * place)
+    return off
