@@ -7,6 +7,7 @@ would wait for ever, so it is refused; start workers with ``spawn`` and give eac
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from pointline.sql.catalogue import Catalogue
 
+_KEPT_TYPES = 512  # statements whose columns are kept
 _CHECK_S = 0.2  # time between a waiting thread's checks for an interrupt
 
 
@@ -61,6 +63,7 @@ class _StatementRun:
     output_format: str
     settings: dict[str, object]
     guarded: bool
+    described: bool = False  # what it gives is asked for, not its rows
 
 
 class Engine:
@@ -82,6 +85,7 @@ class Engine:
         self._is_open = True
         self._checking = threading.Lock()
         self._statements: StatementChecker | None = None
+        self._types: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -123,18 +127,49 @@ class Engine:
             DamageError: a data file of the lake is missing or damaged.
             ConfigError: the engine is closed, or was opened by the process that this one was forked from.
         """
-        self._check_usable()
-        self.catalogue.check_files()
+        values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
+        return self._run(_StatementRun(text, values, output_format, dict(settings or {}), guarded=guarded))
+
+    def columns(
+        self,
+        text: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        settings: Mapping[str, object] | None = None,
+        guarded: bool = True,
+    ) -> tuple[tuple[str, str], ...]:
+        """Names and types of the columns that a statement gives; those of a guarded one are asked for once.
+
+        Args:
+            text, parameters, settings, guarded: as in `run`.
+
+        Raises:
+            QueryError: the statement is wrong, or gives no table, as SHOW and EXPLAIN.
+        """
         values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
         options = dict(settings or {})
-        work = _StatementRun(text, values, output_format, options, guarded=guarded)
+        key = json.dumps([text, values, {name: setting_text(value) for name, value in options.items()}], sort_keys=True)
+        if guarded and (kept := self._types.get(key)) is not None:
+            return kept
+        answer = self._run(_StatementRun(text, values, "JSONCompact", options, guarded=guarded, described=True))
+        found = tuple((row[0], row[1]) for row in json.loads(answer.data)["data"])
+        if guarded:  # others may make tables, whose columns change
+            if len(self._types) >= _KEPT_TYPES:
+                self._types.clear()
+            self._types[key] = found
+        return found
+
+    def _run(self, work: _StatementRun) -> Result:
+        self._check_usable()
+        self.catalogue.check_files()
         if threading.current_thread() is threading.main_thread():
             return self._run_interruptibly(work)
         return self._run_here(work)
 
     def _run_here(self, work: _StatementRun) -> Result:
         if not work.guarded:
-            return self._run_as_it_is(work.text, work.values, work.output_format, work.settings)
+            text = _describing(work.text.strip().rstrip(";")) if work.described else work.text
+            return self._run_as_it_is(text, work.values, work.output_format, work.settings)
         try:
             with self._checking:
                 if self._statements is None:
@@ -147,6 +182,8 @@ class Engine:
                     self._statements.check_orc(statement.text, work.values, settings={})
         except RefusedError as refusal:
             raise query_error(f"Code: {refusal.code}. DB::Exception: {refusal.what} ({refusal.name})", work.text) from None
+        if work.described:
+            return self._run_as_it_is(_describing(statement.text), work.values, work.output_format, settings, asked=work.text)
         found = self._run_as_it_is(statement.text, work.values, output_format, settings, asked=work.text)
         return replace(found, notes=statement.notes)
 
@@ -209,6 +246,10 @@ class Engine:
             )
         if not self._is_open:
             raise ConfigError("the SQL engine is closed", hint="open another one on the catalogue")
+
+
+def _describing(text: str) -> str:
+    return f"DESCRIBE TABLE (\n{text}\n)"
 
 
 def parameter_text(value: object) -> str:
