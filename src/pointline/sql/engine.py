@@ -7,12 +7,12 @@ would wait for ever, so it is refused; start workers with ``spawn`` and give eac
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import threading
 import time
 import uuid
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
@@ -204,29 +204,46 @@ class Engine:
             raise query_error(str(error), asked or text) from None
 
     def _run_interruptibly(self, work: _StatementRun) -> Result:
-        """As `_run_here`, in a second thread: this one would not get Ctrl-C inside the engine."""
+        """As `_run_here`, in a second thread: this one would not get Ctrl-C inside the engine.
+
+        An interrupt may come between any two steps of this thread, so the threads share nothing that one of them could leave locked, as
+        the condition of a future: an answer, a lock that only says when to look for it, and whoever is first to take the statement.
+        """
         mark = str(work.settings.setdefault("log_comment", uuid.uuid4().hex))
-        answers: Future[Result] = Future()
+        taken: dict[str, str] = {}
+        answers: list[Result | BaseException] = []
+        waiting = threading.Lock()
+        waiting.acquire()
 
         def answer() -> None:
-            if not answers.set_running_or_notify_cancel():
+            if taken.setdefault("by", "thread") != "thread":
                 return  # interrupted before it began
             try:
-                answers.set_result(self._run_here(work))
+                answers.append(self._run_here(work))
             except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
-                answers.set_exception(error)
+                answers.append(error)
+            waiting.release()
 
         try:
-            threading.Thread(target=answer, name="pointline-sql", daemon=True).start()
-            while not answers.done():  # join() is no test: in Python 3.11 a thread counts as ended where waiting for it was interrupted
-                wait([answers], _CHECK_S)
+            _thread.start_new_thread(answer, ())  # `Thread.start` waits at a condition
+            while not answers:
+                waiting.acquire(timeout=_CHECK_S)
         except BaseException:
-            kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
-            while not (answers.cancel() or answers.done()):  # a statement that the engine does not know yet begins after the first attempt
-                self._run_as_it_is(kill, {"mark": parameter_text(mark)}, "Null", {})
-                wait([answers], _CHECK_S)
+            while True:
+                try:
+                    while not (answers or taken.setdefault("by", "caller") == "caller"):
+                        self._stop(mark)
+                        if not answers:  # a statement that the engine does not know yet begins after the first attempt
+                            waiting.acquire(timeout=_CHECK_S)
+                    break
+                except KeyboardInterrupt:  # one more; the first is told when the statement has ended
+                    continue
             raise
-        return answers.result()
+        return _found(answers[0])
+
+    def _stop(self, mark: str) -> None:
+        kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
+        self._run_as_it_is(kill, {"mark": parameter_text(mark)}, "Null", {})
 
     def check(self, text: str) -> str:
         """The statement as ClickHouse writes it, in one line.
@@ -246,6 +263,12 @@ class Engine:
             )
         if not self._is_open:
             raise ConfigError("the SQL engine is closed", hint="open another one on the catalogue")
+
+
+def _found(answer: Result | BaseException) -> Result:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
 def _describing(text: str) -> str:

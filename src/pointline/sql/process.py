@@ -38,7 +38,7 @@ class _SharedEngine:
         self._scratch: Scratch | None = None
         self._built = 0
         self._is_old = False
-        self._running = 0
+        self._running: set[object] = set()
 
     def run(self, lake: Lake, text: str, **how: Any) -> Result:  # noqa: ANN401 - arguments of `Engine.run`
         def once(engine: Engine) -> Result:
@@ -59,12 +59,12 @@ class _SharedEngine:
             return self._use_once(lake, work)
 
     def _use_once(self, lake: Lake, work: Callable[[Engine], Found]) -> Found:
-        engine = self._enter(lake)
+        token = object()
         try:
-            return work(engine)
+            return work(self._enter(lake, token))
         finally:
+            self._running.discard(token)  # first of all: an interrupt may come after each step
             with self._state:
-                self._running -= 1
                 self._state.notify_all()
 
     def _renew(self) -> None:
@@ -72,14 +72,14 @@ class _SharedEngine:
         with self._state:
             self._is_old = True
 
-    def _enter(self, lake: Lake) -> Engine:
+    def _enter(self, lake: Lake, token: object) -> Engine:
         with self._state:
             while self._engine is None or self._is_old or self._engine.catalogue.fingerprint != fingerprint_of(lake):
                 if self._running:
                     self._state.wait()
                 else:
                     self._open(lake)
-            self._running += 1
+            self._running.add(token)
             return self._engine
 
     def _open(self, lake: Lake) -> None:
