@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.machine import limit, until
@@ -103,6 +103,72 @@ def test_a_file_for_the_result_needs_a_statement(december: Lake) -> None:
         prompt.run_prompt(SqlOptions(lake=str(december.root), output=Path("a.csv")), show=print, note=print)
 
 
+# ---- Ctrl-C at any moment
+
+
+@pytest.fixture
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """A process that was started in the background of a shell ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def press_ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def session_with(lake: Lake, monkeypatch: pytest.MonkeyPatch, *lines: str | type[BaseException]) -> Typing:
+    """A prompt that was left after these lines."""
+    typing = Typing(*lines)
+    monkeypatch.setattr("builtins.input", typing)
+    prompt.run_prompt(SqlOptions(lake=str(lake.root), output_format="csv"), show=print, note=print)
+    return typing
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
+def test_ctrl_c_between_a_line_and_its_statement_stops_the_statement(
+    december: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prompt, "_remember", lambda text: press_ctrl_c() if "11" in text else None)
+    session_with(december, monkeypatch, "SELECT 11;", "SELECT 22 AS n;")
+    out, err = capsys.readouterr()
+    assert err == "the statement was stopped\n"
+    assert "11" not in out
+    assert out.count("22\n") == 1
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
+def test_ctrl_c_behind_a_statement_does_not_leave_the_prompt(
+    december: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = prompt._answer
+
+    def answer_and_press(*given: Any, **named: Any) -> None:  # noqa: ANN401 - what `_answer` takes
+        answer(*given, **named)
+        press_ctrl_c()
+
+    monkeypatch.setattr(prompt, "_answer", answer_and_press)
+    typing = session_with(december, monkeypatch, "SELECT 11 AS n;", "SELECT 22 AS n;", "\\q", "\\q")
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert [out.count(f"{n}\n") for n in (11, 22)] == [1, 1]
+    assert typing.prompts == [PROMPT] * 3  # what came behind a statement ends the empty line that follows
+    with pytest.raises(KeyboardInterrupt):  # as before
+        press_ctrl_c()
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
+def test_ctrl_c_while_an_answer_is_shown_ends_it_alone(
+    december: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prompt, "answer", lambda options, **_: press_ctrl_c() if "11" in options.text else b"22\n")
+    session_with(december, monkeypatch, "SELECT 11;", "SELECT 22;")
+    out, err = capsys.readouterr()
+    assert err == "the statement was stopped\n"
+    assert out.count("22\n") == 1
+
+
 # ---- on a terminal
 
 
@@ -187,8 +253,9 @@ def test_a_session_on_a_terminal(terminal: Callable[..., Terminal], tmp_path: Pa
     assert "error: " in session.ask("SELEC 1;")
     assert "error: " in session.ask("SELECT * FROM file('/etc/passwd');")  # the guard is there
     assert "note" not in session.ask("SELECT 1;")
+    before = worked(session.process.pid)
     session.type(f"{ENDLESS};\n")
-    until(lambda: query_runs(session.process.pid), seconds=60)
+    until(lambda: worked(session.process.pid) > before + SOME_TICKS, seconds=60)
     session.type("\x03")
     assert "the statement was stopped" in session.wait_for(PROMPT)
     assert re.search(r"\b7\b", session.ask("SELECT 7 AS n; SELECT 8 AS m;"))
@@ -210,10 +277,17 @@ def test_a_session_on_a_terminal(terminal: Callable[..., Terminal], tmp_path: Pa
     assert not list(tmp_path.glob("pointline-sql-*"))
 
 
-def query_runs(process: int) -> bool:
-    """Whether threads of the engine work on a query."""
-    names = [path.read_text(encoding="ascii") for path in Path(f"/proc/{process}/task").glob("*/comm")]
-    return any(name.startswith("QueryP") for name in names)
+SOME_TICKS = 20  # of 10 ms; more than the check of a statement takes
+
+
+def worked(process: int) -> int:
+    """Ticks of processor time of the engine's threads for queries, whose names stay when a query has ended."""
+    ticks = 0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended
+            name, figures = (task / "stat").read_text(encoding="ascii", errors="replace").split("(", 1)[1].rsplit(")", 1)
+            ticks += sum(map(int, figures.split()[11:13])) if name.startswith("QueryP") else 0
+    return ticks
 
 
 def test_where_there_is_no_lake(terminal: Callable[..., Terminal], tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ would wait for ever, so it is refused; start workers with ``spawn`` and give eac
 
 from __future__ import annotations
 
+import _thread
+import json
 import os
 import threading
 import time
 import uuid
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from pointline.sql.catalogue import Catalogue
 
+_KEPT_TYPES = 512  # statements whose columns are kept
 _CHECK_S = 0.2  # time between a waiting thread's checks for an interrupt
 
 
@@ -61,6 +63,7 @@ class _StatementRun:
     output_format: str
     settings: dict[str, object]
     guarded: bool
+    described: bool = False  # what it gives is asked for, not its rows
 
 
 class Engine:
@@ -82,6 +85,7 @@ class Engine:
         self._is_open = True
         self._checking = threading.Lock()
         self._statements: StatementChecker | None = None
+        self._types: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -123,18 +127,49 @@ class Engine:
             DamageError: a data file of the lake is missing or damaged.
             ConfigError: the engine is closed, or was opened by the process that this one was forked from.
         """
-        self._check_usable()
-        self.catalogue.check_files()
+        values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
+        return self._run(_StatementRun(text, values, output_format, dict(settings or {}), guarded=guarded))
+
+    def columns(
+        self,
+        text: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        settings: Mapping[str, object] | None = None,
+        guarded: bool = True,
+    ) -> tuple[tuple[str, str], ...]:
+        """Names and types of the columns that a statement gives; those of a guarded one are asked for once.
+
+        Args:
+            text, parameters, settings, guarded: as in `run`.
+
+        Raises:
+            QueryError: the statement is wrong, or gives no table, as SHOW and EXPLAIN.
+        """
         values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
         options = dict(settings or {})
-        work = _StatementRun(text, values, output_format, options, guarded=guarded)
+        key = json.dumps([text, values, {name: setting_text(value) for name, value in options.items()}], sort_keys=True)
+        if guarded and (kept := self._types.get(key)) is not None:
+            return kept
+        answer = self._run(_StatementRun(text, values, "JSONCompact", options, guarded=guarded, described=True))
+        found = tuple((row[0], row[1]) for row in json.loads(answer.data)["data"])
+        if guarded:  # others may make tables, whose columns change
+            if len(self._types) >= _KEPT_TYPES:
+                self._types.clear()
+            self._types[key] = found
+        return found
+
+    def _run(self, work: _StatementRun) -> Result:
+        self._check_usable()
+        self.catalogue.check_files()
         if threading.current_thread() is threading.main_thread():
             return self._run_interruptibly(work)
         return self._run_here(work)
 
     def _run_here(self, work: _StatementRun) -> Result:
         if not work.guarded:
-            return self._run_as_it_is(work.text, work.values, work.output_format, work.settings)
+            text = _describing(work.text.strip().rstrip(";")) if work.described else work.text
+            return self._run_as_it_is(text, work.values, work.output_format, work.settings)
         try:
             with self._checking:
                 if self._statements is None:
@@ -147,6 +182,8 @@ class Engine:
                     self._statements.check_orc(statement.text, work.values, settings={})
         except RefusedError as refusal:
             raise query_error(f"Code: {refusal.code}. DB::Exception: {refusal.what} ({refusal.name})", work.text) from None
+        if work.described:
+            return self._run_as_it_is(_describing(statement.text), work.values, work.output_format, settings, asked=work.text)
         found = self._run_as_it_is(statement.text, work.values, output_format, settings, asked=work.text)
         return replace(found, notes=statement.notes)
 
@@ -167,29 +204,46 @@ class Engine:
             raise query_error(str(error), asked or text) from None
 
     def _run_interruptibly(self, work: _StatementRun) -> Result:
-        """As `_run_here`, in a second thread: this one would not get Ctrl-C inside the engine."""
+        """As `_run_here`, in a second thread: this one would not get Ctrl-C inside the engine.
+
+        An interrupt may come between any two steps of this thread, so the threads share nothing that one of them could leave locked, as
+        the condition of a future: an answer, a lock that only says when to look for it, and whoever is first to take the statement.
+        """
         mark = str(work.settings.setdefault("log_comment", uuid.uuid4().hex))
-        answers: Future[Result] = Future()
+        taken: dict[str, str] = {}
+        answers: list[Result | BaseException] = []
+        waiting = threading.Lock()
+        waiting.acquire()
 
         def answer() -> None:
-            if not answers.set_running_or_notify_cancel():
+            if taken.setdefault("by", "thread") != "thread":
                 return  # interrupted before it began
             try:
-                answers.set_result(self._run_here(work))
+                answers.append(self._run_here(work))
             except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
-                answers.set_exception(error)
+                answers.append(error)
+            waiting.release()
 
         try:
-            threading.Thread(target=answer, name="pointline-sql", daemon=True).start()
-            while not answers.done():  # join() is no test: in Python 3.11 a thread counts as ended where waiting for it was interrupted
-                wait([answers], _CHECK_S)
+            _thread.start_new_thread(answer, ())  # `Thread.start` waits at a condition
+            while not answers:
+                waiting.acquire(timeout=_CHECK_S)
         except BaseException:
-            kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
-            while not (answers.cancel() or answers.done()):  # a statement that the engine does not know yet begins after the first attempt
-                self._run_as_it_is(kill, {"mark": parameter_text(mark)}, "Null", {})
-                wait([answers], _CHECK_S)
+            while True:
+                try:
+                    while not (answers or taken.setdefault("by", "caller") == "caller"):
+                        self._stop(mark)
+                        if not answers:  # a statement that the engine does not know yet begins after the first attempt
+                            waiting.acquire(timeout=_CHECK_S)
+                    break
+                except KeyboardInterrupt:  # one more; the first is told when the statement has ended
+                    continue
             raise
-        return answers.result()
+        return _found(answers[0])
+
+    def _stop(self, mark: str) -> None:
+        kill = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} SYNC"
+        self._run_as_it_is(kill, {"mark": parameter_text(mark)}, "Null", {})
 
     def check(self, text: str) -> str:
         """The statement as ClickHouse writes it, in one line.
@@ -209,6 +263,16 @@ class Engine:
             )
         if not self._is_open:
             raise ConfigError("the SQL engine is closed", hint="open another one on the catalogue")
+
+
+def _found(answer: Result | BaseException) -> Result:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _describing(text: str) -> str:
+    return f"DESCRIBE TABLE (\n{text}\n)"
 
 
 def parameter_text(value: object) -> str:

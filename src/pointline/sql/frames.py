@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import warnings
 from typing import TYPE_CHECKING
@@ -27,12 +26,12 @@ _ENUM_ITEM = re.compile(r"'((?:[^'\\]|\\.)*)' = (-?\d+)")
 _WIDE = {"Int128": (pl.Int128, True), "UInt128": (pl.Int128, False)}
 
 
-def read_frame(stream: bytes, columns: Callable[[], str]) -> pl.DataFrame:
+def read_frame(stream: bytes, columns: Callable[[], tuple[tuple[str, str], ...]]) -> pl.DataFrame:
     """The frame of an Arrow stream.
 
     Args:
         stream: what the engine wrote with `SETTINGS`; may be empty.
-        columns: gives the answer to DESCRIBE TABLE in JSONCompact; asked only where Arrow's types leave a doubt.
+        columns: gives names and types of the statement's columns; asked only where Arrow's types leave a doubt.
 
     Warns:
         QueryNote: decimals of a column need more than 38 digits and are floats in the frame.
@@ -46,10 +45,9 @@ def read_frame(stream: bytes, columns: Callable[[], str]) -> pl.DataFrame:
     if not any(_base(dtype) in _AMBIGUOUS for dtype in frame.dtypes):
         return frame
     try:
-        described = json.loads(columns())["data"]
+        types = dict(columns())
     except QueryError:  # SHOW, EXPLAIN: nothing to describe
         return frame
-    types = {row[0]: row[1] for row in described}
     return frame.with_columns(_typed(pl.col(name), types[name]) for name in frame.columns if name in types)
 
 

@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pointline.errors import DamageError, QueryNote
 from pointline.lake.store import as_lake
@@ -16,13 +16,15 @@ from pointline.sql.engine import Engine
 from pointline.sql.scratch import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import polars as pl
 
     from pointline.lake.store import Lake, LakeLike
     from pointline.sql.engine import Result
 
+
+Found = TypeVar("Found")
 
 _log = logging.getLogger("pointline.sql")
 
@@ -36,24 +38,33 @@ class _SharedEngine:
         self._scratch: Scratch | None = None
         self._built = 0
         self._is_old = False
-        self._running = 0
+        self._running: set[object] = set()
 
     def run(self, lake: Lake, text: str, **how: Any) -> Result:  # noqa: ANN401 - arguments of `Engine.run`
-        try:
-            return self._run(lake, text, **how)
-        except DamageError:
-            self._renew()  # makes removed links again; a missing data file is an error again
-            return self._run(lake, text, **how)
-
-    def _run(self, lake: Lake, text: str, **how: Any) -> Result:  # noqa: ANN401 - arguments of `Engine.run`
-        engine = self._enter(lake)
-        try:
+        def once(engine: Engine) -> Result:
             if ";" in text.rstrip().rstrip(";") or not text.strip():
                 engine.check(text)  # the engine itself would run several and give what they print one after another
             return engine.run(text, **how)
+
+        return self._use(lake, once)
+
+    def columns(self, lake: Lake, text: str, **how: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - arguments of `Engine.columns`
+        return self._use(lake, lambda engine: engine.columns(text, **how))
+
+    def _use(self, lake: Lake, work: Callable[[Engine], Found]) -> Found:
+        try:
+            return self._use_once(lake, work)
+        except DamageError:
+            self._renew()  # makes removed links again; a missing data file is an error again
+            return self._use_once(lake, work)
+
+    def _use_once(self, lake: Lake, work: Callable[[Engine], Found]) -> Found:
+        token = object()
+        try:
+            return work(self._enter(lake, token))
         finally:
+            self._running.discard(token)  # first of all: an interrupt may come after each step
             with self._state:
-                self._running -= 1
                 self._state.notify_all()
 
     def _renew(self) -> None:
@@ -61,14 +72,14 @@ class _SharedEngine:
         with self._state:
             self._is_old = True
 
-    def _enter(self, lake: Lake) -> Engine:
+    def _enter(self, lake: Lake, token: object) -> Engine:
         with self._state:
             while self._engine is None or self._is_old or self._engine.catalogue.fingerprint != fingerprint_of(lake):
                 if self._running:
                     self._state.wait()
                 else:
                     self._open(lake)
-            self._running += 1
+            self._running.add(token)
             return self._engine
 
     def _open(self, lake: Lake) -> None:
@@ -160,9 +171,8 @@ def frame(text: str, *, lake: LakeLike | None, parameters: Mapping[str, object],
     """As `query`; without the guard if `guarded` is False."""
     from pointline.sql.frames import SETTINGS, read_frame
 
-    def columns() -> str:
-        described = f"DESCRIBE TABLE (\n{text.strip().rstrip(';')}\n)"
-        return run(described, lake=lake, parameters=parameters, guarded=guarded).data.decode()
+    def columns() -> tuple[tuple[str, str], ...]:
+        return _SHARED_ENGINE.columns(as_lake(lake), text, parameters=parameters, guarded=guarded)
 
     found = run(text, lake=lake, parameters=parameters, output_format="ArrowStream", settings=SETTINGS, guarded=guarded)
     for note in found.notes:

@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from pointline.errors import ConfigError, PointlineError
 from pointline.sql.command import SqlOptions, answer
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from rich.console import RenderableType
+
+Found = TypeVar("Found")
 
 PROMPT, MORE = "pointline> ", "        -> "
 _GREETING = "Statements end with ; and may have several lines. \\q or Ctrl-D leaves, Ctrl-C stops a statement."
@@ -46,9 +49,43 @@ def run_prompt(options: SqlOptions, *, show: Callable[[RenderableType], None], n
     with _ending_on_sigterm(), _history():
         run("SELECT 1", lake=options.lake, guarded=False)  # what is wrong with the lake or the engine shows before the first prompt
         sys.stdout.write(f"{_GREETING}\n")
-        for text in statements(input):
-            _answer(replace(options, text=text), show=show, note=note)
-        close()
+        with _CtrlC() as ctrl_c:
+            for text in statements(lambda shown: ctrl_c.ends(partial(input, shown))):
+                _answer(replace(options, text=text), show=show, note=note, ctrl_c=ctrl_c)
+            close()
+
+
+class _CtrlC:
+    """Ctrl-C ends a line that is typed or a statement, and never the prompt: between them it waits for the next."""
+
+    def __init__(self) -> None:
+        self._may_raise = self._has_come = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._came)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _came(self, *_: object) -> None:
+        if self._may_raise:
+            raise KeyboardInterrupt
+        self._has_come = True
+
+    def ends(self, work: Callable[[], Found]) -> Found:
+        """Does what Ctrl-C may end.
+
+        Raises:
+            KeyboardInterrupt: it came meanwhile, or since the last work.
+        """
+        try:
+            self._may_raise = True
+            if self._has_come:
+                raise KeyboardInterrupt
+            return work()
+        finally:
+            self._may_raise = self._has_come = False
 
 
 def statements(read: Callable[[str], str]) -> Iterator[str]:
@@ -109,14 +146,18 @@ def _behind(text: str, at: int) -> int:
     return at + 1
 
 
-def _answer(options: SqlOptions, *, show: Callable[[RenderableType], None], note: Callable[[str], None]) -> None:
+def _answer(options: SqlOptions, *, show: Callable[[RenderableType], None], note: Callable[[str], None], ctrl_c: _CtrlC) -> None:
     """Answers one statement; whatever is wrong with it ends it alone."""
-    try:
+
+    def shown_or_said() -> None:
         shown = answer(options, note=note, to_terminal=True, wait=lambda work: work())
         if isinstance(shown, bytes):
             sys.stdout.write(shown.decode("utf-8", "backslashreplace"))
         elif shown is not None:
             show(shown)
+
+    try:
+        ctrl_c.ends(shown_or_said)
     except PointlineError as error:
         sys.stderr.write(f"error: {error}\n")
     except KeyboardInterrupt:
