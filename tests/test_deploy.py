@@ -5,8 +5,10 @@ No container runs here: what an image, compose or Kubernetes do with the files i
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,7 +47,39 @@ def words_of(container: dict[str, Any], *, compose: bool) -> list[str] | None:
     begin, rest = (container.get(name) for name in (("entrypoint", "command") if compose else ("command", "args")))
     if begin is None and rest is None:
         return None
-    return [*(begin or ["pointline"]), *(rest or [])]
+    words = [*(begin or ["pointline"]), *(rest or [])]
+    return shell_words(words[-1])[-1] if words[:2] == ["/bin/sh", "-ec"] else words
+
+
+def shell_words(line: str) -> list[list[str]]:
+    """The commands of a line of a shell; what it substitutes stands as a date."""
+    told = re.sub(r"\$\([^)]*\)|\$\w+|\{\{.*?\}\}", "2024-05-01", line)
+    return [shlex.split(part) for part in told.split(";")]
+
+
+def daily_commands(page: Path) -> list[list[str]]:
+    """The commands of pointline in a recipe for a scheduler: texts of a shell, and calls of its function ``pointline``."""
+    tree = ast.parse(page.read_text(encoding="utf-8"))
+    named = {
+        target.id: [literal(one) for one in node.value.elts]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "bash_command":
+            found += shell_words(str(ast.literal_eval(node.value)))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "pointline":
+            words = [named[one.value.id] if isinstance(one, ast.Starred) else [literal(one)] for one in node.args]  # type: ignore[attr-defined]
+            found.append(["pointline", *(word for part in words for word in part)])
+    return found
+
+
+def literal(node: ast.expr) -> str:
+    """A text, and for what is computed a date."""
+    return str(node.value) if isinstance(node, ast.Constant) else "2024-05-01"
 
 
 def commands() -> list[tuple[Path, list[str]]]:
@@ -75,6 +109,13 @@ def wrong_for_dask(words: list[str]) -> str | None:
 def test_commands_are_taken(page: Path, words: list[str]) -> None:
     assert words[0] in {"pointline", "dask"}, page
     assert (problem_of(words) if words[0] == "pointline" else wrong_for_dask(words)) is None
+
+
+@pytest.mark.parametrize("page", sorted((FOLDER / "daily").glob("*.py")), ids=lambda page: page.name)
+def test_the_daily_run_updates_checks_and_computes(page: Path) -> None:
+    found = daily_commands(page)
+    assert [words[1] for words in found] == ["update", "catalog", "scale"]
+    assert [problem for words in found if (problem := problem_of(words)) is not None] == []
 
 
 def test_there_are_commands_of_both() -> None:

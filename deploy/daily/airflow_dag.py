@@ -22,4 +22,12 @@ with DAG(
 ) as dag:
     update = BashOperator(task_id="update", bash_command='pointline update -q --lake "$POINTLINE_LAKE" --folder /srv/archives')
     check = BashOperator(task_id="check", bash_command='pointline catalog -q --lake "$POINTLINE_LAKE" --fail-on gaps,missing,quarantine')
-    update >> check
+    features = BashOperator(
+        task_id="features",
+        bash_command=(
+            "pointline scale compare -q --exchange binance-futures --start {{ macros.ds_add(ds, -1) }} --end {{ ds }} --days-per-task 1 "
+            '--bars volume --threshold adaptive:500,trailing_days=7 --cluster "$POINTLINE_CLUSTER" --lake "$POINTLINE_LAKE" '
+            "--output /srv/features/{{ macros.ds_add(ds, -1) }}"
+        ),
+    )
+    update >> check >> features

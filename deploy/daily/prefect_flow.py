@@ -6,6 +6,7 @@ Connections and secrets come from the environment: POINTLINE_LAKE, POINTLINE_CLU
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 
@@ -25,9 +26,14 @@ def pointline(*words: str) -> None:
 @flow
 def daily() -> None:
     """The steps, one after the other."""
-    lake = os.environ["POINTLINE_LAKE"]
+    lake, cluster = os.environ["POINTLINE_LAKE"], os.environ["POINTLINE_CLUSTER"]
+    today = dt.datetime.now(dt.UTC).date()
+    day = today - dt.timedelta(days=1)
     pointline("update", "-q", "--lake", lake, "--folder", "/srv/archives")
     pointline("catalog", "-q", "--lake", lake, "--fail-on", "gaps,missing,quarantine")
+    window = ("--exchange", "binance-futures", "--start", f"{day}", "--end", f"{today}", "--days-per-task", "1")
+    bars = ("--bars", "volume", "--threshold", "adaptive:500,trailing_days=7")
+    pointline("scale", "compare", "-q", *window, *bars, "--cluster", cluster, "--lake", lake, "--output", f"/srv/features/{day}")
 
 
 if __name__ == "__main__":
