@@ -17,6 +17,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,9 +199,21 @@ def _damaged(file: Path) -> ConfigError:
 
 
 def _differences(found: dict[str, Any], plan: dict[str, Any]) -> list[str]:
-    """What two plans say differently, the first level of it."""
-    told = [name for name in sorted({*found, *plan} - {"key"}) if found.get(name) != plan.get(name)]
-    return [f"{name}: {str(found.get(name))[:80]} there, {str(plan.get(name))[:80]} here" for name in told[:3]]
+    """What two plans say differently, three values of it at most."""
+    return list(islice(_unlike(found, plan, "plan"), 3))
+
+
+def _unlike(one: Any, other: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - values of JSON
+    if one == other:
+        return
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in sorted({*one, *other} - {"key"}):
+            yield from _unlike(one.get(name), other.get(name), name)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for first, second in zip(one, other, strict=True):
+            yield from _unlike(first, second, where)
+    else:
+        yield f"{where}: {str(one)[:160]} there, {str(other)[:160]} here"
 
 
 def sha256_of(path: Path) -> str:
