@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import buckets
 from tests.machine import limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser
 
@@ -24,6 +26,7 @@ settings.register_profile("ci", unhurried, derandomize=True, max_examples=50)
 settings.register_profile("fuzz", unhurried, max_examples=2_000)
 settings.load_profile("ci")
 
+_NUMBERS = itertools.count(1)
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 # Files that take more than ten seconds of a processor. They begin first, in any order, so that no process ends long after the other.
@@ -92,3 +95,37 @@ def browser() -> Iterator[Browser]:
         found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=limit(180_000))
         yield found
         found.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[buckets.Server]:
+    """One store for all tests of a process."""
+    yield from buckets.serve()
+
+
+@pytest.fixture
+def store(s3_server: buckets.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[buckets.Server]:
+    """The store, with its counts at zero and the environment of this process set to it; mirrors are new."""
+    buckets.enter(monkeypatch, s3_server, tmp_path / "mirrors")
+    monkeypatch.setattr("pointline.lake.places._MIRRORS", {})
+    s3_server.forget()
+    yield s3_server
+    s3_server.forget()
+
+
+@pytest.fixture
+def new_url(store: buckets.Server) -> str:  # noqa: ARG001 - the store must answer there
+    """A place in the store where nothing is yet."""
+    return f"s3://desk/lake-{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
+    """From here on this process is another machine: nothing was mirrored yet."""
+    numbers = itertools.count(1)
+
+    def move() -> None:
+        monkeypatch.setenv("POINTLINE_MIRROR", str(tmp_path / f"other-{next(numbers)}"))
+        monkeypatch.setattr("pointline.lake.places._MIRRORS", {})
+
+    return move

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests import buckets
 from tests.cli.running import run
-from tests.lake.archives import futures_trades, trade
-from tests.lake.test_bucket_write import archive, land, trades
+from tests.lake.archives import futures_trades, land, trade
+from tests.lake.archives import noon_trades as archive
+from tests.lake.archives import rows as trades
 
 from pointline.clock import to_us
 from pointline.errors import ConfigError, DamageError, LakeError, NoLakeError, PointlineError
