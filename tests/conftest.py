@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser
+    from tests.demo import Demo
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -129,3 +130,15 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], N
         monkeypatch.setattr("pointline.lake.places._MIRRORS", {})
 
     return move
+
+
+@pytest.fixture(scope="session")
+def copied(s3_server: buckets.Server, demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's lake, which is in the store at `buckets.DEMO` too."""
+    from pointline.lake.transfer import copy_lake
+
+    with pytest.MonkeyPatch.context() as patch:
+        buckets.enter(patch, s3_server, tmp_path_factory.mktemp("mirrors"))
+        patch.setattr("pointline.lake.places._MIRRORS", {})
+        copy_lake(demo.folder / "lake", buckets.DEMO)
+    return demo.folder / "lake"

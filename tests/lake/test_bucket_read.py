@@ -18,7 +18,7 @@ from tests.lake.archives import rows as trades
 from pointline.clock import to_us
 from pointline.errors import ConfigError, DamageError, LakeError, NoLakeError, PointlineError
 from pointline.ingest import ordered, spool
-from pointline.lake import open_lake, partition, places
+from pointline.lake import open_lake, partition
 from pointline.lake.catalog import catalog
 from pointline.lake.transfer import copy_lake
 from pointline.lake.verify import verify
@@ -29,25 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.demo import Demo
-
     from pointline.studies.study import Study
 
 PERP, SPOT = "binance-futures:BTCUSDT", "binance-spot:BTCUSDT"
-URL = "s3://desk/demo/lake"
+URL = buckets.DEMO
 FIRST_REQUESTS = 80
 """Requests of the first compare of the demo's two days on a machine: the entries of ten logs, and what it reads of the data files."""
-
-
-@pytest.fixture(scope="module")
-def copied(s3_server: buckets.Server, demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's lake, which is in the store at `URL` too."""
-    with pytest.MonkeyPatch.context() as patch:
-        buckets.enter(patch, s3_server, tmp_path_factory.mktemp("mirrors"))
-        patch.setattr(places, "_MIRRORS", {})
-        if not any(key.startswith("demo/") for _, key in s3_server.requests):
-            copy_lake(demo.folder / "lake", URL)
-    return demo.folder / "lake"
 
 
 @pytest.fixture(autouse=True)
