@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from tests.demo import Demo
 
+    from pointline.lake import Lake
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 # Examples are the same on every run, whatever the order of tests is. How long one takes says nothing on a busy machine.
@@ -130,6 +132,25 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], N
         monkeypatch.setattr("pointline.lake.places._MIRRORS", {})
 
     return move
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def at_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Lake], Lake]:
+    """Gives a lake that was made in a folder as it lies in either store: itself, or its copy in a bucket as a new machine opens it."""
+    if request.param == "folder":
+        return lambda lake: lake
+    request.getfixturevalue("store")
+
+    def copied(lake: Lake) -> Lake:
+        from pointline.lake import open_lake
+        from pointline.lake.transfer import copy_lake
+
+        number = next(_NUMBERS)
+        copy_lake(lake.root, f"s3://desk/either-{number}")
+        monkeypatch.setenv("POINTLINE_MIRROR", str(tmp_path / f"reader-{number}"))
+        return open_lake(f"s3://desk/either-{number}")
+
+    return copied
 
 
 @pytest.fixture(scope="session")

@@ -48,9 +48,7 @@ def compared(lake: object) -> Study:
     return compare(PERP, SPOT, start="2024-05-01", end="2024-05-03", lake=lake)  # type: ignore[arg-type]
 
 
-def test_sql_over_a_bucket_is_sql_over_its_files(
-    store: buckets.Server, copied: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[[], None]
-) -> None:
+def test_sql_over_a_bucket_is_sql_over_its_files(store: buckets.Server, copied: Path) -> None:
     pytest.importorskip("chdb")
     statement = "SELECT exchange, count(), sum(price) FROM trade GROUP BY exchange ORDER BY exchange"
     local = sql(statement, lake=copied)
@@ -58,10 +56,6 @@ def test_sql_over_a_bucket_is_sql_over_its_files(
     store.forget()
     assert sql(statement, lake=URL).equals(local)
     assert store.counted().total() == 3  # opened anew, nothing fetched
-    elsewhere()
-    monkeypatch.setenv("POINTLINE_MIRROR_BYTES", "1000000")
-    with pytest.raises(ConfigError, match="more than the mirror may hold"):
-        sql(statement, lake=URL)
 
 
 def test_the_mirror_keeps_to_its_bound(store: buckets.Server, monkeypatch: pytest.MonkeyPatch) -> None:
