@@ -104,8 +104,8 @@ class Catalogue:
     links: Path
     fingerprint: str
     files: list[str] = field(default_factory=list)
-    tables: dict[str, list[str]] = field(default_factory=dict)
-    fetched: FetchedLinks | None = None
+    tables: dict[str, list[str]] = field(default_factory=dict, compare=False)
+    fetched: FetchedLinks | None = field(default=None, compare=False)
 
     @property
     def path(self) -> Path:
