@@ -15,6 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+DEMO = "s3://desk/demo/lake"
+"""Where the fixture `copied` puts the demo's lake."""
+
 ACCESS_KEY = "AKIATESTSONLY"
 SECRET_KEY = "never-to-be-shown"  # noqa: S105 - of a server in the tests
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import buckets
 from tests.machine import limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser
+    from tests.demo import Demo
+
+    from pointline.lake import Lake
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -24,6 +29,7 @@ settings.register_profile("ci", unhurried, derandomize=True, max_examples=50)
 settings.register_profile("fuzz", unhurried, max_examples=2_000)
 settings.load_profile("ci")
 
+_NUMBERS = itertools.count(1)
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 # Files that take more than ten seconds of a processor. They begin first, in any order, so that no process ends long after the other.
@@ -105,3 +111,68 @@ def browser() -> Iterator[Browser]:
         found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=limit(180_000))
         yield found
         found.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[buckets.Server]:
+    """One store for all tests of a process."""
+    yield from buckets.serve()
+
+
+@pytest.fixture
+def store(s3_server: buckets.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[buckets.Server]:
+    """The store, with its counts at zero and the environment of this process set to it; mirrors are new."""
+    buckets.enter(monkeypatch, s3_server, tmp_path / "mirrors")
+    monkeypatch.setattr("pointline.lake.places._MIRRORS", {})
+    s3_server.forget()
+    yield s3_server
+    s3_server.forget()
+
+
+@pytest.fixture
+def new_url(store: buckets.Server) -> str:  # noqa: ARG001 - the store must answer there
+    """A place in the store where nothing is yet."""
+    return f"s3://desk/lake-{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
+    """From here on this process is another machine: nothing was mirrored yet."""
+    numbers = itertools.count(1)
+
+    def move() -> None:
+        monkeypatch.setenv("POINTLINE_MIRROR", str(tmp_path / f"other-{next(numbers)}"))
+        monkeypatch.setattr("pointline.lake.places._MIRRORS", {})
+
+    return move
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def at_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Lake], Lake]:
+    """Gives a lake that was made in a folder as it lies in either store: itself, or its copy in a bucket as a new machine opens it."""
+    if request.param == "folder":
+        return lambda lake: lake
+    request.getfixturevalue("store")
+
+    def copied(lake: Lake) -> Lake:
+        from pointline.lake import open_lake
+        from pointline.lake.transfer import copy_lake
+
+        number = next(_NUMBERS)
+        copy_lake(lake.root, f"s3://desk/either-{number}")
+        monkeypatch.setenv("POINTLINE_MIRROR", str(tmp_path / f"reader-{number}"))
+        return open_lake(f"s3://desk/either-{number}")
+
+    return copied
+
+
+@pytest.fixture(scope="session")
+def copied(s3_server: buckets.Server, demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's lake, which is in the store at `buckets.DEMO` too."""
+    from pointline.lake.transfer import copy_lake
+
+    with pytest.MonkeyPatch.context() as patch:
+        buckets.enter(patch, s3_server, tmp_path_factory.mktemp("mirrors"))
+        patch.setattr("pointline.lake.places._MIRRORS", {})
+        copy_lake(demo.folder / "lake", buckets.DEMO)
+    return demo.folder / "lake"

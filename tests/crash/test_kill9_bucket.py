@@ -23,18 +23,12 @@ from pointline.lake.transfer import copy_lake
 from pointline.lake.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["market", "small_row_groups"]  # fixtures
 
 KILLS = 100
 PROGRAM = WRITER.replace("root, *paths = map(Path, sys.argv[1:])", "root, *paths = sys.argv[1], *map(Path, sys.argv[2:])")
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[buckets.Server]:
-    yield from buckets.serve()
 
 
 def as_new_machine(patch: pytest.MonkeyPatch, store: buckets.Server, folder: Path) -> None:
@@ -96,9 +90,9 @@ def strike_again_and_again(
         seconds = seconds if hit else seconds * 0.9
         counts["hit while writing" if hit else "came too late"] += 1
         as_new_machine(patch, store, folder / "mirror")
-        done = manifest(url).height - market.entries  # type: ignore[arg-type]
+        done = manifest(url).height - market.entries
         assert contents(url) == market.states[done]  # of all tables
-        assert quarantine(url) == market.quarantines[done]  # type: ignore[arg-type]
+        assert quarantine(url) == market.quarantines[done]
         assert verify(open_lake(url)).problems == []
         check_delta_readers(url)
         mirror = open_lake(url).mirror
@@ -106,13 +100,13 @@ def strike_again_and_again(
         mirror.bucket.remove(LEASE)  # as if it had expired; the next writer is the same machine half of the time, with what was left there
         buckets.enter(patch, store, folder / rng.choice(("killed", "mirror")))
         patch.setattr(places, "_MIRRORS", {})
-        reports = land(url, *market.paths)  # type: ignore[arg-type]
+        reports = land(url, *market.paths)
         finished = sum(report.outcome == "unchanged" for report in reports)
         counts["committed and not carried out"] += finished > done
         as_new_machine(patch, store, folder / "mirror")
         assert finished in {done, done + 1}
         assert contents(url) == market.states[-1]
-        assert quarantine(url) == market.quarantines[-1]  # type: ignore[arg-type]
+        assert quarantine(url) == market.quarantines[-1]
         assert verify(open_lake(url)).problems == []
         shutil.rmtree(folder / "killed", ignore_errors=True)
     return counts

@@ -63,37 +63,42 @@ def futures_trades(folder: Path, date: str, *lines: str, checksum: bool = False)
     return write(folder, place, *lines, header=TRADES_HEADER, checksum=checksum)
 
 
-def take(root: Path, *paths: Path, hints: Hints | None = None) -> list[FileReport]:
+def noon_trades(folder: Path, day: str, first: int, count: int = 5, price: str = "60000.1") -> Path:
+    """A USD-M trades file of a day with so many trades, at noon."""
+    return futures_trades(folder, day, *(trade(first + k, f"{day} 12:00:{k:02d}", price) for k in range(count)))
+
+
+def take(root: Path | str, *paths: Path, hints: Hints | None = None) -> list[FileReport]:
     """Ingests files into the lake at `root`, which is made where it does not exist."""
     return ingest(open_lake(root, create=True), paths, sources=SOURCES, hints=hints or Hints())
 
 
-def land(root: Path, *paths: Path, hints: Hints | None = None) -> list[FileReport]:
+def land(root: Path | str, *paths: Path, hints: Hints | None = None) -> list[FileReport]:
     """As `take`, and every file must have been accepted."""
     reports = take(root, *paths, hints=hints)
     assert [report.problem for report in reports if report.outcome in {"failed", "unknown"}] == []
     return reports
 
 
-def contents(root: Path) -> dict[str, bytes]:
+def contents(root: Path | str) -> dict[str, bytes]:
     """All live data files of the market tables, by path, with their bytes."""
     lake = open_lake(root)
     return {f"{kind}/{path}": (lake.table_path(kind) / path).read_bytes() for kind in lake.kinds() for path in lake.listing(kind)["path"]}
 
 
-def rows(root: Path, kind: str = "trades", exchange: str = "binance-futures", symbol: str = "BTCUSDT") -> pl.DataFrame:
+def rows(root: Path | str, kind: str = "trades", exchange: str = "binance-futures", symbol: str = "BTCUSDT") -> pl.DataFrame:
     """All stored rows of an instrument, in time order."""
     lake = open_lake(root)
     return lake.scan(kind, exchange, symbol, to_us("2010-01-01"), to_us("2100-01-01")).collect()
 
 
-def quarantine(root: Path) -> list[dict[str, object]]:
+def quarantine(root: Path | str) -> list[dict[str, object]]:
     """Rows set aside from the files that count now."""
     lake = open_lake(root)
     return read_quarantine(lake, Manifest(lake)).to_dicts()
 
 
-def manifest(root: Path) -> pl.DataFrame:
+def manifest(root: Path | str) -> pl.DataFrame:
     """Every entry of the manifest, also of files that were replaced."""
     return open_lake(root).rows("manifest", MANIFEST_SCHEMA).sort("entry")
 

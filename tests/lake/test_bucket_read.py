@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from tests import buckets
 from tests.cli.running import run
-from tests.lake.archives import futures_trades, trade
-from tests.lake.test_bucket_write import archive, land, trades
+from tests.lake.archives import futures_trades, land, trade
+from tests.lake.archives import noon_trades as archive
+from tests.lake.archives import rows as trades
 
 from pointline.clock import to_us
 from pointline.errors import ConfigError, DamageError, LakeError, NoLakeError, PointlineError
 from pointline.ingest import ordered, spool
-from pointline.lake import open_lake, partition, places
+from pointline.lake import open_lake, partition
 from pointline.lake.catalog import catalog
 from pointline.lake.transfer import copy_lake
 from pointline.lake.verify import verify
@@ -28,25 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.demo import Demo
-
     from pointline.studies.study import Study
 
 PERP, SPOT = "binance-futures:BTCUSDT", "binance-spot:BTCUSDT"
-URL = "s3://desk/demo/lake"
+URL = buckets.DEMO
 FIRST_REQUESTS = 80
 """Requests of the first compare of the demo's two days on a machine: the entries of ten logs, and what it reads of the data files."""
-
-
-@pytest.fixture(scope="module")
-def copied(s3_server: buckets.Server, demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's lake, which is in the store at `URL` too."""
-    with pytest.MonkeyPatch.context() as patch:
-        buckets.enter(patch, s3_server, tmp_path_factory.mktemp("mirrors"))
-        patch.setattr(places, "_MIRRORS", {})
-        if not any(key.startswith("demo/") for _, key in s3_server.requests):
-            copy_lake(demo.folder / "lake", URL)
-    return demo.folder / "lake"
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +48,7 @@ def compared(lake: object) -> Study:
     return compare(PERP, SPOT, start="2024-05-01", end="2024-05-03", lake=lake)  # type: ignore[arg-type]
 
 
-def test_sql_over_a_bucket_is_sql_over_its_files(
-    store: buckets.Server, copied: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[[], None]
-) -> None:
+def test_sql_over_a_bucket_is_sql_over_its_files(store: buckets.Server, copied: Path) -> None:
     pytest.importorskip("chdb")
     statement = "SELECT exchange, count(), sum(price) FROM trade GROUP BY exchange ORDER BY exchange"
     local = sql(statement, lake=copied)
@@ -70,10 +56,6 @@ def test_sql_over_a_bucket_is_sql_over_its_files(
     store.forget()
     assert sql(statement, lake=URL).equals(local)
     assert store.counted().total() == 3  # opened anew, nothing fetched
-    elsewhere()
-    monkeypatch.setenv("POINTLINE_MIRROR_BYTES", "1000000")
-    with pytest.raises(ConfigError, match="more than the mirror may hold"):
-        sql(statement, lake=URL)
 
 
 def test_the_mirror_keeps_to_its_bound(store: buckets.Server, monkeypatch: pytest.MonkeyPatch) -> None:

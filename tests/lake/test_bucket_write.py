@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 from tests.buckets import environment
-from tests.lake.archives import SOURCES, futures_trades, trade
+from tests.lake.archives import land, take
+from tests.lake.archives import noon_trades as archive
+from tests.lake.archives import rows as trades
 
-from pointline.clock import to_us
 from pointline.errors import BusyError, LakeError
-from pointline.ingest.run import ingest
 from pointline.lake import open_lake, places, segments
 from pointline.lake.catalog import catalog
 from pointline.lake.durable import single_writer
@@ -23,7 +23,6 @@ from pointline.lake.maintenance import maintain
 from pointline.lake.manifest import Manifest
 from pointline.lake.verify import verify
 from pointline.schema import MANIFEST_SCHEMA
-from pointline.sources.base import Hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,28 +30,8 @@ if TYPE_CHECKING:
 
     from tests.buckets import Server
 
-    from pointline.ingest.run import FileReport
 
 DAYS = ("2024-05-01", "2024-05-02", "2024-05-03")
-
-
-def take(place: str | Path, *paths: Path) -> list[FileReport]:
-    return ingest(open_lake(place, create=True), paths, sources=SOURCES, hints=Hints())
-
-
-def land(place: str | Path, *paths: Path) -> list[FileReport]:
-    reports = take(place, *paths)
-    assert [report.problem for report in reports if report.outcome in {"failed", "unknown"}] == []
-    return reports
-
-
-def archive(folder: Path, day: str, first: int, count: int = 5, price: str = "60000.1") -> Path:
-    return futures_trades(folder, day, *(trade(first + k, f"{day} 12:00:{k:02d}", price) for k in range(count)))
-
-
-def trades(place: str | Path) -> pl.DataFrame:
-    lake = open_lake(place)
-    return lake.scan("trades", "binance-futures", "BTCUSDT", to_us("2010-01-01"), to_us("2100-01-01")).collect()
 
 
 def listing(place: str | Path) -> dict[str, list[tuple[object, ...]]]:
@@ -205,11 +184,11 @@ def test_old_entries_of_a_log_are_read_together(
         assert trades(new_url).height == len(days) * 5
 
 
-@pytest.mark.parametrize("commits", [8, pytest.param(50, marks=pytest.mark.slow)])
-def test_three_writers_lose_and_double_nothing(commits: int, new_url: str, store: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "commits"), [(2, 4), pytest.param(3, 50, marks=pytest.mark.slow)])
+def test_concurrent_writers_lose_and_double_nothing(count: int, commits: int, new_url: str, store: Server, tmp_path: Path) -> None:
     program = (
         "import random, sys, time\nfrom pathlib import Path\nfrom pointline.errors import BusyError\n"
-        "from tests.lake.test_bucket_write import archive, take\n"
+        "from tests.lake.archives import take, noon_trades as archive\n"
         "url, folder, writer, commits = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])\n"
         "for k in range(commits):\n"
         "    day = f'20{10 + writer}-{1 + k // 28:02d}-{1 + k % 28:02d}'\n"
@@ -228,13 +207,13 @@ def test_three_writers_lose_and_double_nothing(commits: int, new_url: str, store
             [sys.executable, "-c", program, new_url, str(tmp_path / f"in-{number}"), str(number), str(commits)],
             env={**os.environ, **environment(store, tmp_path / f"machine-{number}")},
         )
-        for number in range(3)
+        for number in range(count)
     ]
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert [writer.wait() for writer in writers] == [0] * count
     found = trades(new_url)
-    assert found.height == 3 * commits * 5
+    assert found.height == count * commits * 5
     assert found.n_unique("ts_local_us") == found.height
     lake = open_lake(new_url)
-    assert sorted(lake.rows("manifest", MANIFEST_SCHEMA)["entry"]) == list(range(1, 3 * commits + 1))
-    assert len(Manifest(lake).frame()) == 3 * commits
+    assert sorted(lake.rows("manifest", MANIFEST_SCHEMA)["entry"]) == list(range(1, count * commits + 1))
+    assert len(Manifest(lake).frame()) == count * commits
     assert verify(lake).problems == []

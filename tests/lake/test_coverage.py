@@ -36,6 +36,7 @@ from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pointline.lake.store import Lake
@@ -119,12 +120,13 @@ def test_the_lake_counts_candles_over_months_as_a_loop_does(tmp_path_factory: py
     assert ("no gaps" in text_of(lake)) == (missing == 0)
 
 
-def test_a_month_of_which_seven_days_are_there(tmp_path: Path) -> None:
+def test_a_month_of_which_seven_days_are_there(tmp_path: Path, at_store: Callable[[Lake], Lake]) -> None:
     july, august = to_us("2024-07-01"), to_us("2024-08-01")
     candles = [Candle(july + n * DAY_US, "1", "1", "1", "1") for n in range(7)]
     alone = lake_with(tmp_path / "alone", candles_archives(tmp_path / "alone", *SPOT, "1d", candles))
     candles += [Candle(august + n * DAY_US, "1", "1", "1", "1") for n in range(31)]
     both = lake_with(tmp_path / "both", candles_archives(tmp_path / "both", *SPOT, "1d", candles))
+    alone, both = at_store(alone), at_store(both)
     for lake in (alone, both):  # the file declares its month, whether or not another follows
         assert row_of(lake, "candles_1d")["missing_candles"] == 24
         assert "candles_1d of binance-spot:BTCUSDT: 24 candles missing: 2024-07-08 to 2024-07-31" in text_of(lake)
@@ -283,9 +285,9 @@ def test_a_market_begins_with_its_first_id_and_a_contract_ends_with_its_delivery
     assert found.uncovered(DAY, DAY + DAY_US) == [(DAY, DAY + 13 * HOUR_US)]  # a part of a day all the same
 
 
-def test_a_day_of_trades_that_ends_early(tmp_path: Path) -> None:
+def test_a_day_of_trades_that_ends_early(tmp_path: Path, at_store: Callable[[Lake], Lake]) -> None:
     rows = [(DAY + n * MINUTE_US, "21.7", "5", True) for n in range(980)]
-    lake = lake_from(tmp_path, [trades_archive(tmp_path, *SPOT, DAY, rows)])
+    lake = at_store(lake_from(tmp_path, [trades_archive(tmp_path, *SPOT, DAY, rows)]))
     row = row_of(lake, "trades")
     assert row["part_days"] == [{"date": "2024-05-01", "covered_share": pytest.approx(979 / 1_440), "what": "ends at 16:19"}]
     assert row["covered_share"] == pytest.approx(979 / 1_440)
@@ -307,21 +309,21 @@ side = { column = "side", buyer_taker = ["buy"], seller_taker = ["sell"] }
 """
 
 
-def test_without_ids_a_silence_inside_a_day_is_found_in_its_rows(tmp_path: Path) -> None:
+def test_without_ids_a_silence_inside_a_day_is_found_in_its_rows(tmp_path: Path, at_store: Callable[[Lake], Lake]) -> None:
     times = [DAY + n * 10 * SECOND_US for n in range(8_640) if not 3_600 <= n < 5_040]
     (tmp_path / "t.csv").write_text("time,symbol,price,qty,side\n" + "".join(f"{us},BTCUSDT,1,1,buy\n" for us in times))
     (tmp_path / "t.toml").write_text(TABLE)
     lake = open_lake(tmp_path / "lake", create=True)
     (report,) = ingest(lake, [tmp_path / "t.csv"], sources=all_sources("table"), hints=Hints(mapping=tmp_path / "t.toml"))
     assert report.problem is None
-    row = row_of(lake, "trades")
+    row = row_of(at_store(lake), "trades")
     assert row["missing"] == [[times[3_599], times[3_600]]]
     assert row["part_days"] == [
         {"date": "2024-05-01", "covered_share": pytest.approx(1 - 14_410 / 86_400), "what": "nothing from 09:59:50 to 14:00"}
     ]
 
 
-def test_a_day_between_ids_that_follow_one_another_is_not_missing(tmp_path: Path) -> None:
+def test_a_day_between_ids_that_follow_one_another_is_not_missing(tmp_path: Path, at_store: Callable[[Lake], Lake]) -> None:
     """No trade from noon of the first day to noon of the third: a quiet market by its ids, or a hole by them."""
     for name, first_id, missing in (("in a row", 721, 0), ("a gap", 731, 10)):
         folder = tmp_path / name
@@ -330,7 +332,7 @@ def test_a_day_between_ids_that_follow_one_another_is_not_missing(tmp_path: Path
         late = [(first_id + n, DAY + 2 * DAY_US + (720 + n) * MINUTE_US) for n in range(720)]
         path = folder / "data/spot/daily/trades/BTCUSDT/BTCUSDT-trades-2024-05-03.csv"
         path.write_text("".join(f"{number},1,1,1,{us},true,true\n" for number, us in late))
-        row = row_of(lake_from(folder, [*paths, path]), "trades")
+        row = row_of(at_store(lake_from(folder, [*paths, path])), "trades")
         assert (row["missing_ids"], row["missing_partitions"], bool(row["part_days"])) == (missing, missing and 1, missing > 0)
         assert row["missing_us"] == (0 if not missing else 2 * DAY_US + MINUTE_US)
 

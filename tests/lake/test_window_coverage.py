@@ -21,6 +21,7 @@ from pointline.schema import QUARANTINE_SCHEMA
 from pointline.studies.figures import advice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pointline.lake.store import Lake
@@ -35,10 +36,16 @@ def day_of(number: int, minutes: range) -> list[tuple[int, str, str, bool]]:
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def three_days(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Three days; the spot's second ends at 16:19, the perp's third begins at 11:40."""
     perp = day_of(0, WHOLE) + day_of(1, WHOLE) + day_of(2, BEGINS_LATE)
     return lake_of(tmp_path_factory.mktemp("parts"), {PERP: perp, SPOT: day_of(0, WHOLE) + day_of(1, ENDS_EARLY) + day_of(2, WHOLE)})
+
+
+@pytest.fixture
+def lake(three_days: Lake, at_store: Callable[[Lake], Lake]) -> Lake:
+    """The same in either store."""
+    return at_store(three_days)
 
 
 def study_of(lake: Lake, start: str, end: str) -> pointline.Study:

@@ -105,7 +105,9 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(lake: Lake, folder: Path, *, config: str = "", options: Sequence[str] = ()) -> Iterator[RunningServer]:
+def running_server(
+    lake: Lake, folder: Path, *, config: str = "", options: Sequence[str] = (), place: str | None = None
+) -> Iterator[RunningServer]:
     """Starts ``pointline serve`` on a free port of 127.0.0.1 and stops it at the end, which must go as it should.
 
     Args:
@@ -113,12 +115,13 @@ def running_server(lake: Lake, folder: Path, *, config: str = "", options: Seque
         folder: for its configuration and audit log (``audit.jsonl``).
         config: TOML; its ``[server]`` table, which is added where it is missing, gets port and audit log.
         options: more options of the command.
+        place: of the lake, where it is not its folder.
     """
     path = folder / "serve.toml"
     given = config if "[server]" in config else f"[server]\n{config}"
     path.write_text(given.replace("[server]", '[server]\nport = 0\naudit_log = "audit.jsonl"', 1), encoding="utf-8")
     path.chmod(0o600)
-    command = [sys.executable, "-m", "pointline.cli", "serve", "--lake", str(lake.root), "--config", str(path), *options]
+    command = [sys.executable, "-m", "pointline.cli", "serve", "--lake", place or str(lake.root), "--config", str(path), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "1"})
     said: list[str] = []
     ready = threading.Event()

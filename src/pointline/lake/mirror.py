@@ -35,7 +35,7 @@ from pointline.lake.places import REMOTE, SCHEME
 from pointline.lake.segments import SEGMENT, make_segment, new_segments, parts_of, read_segment, segment_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 PUBLISHED = ".published.json"
 TRIMMED = ".trimmed"
@@ -198,11 +198,11 @@ class Mirror:
                     if "/" in key.partition("/")[2]:  # of partitions; the rows of small tables are read again soon
                         path.unlink(missing_ok=True)
 
-    def bring(self, files: Mapping[str, Path]) -> None:
+    def bring(self, paths: Iterable[Path]) -> None:
         """Fetches data files whole, as many as fit the bound of this folder; what is not among them makes room.
 
         Args:
-            files: key and path of each.
+            paths: of the files, in this folder.
 
         Raises:
             ConfigError: they are more than the bound.
@@ -210,27 +210,31 @@ class Mirror:
             LakeError: the store does not answer, or refuses.
         """
         used_s = time.time()
-        absent = {}
-        for key, path in files.items():
+        here, absent = 0, {}
+        for path in paths:
             try:
-                if used_s - path.stat().st_mtime > IN_USE_SECONDS / 2:
+                status = path.stat()
+                here += status.st_size
+                if used_s - status.st_mtime > IN_USE_SECONDS / 2:
                     os.utime(path)
             except FileNotFoundError:
-                absent[key] = path
+                absent[path.relative_to(self.root).as_posix()] = path
         if not absent:
             return
-        sizes, most = self.bucket.listed(), mirror_bytes()
-        needed = sum(sizes[key].size for key in files if key in sizes)
-        if needed > most:
-            raise ConfigError(
-                "the files that this needs are more than the mirror may hold",
-                where="POINTLINE_MIRROR_BYTES",
-                value=f"{most:,} bytes",
-                expected=f"at least {needed:,}",
-                hint=f"set it higher, or copy the lake to a disk: pointline lake copy {self.url} FOLDER",
-            )
-        self.trim(room=sum(sizes[key].size for key in absent if key in sizes))
         with ThreadPoolExecutor(_THREADS) as pool:
+            folders = {key.rpartition("/date=")[0] or key.partition("/")[0] for key in absent}  # of an instrument, or of a small table
+            sizes = {key: one.size for found in pool.map(self.bucket.listed, sorted(folders)) for key, one in found.items()}
+            room = sum(sizes.get(key, 0) for key in absent)
+            if here + room > mirror_bytes():
+                raise ConfigError(
+                    "the files that this needs are more than the mirror may hold",
+                    where="POINTLINE_MIRROR_BYTES",
+                    value=f"{mirror_bytes():,} bytes",
+                    expected=f"at least {here + room:,}",
+                    hint="read less (in SQL, say exchange, market and known_at), or set it higher, or copy the lake to a disk: "
+                    f"pointline lake copy {self.url} FOLDER",
+                )
+            self.trim(room=room)
             list(pool.map(self.parts.whole, absent.values()))
 
     def check_lease(self) -> None:

@@ -27,7 +27,7 @@ from pointline.lake.rows import decode_one, read_footer, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
     from deltalake import DeltaTable
@@ -156,8 +156,11 @@ class Lake:
         """Whether a data file of the lake is there."""
         return path.is_file() or ((mirror := self.mirror) is not None and mirror.has(path))
 
-    def bring(self) -> None:
-        """Fetches all live files of the market tables of a lake in a bucket, for engines that read files of this disk.
+    def bring(self, paths: Iterable[Path] | None = None) -> None:
+        """Fetches data files of a lake in a bucket whole, for engines that read files of this disk.
+
+        Args:
+            paths: the files; all live ones of the market tables and of the instruments if None.
 
         Raises:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
@@ -165,8 +168,8 @@ class Lake:
             LakeError: the bucket does not answer, or refuses.
         """
         if (mirror := self.mirror) is not None:
-            names = [*self.kinds(), "instruments"]
-            mirror.bring({f"{name}/{path}": self.table_path(name) / path for name in names for path in self.live(name)["path"]})
+            names = [*self.kinds(), "instruments"] if paths is None else []
+            mirror.bring([self.table_path(name) / path for name in names for path in self.live(name)["path"]] if paths is None else paths)
 
     def environment(self) -> dict[str, str]:
         """What another process of this machine needs of the environment to open the lake; it may hold secrets. Empty of a local lake."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pointline.server.config import ServerConfig
+
+_log = logging.getLogger("pointline.serve")
 
 TIME_COLUMNS = {name: ["known_at", "timestamp"] for name in ("trade", "trade_last")}
 """Views of `api` that are too large to be read without a condition on one of these columns."""
@@ -51,6 +54,7 @@ class Catalogues:
         self._catalogue: Catalogue | None = None
         self._served: list[str] = []
         self._generation = 0
+        self._is_cut_off = False
         self._copies = count(1)
         self._in_use: dict[Path, Path] = {}
 
@@ -87,10 +91,23 @@ class Catalogues:
 
     async def is_outdated(self) -> bool:
         """Whether the lake has changed since the newest catalogue was built."""
-        with contextlib.suppress(LakeError):  # a bucket that does not answer now: what was there before is served
-            await asyncio.to_thread(self._lake.refresh)
+        if not await asyncio.to_thread(self._is_refreshed):
+            return False
         now = await asyncio.to_thread(fingerprint_of, self._lake)
         return self._catalogue is None or now != self._catalogue.fingerprint
+
+    def _is_refreshed(self) -> bool:
+        """Takes a lake in a bucket as it is now, with its files, as workers cannot fetch any; not where the bucket does not answer."""
+        try:
+            self._lake.refresh()
+            self._lake.bring()
+        except LakeError as error:
+            if not self._is_cut_off:
+                _log.warning("the bucket cannot be looked at, and its lake is served as it was: %s", error)
+            self._is_cut_off = True
+        else:
+            self._is_cut_off = False
+        return not self._is_cut_off
 
     async def new_setup(self) -> tuple[WorkerSetup, int]:
         """A copy of the newest catalogue for a new worker, and the catalogue's number."""
@@ -149,7 +166,9 @@ def main() -> None:
     """Builds the catalogue that the command line names."""
     lake, folder, links = sys.argv[1:]
     try:
-        build_catalogue(open_lake(lake), Path(folder), links=Path(links))
+        found = open_lake(lake)
+        found.bring()
+        build_catalogue(found, Path(folder), links=Path(links))
     except PointlineError as error:
         sys.exit(str(error))
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +24,21 @@ from pointline.lake.studies import STUDY_KINDS, StudyKind, saved_studies, study_
 from pointline.sql import coarse_candles, config, tables
 from pointline.sql.coarse_candles import CoarseCandles
 from pointline.sql.config import OWNER
+from pointline.sql.fetched_links import FetchedLinks
 from pointline.sql.files import CATALOGUE_FILE, check_files
 from pointline.sql.links import Link, SqlNames, by_month, check_folder, has_plain_path, in_month, link_folder, market_links, remove_unused
 from pointline.sql.ohlcv import STEPS, in_base_units, ohlcv_view, seconds_of
 from pointline.sql.sessions import run_statements
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from pointline.lake.store import Lake
+    from pointline.sql.guard.reads import Read
 
 _VERSION = 4  # of what a catalogue looks like; part of the fingerprint
 _STORE = "store"
+_CODED = "files_of_"
 
 _CANDLES = {
     "ts_local_us": "Int64",
@@ -91,12 +96,16 @@ class Catalogue:
         links: folder of the links to the lake's files.
         fingerprint: what of the lake it was built from.
         files: the links to data files that the tables read.
+        tables: those of each table of the lake.
+        fetched: of a lake in a bucket, what fetches files as statements need them.
     """
 
     folder: Path
     links: Path
     fingerprint: str
     files: list[str] = field(default_factory=list)
+    tables: dict[str, list[str]] = field(default_factory=dict, compare=False)
+    fetched: FetchedLinks | None = field(default=None, compare=False)
 
     @property
     def path(self) -> Path:
@@ -111,10 +120,39 @@ class Catalogue:
     def check_files(self) -> None:
         """Checks that every data file and the link to it exist: the engine skips missing ones silently.
 
+        Of a lake in a bucket, `fetch` does so.
+
         Raises:
             DamageError: a file is missing.
         """
-        check_files(self.files)
+        if self.fetched is None:
+            check_files(self.files)
+
+    def fetch(self, reads: Iterable[Read] | None = None) -> None:
+        """Fetches the files that a statement reads, where the lake is in a bucket and they are not here.
+
+        Args:
+            reads: what it reads; None for everything.
+
+        Raises:
+            ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
+            DamageError: a file is missing, or its content is not what its name says.
+            LakeError: the bucket does not answer, or refuses.
+        """
+        if self.fetched is None:
+            return
+        if reads is None:
+            self.fetched.bring(link for links in self.tables.values() for link in links)
+        else:
+            wanted = [(read, kind) for read in reads for kind in self._kinds_of(read.relation)]
+            self.fetched.bring(link for read, kind in wanted for link in _reached(read, kind, self.tables[kind]))
+
+    def _kinds_of(self, relation: str) -> list[str]:
+        """The lake's tables that a relation of `api` is made of."""
+        if relation == "ohlcv":
+            return [kind for kind in self.tables if kind == "trades" or seconds_of(kind) is not None]
+        kind = {"trade": "trades", "trade_last": "trades", "funding_rate": schema.FUNDING.name}.get(relation)
+        return [kind] if kind in self.tables else []
 
     @property
     def config_files(self) -> tuple[Path, ...]:
@@ -123,16 +161,12 @@ class Catalogue:
 
 
 def fingerprint_of(lake: Lake) -> str:
-    """Changes when a table of the lake gets a commit, an instrument is added or a study is saved.
-
-    Of a lake in a bucket, the files are on this disk from here on, because the engine reads files.
-    """
+    """Changes when a table of the lake gets a commit, an instrument is added or a study is saved."""
     versions: dict[str, object] = {kind: lake.newest_version(kind) for kind in ("instruments", *lake.kinds())}
     for kind in STUDY_KINDS:
         for name, path in saved_studies(lake, kind).items():
             status = path.stat()
             versions[f"{kind} {name}"] = [status.st_mtime_ns, status.st_size, status.st_ino]
-    lake.bring()
     text = json.dumps([_VERSION, str(lake.root), versions, lake.venue_versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -145,8 +179,9 @@ def build_catalogue(lake: Lake, folder: Path, *, links: Path | None = None) -> C
     Args:
         lake: the lake.
         folder: a new or empty folder.
-        links: where links to the lake's files are kept, so that later catalogues use them again; beside the lake if None, or in the
-            catalogue where the lake cannot be written.
+        links: where links to the lake's files are kept, so that later catalogues use them again; all files are on this disk. If None, they
+            are kept beside the lake, or in the catalogue where the lake cannot be written; of a lake in a bucket they are in the catalogue,
+            and files are fetched as statements need them.
 
     Raises:
         ConfigError: the folder holds something, or its path cannot be written in SQL.
@@ -157,12 +192,13 @@ def build_catalogue(lake: Lake, folder: Path, *, links: Path | None = None) -> C
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError("a catalogue needs an empty folder", where=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    place = links.absolute() if links is not None else _place_of_links(lake, folder)
-    catalogue = Catalogue(folder, place, fingerprint_of(lake))
+    fetched = FetchedLinks(lake, folder) if links is None and lake.mirror is not None else None
+    place = links.absolute() if links is not None else folder / "links" if fetched is not None else _place_of_links(lake, folder)
+    catalogue = Catalogue(folder, place, fingerprint_of(lake), fetched=fetched)
     statements = _statements(lake, catalogue)
     catalogue.check_files()
     remove_unused(catalogue.links)
-    config.write_config(folder)
+    config.write_config(folder, changing=fetched is not None)
     building = config.write_config(folder, building=True)
     try:
         run_statements(catalogue.path, building, statements)
@@ -182,6 +218,18 @@ def build_catalogue(lake: Lake, folder: Path, *, links: Path | None = None) -> C
         encoding="utf-8",
     )
     return catalogue
+
+
+def _reached(read: Read, kind: str, links: Iterable[str]) -> Iterator[str]:
+    """The links to files of a table that may hold rows of what is read; a name that stands as a code in its path may be any."""
+    monthly = schema.table(kind).monthly
+    for link in links:
+        parts = link.split("/")
+        names = dict(part.split("=", 1) for part in parts if part.startswith(("exchange=", "market=")))
+        coded = any(name.startswith("~") for name in names.values())
+        whole = replace(read, exchanges=None, markets=None) if coded else read
+        if whole.reaches(names["exchange"], names["market"], parts[-1].removesuffix(".parquet"), monthly=monthly):
+            yield link
 
 
 def _place_of_links(lake: Lake, folder: Path) -> Path:
@@ -269,7 +317,7 @@ def _named_table(catalogue: Catalogue, kind: str, columns: dict[str, str], links
         return [_table(catalogue, kind, columns, links, monthly=monthly)]
     coded, named = (", ".join(_literal(text) for text in texts) for texts in (codes, codes.values()))
     back = ", ".join(f"transform({name}, [{coded}], [{named}], {name}) AS {name}" for name in ("exchange", "market"))
-    files = f"files_of_{kind}"
+    files = f"{_CODED}{kind}"
     view = f"CREATE VIEW lake.{kind} AS SELECT * REPLACE ({back}), _file FROM lake.{files}"
     return [_table(catalogue, files, columns, links, monthly=monthly), view]
 
@@ -289,7 +337,11 @@ def _table(catalogue: Catalogue, name: str, columns: dict[str, str], links: list
         links, levels = by_month(catalogue.links, links), [*levels, "*"]
         files = [in_month(place) for place in files]
     folder = link_folder(catalogue.links, name, links)
+    if catalogue.fetched is not None and name not in STUDY_KINDS:
+        catalogue.fetched.begin(f"{folder}/{place}" for place in files)
     catalogue.files.extend(f"{folder}/{place}" for place in files)
+    if name not in STUDY_KINDS:
+        catalogue.tables[name.removeprefix(_CODED)] = [f"{folder}/{place}" for place in files]
     return f"CREATE TABLE lake.{name} ({listed}) ENGINE = File(Parquet, '{folder}/{'/'.join(levels)}/*.parquet')"
 
 

@@ -21,19 +21,21 @@ _FORMATS = (
 )
 
 
-def write_config(folder: Path, *, building: bool = False) -> Path:
+def write_config(folder: Path, *, building: bool = False, changing: bool = False) -> Path:
     """Writes ``serve.xml`` (or ``build.xml``) with its users file into a folder; returns its path.
 
     Args:
         folder: where the files go.
         building: for making databases, tables and views; otherwise the user may only read ``api``.
+        changing: links come to lead to other files while the engine is open, so no row count of a file may be kept.
     """
     name = "build" if building else "serve"
+    counts = "<use_cache_for_count_from_files>0</use_cache_for_count_from_files>" if changing else ""
     users = folder / f"{name}-users.xml"
     users.write_text(
         "<clickhouse>\n"
-        f"<profiles><default>{_WRITABLE if building else _READ_ONLY}<session_timezone>UTC</session_timezone>{_FORMATS}</default>"
-        "<owner><readonly>1</readonly><session_timezone>UTC</session_timezone></owner></profiles>\n"
+        f"<profiles><default>{_WRITABLE if building else _READ_ONLY}<session_timezone>UTC</session_timezone>{_FORMATS}{counts}</default>"
+        f"<owner><readonly>1</readonly><session_timezone>UTC</session_timezone>{counts}</owner></profiles>\n"
         f"<users><default>{_user('default')}{_BUILD_RIGHTS if building else _READ_RIGHTS}</default>\n"
         f"<{OWNER}>{_user('owner')}<grants><query>GRANT SELECT ON lake.*</query></grants></{OWNER}></users>\n"
         "<quotas><default></default></quotas>\n"

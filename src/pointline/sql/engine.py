@@ -125,7 +125,9 @@ class Engine:
         Raises:
             QueryError: the statement is wrong or was stopped; has ClickHouse's code and name.
             DamageError: a data file of the lake is missing or damaged.
-            ConfigError: the engine is closed, or was opened by the process that this one was forked from.
+            LakeError: the lake is in a bucket, which does not answer.
+            ConfigError: the engine is closed, or was opened by the process that this one was forked from; or the statement needs more files
+                of a bucket than may be kept here.
         """
         values = {name: parameter_text(value) for name, value in (parameters or {}).items()}
         return self._run(_StatementRun(text, values, output_format, dict(settings or {}), guarded=guarded))
@@ -168,6 +170,7 @@ class Engine:
 
     def _run_here(self, work: _StatementRun) -> Result:
         if not work.guarded:
+            self.catalogue.fetch()
             text = _describing(work.text.strip().rstrip(";")) if work.described else work.text
             return self._run_as_it_is(text, work.values, work.output_format, work.settings)
         try:
@@ -182,6 +185,7 @@ class Engine:
                     self._statements.check_orc(statement.text, work.values, settings={})
         except RefusedError as refusal:
             raise query_error(f"Code: {refusal.code}. DB::Exception: {refusal.what} ({refusal.name})", work.text) from None
+        self.catalogue.fetch(statement.reads)
         if work.described:
             return self._run_as_it_is(_describing(statement.text), work.values, work.output_format, settings, asked=work.text)
         found = self._run_as_it_is(statement.text, work.values, output_format, settings, asked=work.text)
@@ -252,7 +256,8 @@ class Engine:
             QueryError: it cannot be parsed, or there is none, or there are several.
         """
         question = "SELECT formatQuerySingleLine({text:String})"
-        found = self.run(question, parameters={"text": text}, output_format="TSVRaw", guarded=False)
+        self._check_usable()
+        found = self._run_as_it_is(question, {"text": parameter_text(text)}, "TSVRaw", {})
         return found.data.decode().rstrip("\n")
 
     def _check_usable(self) -> None:

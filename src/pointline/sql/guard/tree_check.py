@@ -20,6 +20,7 @@ from pointline.sql.guard.bounded_reads import PREVIEW_ROWS, reads_little
 from pointline.sql.guard.codes import RefusedError
 from pointline.sql.guard.decimals import protect
 from pointline.sql.guard.formats import FORMATS
+from pointline.sql.guard.reads import Read, reads_of
 from pointline.sql.guard.rules import Rules, shown
 from pointline.sql.guard.trees import Tree, arguments_of, is_membership, selects_of, text, walk
 from pointline.sql.guard.type_text import check_columns, check_type
@@ -51,6 +52,7 @@ class Statement:
         notes: sentences for the user, about what was changed.
         candle_minutes: lengths of the candles that it reads.
         literals: its texts, those of parameters too.
+        reads: what of `api` has to be there when it runs.
     """
 
     text: str
@@ -60,6 +62,7 @@ class Statement:
     notes: tuple[str, ...] = ()
     candle_minutes: tuple[int, ...] = ()
     literals: tuple[str, ...] = ()
+    reads: tuple[Read, ...] = ()
 
 
 def check(
@@ -99,6 +102,7 @@ def check(
         before = json.dumps(tree)
         checks.statement(tree)
         output_format, settings = checks.take_clauses(tree)
+        reads = reads_of(tree, parameters)
         query = tree.get("query", tree) if tree.get("type") == "ExplainQuery" else tree
         if analyser is not None and selects_of(query):
             notes = protect(query, analyser.under(settings), rules.combinators, rules.spellings)
@@ -116,6 +120,7 @@ def check(
         tuple(notes),
         candle_minutes=tuple(dict.fromkeys(checks.candle_minutes)),
         literals=(*dict.fromkeys(checks.literals), *parameters.values()),
+        reads=reads,
     )
 
 
@@ -157,7 +162,7 @@ def _described(canonical: str, *, parser: Parser, **given: Any) -> Statement:  #
     inner = check(_SELECT_ALL + canonical.removeprefix(_DESCRIBE), parser=parser, whole=True, **given)
     if not inner.text.startswith(_SELECT_ALL):
         raise _not_a_reading("this DESCRIBE")
-    return replace(inner, text=_DESCRIBE + inner.text.removeprefix(_SELECT_ALL))
+    return replace(inner, text=_DESCRIBE + inner.text.removeprefix(_SELECT_ALL), reads=())
 
 
 def _not_a_reading(what: str) -> RefusedError:
