@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import buckets
 from tests.machine import limit
+
+from pointline.lake import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,3 +95,19 @@ def browser() -> Iterator[Browser]:
         found = driver.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=limit(180_000))
         yield found
         found.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[buckets.Server]:
+    """One store for all tests of a process."""
+    yield from buckets.serve()
+
+
+@pytest.fixture
+def store(s3_server: buckets.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[buckets.Server]:
+    """The store, with its counts at zero and the environment of this process set to it; mirrors are new."""
+    buckets.enter(monkeypatch, s3_server, tmp_path / "mirrors")
+    monkeypatch.setattr(places, "_MIRRORS", {})
+    s3_server.forget()
+    yield s3_server
+    s3_server.forget()

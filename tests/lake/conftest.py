@@ -6,31 +6,16 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from tests import buckets
 
 from pointline.lake import places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from tests import buckets
+
 _NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[buckets.Server]:
-    """One store for all tests of a process."""
-    yield from buckets.serve()
-
-
-@pytest.fixture
-def store(s3_server: buckets.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[buckets.Server]:
-    """The store, with its counts at zero and the environment of this process set to it; mirrors are new."""
-    buckets.enter(monkeypatch, s3_server, tmp_path / "mirrors")
-    monkeypatch.setattr(places, "_MIRRORS", {})
-    s3_server.forget()
-    yield s3_server
-    s3_server.forget()
 
 
 @pytest.fixture
