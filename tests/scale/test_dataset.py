@@ -16,7 +16,8 @@ from pointline.errors import BusyError, ConfigError, DamageError, NoDataError, P
 from pointline.features import FeatureParams
 from pointline.research.spines import DollarBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
 from pointline.scale import runner
-from pointline.scale.folder import DatasetFolder, sha256_of
+from pointline.scale.files import sha256_of
+from pointline.scale.folder import DatasetFolder
 from pointline.studies.compare import compare_part
 
 if TYPE_CHECKING:
@@ -208,8 +209,8 @@ def test_another_plan_and_other_files_keep_their_folder(lake: str, tmp_path: Pat
         made(lake, tmp_path / "other")
     with pytest.raises(ConfigError, match="a file where"):
         made(lake, tmp_path / "other/notes.txt")
-    with pytest.raises(ConfigError, match="only local folders"):
-        made(lake, "s3://bucket/made")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no place for a dataset"):
+        made(lake, "gs://bucket/made")  # type: ignore[arg-type]
 
 
 def test_one_run_fills_a_folder(lake: str, tmp_path: Path) -> None:
@@ -263,4 +264,4 @@ def test_a_manifest_tells_every_byte(lake: str, tmp_path: Path) -> None:
     for line in lines:
         path = found.root / line["path"]
         assert (path.stat().st_size, sha256_of(path), pl.read_parquet(path).height) == (line["bytes"], line["sha256"], line["rows"])
-    assert DatasetFolder(found.root).plan() == found.plan
+    assert DatasetFolder.of(found.root).plan() == found.plan

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import WorkerPlugin
 
 from pointline.scale import runner
-from pointline.scale.folder import sha256_of
+from pointline.scale.files import sha256_of
 from pointline.studies import compare
 
 if TYPE_CHECKING:

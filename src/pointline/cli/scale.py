@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,7 +47,13 @@ ExchangeOption = Annotated[
     str | None, typer.Option("--exchange", help="All perpetuals of an exchange that the lake has.", show_default=False)
 ]
 DatasetOption = Annotated[
-    Path, typer.Option("-o", "--output", help="Folder of the dataset; the same command goes on where it stopped.", show_default=False)
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Folder or s3:// URL of the dataset; the same command goes on where it stopped.",
+        show_default=False,
+    ),
 ]
 ClusterOption = Annotated[str, typer.Option("--cluster", help="tcp://HOST:8786, local:4 (processes here), or none (this process).")]
 MemoryOption = Annotated[
@@ -255,12 +260,12 @@ def scan(
     if json_output:
         show_json({**_facts(found), "rows": found.table(sort).to_dicts()})
     elif not settings.quiet:
-        show(scan_view(found.table(sort), title=f"Scan in {found.root}", lines=(_line(found),), notes=found.notes, rows=rows))
+        show(scan_view(found.table(sort), title=f"Scan in {found.place}", lines=(_line(found),), notes=found.notes, rows=rows))
 
 
 @command(group, short_help="Checks a dataset's files against its manifest.")
 def check(
-    dataset: Annotated[Path, typer.Argument(help="Folder of a dataset.", show_default=False)], json_output: JsonOption = False
+    dataset: Annotated[str, typer.Argument(help="Folder or URL of a dataset.", show_default=False)], json_output: JsonOption = False
 ) -> None:
     """Reads every file of a complete dataset and compares it with the manifest.
 
@@ -315,7 +320,7 @@ def _markets(pair: list[str] | None, perp: list[str] | None, exchange: str | Non
 
 def _facts(found: ScaledDataset) -> dict[str, Any]:
     return {
-        "dataset": str(found.root),
+        "dataset": found.place,
         "verb": found.verb,
         "rows": found.rows,
         "files": found.files.height,
@@ -326,7 +331,7 @@ def _facts(found: ScaledDataset) -> dict[str, Any]:
 
 
 def _line(found: ScaledDataset) -> str:
-    text = f"{found.rows:,} rows in {found.files.height:,} files in {found.root}"
+    text = f"{found.rows:,} rows in {found.files.height:,} files in {found.place}"
     return text if found.run is None else f"{text}; {found.run.computed:,} tasks computed, {found.run.kept:,} kept from before"
 
 

@@ -32,6 +32,9 @@ CONNECT_S = 15
 LOOK_S = 5.0
 WORKERLESS_S = 120.0
 """How long calls wait for a cluster without workers: those that were killed start again within seconds."""
+NEVER = "3650 days"
+"""A local worker that was killed is always started again. Dask gives it up for good where it happens to be away 15 s after it died, as it
+is when it was killed again meanwhile; with that, workers that are killed often would end one by one."""
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://\S+:\d+")
 _LOCAL = re.compile(r"local(?::(\d+))?")
 
@@ -75,6 +78,7 @@ def connected(cluster: ClusterLike, *, memory: str | int | None = None) -> Itera
         return
     quiet = {
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        "distributed.deploy.lost-worker-timeout": NEVER,
         "distributed.admin.large-graph-warning-threshold": "1GB",
     }
     with _quiet_logs(), dask.config.set(quiet), _started(cluster, local, memory) as client:

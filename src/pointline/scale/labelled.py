@@ -16,7 +16,7 @@ from pointline.bars.request import BarRequest
 from pointline.clock import DAY_US, day_start, to_duration_us
 from pointline.features.labels import forward_labels
 from pointline.report.files import write_blocks
-from pointline.scale.folder import read_file
+from pointline.scale.files import read_file
 from pointline.scale.task import ScaledCase
 from pointline.studies.compare import PartFigures, compare_part
 

@@ -23,9 +23,8 @@ from pointline.errors import ConfigError, NoDataError
 from pointline.features import FEATURES
 from pointline.features.registry import BUILT_IN
 from pointline.lake.paths import encode_name
-from pointline.scale.folder import DATA
 from pointline.scale.pins import pinned_files
-from pointline.scale.task import FORMAT, ScaledCase, ScaleOptions, ScaleTask, digest, own_versions, plain
+from pointline.scale.task import DATA, FORMAT, ScaledCase, ScaleOptions, ScaleTask, digest, own_versions, plain
 from pointline.studies.compare import settle
 from pointline.studies.coverage import missing_days_note
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pointline.studies.study import Join
 
 FORMAT = 1
+DATA = "data"
 MOST_TASK_BYTES = 65_536
 """A task's description is refused where it is larger: tables go through files, never through the scheduler."""
 MOST_RECORD_BYTES = 4_096
