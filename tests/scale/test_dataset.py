@@ -14,7 +14,14 @@ import pointline
 from pointline import scale
 from pointline.errors import BusyError, ConfigError, DamageError, NoDataError, PointlineError
 from pointline.features import FeatureParams
-from pointline.research.spines import DollarBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.research.spines import (
+    AdaptiveTradeConfig,
+    AdaptiveVolumeConfig,
+    DollarBarConfig,
+    TimeBarConfig,
+    TradeBarConfig,
+    VolumeBarConfig,
+)
 from pointline.scale import runner
 from pointline.scale.files import sha256_of
 from pointline.scale.folder import DatasetFolder
@@ -55,6 +62,32 @@ def test_the_rows_are_those_of_one_comparison_bit_for_bit(
         found = made(lake, tmp_path / str(days), days_per_task=days, **window, **options)
         assert_frame_equal(found.features().collect(), study.features, check_exact=True)
     assert found.cases["rule"].to_list() == [study.rule.text]
+
+
+ADAPTIVE = AdaptiveVolumeConfig(48, trailing_days=2, segments=4, least_days=1)
+
+
+def test_thresholds_that_follow_the_market_are_those_of_one_comparison(lake: str, tmp_path: Path) -> None:
+    window = {"start": "2024-05-02", "end": "2024-05-06 17:00"}
+    options: dict[str, Any] = {"bars": ADAPTIVE, "spot_bars": AdaptiveTradeConfig(30, trailing_days=6, least_days=1)}
+    study = pointline.compare(*PAIR, **window, **options, lake=lake, cache=False)
+    found = made(lake, tmp_path / "made", **window, **options)
+    assert found.files.height == 4
+    assert_frame_equal(found.features().collect(), study.features, check_exact=True)
+    assert found.thresholds().height == 5 * 4
+    assert_frame_equal(found.thresholds(), study.thresholds, check_exact=True)
+    assert made(lake, tmp_path / "hours", days_per_task=9).thresholds().is_empty()
+
+
+def test_labels_beside_such_bars_are_those_of_one_window(lake: str, tmp_path: Path) -> None:
+    window = {"start": "2024-05-02", "end": "2024-05-07"}
+    study = pointline.compare(*PAIR, **window, bars=ADAPTIVE, lake=lake, cache=False)
+    labelled = study.features.join(study.labels((3,)), on="bucket_end", how="left", maintain_order="left")
+    options: dict[str, Any] = {"bars": ADAPTIVE, "horizons_bars": (3,), "lake": lake, "cache": False}
+    found = scale.ic([PAIR], **window, **options, days_per_task=2, output=tmp_path / "made")
+    rows = found.features().collect()
+    assert_frame_equal(rows, labelled.select(rows.columns), check_exact=True)
+    assert_frame_equal(found.thresholds(), study.thresholds, check_exact=True)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from pointline.bars.trailing import THRESHOLD_SCHEMA, thresholds_of_text
 from pointline.errors import ConfigError
 from pointline.lake.places import SCHEME
 from pointline.scale.folder import MANIFEST, PLAN, DatasetFolder
+from pointline.studies.compare import THRESHOLDS
 
 if TYPE_CHECKING:
     from pointline.scale.task import TaskRecord
@@ -104,17 +106,37 @@ class ScaledDataset:
         Raises:
             ConfigError: the arguments leave none, or several.
         """
+        return self._scan(self._case(perp, spot, case))
+
+    def _case(self, perp: str | None, spot: str | None, case: int | None) -> dict[str, Any]:
         given = {name: value for name, value in zip(_NAMES, (perp, spot, case), strict=True) if value is not None}
         found = [one for one in self.plan["cases"] if all(one[name] == value for name, value in given.items())]
         if len(found) != 1:
             raise ConfigError(
                 "no case is so called" if not found else "several cases are so called",
-                where="features",
+                where="perp, spot, case",
                 value=given or None,
                 expected="one row of .cases",
                 hint=f"the dataset has {len(self.plan['cases'])}",
             )
-        return self._scan(found[0])
+        return dict(found[0])
+
+    def thresholds(self, perp: str | None = None, spot: str | None = None, case: int | None = None) -> pl.DataFrame:
+        """The thresholds of one pair and rule, where they follow the market; no argument is needed where there is only one.
+
+        Args:
+            perp, spot, case: as for `features`.
+
+        Returns:
+            One row per day and segment, as `pointline.bars.trailing.threshold_table` gives them; no row of a rule of fixed thresholds.
+            Days of a task without a whole bar are absent.
+
+        Raises:
+            ConfigError: the arguments leave none, or several.
+        """
+        keys = [one.path for one in self._of(self._case(perp, spot, case)) if one.rows]
+        texts = [self._folder.files.footer(key).get(THRESHOLDS) for key in keys]
+        return pl.concat([pl.DataFrame(schema=THRESHOLD_SCHEMA), *(thresholds_of_text(text) for text in texts if text is not None)])
 
     def scan(self) -> pl.LazyFrame:
         """All rows of features, lazily: ``perp``, ``spot`` and ``case`` in front; columns that a pair does not have are null."""

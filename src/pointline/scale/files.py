@@ -88,6 +88,10 @@ class DatasetFiles(Protocol):
         """The rows of Parquet files, lazily."""
         ...
 
+    def footer(self, key: str) -> dict[str, str]:
+        """The facts beside the rows of a Parquet file."""
+        ...
+
 
 def files_at(path: str | Path) -> DatasetFiles:
     """The files at a path or URL.
@@ -185,6 +189,10 @@ class LocalFiles:
     def scan(self, keys: Sequence[str]) -> pl.LazyFrame:
         """See `DatasetFiles`."""
         return pl.scan_parquet([self.root / key for key in keys], hive_partitioning=False)
+
+    def footer(self, key: str) -> dict[str, str]:
+        """See `DatasetFiles`."""
+        return footer_of(self.root / key)
 
 
 @dataclass(frozen=True)
@@ -287,6 +295,10 @@ class BucketFiles:
         urls = [self.bucket.address(key) for key in keys]
         return pl.scan_parquet(urls, hive_partitioning=False, storage_options=self.bucket.storage_options)
 
+    def footer(self, key: str) -> dict[str, str]:
+        """See `DatasetFiles`."""
+        return pl.read_parquet_metadata(self.bucket.address(key), storage_options=self.bucket.storage_options)
+
 
 @contextlib.contextmanager
 def _of_one_run(place: str) -> Iterator[None]:
@@ -333,6 +345,11 @@ def rows_of_file(path: Path) -> int:
 def read_file(path: Path) -> pl.DataFrame:
     """All rows of a Parquet file."""
     return pl.read_parquet(path, hive_partitioning=False)
+
+
+def footer_of(path: Path) -> dict[str, str]:
+    """The facts beside the rows of a Parquet file."""
+    return pl.read_parquet_metadata(path)
 
 
 def read_content(content: bytes) -> pl.DataFrame:

@@ -81,6 +81,8 @@ def cannot_use(what: str, url: str, error: PointlineError) -> ClusterError:
 def pinned_files(lake: Lake, instruments: tuple[Instrument, Instrument], end_us: int) -> str:
     """A digest of the names of all files that rows of a pair can come from until a window's end; their names are hashes of their content.
 
+    From the lake's first day on: bars in front of the window are looked back on, and thresholds follow from the days before each day.
+
     Args:
         lake: where they are.
         instruments: perp and spot.
