@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,7 +25,7 @@ from pointline.cli.bars import (
     rule_of_options,
 )
 from pointline.cli.options import JsonOption, LakeOption, command
-from pointline.cli.output import note, settings, show, show_json, show_text, shows_progress
+from pointline.cli.output import console, note, settings, show, show_json, show_text, shows_progress
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -261,6 +262,43 @@ def scan(
         show_json({**_facts(found), "rows": found.table(sort).to_dicts()})
     elif not settings.quiet:
         show(scan_view(found.table(sort), title=f"Scan in {found.place}", lines=(_line(found),), notes=found.notes, rows=rows))
+
+
+@command(group, short_help="ingest with workers that parse.")
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
+    cluster: ClusterOption,
+    lake: LakeOption = None,
+    source: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    exchange: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    symbol: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    period: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    staging: Annotated[Path | None, typer.Option(help="Folder for parsed rows that all machines share.", show_default=False)] = None,
+    memory: MemoryOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """As ingest, to the same bytes: workers parse files, and this process stores them one after the other.
+
+    Example: pointline scale ingest archives --cluster local:4 --lake lake
+    """
+    import time
+
+    from pointline.cli.archives import end_of_files
+    from pointline.ingest.request import IngestOptions, failures_of
+    from pointline.report.tables import ingest_view
+    from pointline.scale.ingestion import ingest_paths
+
+    began = time.perf_counter()
+    options = IngestOptions(source=source, exchange=exchange, dataset=dataset, symbol=symbol, period=period)
+    found = ingest_paths(paths, options, cluster=cluster, lake=lake, staging=staging, memory=memory, progress=shows_progress())
+    if found.trouble is not None:
+        note(f"workers could not go on, and this process parsed the rest: {found.trouble.what}")
+    if json_output:
+        show_json([report.row() for report in found.reports])
+    elif not settings.quiet:
+        show(ingest_view(found.reports, elapsed_s=time.perf_counter() - began, width=console().width))
+    end_of_files(*failures_of(found.reports, paths), len(found.reports))
 
 
 @command(group, short_help="Checks a dataset's files against its manifest.")

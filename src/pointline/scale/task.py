@@ -138,6 +138,16 @@ class TaskCall:
     plan: str
     versions: Mapping[str, str]
 
+    @property
+    def name(self) -> str:
+        """What people call its task."""
+        return self.task.name
+
+    @property
+    def key(self) -> str:
+        """What tells its task from others."""
+        return self.task.key
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRecord:
@@ -187,10 +197,12 @@ class TaskFailure:
     Attributes:
         name: of the task.
         error: why.
+        path: of the file, of a task that has one.
     """
 
     name: str
     error: PointlineError
+    path: str = ""
 
 
 def digest(value: object) -> str:
