@@ -229,8 +229,7 @@ OPENS_OTHER_FILES = {
     "pointline.export.views",
     "pointline.ingest.spool",
     "pointline.report.files",
-    "pointline.scale.dataset",
-    "pointline.scale.folder",
+    "pointline.scale.files",
     "pointline.sources.table_files",
     "pointline.sql.arrow_output",
 }

@@ -14,9 +14,17 @@ import pointline
 from pointline import scale
 from pointline.errors import BusyError, ConfigError, DamageError, NoDataError, PointlineError
 from pointline.features import FeatureParams
-from pointline.research.spines import DollarBarConfig, TimeBarConfig, TradeBarConfig, VolumeBarConfig
+from pointline.research.spines import (
+    AdaptiveTradeConfig,
+    AdaptiveVolumeConfig,
+    DollarBarConfig,
+    TimeBarConfig,
+    TradeBarConfig,
+    VolumeBarConfig,
+)
 from pointline.scale import runner
-from pointline.scale.folder import DatasetFolder, sha256_of
+from pointline.scale.files import sha256_of
+from pointline.scale.folder import DatasetFolder
 from pointline.studies.compare import compare_part
 
 if TYPE_CHECKING:
@@ -54,6 +62,32 @@ def test_the_rows_are_those_of_one_comparison_bit_for_bit(
         found = made(lake, tmp_path / str(days), days_per_task=days, **window, **options)
         assert_frame_equal(found.features().collect(), study.features, check_exact=True)
     assert found.cases["rule"].to_list() == [study.rule.text]
+
+
+ADAPTIVE = AdaptiveVolumeConfig(48, trailing_days=2, segments=4, least_days=1)
+
+
+def test_thresholds_that_follow_the_market_are_those_of_one_comparison(lake: str, tmp_path: Path) -> None:
+    window = {"start": "2024-05-02", "end": "2024-05-06 17:00"}
+    options: dict[str, Any] = {"bars": ADAPTIVE, "spot_bars": AdaptiveTradeConfig(30, trailing_days=6, least_days=1)}
+    study = pointline.compare(*PAIR, **window, **options, lake=lake, cache=False)
+    found = made(lake, tmp_path / "made", **window, **options)
+    assert found.files.height == 4
+    assert_frame_equal(found.features().collect(), study.features, check_exact=True)
+    assert found.thresholds().height == 5 * 4
+    assert_frame_equal(found.thresholds(), study.thresholds, check_exact=True)
+    assert made(lake, tmp_path / "hours", days_per_task=9).thresholds().is_empty()
+
+
+def test_labels_beside_such_bars_are_those_of_one_window(lake: str, tmp_path: Path) -> None:
+    window = {"start": "2024-05-02", "end": "2024-05-07"}
+    study = pointline.compare(*PAIR, **window, bars=ADAPTIVE, lake=lake, cache=False)
+    labelled = study.features.join(study.labels((3,)), on="bucket_end", how="left", maintain_order="left")
+    options: dict[str, Any] = {"bars": ADAPTIVE, "horizons_bars": (3,), "lake": lake, "cache": False}
+    found = scale.ic([PAIR], **window, **options, days_per_task=2, output=tmp_path / "made")
+    rows = found.features().collect()
+    assert_frame_equal(rows, labelled.select(rows.columns), check_exact=True)
+    assert_frame_equal(found.thresholds(), study.thresholds, check_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +242,8 @@ def test_another_plan_and_other_files_keep_their_folder(lake: str, tmp_path: Pat
         made(lake, tmp_path / "other")
     with pytest.raises(ConfigError, match="a file where"):
         made(lake, tmp_path / "other/notes.txt")
-    with pytest.raises(ConfigError, match="only local folders"):
-        made(lake, "s3://bucket/made")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no place for a dataset"):
+        made(lake, "gs://bucket/made")  # type: ignore[arg-type]
 
 
 def test_one_run_fills_a_folder(lake: str, tmp_path: Path) -> None:
@@ -263,4 +297,4 @@ def test_a_manifest_tells_every_byte(lake: str, tmp_path: Path) -> None:
     for line in lines:
         path = found.root / line["path"]
         assert (path.stat().st_size, sha256_of(path), pl.read_parquet(path).height) == (line["bytes"], line["sha256"], line["rows"])
-    assert DatasetFolder(found.root).plan() == found.plan
+    assert DatasetFolder.of(found.root).plan() == found.plan

@@ -15,7 +15,7 @@ from pointline.clock import DAY_US, HOUR_US, to_us
 from pointline.errors import ClusterError, ConfigError, NoDataError
 from pointline.features import Feature, FeatureParams, register, unregister
 from pointline.lake.held import HeldLake
-from pointline.research.spines import TimeBarConfig, VolumeBarConfig
+from pointline.research.spines import AdaptiveVolumeConfig, TimeBarConfig, VolumeBarConfig
 from pointline.scale.comparison import plan_compare
 from pointline.scale.folder import DatasetFolder
 from pointline.scale.pins import pinned_files
@@ -26,6 +26,7 @@ from pointline.scale.task import MOST_RECORD_BYTES, MOST_TASK_BYTES, LabelWork, 
 from pointline.state.attach import StateParams
 
 if TYPE_CHECKING:
+    from decimal import Decimal
     from pathlib import Path
 
     from pointline.scale.plan import ScalePlan
@@ -201,6 +202,42 @@ def test_other_days_and_markets_change_no_pin_and_a_replaced_file_does(tmp_path:
     assert pins() == base
     add("binance-spot", "BTCUSDT", START, day[:-1])
     assert pins() != base
+
+
+def test_a_replaced_file_of_the_trailing_days_changes_a_pin(tmp_path: Path) -> None:
+    day = [(START + n * HOUR_US, "100.0", "1.0", False) for n in range(24)]
+    days = [(us + n * DAY_US, *rest) for n in range(4) for us, *rest in day]
+    made = lake_of(tmp_path, {("binance-futures", "BTCUSDT"): days, ("binance-spot", "BTCUSDT"): days})
+    window = {"window": ("2024-05-04", "2024-05-05"), "rules": [AdaptiveVolumeConfig(4, trailing_days=3, least_days=2)]}
+
+    def planned_now() -> ScalePlan:
+        return planned(str(made.root), **window)
+
+    plan = planned_now()
+    DatasetFolder.of(tmp_path / "made").begin(plan.told())
+    call = call_of(plan, 0, tmp_path / "made")
+    lake_from(tmp_path, [trades_archive(tmp_path / "archives", "binance-futures", "BTCUSDT", START, day[:-1])])
+    assert planned_now().key != plan.key
+    with pytest.raises(ClusterError, match="changed after the plan was made"):
+        run_task(call)
+
+
+def test_thresholds_that_are_not_decided_are_refused_before_the_first_task(lake: str) -> None:
+    with pytest.raises(ConfigError, match="2024-05-01 needs 2 whole days among the 2 before it, and 0 are whole"):
+        planned(lake, rules=[AdaptiveVolumeConfig(48, trailing_days=2)])
+    decided = AdaptiveVolumeConfig(48).decided_by(_Nothing())
+    with pytest.raises(ConfigError, match="rules of pointline"):
+        planned(lake, rules=[decided])
+
+
+class _Nothing:
+    """Decides no day."""
+
+    def thresholds(self, day_us: int) -> tuple[Decimal, ...]:
+        raise NotImplementedError
+
+    def is_decided(self, day_us: int) -> bool:
+        raise NotImplementedError
 
 
 def test_a_task_of_another_state_of_the_lake_stops(lake: str, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
-from pointline.scale import runner
-from pointline.scale.folder import sha256_of
+from pointline.ingest import checksum
+from pointline.scale import parsing, runner
+from pointline.scale.files import sha256_of
 from pointline.studies import compare
 
 if TYPE_CHECKING:
@@ -74,3 +75,25 @@ def allow_failures(count: int, dask_scheduler: Any = None) -> int:  # noqa: ANN4
     before: int = dask_scheduler.allowed_failures
     dask_scheduler.allowed_failures = count
     return before
+
+
+class StopsParsing(StopsOnce):
+    """The first file of all workers leaves the process's number in a file and waits until it is killed."""
+
+    name = "stops-parsing"
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002
+        def batch_digest(path: Path) -> str:
+            try:
+                handle = os.open(self.marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:
+                return checksum.sha256_of(path)
+            os.write(handle, f"{os.getpid()}\n".encode())
+            os.close(handle)
+            while True:
+                time.sleep(3_600)
+
+        parsing.sha256_of = batch_digest
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002
+        parsing.sha256_of = checksum.sha256_of

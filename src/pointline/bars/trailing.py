@@ -7,6 +7,7 @@ without flagged prints: of whole days the totals in the files' footers where the
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -127,6 +128,16 @@ class TrailingDays:
     def is_decided(self, day_us: int) -> bool:
         """Whether enough whole days lie before a day."""
         return sum(not wrong for wrong in self.before(day_us).values()) >= self.rule.days_required
+
+    def check(self, days: Sequence[int]) -> None:
+        """Refuses days that are not decided.
+
+        Raises:
+            ConfigError: one is not.
+        """
+        undecided = next((day for day in days if not self.is_decided(day)), None)
+        if undecided is not None:
+            raise self._too_few(undecided)
 
     def before(self, day_us: int) -> dict[int, str]:
         """By the trailing days of a day, the oldest first, why one does not count; empty text where it does."""
@@ -317,6 +328,31 @@ def threshold_table(rule: BarRule, days: Sequence[int]) -> pl.DataFrame:
             start_us = day + segment * rule.segment_us
             rows.append((date_text(day), start_us, start_us + rule.segment_us, float(threshold), f"{threshold:f}", *told))
     return pl.DataFrame(rows, schema=THRESHOLD_SCHEMA, orient="row")
+
+
+def thresholds_text(table: pl.DataFrame) -> str:
+    """A `threshold_table` as text, which `thresholds_of_text` reads back."""
+    return json.dumps(table.rows(), separators=(",", ":"))
+
+
+def thresholds_of_text(text: str) -> pl.DataFrame:
+    """The `threshold_table` of a text from `thresholds_text`."""
+    return pl.DataFrame([tuple(row) for row in json.loads(text)], schema=THRESHOLD_SCHEMA, orient="row")
+
+
+def check_decided(rule: BarRule, lake: Lake, instrument: Instrument, days: Sequence[int], *, events: str = TRADES) -> None:
+    """Refuses days before which too few days are whole; no amount is read. Rules of fixed thresholds have all of them.
+
+    Args:
+        rule, lake, instrument, events: as for `decided`.
+        days: 00:00 UTC of each.
+
+    Raises:
+        ConfigError: fewer of the days before one of them are whole than the rule requires.
+    """
+    past = getattr(decided(rule, lake, instrument, events=events), "decider", None)
+    if isinstance(past, TrailingDays):
+        past.check(days)
 
 
 def threshold_note(table: pl.DataFrame, unit: str) -> str:

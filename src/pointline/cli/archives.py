@@ -114,7 +114,7 @@ def ingest(
         show_json([report.row() for report in reports])
     elif not settings.quiet:
         show(ingest_view(reports, elapsed_s=time.perf_counter() - began, width=console().width))
-    _end(*failures_of(reports, named), len(reports))
+    end_of_files(*failures_of(reports, named), len(reports))
 
 
 def _with_listed(paths: Sequence[Path]) -> list[Path]:
@@ -141,10 +141,10 @@ def _look(named: Sequence[Path], options: IngestOptions, lake: str | None) -> No
         show_json([one.row() for one in found])
     elif not settings.quiet:
         show(preview_view(found))
-    _end(*failures_of(found, named), len(found))
+    end_of_files(*failures_of(found, named), len(found))
 
 
-def _end(errors: list[PointlineError], code: int, count: int) -> None:
+def end_of_files(errors: list[PointlineError], code: int, count: int) -> None:
     """Ends the command as the worst of the files wants."""
     if not errors:
         return

@@ -25,7 +25,7 @@ from pointline.cli.bars import (
     rule_of_options,
 )
 from pointline.cli.options import JsonOption, LakeOption, command
-from pointline.cli.output import note, settings, show, show_json, show_text, shows_progress
+from pointline.cli.output import console, note, settings, show, show_json, show_text, shows_progress
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +48,13 @@ ExchangeOption = Annotated[
     str | None, typer.Option("--exchange", help="All perpetuals of an exchange that the lake has.", show_default=False)
 ]
 DatasetOption = Annotated[
-    Path, typer.Option("-o", "--output", help="Folder of the dataset; the same command goes on where it stopped.", show_default=False)
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Folder or s3:// URL of the dataset; the same command goes on where it stopped.",
+        show_default=False,
+    ),
 ]
 ClusterOption = Annotated[str, typer.Option("--cluster", help="tcp://HOST:8786, local:4 (processes here), or none (this process).")]
 MemoryOption = Annotated[
@@ -255,12 +261,49 @@ def scan(
     if json_output:
         show_json({**_facts(found), "rows": found.table(sort).to_dicts()})
     elif not settings.quiet:
-        show(scan_view(found.table(sort), title=f"Scan in {found.root}", lines=(_line(found),), notes=found.notes, rows=rows))
+        show(scan_view(found.table(sort), title=f"Scan in {found.place}", lines=(_line(found),), notes=found.notes, rows=rows))
+
+
+@command(group, short_help="ingest with workers that parse.")
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Archive files, or folders that are searched for them.", show_default=False)],
+    cluster: ClusterOption,
+    lake: LakeOption = None,
+    source: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    exchange: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    symbol: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    period: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    staging: Annotated[Path | None, typer.Option(help="Folder for parsed rows that all machines share.", show_default=False)] = None,
+    memory: MemoryOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """As ingest, to the same bytes: workers parse files, and this process stores them one after the other.
+
+    Example: pointline scale ingest archives --cluster local:4 --lake lake
+    """
+    import time
+
+    from pointline.cli.archives import end_of_files
+    from pointline.ingest.request import IngestOptions, failures_of
+    from pointline.report.tables import ingest_view
+    from pointline.scale.ingestion import ingest_paths
+
+    began = time.perf_counter()
+    options = IngestOptions(source=source, exchange=exchange, dataset=dataset, symbol=symbol, period=period)
+    found = ingest_paths(paths, options, cluster=cluster, lake=lake, staging=staging, memory=memory, progress=shows_progress())
+    if found.trouble is not None:
+        note(f"workers could not go on, and this process parsed the rest: {found.trouble.what}")
+    if json_output:
+        show_json([report.row() for report in found.reports])
+    elif not settings.quiet:
+        show(ingest_view(found.reports, elapsed_s=time.perf_counter() - began, width=console().width))
+    end_of_files(*failures_of(found.reports, paths), len(found.reports))
 
 
 @command(group, short_help="Checks a dataset's files against its manifest.")
 def check(
-    dataset: Annotated[Path, typer.Argument(help="Folder of a dataset.", show_default=False)], json_output: JsonOption = False
+    dataset: Annotated[str, typer.Argument(help="Folder or URL of a dataset.", show_default=False)], json_output: JsonOption = False
 ) -> None:
     """Reads every file of a complete dataset and compares it with the manifest.
 
@@ -315,7 +358,7 @@ def _markets(pair: list[str] | None, perp: list[str] | None, exchange: str | Non
 
 def _facts(found: ScaledDataset) -> dict[str, Any]:
     return {
-        "dataset": str(found.root),
+        "dataset": found.place,
         "verb": found.verb,
         "rows": found.rows,
         "files": found.files.height,
@@ -326,7 +369,7 @@ def _facts(found: ScaledDataset) -> dict[str, Any]:
 
 
 def _line(found: ScaledDataset) -> str:
-    text = f"{found.rows:,} rows in {found.files.height:,} files in {found.root}"
+    text = f"{found.rows:,} rows in {found.files.height:,} files in {found.place}"
     return text if found.run is None else f"{text}; {found.run.computed:,} tasks computed, {found.run.kept:,} kept from before"
 
 

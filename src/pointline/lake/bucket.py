@@ -315,7 +315,7 @@ class Bucket:
         status = found[1].strip() if (found := _STATUS.search(text)) else type(error).__name__
         where = self.address(key)
         if "NoSuchBucket" in text:
-            raise LakeError("there is no such bucket", where=where, value=self.name, hint="make it, or correct --lake") from None
+            raise LakeError("there is no such bucket", where=where, value=self.name, hint="make it, or correct the URL") from None
         if status.startswith(("401", "403")) or type(error).__name__ in {"PermissionDeniedError", "UnauthenticatedError"}:
             hint = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and the rights of this user on the bucket"
             raise LakeError("the store refuses access to the bucket", where=where, value=status, hint=hint) from None
@@ -333,7 +333,7 @@ def _library() -> ModuleType:
     try:
         import obstore
     except ImportError as error:
-        raise MissingExtraError("a lake in a bucket needs obstore", hint="pip install 'pointline[s3]'") from error
+        raise MissingExtraError("work with a bucket needs obstore", hint="pip install 'pointline[s3]'") from error
     return obstore
 
 
@@ -343,7 +343,7 @@ def _check_url(url: str) -> None:
     plain = url == f"{SCHEME}{parts.netloc}/{path}" and _BUCKET.fullmatch(parts.netloc) and all(map(_PART.fullmatch, path.split("/")))
     if not plain:
         raise ConfigError(
-            "this is no place for a lake in a bucket",
+            "this is no place for a lake or a dataset in a bucket",
             value=url,
             expected="s3://BUCKET/PREFIX, the prefix of letters, digits and . _ = - in folders",
         )

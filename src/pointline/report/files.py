@@ -21,7 +21,7 @@ from pointline.errors import ConfigError
 from pointline.lake.durable import disk_errors, remove_left_behind, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROW_GROUP_ROWS = 32_768
 
@@ -65,12 +65,13 @@ def check_output(path: str | Path) -> None:
         spreadsheets.check_xlsx()
 
 
-def write_blocks(blocks: Iterator[pl.DataFrame], path: Path) -> WrittenTable:
+def write_blocks(blocks: Iterator[pl.DataFrame], path: Path, *, footer: Mapping[str, str] | None = None) -> WrittenTable:
     """Writes frames of one schema as one table; the file appears when it is whole. Its rows do not depend on how they were cut.
 
     Args:
         blocks: the frames, at least one, in order.
         path: ends as one of `ENDINGS`.
+        footer: facts beside the rows of a Parquet file, by their names.
 
     Raises:
         ConfigError: as `check_output`, or the table is larger than a sheet.
@@ -80,7 +81,7 @@ def write_blocks(blocks: Iterator[pl.DataFrame], path: Path) -> WrittenTable:
     if path.suffix in {".csv", ".xlsx"} and path.suffixes[-2:] != [".exact", ".csv"]:
         return _write_sheet(blocks, path)
     schemas: list[pl.Schema] = []
-    write_atomically(path.absolute(), lambda temporary: schemas.append(_write_rows(blocks, temporary, path.suffix)))
+    write_atomically(path.absolute(), lambda temporary: schemas.append(_write_rows(blocks, temporary, path.suffix, footer)))
     return WrittenTable(path, schemas[0], path)
 
 
@@ -99,9 +100,9 @@ def _write_sheet(blocks: Iterator[pl.DataFrame], path: Path) -> WrittenTable:
     return written
 
 
-def _write_rows(blocks: Iterator[pl.DataFrame], path: Path, suffix: str) -> pl.Schema:
+def _write_rows(blocks: Iterator[pl.DataFrame], path: Path, suffix: str, footer: Mapping[str, str] | None = None) -> pl.Schema:
     schemas = []
-    with _writer(suffix, path) as writer:
+    with _writer(suffix, path, footer) as writer:
         for rows in _groups(blocks):
             writer.add(rows)
             schemas.append(rows.schema)
@@ -129,12 +130,12 @@ class _Writer(Protocol):
 
 
 @contextmanager
-def _writer(suffix: str, path: Path) -> Iterator[_Writer]:
+def _writer(suffix: str, path: Path, footer: Mapping[str, str] | None) -> Iterator[_Writer]:
     if suffix == ".csv":
         with path.open("wb") as file:
             yield _Lines(file)
         return
-    found = _Batches(path, suffix)
+    found = _Batches(path, suffix, footer or {})
     try:
         yield found
     finally:
@@ -156,8 +157,9 @@ class _Lines:
 class _Batches:
     """A Parquet or Arrow IPC file."""
 
-    def __init__(self, path: Path, suffix: str) -> None:
+    def __init__(self, path: Path, suffix: str, footer: Mapping[str, str]) -> None:
         self._path = path
+        self._footer = footer
         self._suffix = suffix
         self._open: Any = None
 
@@ -178,4 +180,6 @@ class _Batches:
 
     def close(self) -> None:
         if self._open is not None:
+            if self._footer and self._suffix == ".parquet":
+                self._open.add_key_value_metadata(dict(self._footer))
             self._open.close()

@@ -13,7 +13,7 @@ import queue
 import re
 import uuid
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from pointline.errors import ClusterError, ConfigError, MissingExtraError, PointlineError
 from pointline.scale.runner import run_task
@@ -32,6 +32,9 @@ CONNECT_S = 15
 LOOK_S = 5.0
 WORKERLESS_S = 120.0
 """How long calls wait for a cluster without workers: those that were killed start again within seconds."""
+NEVER = "3650 days"
+"""A local worker that was killed is always started again. Dask gives it up for good where it happens to be away 15 s after it died, as it
+is when it was killed again meanwhile; with that, workers that are killed often would end one by one."""
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://\S+:\d+")
 _LOCAL = re.compile(r"local(?::(\d+))?")
 
@@ -45,7 +48,7 @@ def on_cluster(calls: Sequence[TaskCall], cluster: ClusterLike, *, memory: str |
         ClusterError: the cluster cannot be reached, has no workers, is of other versions, or ends before the work does.
     """
     with connected(cluster, memory=memory) as client:
-        yield from sent(client, calls)
+        yield from sent(client, calls, run_task)
 
 
 @contextlib.contextmanager
@@ -75,6 +78,7 @@ def connected(cluster: ClusterLike, *, memory: str | int | None = None) -> Itera
         return
     quiet = {
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        "distributed.deploy.lost-worker-timeout": NEVER,
         "distributed.admin.large-graph-warning-threshold": "1GB",
     }
     with _quiet_logs(), dask.config.set(quiet), _started(cluster, local, memory) as client:
@@ -185,9 +189,25 @@ def _loads_pointline() -> bool:
     return True
 
 
-def sent(
-    client: Client, calls: Sequence[TaskCall], work: Callable[[TaskCall], TaskRecord] = run_task
-) -> Generator[TaskRecord | TaskFailure]:
+class Call(Protocol):
+    """What can be sent: a small description that can be pickled."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+        ...
+
+
+_Call = TypeVar("_Call", bound=Call)
+_Record = TypeVar("_Record")
+
+
+def sent(client: Client, calls: Sequence[_Call], work: Callable[[_Call], _Record]) -> Generator[_Record | TaskFailure]:
     """The records of calls as they come, with one call under way per thread of the workers.
 
     Dask gives calls that wait to workers too, and counts a worker's death against each of them. So none waits there: the next one goes out
@@ -203,12 +223,12 @@ def sent(
     """
     run = uuid.uuid4().hex[:8]  # an earlier run of the same tasks may still be known to the scheduler
     waiting = iter(calls)
-    out: dict[str, tuple[Any, TaskCall]] = {}
+    out: dict[str, tuple[Any, _Call]] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def send(count: int) -> None:
         for call in islice(waiting, max(0, count)):
-            key = f"{call.task.name}-{call.task.key}-{run}"
+            key = f"{call.name}-{call.key}-{run}"
             future = client.submit(work, call, key=key, pure=False)
             out[key] = future, call
             future.add_done_callback(lambda ended: done.put(ended.key))
@@ -249,7 +269,7 @@ def _next(done: queue.SimpleQueue[str], client: Client) -> str:
             )
 
 
-def _outcome(future: Any, call: TaskCall) -> TaskRecord | TaskFailure:  # noqa: ANN401 - Dask's futures are not typed
+def _outcome(future: Any, call: Call) -> Any:  # noqa: ANN401 - Dask's futures are not typed
     """What became of a call.
 
     Raises:
@@ -261,21 +281,21 @@ def _outcome(future: Any, call: TaskCall) -> TaskRecord | TaskFailure:  # noqa: 
         raise _ended()
     error = future.exception()
     if error is None:
-        return future.result()  # type: ignore[no-any-return]
+        return future.result()
     if isinstance(error, KilledWorker):
-        return TaskFailure(call.task.name, _killed(error, call))
+        return TaskFailure(call.name, _killed(error, call), getattr(call, "path", ""))
     if isinstance(error, ClusterError) or not isinstance(error, PointlineError):
         raise error
-    return TaskFailure(call.task.name, error)
+    return TaskFailure(call.name, error, getattr(call, "path", ""))
 
 
-def _killed(error: Any, call: TaskCall) -> ClusterError:  # noqa: ANN401 - Dask's errors are not typed
+def _killed(error: Any, call: Call) -> ClusterError:  # noqa: ANN401 - Dask's errors are not typed
     limit = getattr(error.last_worker, "memory_limit", 0)
     count = error.allowed_failures + 1
     died = "a worker died while it ran the task" if count == 1 else f"{count} workers died while they ran the task"
     return ClusterError(
         f"{died}, memory limit {limit / 1e9:.2f} GB" if limit else died,
-        where=call.task.name,
+        where=call.name,
         value=f"the last was {error.last_worker.address}",
         hint="give workers more memory (--memory 4GB), or tasks fewer days (--days-per-task 1); the same command goes on",
     )

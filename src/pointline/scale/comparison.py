@@ -62,7 +62,8 @@ def compare(
     Args:
         markets: pairs ``(perp, spot)``, perpetuals ``"exchange:symbol"``, or an exchange, as for `pointline.scan`.
         start, end: the window ``[start, end)``.
-        output: folder of the dataset: a new one, or one of the same call. All workers see it under this path.
+        output: folder of the dataset, or ``s3://BUCKET/PREFIX``: a new one, or one of the same call. All workers see a folder under
+            this path.
         bars: when a bar closes; ``"auto"`` is settled once per pair, for the whole window.
         cluster: None or ``"none"`` works in this process; ``"local:4"`` starts four processes; an address such as
             ``"tcp://scheduler:8786"`` or a `distributed.Client` uses a cluster that runs.

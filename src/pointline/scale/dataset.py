@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from pointline.bars.trailing import THRESHOLD_SCHEMA, thresholds_of_text
 from pointline.errors import ConfigError
+from pointline.lake.places import SCHEME
 from pointline.scale.folder import MANIFEST, PLAN, DatasetFolder
+from pointline.studies.compare import THRESHOLDS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pointline.scale.task import TaskRecord
 
 _NAMES = ("perp", "spot", "case")
@@ -44,15 +46,26 @@ class ScaledDataset:
     """A complete dataset.
 
     Attributes:
-        root: its folder.
+        place: its folder, or its URL.
         plan: what it was made of: verb, window, versions, cases, options, notes.
         run: how the run that completed it went; None where it was only opened.
     """
 
-    root: Path
+    place: str
     plan: dict[str, Any] = field(repr=False)
     _records: tuple[TaskRecord, ...] = field(repr=False)
     run: RunFigures | None = None
+
+    @property
+    def root(self) -> Path:
+        """Its folder.
+
+        Raises:
+            ConfigError: the dataset is in a bucket.
+        """
+        if self.place.startswith(SCHEME):
+            raise ConfigError("a dataset in a bucket has no folder", value=self.place, hint="take .place, .features() or .scan()")
+        return Path(self.place)
 
     @property
     def verb(self) -> str:
@@ -93,17 +106,37 @@ class ScaledDataset:
         Raises:
             ConfigError: the arguments leave none, or several.
         """
+        return self._scan(self._case(perp, spot, case))
+
+    def _case(self, perp: str | None, spot: str | None, case: int | None) -> dict[str, Any]:
         given = {name: value for name, value in zip(_NAMES, (perp, spot, case), strict=True) if value is not None}
         found = [one for one in self.plan["cases"] if all(one[name] == value for name, value in given.items())]
         if len(found) != 1:
             raise ConfigError(
                 "no case is so called" if not found else "several cases are so called",
-                where="features",
+                where="perp, spot, case",
                 value=given or None,
                 expected="one row of .cases",
                 hint=f"the dataset has {len(self.plan['cases'])}",
             )
-        return self._scan(found[0])
+        return dict(found[0])
+
+    def thresholds(self, perp: str | None = None, spot: str | None = None, case: int | None = None) -> pl.DataFrame:
+        """The thresholds of one pair and rule, where they follow the market; no argument is needed where there is only one.
+
+        Args:
+            perp, spot, case: as for `features`.
+
+        Returns:
+            One row per day and segment, as `pointline.bars.trailing.threshold_table` gives them; no row of a rule of fixed thresholds.
+            Days of a task without a whole bar are absent.
+
+        Raises:
+            ConfigError: the arguments leave none, or several.
+        """
+        keys = [one.path for one in self._of(self._case(perp, spot, case)) if one.rows]
+        texts = [self._folder.files.footer(key).get(THRESHOLDS) for key in keys]
+        return pl.concat([pl.DataFrame(schema=THRESHOLD_SCHEMA), *(thresholds_of_text(text) for text in texts if text is not None)])
 
     def scan(self) -> pl.LazyFrame:
         """All rows of features, lazily: ``perp``, ``spot`` and ``case`` in front; columns that a pair does not have are null."""
@@ -127,7 +160,10 @@ class ScaledDataset:
 
         if self.verb != "scan":
             raise ConfigError("only a scan has a table of pairs", value=self.verb, expected="a dataset of scale.scan")
-        return table_of_rows([self.root / one.path for one in self._records], sort)
+        contents = [self._folder.files.read(one.path) for one in self._records]
+        if None in contents:
+            self.check()
+        return table_of_rows([one for one in contents if one is not None], sort)
 
     def check(self) -> None:
         """Reads every file and compares its bytes with the manifest.
@@ -135,15 +171,18 @@ class ScaledDataset:
         Raises:
             ConfigError: a file is missing or damaged; the same command as before makes it again.
         """
-        folder = DatasetFolder(self.root)
-        bad = [one.path for one in self._records if not folder.holds(one)]
+        bad = [one.path for one in self._records if not self._folder.holds(one)]
         if bad:
             raise ConfigError(
                 f"{len(bad)} of {len(self._records)} files are missing or damaged",
-                where=str(self.root),
+                where=self.place,
                 value=bad[:3],
                 hint="run the command that made the dataset again: it computes these files alone",
             )
+
+    @cached_property
+    def _folder(self) -> DatasetFolder:
+        return DatasetFolder.of(self.place)
 
     def _of(self, case: dict[str, Any]) -> list[TaskRecord]:
         return self._by_case.get(case["folder"], [])
@@ -156,15 +195,15 @@ class ScaledDataset:
         return found
 
     def _scan(self, case: dict[str, Any]) -> pl.LazyFrame:
-        paths = [self.root / one.path for one in self._of(case) if one.rows]
-        return pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame()
+        keys = [one.path for one in self._of(case) if one.rows]
+        return self._folder.files.scan(keys) if keys else pl.LazyFrame()
 
 
 def open_dataset(path: str | Path) -> ScaledDataset:
     """Opens a complete dataset.
 
     Args:
-        path: its folder.
+        path: its folder or URL.
 
     Raises:
         ConfigError: there is no dataset, it is not complete, or its manifest is damaged.
@@ -184,13 +223,15 @@ def open_dataset(path: str | Path) -> ScaledDataset:
     if plan is None or "cases" not in plan:
         raise ConfigError("there is no dataset here", value=str(path), expected=f"a folder with {PLAN} and {MANIFEST}")
     if plan.get("format") != _DATASET_FORMAT:
-        raise ConfigError("another version of pointline wrote this dataset", where=str(path), value=plan.get("format"), expected="format 1")
+        raise ConfigError(
+            "another version of pointline wrote this dataset", where=folder.place, value=plan.get("format"), expected="format 1"
+        )
     found = folder.manifest()
     if found is None or found[0].get("plan") != plan["key"]:
         raise ConfigError(
             "the dataset is not complete",
-            where=str(path),
+            where=folder.place,
             value=f"no {MANIFEST}" if found is None else f"{MANIFEST} of another plan",
             hint="run the command that makes it again: it goes on where it stopped",
         )
-    return ScaledDataset(folder.root, plan, tuple(found[1]))
+    return ScaledDataset(folder.place, plan, tuple(found[1]))

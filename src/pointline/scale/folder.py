@@ -1,4 +1,4 @@
-"""A dataset's folder while it is filled: the plan, a record of each task, and files that appear whole or not at all.
+"""A dataset while it is filled: the plan, a record of each task, and files that appear whole or not at all.
 
 ::
 
@@ -6,167 +6,148 @@
     DATASET/records/KEY.json                   what became of each task
     DATASET/data/perp=…/spot=…/case=0/….parquet
     DATASET/manifest.ndjson                    written last: the dataset is complete
+
+`DATASET` is a folder, or ``s3://BUCKET/PREFIX``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import re
 import socket
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from pointline.errors import BusyError, ClusterError, ConfigError
-from pointline.lake.durable import disk_errors, make_folder, single_writer, sync, write_atomically
+from pointline.errors import ClusterError, ConfigError, LakeError, MissingExtraError
+from pointline.lake.places import SCHEME
+from pointline.scale.files import files_at
+from pointline.scale.pins import cannot_use
 from pointline.scale.task import TaskRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
-PLAN, MANIFEST, RECORDS, DATA, STAGING = "plan.json", "manifest.ndjson", "records", "data", ".staging"
-_BLOCK = 1 << 20
+    from pointline.scale.files import DatasetFiles
+
+PLAN, MANIFEST, RECORDS = "plan.json", "manifest.ndjson", "records"
 
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """The folder of a dataset.
+    """What is in a dataset, and where.
 
     Attributes:
-        root: the folder.
+        files: where its files lie.
     """
 
-    root: Path
+    files: DatasetFiles
 
     @classmethod
     def of(cls, path: str | Path) -> DatasetFolder:
-        """The folder at a path.
+        """The dataset at a path or URL.
 
         Raises:
-            ConfigError: it is a URL, or something else than a folder is there.
+            ConfigError: no dataset can be there.
         """
-        if "://" in str(path):
-            raise ConfigError(
-                "only local folders can hold a dataset in this version", value=str(path), expected="a path that all workers share"
-            )
-        root = Path(path).expanduser().absolute()
-        if root.exists() and not root.is_dir():
-            raise ConfigError(
-                "there is a file where the dataset shall be", value=str(root), expected="a new folder, or one of the same plan"
-            )
-        return cls(root)
+        return cls(files_at(path))
+
+    @property
+    def place(self) -> str:
+        """Its folder, or its URL."""
+        return self.files.place
 
     def plan(self) -> dict[str, Any] | None:
-        """The plan that the folder shows; None where there is none.
+        """The plan that is shown there; None where there is none.
 
         Raises:
             ConfigError: its file is damaged.
         """
-        try:
-            found = json.loads((self.root / PLAN).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        content = self.files.read(PLAN)
+        if content is None:
             return None
+        try:
+            found = json.loads(content)
         except ValueError as error:
-            raise ConfigError("the plan of a dataset cannot be read", where=str(self.root / PLAN), hint="use a new folder") from error
+            raise ConfigError("the plan of a dataset cannot be read", where=f"{self.place}/{PLAN}", hint="use a new folder") from error
         return found if isinstance(found, dict) else None
 
     def begin(self, plan: dict[str, Any]) -> None:
-        """Shows a plan; a folder of the same plan stays as it is.
+        """Shows a plan; what is there of the same plan stays as it is.
 
         Raises:
-            ConfigError: the folder holds another plan, or something else.
+            ConfigError: another plan is shown there, or other files are there.
         """
         found = self.plan()
         if found is None:
-            if self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
-                raise ConfigError("the folder holds other files and no plan", value=str(self.root), expected="a new or an empty folder")
-            make_folder(self.root)
-            text = json.dumps(plan, indent=1, sort_keys=True) + "\n"
-            write_atomically(self.root / PLAN, lambda path: path.write_text(text, encoding="utf-8"))
-        elif found.get("key") != plan["key"]:
+            if self.files.has_others():
+                raise ConfigError("the folder holds other files and no plan", value=self.place, expected="a new or an empty folder")
+            self.files.write_first(PLAN, (json.dumps(plan, indent=1, sort_keys=True) + "\n").encode())
+            found = self.plan()
+        if found is None or found.get("key") != plan["key"]:
             raise ConfigError(
                 "the folder holds the dataset of another plan",
-                where=str(self.root),
-                value="; ".join(_differences(found, plan)),
+                where=self.place,
+                value="; ".join(_differences(found or {}, plan)),
                 expected="a new folder, or the same command as before",
             )
 
     def check_plan(self, key: str) -> None:
-        """Makes sure that a worker sees the folder that the plan was written to.
+        """Makes sure that a worker sees the dataset that the plan was written to.
 
         Raises:
             ClusterError: it does not.
         """
-        found = self.plan()
+        try:
+            found = self.plan()
+        except (ConfigError, LakeError, MissingExtraError) as error:
+            if self.place.startswith(SCHEME):
+                raise cannot_use("the dataset", self.place, error) from error
+            raise
         if found is None or found.get("key") != key:
             raise ClusterError(
                 f"a worker on {socket.gethostname()} does not see the dataset's folder",
-                where=str(self.root),
-                hint="write to a folder that is mounted at the same path on every worker",
+                where=self.place,
+                hint="write to a folder that is mounted at the same path on every worker, or to a bucket",
             )
 
-    @contextlib.contextmanager
-    def filling(self) -> Iterator[None]:
-        """Holds the folder for one run, and removes what an earlier one left unfinished.
+    def filling(self) -> AbstractContextManager[None]:
+        """Holds the dataset for one run.
 
         Raises:
             BusyError: another run fills it.
         """
-        staging = self.root / STAGING
-        try:
-            with single_writer(staging):
-                for path in staging.glob("*.parquet*"):
-                    path.unlink(missing_ok=True)
-                yield
-        except BusyError as error:
-            raise BusyError(
-                "another run fills this dataset", where=str(self.root), value=error.value, hint="wait until it has ended"
-            ) from error
-
-    def staged(self, key: str) -> Path:
-        """A place for a file that is not finished, which no other process uses."""
-        make_folder(self.root / STAGING)
-        return self.root / STAGING / f"{key}-{_host()}-{os.getpid()}.parquet"
-
-    def finish(self, staged: Path, path: str) -> None:
-        """Puts a finished file at its place; what was there is replaced."""
-        target = self.root / path
-        make_folder(target.parent)
-        with disk_errors(target):
-            staged.replace(target)
-            sync(target.parent)
+        return self.files.filling()
 
     def record(self, key: str) -> TaskRecord | None:
         """What became of a task; None where that is not told, or not readable."""
         try:
-            return TaskRecord.read(json.loads((self.root / RECORDS / f"{key}.json").read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
+            return TaskRecord.read(json.loads(self.files.read(f"{RECORDS}/{key}.json") or b""))
+        except (ValueError, TypeError):
             return None
 
     def keep(self, record: TaskRecord) -> None:
         """Keeps what became of a task."""
-        text = json.dumps(record.told(), sort_keys=True) + "\n"
-        write_atomically(self.root / RECORDS / f"{record.key}.json", lambda path: path.write_text(text, encoding="utf-8"))
+        self.files.write(f"{RECORDS}/{record.key}.json", (json.dumps(record.told(), sort_keys=True) + "\n").encode())
 
     def holds(self, record: TaskRecord) -> bool:
         """Whether the file of a record is there with every byte."""
-        path = self.root / record.path
+        size = self.files.size(record.path)
         if not record.rows:
-            return not path.exists()
-        return path.is_file() and path.stat().st_size == record.bytes and sha256_of(path) == record.sha256
+            return size is None
+        return size == record.bytes and self.files.sha256(record.path) == record.sha256
 
     def complete(self, plan_key: str, records: list[TaskRecord]) -> None:
-        """Writes the manifest, which makes the dataset complete."""
+        """Writes the manifest, which makes the dataset complete.
+
+        Raises:
+            BusyError: another run may fill the dataset by now.
+        """
+        self.files.check()
         head = {"plan": plan_key, "files": sum(bool(one.rows) for one in records), "rows": sum(one.rows for one in records)}
         lines = [head, *(one.told() for one in records)]
-        text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
-        write_atomically(self.root / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+        self.files.write(MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode())
 
     def manifest(self) -> tuple[dict[str, Any], list[TaskRecord]] | None:
         """The manifest's first line and its records; None where the dataset is not complete.
@@ -174,28 +155,23 @@ class DatasetFolder:
         Raises:
             ConfigError: its file is damaged.
         """
-        file = self.root / MANIFEST
+        content = self.files.read(MANIFEST)
+        if content is None:
+            return None
+        where = f"{self.place}/{MANIFEST}"
         try:
-            head, *lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            head, *lines = [json.loads(line) for line in content.decode("utf-8").splitlines()]
             records = [TaskRecord.read(line) for line in lines]
             whole = (sum(bool(one.rows) for one in records), sum(one.rows for one in records)) == (head["files"], head["rows"])
-        except FileNotFoundError:
-            return None
         except (ValueError, TypeError, KeyError) as error:
-            raise _damaged(file) from error
+            raise _damaged(where) from error
         if not whole:
-            raise _damaged(file)
+            raise _damaged(where)
         return head, records
 
 
-def _host() -> str:
-    return re.sub(r"[^\w-]", "-", socket.gethostname())
-
-
-def _damaged(file: Path) -> ConfigError:
-    return ConfigError(
-        "the manifest of a dataset is damaged", where=str(file), hint="run the command that made it again: it writes a new one"
-    )
+def _damaged(where: str) -> ConfigError:
+    return ConfigError("the manifest of a dataset is damaged", where=where, hint="run the command that made it again: it writes a new one")
 
 
 def _differences(found: dict[str, Any], plan: dict[str, Any]) -> list[str]:
@@ -214,28 +190,3 @@ def _unlike(one: Any, other: Any, where: str) -> Iterator[str]:  # noqa: ANN401 
             yield from _unlike(first, second, where)
     else:
         yield f"{where}: {str(one)[:160]} there, {str(other)[:160]} here"
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes."""
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            hashed.update(block)
-    return hashed.hexdigest()
-
-
-def rows_of_file(path: Path) -> int:
-    """Rows of a Parquet file, from its footer.
-
-    Raises:
-        OSError: it is no Parquet file.
-    """
-    import pyarrow.parquet as pq
-
-    return int(pq.ParquetFile(path).metadata.num_rows)
-
-
-def read_file(path: Path) -> pl.DataFrame:
-    """All rows of a file of a dataset."""
-    return pl.read_parquet(path, hive_partitioning=False)

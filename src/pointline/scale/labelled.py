@@ -13,12 +13,13 @@ import polars as pl
 from pointline.bars.aggregate import has_trade
 from pointline.bars.cache import cache_of
 from pointline.bars.request import BarRequest
-from pointline.clock import DAY_US, day_start, to_duration_us
+from pointline.bars.trailing import thresholds_of_text, thresholds_text
+from pointline.clock import DAY_US, date_text, day_start, to_duration_us
 from pointline.features.labels import forward_labels
 from pointline.report.files import write_blocks
-from pointline.scale.folder import read_file
+from pointline.scale.files import footer_of, read_file
 from pointline.scale.task import ScaledCase
-from pointline.studies.compare import PartFigures, compare_part
+from pointline.studies.compare import THRESHOLDS, PartFigures, compare_part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,7 @@ def write_labelled(lake: HeldLake, task: ScaleTask, labels: LabelWork, path: Pat
     if not isinstance(work, ScaledCase):
         raise TypeError(type(work).__name__)
     days = 1
+    footer: dict[str, str] = {}
     while True:
         end_us = (
             min(day_start(task.end_us - 1) + (1 + days) * DAY_US, task.window_us[1]) if task.end_us < task.window_us[1] else task.end_us
@@ -65,7 +67,7 @@ def write_labelled(lake: HeldLake, task: ScaleTask, labels: LabelWork, path: Pat
         if not figures.rows:
             table = pl.DataFrame()
         else:
-            table = read_file(path)
+            table, footer = read_file(path), footer_of(path)
             path.unlink()
         inside = pl.DataFrame() if table.is_empty() else table.filter(pl.col("bucket_start") < task.end_us)
         if end_us >= task.window_us[1] or inside.is_empty() or _reaches(table, inside, labels):
@@ -76,8 +78,16 @@ def write_labelled(lake: HeldLake, task: ScaleTask, labels: LabelWork, path: Pat
     told = forward_labels(table, labels.horizons_bars, labels.horizons_us, params=work.settled.params)
     labelled = inside.hstack(told.head(inside.height).drop("bucket_end"))
     kept = labelled if task.options.join == "asof" else labelled.filter(has_trade("spot"))
-    write_blocks(iter([kept]), path)
+    write_blocks(iter([kept]), path, footer=_own_thresholds(footer, task.end_us))
     return PartFigures(kept.height, int(inside["complete"].sum()))
+
+
+def _own_thresholds(told: dict[str, str], end_us: int) -> dict[str, str]:
+    """What a file's footer tells of the days before an instant."""
+    if THRESHOLDS not in told:
+        return {}
+    table = thresholds_of_text(told[THRESHOLDS])
+    return {THRESHOLDS: thresholds_text(table.filter(pl.col("day") <= date_text(end_us - 1)))}
 
 
 def _reaches(table: pl.DataFrame, inside: pl.DataFrame, labels: LabelWork) -> bool:

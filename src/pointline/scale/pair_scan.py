@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from pointline.clock import window_us
 from pointline.errors import ConfigError, PointlineError
 from pointline.lake.paths import encode_name
-from pointline.scale.folder import DATA
 from pointline.scale.pins import held_lake
 from pointline.scale.plan import ScalePlan, check_registry, check_rule
 from pointline.scale.run import run_plan
 from pointline.scale.scan_row import pinned_pair
-from pointline.scale.task import FORMAT, ScaleOptions, ScaleTask, ScanRowWork, digest, own_versions, plain
+from pointline.scale.task import DATA, FORMAT, ScaleOptions, ScaleTask, ScanRowWork, digest, own_versions, plain
 from pointline.studies.scan import DEFAULT_BARS, ScanOptions, check_scan
 from pointline.studies.scan_pairs import ScanPair, scan_pairs
 

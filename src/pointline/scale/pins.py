@@ -7,17 +7,21 @@ file of the window that was replaced does: the task stops, and no dataset is of 
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pointline.clock import DAY_US, date_text
-from pointline.errors import ClusterError, NoLakeError
+from pointline.errors import ClusterError, ConfigError, LakeError, MissingExtraError, NoLakeError
 from pointline.lake.held import HeldLake
+from pointline.lake.places import SCHEME
 from pointline.lake.store import as_lake
 from pointline.lake.venue_files import venue_file_paths
 from pointline.scale.task import digest
 
 if TYPE_CHECKING:
+    from pointline.errors import PointlineError
     from pointline.instruments import Instrument
     from pointline.lake.store import Lake, LakeLike
 
@@ -40,11 +44,15 @@ def lake_of_plan(lake: str, plan: str) -> HeldLake:  # noqa: ARG001 - another pl
     """The lake as this process first saw it for a plan; its tables are listed once for all tasks.
 
     Raises:
-        ClusterError: this worker has no lake at the path.
+        ClusterError: this worker has no lake at the path, or cannot reach the bucket: credentials come from its own environment.
     """
     try:
         return held_lake(lake)[0]
-    except NoLakeError as error:
+    except (ConfigError, LakeError, MissingExtraError) as error:
+        if lake.startswith(SCHEME):
+            raise cannot_use("the lake", lake, error) from error
+        if not isinstance(error, NoLakeError):
+            raise
         raise ClusterError(
             "a worker finds no lake where the plan was made with one",
             where=lake,
@@ -52,8 +60,28 @@ def lake_of_plan(lake: str, plan: str) -> HeldLake:  # noqa: ARG001 - another pl
         ) from error
 
 
+def cannot_use(what: str, url: str, error: PointlineError) -> ClusterError:
+    """The error of a worker that cannot reach a bucket, which every other task of it would meet too.
+
+    Args:
+        what: is in the bucket, in words.
+        url: where.
+        error: why.
+    """
+    found = f"{error.what}: {error.where}" if error.where and error.where != url else error.what
+    return ClusterError(
+        f"a worker on {socket.gethostname()}, process {os.getpid()}, cannot use {what} in the bucket",
+        where=url,
+        value=found,
+        expected=error.expected or "a worker whose own environment has the store's endpoint and credentials",
+        hint="set AWS_ENDPOINT_URL, AWS_REGION and the credentials where workers are started; the client does not send them",
+    )
+
+
 def pinned_files(lake: Lake, instruments: tuple[Instrument, Instrument], end_us: int) -> str:
     """A digest of the names of all files that rows of a pair can come from until a window's end; their names are hashes of their content.
+
+    From the lake's first day on: bars in front of the window are looked back on, and thresholds follow from the days before each day.
 
     Args:
         lake: where they are.

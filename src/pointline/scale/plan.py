@@ -16,16 +16,17 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from pointline.bars.adaptive import ADAPTIVE_KINDS, AdaptiveBars
 from pointline.bars.request import TRADES
 from pointline.bars.rules import BAR_KINDS, BarRule
+from pointline.bars.trailing import check_decided
 from pointline.clock import DAY_US, date_text, days_in, is_whole
 from pointline.errors import ConfigError, NoDataError
 from pointline.features import FEATURES
 from pointline.features.registry import BUILT_IN
 from pointline.lake.paths import encode_name
-from pointline.scale.folder import DATA
 from pointline.scale.pins import pinned_files
-from pointline.scale.task import FORMAT, ScaledCase, ScaleOptions, ScaleTask, digest, own_versions, plain
+from pointline.scale.task import DATA, FORMAT, ScaledCase, ScaleOptions, ScaleTask, digest, own_versions, plain
 from pointline.studies.compare import settle
 from pointline.studies.coverage import missing_days_note
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pointline.instruments import Pair
     from pointline.lake.store import Lake
     from pointline.scale.task import LabelWork
+    from pointline.studies.compare import Settled
     from pointline.studies.scan_pairs import ScanPair
 
 DAYS_PER_TASK = 7
@@ -135,6 +137,7 @@ def plan_cases(
             settled = settle(
                 lake, one.perp, str(one.spot), window_us, rule, costs=costs, params=param, events=options.events, in_memory=False
             )
+            _check_thresholds(lake, settled, window_us, options)
             pinned = pinned_files(lake, (settled.pair.perp, settled.pair.spot), window_us[1])
             cases.append(ScaledCase(number=number, perp=one.perp, spot=str(one.spot), settled=settled, pinned=pinned))
             notes += [f"{one.perp}: {text}" for text in (*settled.notes, *_missing_days(lake, settled.pair, window_us, options))]
@@ -234,6 +237,17 @@ def _held_days(lake: Lake, pair: Pair, window_us: tuple[int, int]) -> list[set[i
     ]
 
 
+def _check_thresholds(lake: Lake, settled: Settled, window_us: tuple[int, int], options: ScaleOptions) -> None:
+    """Refuses thresholds that too few whole days decide before the first task runs.
+
+    Raises:
+        ConfigError: a day of the window has too few whole days before it.
+    """
+    if options.events == TRADES:
+        days = sorted(_held_days(lake, settled.pair, window_us)[0])
+        check_decided(settled.rule, lake, settled.pair.perp, days)
+
+
 def _missing_days(lake: Lake, pair: Pair, window_us: tuple[int, int], options: ScaleOptions) -> list[str]:
     """A note for each side that lacks days."""
     if options.events != TRADES:
@@ -267,11 +281,12 @@ def check_rule(rule: object) -> None:
     """
     if rule is None or (isinstance(rule, str) and rule.partition(":")[0] == "auto"):
         return
-    if not isinstance(rule, BarRule) or type(rule) not in BAR_KINDS.values():
+    kinds = [*BAR_KINDS.values(), *ADAPTIVE_KINDS.values()]
+    if not isinstance(rule, BarRule) or type(rule) not in kinds or (isinstance(rule, AdaptiveBars) and rule.decider is not None):
         raise ConfigError(
             "a cluster takes bar rules of pointline only",
             where="bars",
             value=type(rule).__name__,
-            expected=", ".join(sorted(one.__name__ for one in BAR_KINDS.values())),
+            expected=", ".join(sorted(one.__name__ for one in kinds)),
             hint="a spine of your own, or a rule class of your own, is for pointline.compare",
         )

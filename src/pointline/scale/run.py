@@ -42,7 +42,7 @@ def run_plan(
 
     Args:
         plan: what is in the dataset.
-        output: its folder; a new one, or one of the same plan, which is gone on with.
+        output: its folder or URL; a new one, or one of the same plan, which is gone on with.
         cluster, memory: see `pointline.scale.compare`.
         progress: True shows a line of progress; a function is called with the tasks that are done, all tasks, and the last one's name.
 
@@ -55,7 +55,7 @@ def run_plan(
 
     began = time.perf_counter()
     folder = DatasetFolder.of(output)
-    calls = [TaskCall(task=one, lake=plan.lake, dataset=str(folder.root), plan=plan.key, versions=own_versions()) for one in plan.tasks]
+    calls = [TaskCall(task=one, lake=plan.lake, dataset=folder.place, plan=plan.key, versions=own_versions()) for one in plan.tasks]
     check_sizes(calls)
     folder.begin(plan.told())
     records: dict[str, TaskRecord] = {}
@@ -75,7 +75,7 @@ def run_plan(
             raise ClusterError(f"the cluster told of {len(records)} of {len(calls)} tasks", hint="run the same command: it goes on")
         _check_cases(plan, records)
         folder.complete(plan.key, [records[one.key] for one in plan.tasks])
-    return replace(open_dataset(folder.root), run=_figures(list(records.values()), time.perf_counter() - began))
+    return replace(open_dataset(folder.place), run=_figures(list(records.values()), time.perf_counter() - began))
 
 
 def _figures(records: Sequence[TaskRecord], elapsed_s: float) -> RunFigures:
@@ -130,7 +130,7 @@ def _together(failures: Sequence[TaskFailure], done: int, count: int, folder: Da
     PointlineError.__init__(
         error,
         f"{len(failures)} of {count} tasks failed, {done} are done",
-        where=str(folder.root),
+        where=folder.place,
         value=told + more,
         expected=first.expected,
         hint=first.hint or "the same command computes what is missing",

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pointline.errors import ClusterError, DamageError
-from pointline.scale.folder import DatasetFolder, rows_of_file, sha256_of
+from pointline.scale.files import rows_of_file, sha256_of
+from pointline.scale.folder import DatasetFolder
 from pointline.scale.labelled import request_of, write_labelled
 from pointline.scale.pins import check_pinned, lake_of_plan
 from pointline.scale.scan_row import write_scan_row
@@ -44,7 +45,7 @@ def run_task(call: TaskCall) -> TaskRecord:
     if known is not None and known.path == call.task.path and folder.holds(known):
         return replace(known, computed=False)
     began = time.process_time()
-    staged = folder.staged(call.task.key)
+    staged = folder.files.staged(call.task.key)
     try:
         with warnings.catch_warnings(action="ignore"):  # the plan's notes say the same
             figures = _compute(lake_of_plan(call.lake, call.plan), call.task, staged)
@@ -85,7 +86,7 @@ def _compute(lake: HeldLake, task: ScaleTask, path: Path) -> PartFigures:
 def _placed(folder: DatasetFolder, task: ScaleTask, staged: Path, figures: PartFigures) -> TaskRecord:
     """Puts the file at its place once its rows were counted in it."""
     if not figures.rows:
-        (folder.root / task.path).unlink(missing_ok=True)  # of a run that was interrupted between two versions of it
+        folder.files.remove(task.path)  # of a run that was interrupted between two versions of it
         return TaskRecord(key=task.key, path=task.path, rows=0, complete=figures.complete, bytes=0, sha256="")
     found = rows_of_file(staged)
     if found != figures.rows:
@@ -93,7 +94,7 @@ def _placed(folder: DatasetFolder, task: ScaleTask, staged: Path, figures: PartF
             "a file does not hold what was written", where=str(staged), value=f"{found} rows", expected=f"{figures.rows} rows"
         )
     size, sha256 = staged.stat().st_size, sha256_of(staged)
-    folder.finish(staged, task.path)
+    folder.files.bring(staged, task.path)
     return TaskRecord(key=task.key, path=task.path, rows=figures.rows, complete=figures.complete, bytes=size, sha256=sha256)
 
 

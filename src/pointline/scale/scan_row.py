@@ -8,7 +8,7 @@ import polars as pl
 
 from pointline.errors import ClusterError, ConfigError
 from pointline.report.files import write_blocks
-from pointline.scale.folder import read_file
+from pointline.scale.files import read_content
 from pointline.scale.pins import pinned_files
 from pointline.scale.task import digest
 from pointline.studies.compare import PartFigures
@@ -59,14 +59,14 @@ def write_scan_row(lake: Lake, work: ScanRowWork, path: Path) -> PartFigures:
     return PartFigures(1, 1)
 
 
-def table_of_rows(paths: Sequence[Path], sort: str) -> pl.DataFrame:
+def table_of_rows(contents: Sequence[bytes], sort: str) -> pl.DataFrame:
     """The table of `pointline.scan` from the files of its rows.
 
     Raises:
         ConfigError: there is no such column to sort by.
     """
     check_sort(sort)
-    rows: list[dict[str, Any]] = [read_file(path).row(0, named=True) for path in paths]
+    rows: list[dict[str, Any]] = [read_content(one).row(0, named=True) for one in contents]
     told, _ = without_common_notes(rows)
     return scan_table(told, sort)
 

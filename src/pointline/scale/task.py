@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pointline.studies.study import Join
 
 FORMAT = 1
+DATA = "data"
 MOST_TASK_BYTES = 65_536
 """A task's description is refused where it is larger: tables go through files, never through the scheduler."""
 MOST_RECORD_BYTES = 4_096
@@ -137,6 +138,16 @@ class TaskCall:
     plan: str
     versions: Mapping[str, str]
 
+    @property
+    def name(self) -> str:
+        """What people call its task."""
+        return self.task.name
+
+    @property
+    def key(self) -> str:
+        """What tells its task from others."""
+        return self.task.key
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRecord:
@@ -186,10 +197,12 @@ class TaskFailure:
     Attributes:
         name: of the task.
         error: why.
+        path: of the file, of a task that has one.
     """
 
     name: str
     error: PointlineError
+    path: str = ""
 
 
 def digest(value: object) -> str:

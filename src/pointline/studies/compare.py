@@ -19,7 +19,7 @@ from pointline.bars.request import TRADES, BarRequest
 from pointline.bars.rules import BarRule, check_bars
 from pointline.bars.stretches import keep_stretches, stretches, venue_of
 from pointline.bars.threshold import resolve_rule
-from pointline.bars.trailing import decided, threshold_note
+from pointline.bars.trailing import decided, threshold_note, thresholds_text
 from pointline.costs import CostModel
 from pointline.errors import ConfigError, VenueRuleError
 from pointline.features import FEATURES, FeatureParams, PairParams, compute_features
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from pointline.studies.study import Join
     from pointline.venues.files import Venues
     from pointline.venues.funding import FundingRule
+
+
+THRESHOLDS = "pointline_thresholds"
+"""In the footer of the file of a part: its thresholds, where these change by the day (`pointline.bars.trailing.thresholds_text`)."""
 
 
 def compare(
@@ -231,6 +235,8 @@ def settle(
 def compare_part(request: BarRequest, choice: Settled, join: Join, state: StateParams | None, path: Path) -> PartFigures:
     """The features of a part of a comparison's window, in a Parquet file; a part without a whole bar has no file.
 
+    Thresholds that change by the day stand in the file's footer.
+
     Bars that are counted by the day, and features that look back on a stated number of bars, make parts of whole days together equal to
     the whole, bit for bit: each part looks back on the bars in front of it. What depends on the whole window is settled before.
 
@@ -248,6 +254,7 @@ def compare_part(request: BarRequest, choice: Settled, join: Join, state: StateP
     built = build_bars(replace(request, max_hole_us=limits.max_hole_us, warm_up_bars=_look_back_bars(choice.params), part=True))
     known = StateReader(request.lake, choice.pair.perp, state or StateParams())
     tables = _Tables(known.attach, choice.params, request.start_us, join, BarTotals(limits.max_spot_age_us), request.events)
+    told = {} if built.thresholds.is_empty() else {THRESHOLDS: thresholds_text(built.thresholds)}
     rows = complete = 0
 
     def kept() -> Iterator[pl.DataFrame]:
@@ -261,7 +268,7 @@ def compare_part(request: BarRequest, choice: Settled, join: Join, state: StateP
     first = next(blocks, None)
     if first is None:
         return PartFigures(0, 0)
-    write_blocks(chain([first], blocks), path)
+    write_blocks(chain([first], blocks), path, footer=told)
     return PartFigures(rows, complete)
 
 

@@ -1,0 +1,258 @@
+"""`pointline.ingest` with workers that parse: one process settles and commits, as it does alone, and takes what they parsed.
+
+A worker's batches stand in for those of the parser only where file, names and hints are the same when the file's turn comes. Else, and
+where no worker could help, this process parses the file itself. So the lake's bytes are those of an ingest without workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointline.errors import ConfigError, PointlineError
+from pointline.ingest.checksum import sha256_of
+from pointline.ingest.names import FileNames
+from pointline.ingest.request import archive_files, as_paths
+from pointline.ingest.run import ingest as run
+from pointline.lake.manifest import Manifest
+from pointline.lake.store import Lake, open_lake
+from pointline.progress import followed
+from pointline.scale.parsing import ParseCall, ParsedFile, batches_of, parse_file
+from pointline.scale.task import own_versions
+from pointline.sources.base import INSTRUMENTS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from distributed import Client
+
+    from pointline.ingest.request import IngestOptions
+    from pointline.ingest.run import FileReport
+    from pointline.lake.store import LakeLike
+    from pointline.progress import Progress
+    from pointline.scale.cluster import ClusterLike
+    from pointline.sources.base import Batch, Hints, Identity, Source
+
+AHEAD = 4
+"""Files per thread of the workers that are parsed together; twice as many wait on disk at most."""
+
+
+@dataclass(frozen=True)
+class IngestRun:
+    """What an ingest with workers did.
+
+    Attributes:
+        reports: as of an ingest, one per file.
+        by_workers: files whose rows came from workers.
+        trouble: why workers could not go on, if they could not; this process parsed the rest.
+    """
+
+    reports: list[FileReport]
+    by_workers: int
+    trouble: PointlineError | None
+
+
+def ingest_paths(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    options: IngestOptions,
+    *,
+    cluster: ClusterLike,
+    lake: LakeLike | None = None,
+    staging: str | Path | None = None,
+    memory: str | int | None = None,
+    progress: Progress | None = None,
+) -> IngestRun:
+    """Ingests files and folders of files, which workers parse.
+
+    Args:
+        paths, options, lake, progress: as for `pointline.ingest.request.ingest_paths`; without a mapping.
+        cluster, memory: as for `pointline.scale.compare`.
+        staging: folder for parsed rows, which all machines share; the system's temporary folder if None, for processes of this machine.
+
+    Raises:
+        ConfigError: an option cannot be used, there is no file, or the cluster is named wrongly.
+        ClusterError: the cluster cannot be reached, or its workers do not fit; nothing was stored.
+        BusyError: another process is writing.
+        LakeError: the disk is full, or the lake is damaged.
+    """
+    from pointline.scale.cluster import connected
+
+    if options.mapping is not None:
+        raise ConfigError(
+            "workers do not read mappings", value=str(options.mapping), expected="pointline ingest --mapping, without a cluster"
+        )
+    files = archive_files(as_paths(paths))
+    opened = lake if isinstance(lake, Lake) else open_lake(lake, create=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="pointline-parsed-", dir=None if staging is None else Path(staging).absolute()) as folder,
+        connected(cluster, memory=memory) as client,
+        followed("ingest", progress) as tell,
+    ):
+        parsed = ParsedFiles(_calls(opened, files, options, folder))
+        sources = [ParsedSource(one, parsed) for one in options.sources]
+        done = 0
+
+        def advance(report: FileReport) -> None:
+            nonlocal done
+            done += 1
+            parsed.passed(report.path)
+            tell(done, len(files), report.path.name)
+
+        with parsed.coming(client):
+            reports = run(opened, files, sources=sources, hints=options.hints, progress=advance)
+    return IngestRun(reports, parsed.taken, parsed.trouble)
+
+
+def _calls(lake: Lake, files: Sequence[Path], options: IngestOptions, staging: str) -> list[ParseCall]:
+    """The files that workers can parse: new ones whose layout is known. The others are this process's, with what is to be said of them."""
+    manifest, sources, hints, versions = Manifest(lake), options.sources, options.hints, own_versions()
+    found: dict[Path, ParseCall] = {}
+    for path in files:
+        names = FileNames(lake, hints)
+        with contextlib.suppress(PointlineError, OSError):
+            own = names.hints
+            source, identity = next(((one, told) for one in sources if (told := one.recognise(path, own)) is not None), (None, None))
+            if source is None or identity is None or identity.kind == INSTRUMENTS or not path.is_file():
+                continue
+            identity = names.identity(identity, path)
+            if identity.period and manifest.current(identity.key("")) is not None:
+                continue
+            found[path] = ParseCall(
+                path=str(path.absolute()),
+                source=source.name,
+                asked=options.source,
+                identity=identity,
+                hints=names.hints,
+                staging=staging,
+                versions=versions,
+            )
+    return list(found.values())
+
+
+class ParsedFiles:
+    """What workers parsed, as the files' turns come.
+
+    Args:
+        calls: the files that workers parse, in order.
+
+    Attributes:
+        taken: files whose rows were taken from here.
+        trouble: why workers could not go on.
+    """
+
+    def __init__(self, calls: Sequence[ParseCall]) -> None:
+        self._calls = list(calls)
+        self._place = {call.path: n for n, call in enumerate(calls)}
+        self._found: dict[str, ParsedFile | None] = {}
+        self._passed = 0
+        self._over = False
+        self._changed = threading.Condition()
+        self.taken = 0
+        self.trouble: PointlineError | None = None
+
+    @contextlib.contextmanager
+    def coming(self, client: Client) -> Iterator[None]:
+        """Lets workers parse while the body runs; begins when the first of them has answered.
+
+        Raises:
+            ClusterError: the first answer is that workers cannot do it.
+        """
+        thread = threading.Thread(target=self._fetch, args=(client,), daemon=True)
+        thread.start()
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._found or self._over)
+                if self.trouble is not None and not self._found:
+                    raise self.trouble
+            yield
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+            thread.join()
+
+    def passed(self, path: Path) -> None:
+        """Says that a file's turn has come."""
+        place = self._place.get(str(path.absolute()))
+        if place is not None:
+            with self._changed:
+                self._passed = max(self._passed, place)
+                self._changed.notify_all()
+
+    def take(self, path: Path) -> tuple[ParseCall, ParsedFile] | None:
+        """What a worker parsed of a file, once; None where this process has to. Waits for a worker that is at it."""
+        key = str(path.absolute())
+        place = self._place.get(key)
+        if place is None:
+            return None
+        self.passed(path)
+        with self._changed:
+            self._changed.wait_for(lambda: key in self._found or self._over)
+            found = self._found.get(key)
+            self._found[key] = None
+        return None if found is None else (self._calls[place], found)
+
+    def _fetch(self, client: Client) -> None:
+        from pointline.scale.cluster import sent
+
+        try:
+            group = AHEAD * max(1, sum(client.nthreads().values()))
+            for start in range(0, len(self._calls), group):
+                with self._changed:
+                    self._changed.wait_for(lambda start=start: self._over or self._passed >= start - group)  # type: ignore[misc]
+                with contextlib.closing(sent(client, self._calls[start : start + group], parse_file)) as records:
+                    for one in records:
+                        with self._changed:
+                            if isinstance(one, ParsedFile):
+                                self._found[one.path] = one
+                            else:
+                                self._found[one.path] = None
+                            self._changed.notify_all()
+                            if self._over:
+                                return
+        except PointlineError as error:
+            self.trouble = error
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+
+
+class ParsedSource:
+    """A parser in whose place workers parsed.
+
+    Args:
+        source: the parser.
+        parsed: what they parsed.
+
+    Attributes:
+        name: of the parser.
+    """
+
+    def __init__(self, source: Source, parsed: ParsedFiles) -> None:
+        self.name = source.name
+        self.source = source
+        self.parsed = parsed
+
+    def recognise(self, path: Path, hints: Hints) -> Identity | None:
+        """As the parser."""
+        return self.source.recognise(path, hints)
+
+    def read(self, path: Path, identity: Identity, hints: Hints) -> Iterator[Batch]:
+        """The file's rows: those of a worker where they are of the same bytes and names, else the parser's."""
+        found = self.parsed.take(path)
+        if found is not None:
+            call, file = found
+            same = (call.source, call.identity, call.hints) == (self.name, identity, hints)
+            if same and file.folder is not None and sha256_of(path) == file.sha256:
+                self.parsed.taken += 1
+                yield from batches_of(Path(file.folder))
+                shutil.rmtree(file.folder, ignore_errors=True)
+                return
+        yield from self.source.read(path, identity, hints)

@@ -1,0 +1,117 @@
+"""One archive file parsed by a worker: its batches in files of a shared folder, and a small record of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pointline.errors import ClusterError
+from pointline.ingest.checksum import sha256_of
+from pointline.scale.runner import check_versions
+from pointline.scale.task import digest
+from pointline.sources.base import Batch
+from pointline.sources.families import all_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pointline.sources.base import Hints, Identity
+
+_FACTS = ("kind", "exchange", "symbol", "clock", "rank", "skipped", "rounded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParseCall:
+    """A file as it goes to a worker.
+
+    Attributes:
+        path: of the archive file.
+        source: name of its parser.
+        asked: as ``--source`` was given.
+        identity, hints: as the parser takes them.
+        staging: folder for what was parsed, which all machines share.
+        versions: of the libraries of the client.
+    """
+
+    path: str
+    source: str
+    asked: str | None
+    identity: Identity
+    hints: Hints
+    staging: str
+    versions: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return Path(self.path).name
+
+    @property
+    def key(self) -> str:
+        """What tells it from other files."""
+        return digest([self.path])
+
+
+@dataclass(frozen=True)
+class ParsedFile:
+    """What a worker made of a file.
+
+    Attributes:
+        path: of the archive file.
+        sha256: of the bytes that were parsed.
+        folder: where its batches are; None where the parser refused it, which the client then does too.
+    """
+
+    path: str
+    sha256: str
+    folder: str | None
+
+
+def parse_file(call: ParseCall) -> ParsedFile:
+    """Parses a file into a folder of its own.
+
+    Raises:
+        ClusterError: this process has other versions than the client, or sees neither the file nor the folder.
+    """
+    check_versions(call.versions)
+    path, staging = Path(call.path), Path(call.staging)
+    for place in (path, staging):
+        if not place.exists():
+            raise ClusterError(
+                f"a worker on {socket.gethostname()} does not see a file or folder of the client",
+                where=str(place),
+                hint="keep archives and --staging in folders that are mounted at the same path on every worker",
+            )
+    source = next(one for one in all_sources(call.asked) if one.name == call.source)
+    sha256 = sha256_of(path)
+    folder = staging / f"{call.key}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    facts = []
+    try:
+        for number, batch in enumerate(source.read(path, call.identity, call.hints)):
+            batch.frame.write_ipc(folder / f"{number}.arrow", compression="zstd")
+            batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="zstd")
+            facts.append({name: getattr(batch, name) for name in _FACTS})
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - the client meets it too, and tells it of the file
+        shutil.rmtree(folder, ignore_errors=True)
+        return ParsedFile(call.path, sha256, None)
+    (folder / "batches.json").write_text(json.dumps(facts), encoding="utf-8")
+    return ParsedFile(call.path, sha256, str(folder))
+
+
+def batches_of(folder: Path) -> Iterator[Batch]:
+    """What `parse_file` left in a folder, batch for batch as the parser gave it."""
+    for number, facts in enumerate(json.loads((folder / "batches.json").read_text(encoding="utf-8"))):
+        frame, rejects = (pl.read_ipc(folder / f"{number}{part}.arrow") for part in ("", "-rejects"))
+        yield Batch(frame=frame, rejects=rejects, **facts)

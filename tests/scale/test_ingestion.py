@@ -1,0 +1,104 @@
+"""An ingest with workers: the lake's bytes are those of an ingest without, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cli.running import run
+from tests.machine import limit, until
+from tests.scale.working import StopsParsing
+
+from pointline.errors import ClusterError, ConfigError
+from pointline.ingest.request import IngestOptions
+from pointline.ingest.request import ingest_paths as ingest_here
+from pointline.lake.store import open_lake
+from pointline.scale.cluster import connected
+from pointline.scale.files import sha256_of
+from pointline.scale.ingestion import ingest_paths
+from pointline.simulate import MarketConfig, write_archives
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from distributed import Client
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Two worker processes."""
+    with connected("local:2", memory=1_000_000_000) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of four days, and one that is no archive."""
+    folder = tmp_path_factory.mktemp("archives")
+    write_archives(MarketConfig(start="2024-05-01", days=4, perp_trades_per_day=800), folder, datasets=("trades", "fundingRate"))
+    next(folder.rglob("*spot*/**/*2024-05-02.zip")).write_bytes(b"no archive")
+    return folder
+
+
+def data_of(lake: Path) -> dict[str, str]:
+    return {str(path.relative_to(lake)): sha256_of(path) for path in lake.rglob("*.parquet") if ".staging" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def serial(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], list[object]]:
+    lake = tmp_path_factory.mktemp("serial") / "lake"
+    reports = ingest_here([archives], IngestOptions(), lake=lake)
+    return data_of(lake), [report.row() for report in reports]
+
+
+def test_the_lake_is_that_of_an_ingest_without_workers(
+    archives: Path, tmp_path: Path, client: Client, serial: tuple[dict[str, str], list[object]]
+) -> None:
+    found = ingest_paths([archives], IngestOptions(), cluster=client, lake=tmp_path / "lake")
+    assert (data_of(tmp_path / "lake"), [report.row() for report in found.reports]) == serial
+    assert found.by_workers == len(found.reports) - 1
+    assert found.trouble is None
+    again = ingest_paths([archives], IngestOptions(), cluster=client, lake=tmp_path / "lake")
+    assert [report.outcome for report in again.reports].count("unchanged") == len(found.reports) - 1
+    assert again.by_workers == 0
+    assert data_of(tmp_path / "lake") == serial[0]
+
+
+def test_a_killed_worker_is_survived(archives: Path, tmp_path: Path, client: Client, serial: tuple[dict[str, str], list[object]]) -> None:
+    client.wait_for_workers(2, timeout=limit(60))
+    marker = tmp_path / "parsing"
+    client.register_plugin(StopsParsing(str(marker)))
+
+    def kill() -> None:
+        until(lambda: marker.exists() and marker.read_text().endswith("\n"))
+        os.kill(int(marker.read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        found = ingest_paths([archives], IngestOptions(), cluster=client, lake=tmp_path / "lake")
+    finally:
+        killer.join()
+        client.unregister_worker_plugin("stops-parsing")
+    assert (data_of(tmp_path / "lake"), [report.row() for report in found.reports]) == serial
+    assert found.by_workers == len(found.reports) - 1
+
+
+def test_workers_that_do_not_fit_are_told_before_anything_is_stored(
+    archives: Path, tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pointline.scale.ingestion.own_versions", lambda: {"pointline": "9.9"})
+    with pytest.raises(ClusterError, match="has other versions"):
+        ingest_paths([archives], IngestOptions(), cluster=client, lake=tmp_path / "lake")
+    assert open_lake(tmp_path / "lake").kinds() == []
+    with pytest.raises(ConfigError, match="workers do not read mappings"):
+        ingest_paths([archives], IngestOptions(mapping="m.toml"), cluster=client, lake=tmp_path / "lake")
+
+
+def test_the_command_refuses_a_cluster_that_is_none(archives: Path, tmp_path: Path) -> None:
+    told = run("scale", "ingest", archives, "--cluster", "none", "--lake", tmp_path / "lake")
+    assert (told.code, "no such cluster" in told.err) == (2, True)
