@@ -39,7 +39,7 @@ def attacked(
 
 
 def sample(attempts: list[Attempt], most: int) -> list[Attempt]:
-    """Attempts spread over all, in uneven steps: lists take their spellings, shapes and arguments in turn, and even steps would miss some."""
+    """Attempts spread over all, in uneven steps: lists take their spellings and shapes in turn, and even steps would miss some."""
     number = len(attempts)
     return [attempts[place] for place in sorted({n * number // most for n in range(most)} if number > most else range(number))]
 
