@@ -36,6 +36,7 @@ threads = 1
 """
 SECRET, INSIDE = "secret-outside-5f1d0e27", "secret-inside-9a3c7b64"
 HONEST = "SELECT count(), sum(volume), max(close) FROM api.ohlcv(candle_duration_in_minutes = 60)"
+DEAR = ("too much", "deep")  # groups that run until a limit ends them: one in three in the usual run
 BOUND_S = 20.0  # no statement may take longer than its time, a worker's grace and a worker's start
 
 
@@ -173,11 +174,17 @@ def no_side_effects(attacked: AttackedServer) -> Iterator[None]:
     assert attacked.server.process.poll() is None
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_hostile_statements_are_refused(attacked: AttackedServer, group: str) -> None:
+@pytest.mark.parametrize(
+    ("group", "step"),
+    [
+        *(pytest.param(group, 3 if group in DEAR else 1, id=group) for group in GROUPS),
+        *(pytest.param(group, 1, id=f"{group}, all", marks=pytest.mark.slow) for group in DEAR),
+    ],
+)
+def test_hostile_statements_are_refused(attacked: AttackedServer, group: str, step: int) -> None:
     wrong = {}
     with no_side_effects(attacked):
-        for attack in GROUPS[group]:
+        for attack in GROUPS[group][::step]:
             if said := wrong_with(attack, attacked):
                 wrong[attack.text[:200]] = said
             assert attacked.ask_honestly("SELECT 7") == "7\n", f"after {attack.text[:200]}"

@@ -52,10 +52,10 @@ ask_qty = "ask_size"
 
 
 def add_quotes(lake: Lake, folder: Path, exchange: str, *, seed: int) -> None:
-    """Two days of quotes, one in five seconds, with a spread of 2 bps."""
+    """Two days of quotes, one in thirty seconds, with a spread of 2 bps."""
     rng = np.random.default_rng(seed)
-    times = to_us(START) + np.arange(0, 2 * 86_400, 5) * 1_000_000
-    mid = np.round(60_000 * np.exp(np.cumsum(rng.standard_normal(len(times))) * 1e-4), 1)
+    times = to_us(START) + np.arange(0, 2 * 86_400, 30) * 1_000_000
+    mid = np.round(60_000 * np.exp(np.cumsum(rng.standard_normal(len(times))) * 2.5e-4), 1)
     rows = pl.DataFrame({"time": times, "bid": (mid - 6).round(1), "bid_size": 1, "ask": (mid + 6).round(1), "ask_size": 1})
     table, mapping = folder / f"{exchange}.csv", folder / f"{exchange}.toml"
     rows.write_csv(table)
@@ -68,7 +68,8 @@ def add_quotes(lake: Lake, folder: Path, exchange: str, *, seed: int) -> None:
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     folder = tmp_path_factory.mktemp("backtest")
     market = MarketConfig(start=START, days=2, perp_trades_per_day=12_000, perp_spot_ratio=3, basis_std_bps=8)
-    paths = [*write_exchange_info(market, folder / "archives"), *write_archives(market, folder / "archives")]
+    archives = write_archives(market, folder / "archives", datasets=("trades", "klines", "markPriceKlines", "fundingRate"))
+    paths = [*write_exchange_info(market, folder / "archives"), *archives]
     found = open_lake(folder / "lake", create=True)
     reports = ingest(found, paths, sources=all_sources(), hints=Hints())
     assert {report.outcome for report in reports} == {"landed", "instruments"}

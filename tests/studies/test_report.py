@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.demo import Demo
 
     from pointline.studies.evaluate import Evaluation
+    from pointline.studies.lead_lag import LeadLagStudy
     from pointline.studies.study import Study
 
 PAIR = ("binance-futures:BTCUSDT", "binance-spot:BTCUSDT")
@@ -49,6 +50,11 @@ def study(demo: Demo) -> Study:
 @pytest.fixture(scope="module")
 def evaluation(study: Study) -> Evaluation:
     return study.ic(["basis_bps", "momentum_divergence", "perp_ret_1bar"], draws=5, folds=2)
+
+
+@pytest.fixture(scope="module")
+def measured(demo: Demo) -> LeadLagStudy:
+    return pointline.lead_lag(*PAIR, start="2024-05-01", end="2024-05-02", lake=demo.folder / "lake")
 
 
 @pytest.fixture(scope="module")
@@ -115,21 +121,22 @@ def test_parts_that_are_not_given_are_computed(page: str) -> None:
     assert rows(page, "What a round trip costs")[-1][0] == "total"
 
 
-def test_what_cannot_be_computed_is_named_with_the_reason(demo: Demo, tmp_path: Path) -> None:
+def test_what_cannot_be_computed_is_named_with_the_reason(demo: Demo, measured: LeadLagStudy, tmp_path: Path) -> None:
     hours = compared(demo, bars=TimeBarConfig("8h"))
-    text = hours.report(tmp_path / "out.html").read_text(encoding="utf-8")
+    text = hours.report(tmp_path / "out.html", lead_lag=measured).read_text(encoding="utf-8")
     told = dict(re.findall(r"<li><strong>(.*?)</strong>: (.*?)</li>", text))
     assert "Information coefficients, nulls and tenths" in told
     assert "could not be tested" in text
 
 
-def test_what_was_not_tested_is_not_denied(study: Study, tmp_path: Path) -> None:
+def test_what_was_not_tested_is_not_denied(study: Study, measured: LeadLagStudy, tmp_path: Path) -> None:
     judged = study.ic(["basis_bps"], labels="basis_change", horizons=1, draws=0, folds=0)
-    text = study.report(tmp_path / "out.html", evaluation=judged).read_text(encoding="utf-8")
+    text = study.report(tmp_path / "out.html", evaluation=judged, lead_lag=measured).read_text(encoding="utf-8")
     assert "was not tested; " in text
     assert "No feature predicts the return" not in text.split('<section id="coefficients"')[0]
 
 
+@pytest.mark.parametrize("given", [pytest.param(False, id="all computed", marks=pytest.mark.slow), pytest.param(True, id="light")])
 @pytest.mark.parametrize(
     ("options", "frame"),
     [
@@ -143,8 +150,15 @@ def test_what_was_not_tested_is_not_denied(study: Study, tmp_path: Path) -> None
     ids=["dual", "inner", "in a file", "no bars", "nothing known", "too short"],
 )
 def test_every_kind_of_study_has_a_page(
-    demo: Demo, options: dict[str, Any], frame: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Demo,
+    measured: LeadLagStudy,
+    options: dict[str, Any],
+    frame: str | None,
+    given: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The light variant is given what takes longest: the lead and lag of a day, and coefficients of two features."""
     monkeypatch.chdir(tmp_path)
     own = compared(demo, **options)
     if frame == "empty":
@@ -152,7 +166,10 @@ def test_every_kind_of_study_has_a_page(
     if frame == "null":
         names = [name for name in ("basis_bps", "funding_8h", "spot_age_us", "spot_close") if name in own.columns]
         own = replace(own, _table=own.features.with_columns(pl.lit(None).cast(own.features.schema[name]).alias(name) for name in names))
-    text = own.report("out.html").read_text(encoding="utf-8")
+    parts: dict[str, Any] = {"lead_lag": measured} if given else {}
+    if given and frame is None and not {"join", "end"} & options.keys():  # with these there are too few bars
+        parts["evaluation"] = own.ic(["basis_bps", "perp_ret_1bar"], draws=5, folds=2)
+    text = own.report("out.html", **parts).read_text(encoding="utf-8")
     tables = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", text)
     assert not {"None", "NaN", "nan", "null", "inf", "-inf"} & set(tables)
     assert '<section id="provenance"' in text
@@ -176,8 +193,10 @@ def test_lead_and_lag_of_a_long_window_is_of_its_last_days(study: Study, monkeyp
     assert on.startswith("the last days of the window from 2024-05-02 on")
 
 
-def test_what_is_given_is_not_computed_again(study: Study, evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured, checked = pointline.lead_lag(*PAIR, start="2024-05-01", end="2024-05-02", lake=study._lake), study.checklist()
+def test_what_is_given_is_not_computed_again(
+    study: Study, evaluation: Evaluation, measured: LeadLagStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = study.checklist()
 
     def never(*_: object, **__: object) -> None:
         pytest.fail("it was given")
@@ -313,9 +332,9 @@ def test_a_part_of_another_kind_is_refused(study: Study, tmp_path: Path, part: d
     assert missing in str(refused.value)
 
 
-def test_days_without_a_term_are_refused(study: Study, tmp_path: Path) -> None:
+def test_days_without_a_term_are_refused(study: Study, evaluation: Evaluation, measured: LeadLagStudy, tmp_path: Path) -> None:
     days = backtest()
     days.daily = days.daily.drop("fees_quote")
     with pytest.raises(ConfigError, match="lack columns") as refused:
-        study.report(tmp_path / "out.html", backtest=days)
+        study.report(tmp_path / "out.html", evaluation=evaluation, lead_lag=measured, backtest=days)
     assert "fees" in str(refused.value)

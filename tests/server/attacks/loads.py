@@ -45,8 +45,8 @@ def _chain(levels: int, sign: str, start: str = "toDecimal32('1.01', 2)") -> str
     return f"WITH {start} AS a0, " + ", ".join(f"a{n} {sign} a{n} AS a{n + 1}" for n in range(levels)) + f" SELECT a{levels}"
 
 
-def _of_guard() -> list[str]:
-    deep, many = 3_000, 600
+def _of_guard(*, small: bool) -> list[str]:
+    deep, many, unions = (3_000, 150, 50) if small else (3_000, 600, 200)
     return [
         *(_chain(levels, sign) for levels in (12, 40) for sign in "+*/"),
         _chain(40, "+", "number") + " FROM numbers(1)",
@@ -57,7 +57,7 @@ def _of_guard() -> list[str]:
         "SELECT " + "*".join(["x"] * 100) + " FROM (SELECT toDecimal32('1.01', 2) AS x)",
         "SELECT " + ", ".join(f"toDecimal256({n}, 20) * x" for n in range(many)) + " FROM (SELECT toDecimal32('1.0', 1) AS x)",
         "SELECT " + ", ".join(f"x / {n + 1} AS c{n}" for n in range(many)) + " FROM (SELECT toDecimal32('1.0', 1) AS x)",
-        " UNION ALL ".join(["SELECT x * x FROM (SELECT toDecimal32('1.0', 1) AS x)"] * 200),
+        " UNION ALL ".join(["SELECT x * x FROM (SELECT toDecimal32('1.0', 1) AS x)"] * unions),
         "SELECT * FROM (SELECT x * x FROM (" * 30 + "SELECT toDecimal32('1.0', 1) AS x" + "))" * 30,
         "SELECT " + "(" * deep + "1" + ")" * deep,
         "SELECT " + "[" * deep + "1" + "]" * deep,
@@ -89,11 +89,11 @@ def _of_guard() -> list[str]:
     ]
 
 
-def kinds() -> list[Kind]:
-    """All of them."""
+def kinds(*, small: bool = False) -> list[Kind]:
+    """All of them; the longest statements a quarter as long if `small`."""
     runs = "what the limits on time, memory and rows end, or what turns out to be small"
     engine = plain(line for line in _ENGINE.splitlines() if line)
     return [
         Kind("load on the engine", engine, runs, time_s=0.2, only_guarded=True),
-        Kind("load on the guard", plain(_of_guard()), runs, time_s=0.5, only_guarded=True),
+        Kind("load on the guard", plain(_of_guard(small=small)), runs, time_s=0.5, only_guarded=True),
     ]
