@@ -27,7 +27,7 @@ with DAG(
         bash_command=(
             "pointline scale compare -q --exchange binance-futures --start {{ macros.ds_add(ds, -1) }} --end {{ ds }} --days-per-task 1 "
             '--bars volume --threshold adaptive:500,trailing_days=7 --cluster "$POINTLINE_CLUSTER" --lake "$POINTLINE_LAKE" '
-            "--output /srv/features/{{ macros.ds_add(ds, -1) }}"
+            "--output s3://desk/features/{{ macros.ds_add(ds, -1) }}"
         ),
     )
     update >> check >> features

@@ -33,7 +33,7 @@ def daily() -> None:
     pointline("catalog", "-q", "--lake", lake, "--fail-on", "gaps,missing,quarantine")
     window = ("--exchange", "binance-futures", "--start", f"{day}", "--end", f"{today}", "--days-per-task", "1")
     bars = ("--bars", "volume", "--threshold", "adaptive:500,trailing_days=7")
-    pointline("scale", "compare", "-q", *window, *bars, "--cluster", cluster, "--lake", lake, "--output", f"/srv/features/{day}")
+    pointline("scale", "compare", "-q", *window, *bars, "--cluster", cluster, "--lake", lake, "--output", f"s3://desk/features/{day}")
 
 
 if __name__ == "__main__":
