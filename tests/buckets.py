@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import socket
 import threading
 from collections import Counter
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 DEMO = "s3://desk/demo/lake"
 """Where the fixture `copied` puts the demo's lake."""
 
+ENDPOINT = os.environ.get("POINTLINE_S3_ENDPOINT", "")
 ACCESS_KEY = "AKIATESTSONLY"
 SECRET_KEY = "never-to-be-shown"  # noqa: S105 - of a server in the tests
 
@@ -78,19 +80,48 @@ class Server:
         self.fault = None
 
 
+def _store() -> Callable[..., Iterable[bytes]]:
+    """The store behind the server: moto, or the one at ``POINTLINE_S3_ENDPOINT``, whose keys are `ACCESS_KEY` and `SECRET_KEY`.
+
+    That one must have an empty bucket ``desk``.
+    """
+    if ENDPOINT:
+        return _forward
+    moto = pytest.importorskip("moto.server", reason="the store of the tests is moto: pip install 'moto[s3]' flask flask-cors")
+    made: Callable[..., Iterable[bytes]] = moto.DomainDispatcherApplication(moto.create_backend_app)
+    return made
+
+
+def _forward(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    """Asks the other store the same, with the name of this server as it was signed."""
+    import http.client
+
+    host, _, port = ENDPOINT.removeprefix("http://").strip("/").rpartition(":")
+    headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
+    body = environ["wsgi.input"].read()
+    headers |= {"Content-Length": str(len(body))} | ({"Content-Type": environ["CONTENT_TYPE"]} if environ.get("CONTENT_TYPE") else {})
+    connection = http.client.HTTPConnection(host, int(port))
+    connection.request(environ["REQUEST_METHOD"], environ["REQUEST_URI"], body=body, headers=headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    kept = [pair for pair in answer.getheaders() if pair[0].lower() not in {"connection", "transfer-encoding", "keep-alive"}]
+    start(f"{answer.status} {answer.reason}", kept)
+    connection.close()
+    return [content]
+
+
 def serve() -> Iterator[Server]:
     """A running server with the bucket ``desk``."""
-    moto = pytest.importorskip("moto.server", reason="the store of the tests is moto: pip install 'moto[s3]' flask flask-cors")
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = Server()
-    app = moto.DomainDispatcherApplication(moto.create_backend_app)
-    running = make_server("127.0.0.1", 0, server.application(app), threaded=True)
+    running = make_server("127.0.0.1", 0, server.application(_store()), threaded=True)
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
     server.url = f"http://127.0.0.1:{running.server_port}"
-    make_bucket(server, "desk")
+    if not ENDPOINT:
+        make_bucket(server, "desk")
     yield server
     running.shutdown()
     thread.join()
