@@ -130,6 +130,20 @@ def test_only_what_was_parsed_of_the_same_bytes_and_names_is_taken(archives: Pat
         parse_file(replace(call, staging=str(tmp_path / "nowhere")))
 
 
+def test_the_command_tells_what_workers_did(
+    archives: Path, tmp_path: Path, client: Client, serial: tuple[dict[str, str], list[object]]
+) -> None:
+    options = ("--cluster", client.scheduler.address, "--staging", tmp_path, "--lake", tmp_path / "lake")
+    told = run("scale", "ingest", archives, *options)
+    count = len(serial[1])
+    assert told.code == 3  # of the file that is no archive
+    assert told.out.splitlines()[-1] == f"{count - 1} of {count} files were parsed by workers"
+    assert data_of(tmp_path / "lake") == serial[0]
+    again = run("scale", "ingest", archives, *options, "--json")
+    assert [one["outcome"] for one in again.json].count("unchanged") == count - 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lake"]
+
+
 def test_the_command_refuses_a_cluster_that_is_none(archives: Path, tmp_path: Path) -> None:
     told = run("scale", "ingest", archives, "--cluster", "none", "--lake", tmp_path / "lake")
     assert (told.code, "no such cluster" in told.err) == (2, True)

@@ -98,8 +98,8 @@ def parse_file(call: ParseCall) -> ParsedFile:
     facts = []
     try:
         for number, batch in enumerate(source.read(path, call.identity, call.hints)):
-            batch.frame.write_ipc(folder / f"{number}.arrow", compression="zstd")
-            batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="zstd")
+            batch.frame.write_ipc(folder / f"{number}.arrow", compression="lz4")
+            batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="lz4")
             facts.append({name: getattr(batch, name) for name in _FACTS})
     except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - the client meets it too, and tells it of the file
         shutil.rmtree(folder, ignore_errors=True)
