@@ -230,6 +230,7 @@ OPENS_OTHER_FILES = {
     "pointline.ingest.spool",
     "pointline.report.files",
     "pointline.scale.files",
+    "pointline.scale.parsing",
     "pointline.sources.table_files",
     "pointline.sql.arrow_output",
 }

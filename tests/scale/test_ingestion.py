@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,14 +20,17 @@ from pointline.ingest.request import ingest_paths as ingest_here
 from pointline.lake.store import open_lake
 from pointline.scale.cluster import connected
 from pointline.scale.files import sha256_of
-from pointline.scale.ingestion import ingest_paths
+from pointline.scale.ingestion import ParsedFiles, ParsedSource, calls_of, ingest_paths
+from pointline.scale.parsing import ParsedFile, parse_file
 from pointline.simulate import MarketConfig, write_archives
+from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from distributed import Client
+
+    from pointline.sources.base import Hints
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,7 @@ def test_the_lake_is_that_of_an_ingest_without_workers(
     assert data_of(tmp_path / "lake") == serial[0]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_survived(archives: Path, tmp_path: Path, client: Client, serial: tuple[dict[str, str], list[object]]) -> None:
     client.wait_for_workers(2, timeout=limit(60))
     marker = tmp_path / "parsing"
@@ -97,6 +103,46 @@ def test_workers_that_do_not_fit_are_told_before_anything_is_stored(
     assert open_lake(tmp_path / "lake").kinds() == []
     with pytest.raises(ConfigError, match="workers do not read mappings"):
         ingest_paths([archives], IngestOptions(mapping="m.toml"), cluster=client, lake=tmp_path / "lake")
+    with pytest.raises(ConfigError, match="no such folder for parsed rows"):
+        ingest_paths([archives], IngestOptions(), cluster=client, lake=tmp_path / "lake", staging=tmp_path / "nowhere")
+
+
+def test_only_what_was_parsed_of_the_same_bytes_and_names_is_taken(archives: Path, tmp_path: Path) -> None:
+    path = next(archives.rglob("*um*/**/*trades-2024-05-01.zip"))
+    (call,) = calls_of(open_lake(tmp_path / "lake", create=True), [path], IngestOptions(), str(tmp_path))
+
+    def taken(staged: ParsedFile | None, hints: Hints = call.hints, *, spoil: str = "") -> bool:
+        parsed = ParsedFiles([call])
+        parsed.put(path, staged)
+        if spoil and staged is not None:
+            (Path(str(staged.folder)) / spoil).unlink()
+        source = ParsedSource(next(one for one in all_sources() if one.name == call.source), parsed)
+        rows = sum(batch.frame.height for batch in source.read(path, call.identity, hints))
+        assert rows == 800
+        return bool(parsed.taken)
+
+    assert taken(parse_file(call))
+    assert not taken(None)
+    assert not taken(parse_file(call), replace(call.hints, latency_us=5))
+    assert not taken(replace(parse_file(call), sha256="0"))
+    assert not taken(parse_file(call), spoil="0.arrow")
+    assert not taken(parse_file(call), spoil="batches.json")
+    with pytest.raises(ClusterError, match="does not see a file or folder of the client"):
+        parse_file(replace(call, staging=str(tmp_path / "nowhere")))
+
+
+def test_the_command_tells_what_workers_did(
+    archives: Path, tmp_path: Path, client: Client, serial: tuple[dict[str, str], list[object]]
+) -> None:
+    options = ("--cluster", client.scheduler.address, "--staging", tmp_path, "--lake", tmp_path / "lake")
+    told = run("scale", "ingest", archives, *options)
+    count = len(serial[1])
+    assert told.code == 3  # of the file that is no archive
+    assert told.out.splitlines()[-1] == f"{count - 1} of {count} files were parsed by workers"
+    assert data_of(tmp_path / "lake") == serial[0]
+    again = run("scale", "ingest", archives, *options, "--json")
+    assert [one["outcome"] for one in again.json].count("unchanged") == count - 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lake"]
 
 
 def test_the_command_refuses_a_cluster_that_is_none(archives: Path, tmp_path: Path) -> None:

@@ -298,6 +298,7 @@ def ingest(
         show_json([report.row() for report in found.reports])
     elif not settings.quiet:
         show(ingest_view(found.reports, elapsed_s=time.perf_counter() - began, width=console().width))
+        show_text(f"{found.by_workers:,} of {len(found.reports):,} files were parsed by workers")
     end_of_files(*failures_of(found.reports, paths), len(found.reports))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointline.errors import ConfigError, PointlineError
+from pointline.errors import ClusterError, ConfigError, PointlineError
 from pointline.ingest.checksum import sha256_of
 from pointline.ingest.names import FileNames
 from pointline.ingest.request import archive_files, as_paths
@@ -22,7 +22,7 @@ from pointline.ingest.run import ingest as run
 from pointline.lake.manifest import Manifest
 from pointline.lake.store import Lake, open_lake
 from pointline.progress import followed
-from pointline.scale.parsing import ParseCall, ParsedFile, batches_of, parse_file
+from pointline.scale.parsing import ParseCall, ParsedFile, batches_of, is_whole, parse_file
 from pointline.scale.task import own_versions
 from pointline.sources.base import INSTRUMENTS
 
@@ -80,6 +80,12 @@ def ingest_paths(
         ClusterError: the cluster cannot be reached, or its workers do not fit; nothing was stored.
         BusyError: another process is writing.
         LakeError: the disk is full, or the lake is damaged.
+
+    Examples:
+        >>> from pointline.ingest.request import IngestOptions
+        >>> done = ingest_paths("archives", IngestOptions(), cluster="local:4", lake="lake")  # doctest: +SKIP
+        >>> done.by_workers  # doctest: +SKIP
+        40
     """
     from pointline.scale.cluster import connected
 
@@ -88,13 +94,16 @@ def ingest_paths(
             "workers do not read mappings", value=str(options.mapping), expected="pointline ingest --mapping, without a cluster"
         )
     files = archive_files(as_paths(paths))
+    shared = None if staging is None else Path(staging).absolute()
+    if shared is not None and not shared.is_dir():
+        raise ConfigError("there is no such folder for parsed rows", where="staging", value=str(shared), expected="a folder that is there")
     opened = lake if isinstance(lake, Lake) else open_lake(lake, create=True)
     with (
-        tempfile.TemporaryDirectory(prefix="pointline-parsed-", dir=None if staging is None else Path(staging).absolute()) as folder,
+        tempfile.TemporaryDirectory(prefix="pointline-parsed-", ignore_cleanup_errors=True, dir=shared) as folder,
         connected(cluster, memory=memory) as client,
         followed("ingest", progress) as tell,
     ):
-        parsed = ParsedFiles(_calls(opened, files, options, folder))
+        parsed = ParsedFiles(calls_of(opened, files, options, folder))
         sources = [ParsedSource(one, parsed) for one in options.sources]
         done = 0
 
@@ -109,7 +118,7 @@ def ingest_paths(
     return IngestRun(reports, parsed.taken, parsed.trouble)
 
 
-def _calls(lake: Lake, files: Sequence[Path], options: IngestOptions, staging: str) -> list[ParseCall]:
+def calls_of(lake: Lake, files: Sequence[Path], options: IngestOptions, staging: str) -> list[ParseCall]:
     """The files that workers can parse: new ones whose layout is known. The others are this process's, with what is to be said of them."""
     manifest, sources, hints, versions = Manifest(lake), options.sources, options.hints, own_versions()
     found: dict[Path, ParseCall] = {}
@@ -175,7 +184,7 @@ class ParsedFiles:
             with self._changed:
                 self._over = True
                 self._changed.notify_all()
-            thread.join()
+            thread.join(timeout=1)  # one that waits for a worker ends with the client
 
     def passed(self, path: Path) -> None:
         """Says that a file's turn has come."""
@@ -184,6 +193,12 @@ class ParsedFiles:
             with self._changed:
                 self._passed = max(self._passed, place)
                 self._changed.notify_all()
+
+    def put(self, path: Path, found: ParsedFile | None) -> None:
+        """Says what became of a file; None where workers could not parse it."""
+        with self._changed:
+            self._found[str(path.absolute())] = found
+            self._changed.notify_all()
 
     def take(self, path: Path) -> tuple[ParseCall, ParsedFile] | None:
         """What a worker parsed of a file, once; None where this process has to. Waits for a worker that is at it."""
@@ -208,16 +223,13 @@ class ParsedFiles:
                     self._changed.wait_for(lambda start=start: self._over or self._passed >= start - group)  # type: ignore[misc]
                 with contextlib.closing(sent(client, self._calls[start : start + group], parse_file)) as records:
                     for one in records:
-                        with self._changed:
-                            if isinstance(one, ParsedFile):
-                                self._found[one.path] = one
-                            else:
-                                self._found[one.path] = None
-                            self._changed.notify_all()
-                            if self._over:
-                                return
+                        self.put(Path(one.path), one if isinstance(one, ParsedFile) else None)
+                        if self._over:
+                            return
         except PointlineError as error:
             self.trouble = error
+        except Exception as error:  # noqa: BLE001 - of Dask; the ingest goes on without workers
+            self.trouble = ClusterError("the cluster failed", value=f"{type(error).__name__}: {error}"[:200])
         finally:
             with self._changed:
                 self._over = True
@@ -250,7 +262,7 @@ class ParsedSource:
         if found is not None:
             call, file = found
             same = (call.source, call.identity, call.hints) == (self.name, identity, hints)
-            if same and file.folder is not None and sha256_of(path) == file.sha256:
+            if same and file.folder is not None and is_whole(Path(file.folder)) and sha256_of(path) == file.sha256:
                 self.parsed.taken += 1
                 yield from batches_of(Path(file.folder))
                 shutil.rmtree(file.folder, ignore_errors=True)

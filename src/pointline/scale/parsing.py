@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pointline.sources.base import Hints, Identity
 
+_LAST = "batches.json"
 _FACTS = ("kind", "exchange", "symbol", "clock", "rank", "skipped", "rounded")
 
 
@@ -67,7 +68,7 @@ class ParsedFile:
     Attributes:
         path: of the archive file.
         sha256: of the bytes that were parsed.
-        folder: where its batches are; None where the parser refused it, which the client then does too.
+        folder: where its batches are; None where it could not be parsed or written here, which the client then tries itself.
     """
 
     path: str
@@ -97,21 +98,27 @@ def parse_file(call: ParseCall) -> ParsedFile:
     facts = []
     try:
         for number, batch in enumerate(source.read(path, call.identity, call.hints)):
-            batch.frame.write_ipc(folder / f"{number}.arrow", compression="zstd")
-            batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="zstd")
+            batch.frame.write_ipc(folder / f"{number}.arrow", compression="lz4")
+            batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="lz4")
             facts.append({name: getattr(batch, name) for name in _FACTS})
-    except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - the client meets it too, and tells it of the file
         shutil.rmtree(folder, ignore_errors=True)
         return ParsedFile(call.path, sha256, None)
-    (folder / "batches.json").write_text(json.dumps(facts), encoding="utf-8")
+    (folder / _LAST).write_text(json.dumps(facts), encoding="utf-8")
     return ParsedFile(call.path, sha256, str(folder))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether this machine sees all that `parse_file` left in a folder."""
+    try:
+        count = len(json.loads((folder / _LAST).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
+    return all((folder / f"{number}{part}.arrow").is_file() for number in range(count) for part in ("", "-rejects"))
 
 
 def batches_of(folder: Path) -> Iterator[Batch]:
     """What `parse_file` left in a folder, batch for batch as the parser gave it."""
-    for number, facts in enumerate(json.loads((folder / "batches.json").read_text(encoding="utf-8"))):
+    for number, facts in enumerate(json.loads((folder / _LAST).read_text(encoding="utf-8"))):
         frame, rejects = (pl.read_ipc(folder / f"{number}{part}.arrow") for part in ("", "-rejects"))
         yield Batch(frame=frame, rejects=rejects, **facts)
