@@ -159,7 +159,7 @@ def test_a_day_is_one_of_the_receipt_clock(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- moved and renamed
 
 
-def test_a_header_alone_tells_all_types_but_trades(tmp_path: Path) -> None:
+def test_a_header_alone_tells_all_types_but_trades_and_liquidations(tmp_path: Path) -> None:
     rows = f"binance-futures,BTCUSDT,{DAY_US},{DAY_US + 5}"
     for header, tail, expected in (
         (TARDIS_QUOTES, "1,60001,60000,1", "quotes"),
@@ -180,7 +180,7 @@ def test_trades_without_their_path_may_be_liquidations(tmp_path: Path) -> None:
     assert (report.outcome, report.rows_landed) == ("landed", 1)
 
 
-@pytest.mark.parametrize("name", ["liquidations", "incremental_book_L2", "options_chain"])
+@pytest.mark.parametrize("name", ["incremental_book_L2", "options_chain"])
 def test_what_the_lake_has_no_table_for_is_refused_by_name(tmp_path: Path, name: str) -> None:
     path = dataset(tmp_path, TARDIS_TRADES, [trade()], place=f"binance-futures/{name}/2024/05/01/BTCUSDT")
     (report,) = stored(tmp_path, path)
@@ -423,3 +423,36 @@ def test_a_folder_of_perp_and_spot_is_compared_by_receipt(tmp_path: Path) -> Non
 
 def test_all_layouts_begin_alike() -> None:
     assert all(header.startswith(COMMON) for header in (TARDIS_TRADES, TARDIS_QUOTES, TARDIS_TICKER, snapshot_header(5)))
+
+
+# ------------------------------------------------------------------------------------------------------------------- liquidations
+
+
+LIQUIDATIONS = "binance-futures/liquidations/2024/05/01/BTCUSDT"
+
+
+@pytest.mark.parametrize("by_client", [False, True])
+def test_liquidations_reach_the_lake_field_by_field(tmp_path: Path, by_client: bool) -> None:
+    """A `sell` is a long that was closed by force; two equal ones without an id are two."""
+    rows = [
+        trade(1, ident="", side="sell", price="59123.45678", amount="0.015"),
+        trade(7, ident="", side="buy", price="60000", amount="12"),
+        trade(7, ident="", side="buy", price="60000", amount="12"),
+    ]
+    client = tmp_path / "binance-futures_liquidations_2024-05-01_BTCUSDT.csv.gz"
+    path = write(client, TARDIS_TRADES, rows) if by_client else dataset(tmp_path, TARDIS_TRADES, rows, place=LIQUIDATIONS)
+    (report,) = stored(tmp_path, path)
+    assert (report.outcome, report.rows_landed, report.duplicates) == ("landed", 3, 0)
+    lake = open_lake(tmp_path / "lake")
+    assert lake.kinds() == ["liquidations"]
+    found = query.liquidations("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", decoded=False, lake=lake)
+    names = ["ts_local_us", "ts_event_us", "liquidation_id", "price_int", "qty_int", "side", "source_row", "price_decimals", "qty_decimals"]
+    assert found.columns == [*names, "source_file"]
+    assert found.select(names).rows() == [
+        (DAY_US + 5_001, DAY_US + 1, None, 5_912_345_678, 15, 1, 2, 5, 3),
+        (DAY_US + 5_007, DAY_US + 7, None, 6_000_000_000, 12_000, 0, 3, 5, 3),
+        (DAY_US + 5_007, DAY_US + 7, None, 6_000_000_000, 12_000, 0, 4, 5, 3),
+    ]
+    decoded = query.liquidations("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake=lake)
+    assert decoded.select("price", "qty", "side").row(0) == (59123.45678, 0.015, 1)
+    assert verify(lake).problems == []

@@ -167,6 +167,21 @@ def _ids_between(before: Part, after: Part) -> int | None:
     return after.first_id - before.last_id - 1
 
 
+def cover_declared_days(parts: Sequence[Part], declared: Sequence[bool]) -> Covered:
+    """What daily partitions of rare events cover, whose silences say nothing: the days that an archive file declares.
+
+    Of a day that no file declares, the time from its first to its last row counts. A day without a row has no partition, and counts as
+    missing.
+
+    Args:
+        parts: of one table and instrument, in time order, at least one.
+        declared: of each of them, whether a file declares its day.
+    """
+    edges = [(p.start_us, p.end_us) if whole else (p.first_us, p.last_us + 1) for p, whole in zip(parts, declared, strict=True)]
+    spans = [(before[1], after[0]) for before, after in pairwise(edges)]
+    return Covered(from_us=edges[0][0], until_us=edges[-1][1], last_us=parts[-1].last_us, missing=merged(spans))
+
+
 def _mean_gap(parts: Sequence[Part]) -> float:
     gaps = sum(part.rows - 1 for part in parts)
     return sum(part.last_us - part.first_us for part in parts) / gaps if gaps else 0.0
@@ -202,11 +217,18 @@ def parts_of(files: Sequence[PartitionFile], expiry_us: int | None = None) -> li
 
 
 def _part(file: PartitionFile, expiry_us: int | None) -> Part:
+    part = _bounds_of(file, expiry_us)
+    if part.first_id is not None or part.rows < _FEW_ROWS:
+        return part
+    return replace(part, holes=_silences(file.path, round(quiet_limit(part, 0.0))))
+
+
+def _bounds_of(file: PartitionFile, expiry_us: int | None) -> Part:
     totals = file.totals
     first_us, last_us, rows = totals["first_local_us"], totals["last_local_us"], totals["rows"]
     first_id, last_id = totals.get("first_id"), totals.get("last_id")
     end_us = file.start_us + DAY_US
-    part = Part(
+    return Part(
         start_us=file.start_us,
         end_us=end_us if expiry_us is None else min(end_us, max(expiry_us, last_us + 1)),
         first_us=first_us,
@@ -217,9 +239,6 @@ def _part(file: PartitionFile, expiry_us: int | None) -> Part:
         missing_ids=totals.get("missing_ids", 0 if first_id is None else max(0, last_id - first_id + 1 - rows)),
         holes=tuple((a, b) for a, b in totals.get("holes", ())),
     )
-    if first_id is not None or rows < _FEW_ROWS:
-        return part
-    return replace(part, holes=_silences(file.path, round(quiet_limit(part, 0.0))))
 
 
 @lru_cache(maxsize=65_536)  # a data file never changes under its name
@@ -332,6 +351,8 @@ def cover(kind: str, files: Sequence[PartitionFile], expiry_us: int | None = Non
         files: all its partitions of the instrument, in time order, at least one.
         expiry_us: when a dated contract is delivered.
     """
+    if kind == schema.LIQUIDATIONS.name:
+        return cover_declared_days([_bounds_of(file, expiry_us) for file in files], [_declares_its_day(file) for file in files])
     if not schema.table(kind).monthly:
         return cover_parts(parts_of(files, expiry_us))
     paths = [file.path for file in files]
@@ -356,6 +377,12 @@ def _cover_months(starts_us: pl.Series) -> Covered:
         while start_us < end_us:
             start_us, missing = next_month(start_us), missing + 1  # noqa: PLW2901 - walks through the span
     return Covered(from_us=months[0], until_us=next_month(months[-1]), last_us=months[-1], missing=merged(spans), missing_candles=missing)
+
+
+def _declares_its_day(file: PartitionFile) -> bool:
+    """Whether an archive file whose rows are here declares the whole day."""
+    declared = (declared_span(feed["key"]) for feed in file.footer["feeds"])
+    return any(span[0] <= file.start_us and file.start_us + DAY_US <= span[1] for span in declared if span)
 
 
 def _declared_us(files: Sequence[PartitionFile]) -> int:

@@ -76,10 +76,10 @@ FAMILIES: tuple[Family, ...] = (
         name="tardis",
         parser="pointline.sources.tardis:Tardis",
         recognised_by="header; path and first rows",
-        tables="`trades`, `quotes`, `derivative_ticker`, see [below](#tardis-datasets)",
+        tables="`trades`, `liquidations`, `quotes`, `derivative_ticker`, see [below](#tardis-datasets)",
         suffixes=(".csv", ".gz"),
         by_path=True,
-        unverified=("trades", "quotes", "book_ticker", "book_snapshot_5", "book_snapshot_25", "derivative_ticker"),
+        unverified=("trades", "liquidations", "quotes", "book_ticker", "book_snapshot_5", "book_snapshot_25", "derivative_ticker"),
     ),
     Family(
         name="binance_vision",
