@@ -163,8 +163,8 @@ def liquidations(
 ) -> pl.DataFrame | pl.LazyFrame:
     """Positions that the exchange closed by force; arguments, units and errors as in `trades`.
 
-    ``side`` is that of the forced order, which is the taker: 0 = it bought, so a short was closed; 1 = it sold, so a long was closed; null =
-    not known. ``liquidation_id`` is the exchange's id, null where it has none.
+    ``side`` is that of the forced order, which is the taker: 0 = it bought, so a short was closed; 1 = it sold, so a long was closed;
+    null = not known. ``liquidation_id`` is the exchange's id, null where it has none.
 
     Examples:
         The demo's market has none; the error says what there is:
