@@ -423,36 +423,3 @@ def test_a_folder_of_perp_and_spot_is_compared_by_receipt(tmp_path: Path) -> Non
 
 def test_all_layouts_begin_alike() -> None:
     assert all(header.startswith(COMMON) for header in (TARDIS_TRADES, TARDIS_QUOTES, TARDIS_TICKER, snapshot_header(5)))
-
-
-# ------------------------------------------------------------------------------------------------------------------- liquidations
-
-
-LIQUIDATIONS = "binance-futures/liquidations/2024/05/01/BTCUSDT"
-
-
-@pytest.mark.parametrize("by_client", [False, True])
-def test_liquidations_reach_the_lake_field_by_field(tmp_path: Path, by_client: bool) -> None:
-    """A `sell` is a long that was closed by force; two equal ones without an id are two."""
-    rows = [
-        trade(1, ident="", side="sell", price="59123.45678", amount="0.015"),
-        trade(7, ident="", side="buy", price="60000", amount="12"),
-        trade(7, ident="", side="buy", price="60000", amount="12"),
-    ]
-    client = tmp_path / "binance-futures_liquidations_2024-05-01_BTCUSDT.csv.gz"
-    path = write(client, TARDIS_TRADES, rows) if by_client else dataset(tmp_path, TARDIS_TRADES, rows, place=LIQUIDATIONS)
-    (report,) = stored(tmp_path, path)
-    assert (report.outcome, report.rows_landed, report.duplicates) == ("landed", 3, 0)
-    lake = open_lake(tmp_path / "lake")
-    assert lake.kinds() == ["liquidations"]
-    found = query.liquidations("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", decoded=False, lake=lake)
-    names = ["ts_local_us", "ts_event_us", "liquidation_id", "price_int", "qty_int", "side", "source_row", "price_decimals", "qty_decimals"]
-    assert found.columns == [*names, "source_file"]
-    assert found.select(names).rows() == [
-        (DAY_US + 5_001, DAY_US + 1, None, 5_912_345_678, 15, 1, 2, 5, 3),
-        (DAY_US + 5_007, DAY_US + 7, None, 6_000_000_000, 12_000, 0, 3, 5, 3),
-        (DAY_US + 5_007, DAY_US + 7, None, 6_000_000_000, 12_000, 0, 4, 5, 3),
-    ]
-    decoded = query.liquidations("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake=lake)
-    assert decoded.select("price", "qty", "side").row(0) == (59123.45678, 0.015, 1)
-    assert verify(lake).problems == []

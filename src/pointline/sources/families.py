@@ -85,7 +85,7 @@ FAMILIES: tuple[Family, ...] = (
         name="binance_vision",
         parser="pointline.sources.binance_vision:BinanceVision",
         recognised_by="path and file name",
-        tables="`trades`, `quotes`, `funding`, `open_interest`, candles",
+        tables="`trades`, `liquidations`, `quotes`, `funding`, `open_interest`, candles",
         suffixes=(".zip", ".csv", ".gz"),
         by_path=True,
     ),
