@@ -195,14 +195,34 @@ def test_a_mapped_table_fills_it_too(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------------- coverage and other faces
 
 
-def test_a_silence_is_no_hole_and_a_day_without_rows_is(tmp_path: Path) -> None:
-    """Three in one minute and one at noon of a day that its file declares; the next day nothing, then one."""
+def test_a_silence_is_no_hole_and_a_day_without_a_file_is(tmp_path: Path) -> None:
+    """Twelve in as many seconds and one at noon of a day that its file declares; of the next day no file, then one row."""
     burst = [order(n * 1_000_000) for n in range(12)]
     third = order(2 * ONE_DAY_US + HOUR_US)
     stored(tmp_path, tardis(tmp_path, *burst, order(12 * HOUR_US)), tardis(tmp_path, third, day="2024-05-03"))
     row = row_of(open_lake(tmp_path / "lake"))
     assert row["missing"] == [[DAY_US + ONE_DAY_US, DAY_US + 2 * ONE_DAY_US]]
     assert (row["rows"], row["first_date"], row["last_date"]) == (14, "2024-05-01", "2024-05-03")
+
+
+def test_a_file_without_a_row_tells_of_a_quiet_day(tmp_path: Path) -> None:
+    """That of the same instrument only: the second day of ETHUSDT has no file."""
+    third = 2 * ONE_DAY_US
+    for symbol, days in (("BTCUSDT", (0, 1, 2)), ("ETHUSDT", (0, 2))):
+        for day in days:
+            rows = [] if day == 1 else [order(day * third // 2 + HOUR_US, symbol=symbol)]
+            stored(tmp_path, tardis(tmp_path, *rows, symbol=symbol, day=f"2024-05-0{day + 1}"))
+    found = {row["symbol"]: (row["missing"], row["missing_partitions"]) for row in catalog(open_lake(tmp_path / "lake"))["instruments"]}
+    assert found == {"BTCUSDT": ([], 0), "ETHUSDT": ([[DAY_US + ONE_DAY_US, DAY_US + third]], 1)}
+
+
+def test_a_group_of_instruments_declares_the_day_of_each(tmp_path: Path) -> None:
+    """ETHUSDT had none on the second day, and the file of all perpetuals of that day is there."""
+    for day, symbols in ((0, ("BTCUSDT", "ETHUSDT")), (1, ("BTCUSDT",)), (2, ("BTCUSDT", "ETHUSDT"))):
+        rows = [order(day * ONE_DAY_US + n, symbol=symbol) for n, symbol in enumerate(symbols)]
+        stored(tmp_path, tardis(tmp_path, *rows, symbol="PERPETUALS", day=f"2024-05-0{day + 1}"))
+    found = {row["symbol"]: row["missing"] for row in catalog(open_lake(tmp_path / "lake"))["instruments"]}
+    assert found == {"BTCUSDT": [], "ETHUSDT": []}
 
 
 def test_of_a_day_that_no_file_declares_what_lies_between_its_rows_counts(tmp_path: Path) -> None:

@@ -167,19 +167,22 @@ def _ids_between(before: Part, after: Part) -> int | None:
     return after.first_id - before.last_id - 1
 
 
-def cover_declared_days(parts: Sequence[Part], declared: Sequence[bool]) -> Covered:
-    """What daily partitions of rare events cover, whose silences say nothing: the days that an archive file declares.
+def cover_declared(parts: Sequence[Part], declared: Sequence[Span]) -> Covered:
+    """What daily partitions of rare events cover, whose silences say nothing: the periods that archive files declare.
 
-    Of a day that no file declares, the time from its first to its last row counts. A day without a row has no partition, and counts as
-    missing.
+    Of a day that no file declares, the time from its first to its last row counts.
 
     Args:
         parts: of one table and instrument, in time order, at least one.
-        declared: of each of them, whether a file declares its day.
+        declared: the periods of the files, also of those in which nothing happened.
     """
-    edges = [(p.start_us, p.end_us) if whole else (p.first_us, p.last_us + 1) for p, whole in zip(parts, declared, strict=True)]
-    spans = [(before[1], after[0]) for before, after in pairwise(edges)]
-    return Covered(from_us=edges[0][0], until_us=edges[-1][1], last_us=parts[-1].last_us, missing=merged(spans))
+    edges = []
+    for part in parts:
+        whole = any(start_us <= part.first_us and part.last_us < end_us for start_us, end_us in declared)
+        edges.append((part.start_us, part.end_us) if whole else (part.first_us, part.last_us + 1))
+    from_us, until_us = edges[0][0], edges[-1][1]
+    spans = [(before[1], after[0]) for before, after in pairwise(merged([*edges, *clipped(declared, from_us, until_us)]))]
+    return Covered(from_us=from_us, until_us=until_us, last_us=parts[-1].last_us, missing=merged(spans))
 
 
 def _mean_gap(parts: Sequence[Part]) -> float:
@@ -343,16 +346,18 @@ def cover_payments(payments: pl.DataFrame) -> Covered:
 # --- a table of one instrument ----------------------------------------------------------------------------------------------------
 
 
-def cover(kind: str, files: Sequence[PartitionFile], expiry_us: int | None = None) -> Covered:
+def cover(kind: str, files: Sequence[PartitionFile], expiry_us: int | None = None, *, keys: Iterable[str] = ()) -> Covered:
     """What a table holds of one instrument.
 
     Args:
         kind: the table.
         files: all its partitions of the instrument, in time order, at least one.
         expiry_us: when a dated contract is delivered.
+        keys: of the archive files that the lake was made from, beside those in the footers. Of liquidations they tell a quiet day from one
+            of which there is no file.
     """
     if kind == schema.LIQUIDATIONS.name:
-        return cover_declared_days([_bounds_of(file, expiry_us) for file in files], [_declares_its_day(file) for file in files])
+        return cover_declared([_bounds_of(file, expiry_us) for file in files], _declared_spans(files, keys))
     if not schema.table(kind).monthly:
         return cover_parts(parts_of(files, expiry_us))
     paths = [file.path for file in files]
@@ -379,10 +384,12 @@ def _cover_months(starts_us: pl.Series) -> Covered:
     return Covered(from_us=months[0], until_us=next_month(months[-1]), last_us=months[-1], missing=merged(spans), missing_candles=missing)
 
 
-def _declares_its_day(file: PartitionFile) -> bool:
-    """Whether an archive file whose rows are here declares the whole day."""
-    declared = (declared_span(feed["key"]) for feed in file.footer["feeds"])
-    return any(span[0] <= file.start_us and file.start_us + DAY_US <= span[1] for span in declared if span)
+def _declared_spans(files: Sequence[PartitionFile], keys: Iterable[str]) -> list[Span]:
+    """The periods that the partitions' archive files declare, and other files of the same archive, dataset and instrument."""
+    own = {feed["key"] for file in files for feed in file.footer["feeds"]}
+    series = {key.rpartition("|")[0] for key in own}
+    same = own | {key for key in keys if key.rpartition("|")[0] in series}
+    return [span for key in sorted(same) if (span := declared_span(key))]
 
 
 def _declared_us(files: Sequence[PartitionFile]) -> int:
