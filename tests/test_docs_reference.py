@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TABLES = {
     "trades": schema.TRADES,
+    "liquidations": schema.LIQUIDATIONS,
     "quotes": schema.QUOTES,
     "derivative_ticker": schema.DERIVATIVE_TICKER,
     "funding": schema.FUNDING,

@@ -88,6 +88,29 @@ TRADES = Table(
     continuous=True,
 )
 
+LIQUIDATIONS = Table(
+    name="liquidations",
+    parsed={
+        **CLOCK,
+        "liquidation_id": pl.String(),  # the venue's, null where it has none
+        "price": pl.Float64(),
+        "qty": pl.Float64(),
+        "side": pl.Boolean(),  # of the forced order: False = it bought (a short was closed), True = it sold (a long was), null = not known
+        **_SOURCE_ROW,
+    },
+    columns={
+        **CLOCK,
+        "liquidation_id": pl.String(),
+        "price_int": pl.Int64(),
+        "qty_int": pl.Int64(),
+        "side": pl.Boolean(),
+        **_SOURCE_ROW,
+        **_DECIMALS,
+    },
+    amounts={"price": ("price_int", "price"), "qty": ("qty_int", "qty")},
+    identity=("liquidation_id",),
+)
+
 _QUOTE_AMOUNTS = ("bid_price", "bid_qty", "ask_price", "ask_qty")
 QUOTES = Table(
     name="quotes",
@@ -237,7 +260,7 @@ def candles(interval: str, price: str = "trade") -> Table:
     )
 
 
-_FIXED = {t.name: t for t in (TRADES, QUOTES, DERIVATIVE_TICKER, FUNDING, OPEN_INTEREST)}
+_FIXED = {t.name: t for t in (TRADES, LIQUIDATIONS, QUOTES, DERIVATIVE_TICKER, FUNDING, OPEN_INTEREST)}
 
 
 def table(name: str) -> Table:

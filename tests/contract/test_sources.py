@@ -43,6 +43,7 @@ def test_no_case_is_left_out() -> None:
     assert kinds == {
         "instruments",
         "trades",
+        "liquidations",
         "quotes",
         "derivative_ticker",
         "funding",

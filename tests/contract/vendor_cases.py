@@ -87,6 +87,21 @@ def tardis_trades(
     )
 
 
+def tardis_liquidations(*, exchange: str, ids: Sequence[str], found: Sequence[str | None]) -> Case:
+    """A short that was closed by force, and a long."""
+    rows = ((ids[0], "buy", "60000.5", "0.015"), (ids[1], "sell", "60000", "12.000"))
+    expected = [{"price": 60000.5, "qty": 0.015, "side": False}, {"price": 60000.0, "qty": 12.0, "side": True}]
+    return tardis(
+        "liquidations",
+        TARDIS_TRADES,
+        [",".join(row) for row in rows],
+        [{"liquidation_id": own, **row} for own, row in zip(found, expected, strict=True)],
+        ("60000.5", "6o000.5", "price"),
+        kind="liquidations",
+        names=(exchange, "BTCUSDT", "BTCUSDT", exchange),
+    )
+
+
 def tardis_quotes(dataset: str, header: str, tails: Sequence[str], bad: tuple[str, str, str]) -> Case:
     names = ("ask_price", "ask_qty", "bid_price", "bid_qty")
     values = ((60000.5, 3.0, 60000.0, 0.125), (60001.0, 1.5, 60000.5, 7.0))
@@ -194,6 +209,8 @@ TARDIS = {
     "tardis trades without ids": tardis_trades(
         names=("kraken", "XBT-USD", "XBT/USD", "kraken"), ids=("", ""), found=({}, {}), own_symbol="XBTUSD"
     ),
+    "tardis liquidations": tardis_liquidations(exchange="binance-futures", ids=("", ""), found=(None, None)),
+    "tardis liquidations with ids": tardis_liquidations(exchange="bybit", ids=UUIDS, found=UUIDS),
     "tardis quotes": tardis_quotes(
         "quotes", TARDIS_QUOTES, ("3,60000.5,60000,0.125", "1.5,60001,60000.5,7.000"), ("0.125", "0.125x", "bid_amount")
     ),

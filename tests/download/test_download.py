@@ -194,6 +194,7 @@ def test_what_cannot_be_is_refused(rig: Rig, exchange: str, symbol: str, kind: s
         ("quotes", "bookTicker"),
         ("funding", "fundingRate"),
         ("open_interest", "metrics"),
+        ("liquidations", "liquidationSnapshot"),
         ("candles_1m", "klines-1m"),
         ("mark_candles_1h", "markPriceKlines-1h"),
         ("index_candles_5m", "indexPriceKlines-5m"),

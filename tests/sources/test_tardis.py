@@ -159,7 +159,7 @@ def test_a_day_is_one_of_the_receipt_clock(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- moved and renamed
 
 
-def test_a_header_alone_tells_all_types_but_trades(tmp_path: Path) -> None:
+def test_a_header_alone_tells_all_types_but_trades_and_liquidations(tmp_path: Path) -> None:
     rows = f"binance-futures,BTCUSDT,{DAY_US},{DAY_US + 5}"
     for header, tail, expected in (
         (TARDIS_QUOTES, "1,60001,60000,1", "quotes"),
@@ -180,7 +180,7 @@ def test_trades_without_their_path_may_be_liquidations(tmp_path: Path) -> None:
     assert (report.outcome, report.rows_landed) == ("landed", 1)
 
 
-@pytest.mark.parametrize("name", ["liquidations", "incremental_book_L2", "options_chain"])
+@pytest.mark.parametrize("name", ["incremental_book_L2", "options_chain"])
 def test_what_the_lake_has_no_table_for_is_refused_by_name(tmp_path: Path, name: str) -> None:
     path = dataset(tmp_path, TARDIS_TRADES, [trade()], place=f"binance-futures/{name}/2024/05/01/BTCUSDT")
     (report,) = stored(tmp_path, path)

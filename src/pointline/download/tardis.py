@@ -37,7 +37,7 @@ EXCHANGES = {
 """The vendor's ids of exchanges."""
 
 _FILES = "https://datasets.tardis.dev"
-_DATASETS = (*TYPES, "liquidations")
+_DATASETS = tuple(TYPES)
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_.@-]*")
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 _GRAMMAR = "the exchange's own symbol (BTCUSDT, BTC-USDT-SWAP, BTC-PERPETUAL; XBT/USD of Kraken), or SPOT, PERPETUALS or FUTURES"

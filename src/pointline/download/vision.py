@@ -24,9 +24,9 @@ MARKETS = {"binance-spot": "spot", "binance-futures": "futures/um", "binance-del
 
 _FILES = "https://data.binance.vision"
 _BUCKET = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
-_SPANS = {"fundingRate": ("monthly",), "metrics": ("daily",)}
+_SPANS = {"fundingRate": ("monthly",), "metrics": ("daily",), "liquidationSnapshot": ("daily",)}
 _SPOT = frozenset({"trades", "aggTrades", "klines"})
-_TABLES = {"quotes": "bookTicker", "funding": "fundingRate", "open_interest": "metrics"}
+_TABLES = {"quotes": "bookTicker", "funding": "fundingRate", "open_interest": "metrics", "liquidations": "liquidationSnapshot"}
 _CANDLES = {("" if price == "trade" else f"{price}_"): dataset for dataset, price in KLINE_DATASETS.items()}
 
 

@@ -112,6 +112,11 @@ def _trades(market: ExportedMarket, quantity: str) -> dict[str, str]:
     }
 
 
+def _liquidations(market: ExportedMarket, quantity: str) -> dict[str, str]:
+    same = _trades(market, quantity)
+    return {**{name: same[name] for name in ("side", "quantity", "price", "timestamp")}, "liquidation_id": "liquidation_id"}
+
+
 def _quotes(market: ExportedMarket, quantity: str) -> dict[str, str]:
     amounts = {}
     for side in ("bid", "ask"):
@@ -162,6 +167,7 @@ def _funding(market: ExportedMarket, quantity: str) -> dict[str, str]:
 
 _TABLES: dict[str, Callable[[ExportedMarket, str], dict[str, str]]] = {
     schema.TRADES.name: _trades,
+    schema.LIQUIDATIONS.name: _liquidations,
     schema.QUOTES.name: _quotes,
     schema.DERIVATIVE_TICKER.name: _ticker,
     schema.OPEN_INTEREST.name: _open_interest,

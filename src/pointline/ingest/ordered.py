@@ -148,7 +148,7 @@ class OrderedPartition:
     def _in_order(self, rows: pl.DataFrame) -> bool:
         """Whether times do not fall and ids rise, also from the rows before to these, and no aggregated trades are among single ones."""
         key = rows[self._table.identity[0]]
-        if len(self._table.identity) > 1 or key.null_count() or rows["ts_local_us"].null_count():
+        if len(self._table.identity) > 1 or not key.dtype.is_integer() or key.null_count() or rows["ts_local_us"].null_count():
             return False
         if self._off_book is not None:
             single = rows["first_trade_id"].is_null()

@@ -72,12 +72,19 @@ def held(lake: Lake, exchange: str | None = None, symbol: str | None = None) -> 
     """Every table and instrument of the lake, or those of one exchange and symbol."""
     slots = [(kind, *names) for kind in lake.kinds() for names, _ in _instruments(lake, kind, exchange, symbol)]
     expiries = _expiries(lake) if slots else {}
-    return [_held(lake, *slot, expiries.get(slot[1:])) for slot in slots]
+    keys = _keys(lake) if any(kind == schema.LIQUIDATIONS.name for kind, *_ in slots) else []
+    return [_held(lake, *slot, expiries.get(slot[1:]), keys) for slot in slots]
 
 
-def _held(lake: Lake, kind: str, exchange: str, symbol: str, expiry_us: int | None) -> Held:
+def _keys(lake: Lake) -> list[str]:
+    """Of the archive files that were read whole, also where they had no row."""
+    files = Manifest(lake).frame().filter(pl.col("outcome").is_in(["landed", "superseded", "empty"]))
+    return files["key"].to_list()
+
+
+def _held(lake: Lake, kind: str, exchange: str, symbol: str, expiry_us: int | None, keys: list[str]) -> Held:
     files = lake.files(kind, exchange, symbol)
-    covered = cover(kind, files, expiry_us)
+    covered = cover(kind, files, expiry_us, keys=keys)
     monthly = schema.table(kind).monthly
     absent = gaps([date_text(file.start_us) for file in files], monthly=monthly)
     if not monthly:  # where the ids on both sides follow one another, nothing was traded

@@ -167,6 +167,24 @@ def _ids_between(before: Part, after: Part) -> int | None:
     return after.first_id - before.last_id - 1
 
 
+def cover_declared(parts: Sequence[Part], declared: Sequence[Span]) -> Covered:
+    """What daily partitions of rare events cover, whose silences say nothing: the periods that archive files declare.
+
+    Of a day that no file declares, the time from its first to its last row counts.
+
+    Args:
+        parts: of one table and instrument, in time order, at least one.
+        declared: the periods of the files, also of those in which nothing happened.
+    """
+    edges = []
+    for part in parts:
+        whole = any(start_us <= part.first_us and part.last_us < end_us for start_us, end_us in declared)
+        edges.append((part.start_us, part.end_us) if whole else (part.first_us, part.last_us + 1))
+    from_us, until_us = edges[0][0], edges[-1][1]
+    spans = [(before[1], after[0]) for before, after in pairwise(merged([*edges, *clipped(declared, from_us, until_us)]))]
+    return Covered(from_us=from_us, until_us=until_us, last_us=parts[-1].last_us, missing=merged(spans))
+
+
 def _mean_gap(parts: Sequence[Part]) -> float:
     gaps = sum(part.rows - 1 for part in parts)
     return sum(part.last_us - part.first_us for part in parts) / gaps if gaps else 0.0
@@ -202,11 +220,18 @@ def parts_of(files: Sequence[PartitionFile], expiry_us: int | None = None) -> li
 
 
 def _part(file: PartitionFile, expiry_us: int | None) -> Part:
+    part = _bounds_of(file, expiry_us)
+    if part.first_id is not None or part.rows < _FEW_ROWS:
+        return part
+    return replace(part, holes=_silences(file.path, round(quiet_limit(part, 0.0))))
+
+
+def _bounds_of(file: PartitionFile, expiry_us: int | None) -> Part:
     totals = file.totals
     first_us, last_us, rows = totals["first_local_us"], totals["last_local_us"], totals["rows"]
     first_id, last_id = totals.get("first_id"), totals.get("last_id")
     end_us = file.start_us + DAY_US
-    part = Part(
+    return Part(
         start_us=file.start_us,
         end_us=end_us if expiry_us is None else min(end_us, max(expiry_us, last_us + 1)),
         first_us=first_us,
@@ -217,9 +242,6 @@ def _part(file: PartitionFile, expiry_us: int | None) -> Part:
         missing_ids=totals.get("missing_ids", 0 if first_id is None else max(0, last_id - first_id + 1 - rows)),
         holes=tuple((a, b) for a, b in totals.get("holes", ())),
     )
-    if first_id is not None or rows < _FEW_ROWS:
-        return part
-    return replace(part, holes=_silences(file.path, round(quiet_limit(part, 0.0))))
 
 
 @lru_cache(maxsize=65_536)  # a data file never changes under its name
@@ -324,14 +346,18 @@ def cover_payments(payments: pl.DataFrame) -> Covered:
 # --- a table of one instrument ----------------------------------------------------------------------------------------------------
 
 
-def cover(kind: str, files: Sequence[PartitionFile], expiry_us: int | None = None) -> Covered:
+def cover(kind: str, files: Sequence[PartitionFile], expiry_us: int | None = None, *, keys: Iterable[str] = ()) -> Covered:
     """What a table holds of one instrument.
 
     Args:
         kind: the table.
         files: all its partitions of the instrument, in time order, at least one.
         expiry_us: when a dated contract is delivered.
+        keys: of the archive files that the lake was made from, beside those in the footers. Of liquidations they tell a quiet day from one
+            of which there is no file.
     """
+    if kind == schema.LIQUIDATIONS.name:
+        return cover_declared([_bounds_of(file, expiry_us) for file in files], _declared_spans(files, keys))
     if not schema.table(kind).monthly:
         return cover_parts(parts_of(files, expiry_us))
     paths = [file.path for file in files]
@@ -356,6 +382,14 @@ def _cover_months(starts_us: pl.Series) -> Covered:
         while start_us < end_us:
             start_us, missing = next_month(start_us), missing + 1  # noqa: PLW2901 - walks through the span
     return Covered(from_us=months[0], until_us=next_month(months[-1]), last_us=months[-1], missing=merged(spans), missing_candles=missing)
+
+
+def _declared_spans(files: Sequence[PartitionFile], keys: Iterable[str]) -> list[Span]:
+    """The periods that the partitions' archive files declare, and other files of the same archive, dataset and instrument."""
+    own = {feed["key"] for file in files for feed in file.footer["feeds"]}
+    series = {key.rpartition("|")[0] for key in own}
+    same = own | {key for key in keys if key.rpartition("|")[0] in series}
+    return [span for key in sorted(same) if (span := declared_span(key))]
 
 
 def _declared_us(files: Sequence[PartitionFile]) -> int:

@@ -115,6 +115,72 @@ def trades(
 
 
 @overload
+def liquidations(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[False] = ...,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame: ...
+@overload
+def liquidations(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: Literal[True],
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.LazyFrame: ...
+@overload
+def liquidations(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = ...,
+    lazy: bool,
+    times: Times = ...,
+    lake: LakeLike | None = ...,
+) -> pl.DataFrame | pl.LazyFrame: ...
+def liquidations(
+    exchange: str,
+    symbol: str,
+    start: TimeLike,
+    end: TimeLike,
+    *,
+    decoded: bool = True,
+    lazy: bool = False,
+    times: Times = "us",
+    lake: LakeLike | None = None,
+) -> pl.DataFrame | pl.LazyFrame:
+    """Positions that the exchange closed by force; arguments, units and errors as in `trades`.
+
+    ``side`` is that of the forced order, which is the taker: 0 = it bought, so a short was closed; 1 = it sold, so a long was closed;
+    null = not known. ``liquidation_id`` is the exchange's id, null where it has none.
+
+    Examples:
+        The demo's market has none; the error says what there is:
+
+        >>> from pointline.errors import NoDataError
+        >>> from pointline.research import query
+        >>> try:
+        ...     query.liquidations("binance-futures", "BTCUSDT", "2024-05-01", "2024-05-02", lake="out/demo/lake")
+        ... except NoDataError:
+        ...     print("no liquidations")
+        no liquidations
+    """
+    return _query("liquidations", exchange, symbol, (start, end), decoded=decoded, lazy=lazy, times=times, lake=lake)
+
+
+@overload
 def quotes(
     exchange: str,
     symbol: str,

@@ -110,7 +110,7 @@ class Batch:
         clock: ``"recorded"`` (ts_local_us is a receipt time) or ``"assumed"``.
         rank: preference among files that hold the same rows, smaller is better: one of `RANKS`.
         skipped: rows of the file that were read and passed over, because they belong to no table or to an instrument that was not
-            asked for.
+            asked for, or are the second of two that the archive writes of everything.
         rounded: amounts that were put right to the shortest decimal, because binary arithmetic had left noise in them.
     """
 

@@ -6,7 +6,9 @@ Nothing is assumed from the date: header, time unit (ms or µs, by magnitude), b
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
 
 from pointline.errors import SourceError
 from pointline.sources.base import RANKS, Batch, Hints, Identity, parsed_rows
@@ -15,7 +17,7 @@ from pointline.sources.csv_blocks import read_csv_blocks
 from pointline.sources.foreign import is_of_another_archive
 from pointline.sources.hints import agreed, stated_period
 from pointline.sources.inflate import open_archive
-from pointline.sources.vision_datasets import DATASETS, KLINE_DATASETS, dataset_of, is_dataset
+from pointline.sources.vision_datasets import DATASETS, KLINE_DATASETS, dataset_of, is_dataset, one_of_each_pair
 from pointline.sources.vision_names import (
     SUFFIXES,
     VisionFolder,
@@ -90,7 +92,7 @@ class BinanceVision:
         daily = len(identity.period) != len("2024-05")
         rank = RANKS["daily" if daily else "monthly"]
         latency_us = 0 if "candles_" in dataset.kind else hints.latency_us  # a candle is stamped with its end
-        for number, block in enumerate(read_csv_blocks(path, dataset.layout)):
+        for number, block in enumerate(_blocks(path, dataset)):
             rows = dataset.convert(block.frame)
             if number == 0 and dataset.kind == "trades":
                 refuse_swapped(rows, path)
@@ -101,8 +103,31 @@ class BinanceVision:
                 symbol=identity.symbol,
                 frame=parsed_rows(dataset.kind, parsed),
                 rank=rank,
+                skipped=block.skipped,
                 rejects=block.rejects,
             )
+
+
+class _VisionBlock(NamedTuple):
+    """Accepted rows of one block or file, rejected ones, and how many were passed over because they say again what another says."""
+
+    frame: pl.DataFrame
+    rejects: pl.DataFrame
+    skipped: int = 0
+
+
+def _blocks(path: Path, dataset: Dataset) -> Iterator[_VisionBlock]:
+    """The file block by block; as one where only the whole file shows which rows stand twice."""
+    blocks = read_csv_blocks(path, dataset.layout)
+    if not dataset.twice:
+        yield from (_VisionBlock(block.frame, block.rejects) for block in blocks)
+        return
+    every = list(blocks)
+    if every:
+        rows = pl.concat([block.frame for block in every])
+        kept, single = one_of_each_pair(rows)
+        rejects = pl.concat([*(block.rejects for block in every), single]).sort("line")
+        yield _VisionBlock(kept, rejects, rows.height - kept.height - single.height)
 
 
 def _dataset_of(path: Path, identity: Identity) -> Dataset:

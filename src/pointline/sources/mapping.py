@@ -14,7 +14,7 @@ An example::
 Keys at the top:
 
 ================  ====================================================================================================
-kind              table: trades, quotes, funding, derivative_ticker, open_interest, candles_1h, candles_1d, …,
+kind              table: trades, liquidations, quotes, funding, derivative_ticker, open_interest, candles_1h, …,
                   mark_candles_1h, index_candles_1h, premium_candles_1h, …
 exchange          pointline's id of the exchange; ``--exchange`` overrules it
 symbol            the exchange's own symbol, or ``{column = "coin", values = {BTC = "BTCUSDT"}}`` where a column says it
@@ -47,9 +47,9 @@ unknown           `side` only: the values that mean that the side is not known; 
 signed            `qty` of trades only: the sign of the quantity is the side of the ``"taker"`` (or ``"maker"``): below zero he sold
 ================  ====================================================================================================
 
-Table columns are those of `pointline.schema`. Needed are ``ts_event_us`` and, by kind, price and qty (trades), bid and ask price
-and qty (quotes), funding_rate (funding), open_interest (open_interest), at least one value (derivative_ticker) and open, high, low and
-close (candles); others are null where the mapping is silent. Candles take ``start_us``, when they open, or ``ts_event_us``, when they
+Table columns are those of `pointline.schema`. Needed are ``ts_event_us`` and, by kind, price and qty (trades, liquidations), bid and ask
+price and qty (quotes), funding_rate (funding), open_interest (open_interest), at least one value (derivative_ticker) and open, high, low
+and close (candles); others are null where the mapping is silent. Candles take ``start_us``, when they open, or ``ts_event_us``, when they
 end; the other follows from the interval, and where the file has both, they have to agree with it.
 
 ``ts_local_us`` is the receipt time, where the file has one (candles have none: they are known at their end). ``trade_id`` takes whole
@@ -78,7 +78,13 @@ if TYPE_CHECKING:
 TIMES = frozenset({"ts_event_us", "ts_local_us", "start_us", "next_funding_us"})
 CANDLE = ("open", "high", "low", "close")
 _QUOTE = ("bid_price", "bid_qty", "ask_price", "ask_qty")
-REQUIRED = {"trades": ("price", "qty"), "quotes": _QUOTE, "funding": ("funding_rate",), "open_interest": ("open_interest",)}
+REQUIRED = {
+    "trades": ("price", "qty"),
+    "liquidations": ("price", "qty"),
+    "quotes": _QUOTE,
+    "funding": ("funding_rate",),
+    "open_interest": ("open_interest",),
+}
 _COMPUTED = frozenset({"source_row", "funding_us", "off_book"})
 _AGGREGATED = frozenset({"first_trade_id", "last_trade_id"})
 _SIDES = ("seller_taker", "buyer_taker", "buyer_maker", "seller_maker")

@@ -167,7 +167,7 @@ def _typed(group: pl.DataFrame, mapping: Mapping, parsed: dict[str, pl.DataType]
         if name == "side":
             side, problem = _side(rule)
             group = group.with_columns(side.alias(name), problem.alias(problem_of(name)))
-        elif name == "text_id":
+        elif parsed[name] == pl.String():
             group = group.with_columns(_text(name, rule).alias(name))
         elif name not in TIMES:
             group = _with_number(group, name, mapping, parsed[name])
@@ -206,7 +206,7 @@ def _with_time(group: pl.DataFrame, name: str, mapping: Mapping, step_us: pl.Exp
     if rule.unit is None or rule.unit == "text":
         (local, absolute), zone = moments(text, rule.format), mapping.time_zone
         group = group.with_columns(local.alias("_local"), absolute.alias("_absolute"), step_us.alias("_step"))
-        found = resolved(group, zone, ties=mapping.kind in {"trades", "quotes"})
+        found = resolved(group, zone, ties=mapping.kind in {"trades", "liquidations", "quotes"})
         group = group.with_columns(pl.coalesce("_absolute", found).alias(name))
         problem = (
             pl.when(pl.col("_local").is_null())
@@ -235,7 +235,7 @@ def _checks(mapping: Mapping, parsed: dict[str, pl.DataType]) -> list[Check]:
     checks = [_no_problem(name, mapping) for name in parsed if name in TIMES & mapping.columns.keys()]
     for name, dtype in parsed.items():
         rule = mapping.columns.get(name)
-        if rule is None or name in TIMES or name == "text_id":
+        if rule is None or name in TIMES or dtype == pl.String():
             continue
         if name == "side":
             checks.append(_no_problem(name, mapping))

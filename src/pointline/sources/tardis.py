@@ -1,4 +1,4 @@
-"""Tardis CSV datasets (datasets.tardis.dev): trades, quotes, tickers of derivatives, and the best prices of book snapshots.
+"""Tardis CSV datasets (datasets.tardis.dev): trades, liquidations, quotes, tickers of derivatives, and the best of book snapshots.
 
 The recorder's receipt time is the row's ``ts_local_us``. A day of a file is a day of that clock, and its rows are in order of arrival, so
 that exchange times may step back. What a file is, its rows say; a path that says something else is a contradiction, which is refused.
@@ -204,7 +204,7 @@ def _told_by(path: Path, head: _TardisHead) -> str:
         where=str(path),
         value=",".join(head.columns)[:200],
         expected="…/{exchange}/{data type}/{YYYY}/{MM}/{DD}/{SYMBOL}.csv.gz, as the vendor lays it out",
-        hint="give --dataset trades if it holds trades" if fitting else "give it as a table with --mapping",
+        hint="give --dataset trades or --dataset liquidations, whichever it holds" if fitting else "give it as a table with --mapping",
     )
 
 

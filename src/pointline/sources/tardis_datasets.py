@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 COMMON = ("exchange", "symbol", "timestamp", "local_timestamp")
 NOT_READ = {
-    "liquidations": "liquidations",
     "incremental_book_L2": "changes of the book",
     "options_chain": "options",
 }
@@ -93,6 +92,25 @@ def _convert_trades(exchange: str) -> dict[str, pl.Expr]:
     }
 
 
+def _convert_liquidations(_: str) -> dict[str, pl.Expr]:
+    side = pl.when(pl.col("side") != "unknown").then(pl.col("side") == "sell")
+    return {"liquidation_id": pl.col("id"), "price": pl.col("price"), "qty": pl.col("amount"), "side": side}
+
+
+def _prints(kind: str, convert: Callable[[str], dict[str, pl.Expr]]) -> TardisType:
+    """The layout that trades and liquidations have in common."""
+    return TardisType(
+        columns=(*COMMON, "id", "side", "price", "amount"),
+        kind=kind,
+        types={"id": _TEXT, "side": _TEXT, "price": _FLOAT, "amount": _FLOAT},
+        checks=_trade_checks,
+        convert=convert,
+        optional=("id",),
+        positive=("price", "amount"),
+        exact=("price", "amount"),
+    )
+
+
 def _quotes(columns: tuple[str, ...], ask: tuple[str, str], bid: tuple[str, str]) -> TardisType:
     """Best prices and amounts of a CSV; `ask` and `bid` name the columns of price and amount."""
     prices, amounts = (ask[0], bid[0]), (ask[1], bid[1])
@@ -144,16 +162,8 @@ def _convert_ticker(_: str) -> dict[str, pl.Expr]:
 _QUOTES = _quotes((*COMMON, "ask_amount", "ask_price", "bid_price", "bid_amount"), ("ask_price", "ask_amount"), ("bid_price", "bid_amount"))
 
 TYPES: dict[str, TardisType] = {
-    "trades": TardisType(
-        columns=(*COMMON, "id", "side", "price", "amount"),
-        kind="trades",
-        types={"id": _TEXT, "side": _TEXT, "price": _FLOAT, "amount": _FLOAT},
-        checks=_trade_checks,
-        convert=_convert_trades,
-        optional=("id",),
-        positive=("price", "amount"),
-        exact=("price", "amount"),
-    ),
+    "trades": _prints("trades", _convert_trades),
+    "liquidations": _prints("liquidations", _convert_liquidations),
     "quotes": _QUOTES,
     "book_ticker": _QUOTES,
     "book_snapshot_5": _snapshot(5),

@@ -52,6 +52,18 @@ _METRICS = (
     "sum_taker_long_short_vol_ratio",
 )
 _QUOTES = ("update_id", "best_bid_price", "best_bid_qty", "best_ask_price", "best_ask_qty", "transaction_time", "event_time")
+_LIQUIDATIONS = (
+    "time",
+    "side",
+    "order_type",
+    "time_in_force",
+    "original_quantity",
+    "price",
+    "average_price",
+    "order_status",
+    "last_fill_quantity",
+    "accumulated_fill_quantity",
+)
 _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
 
 _UNIT_US = {"s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
@@ -70,12 +82,14 @@ class Dataset:
         convert: frame with the layout's read columns, `ts_event_us` and `source_row` -> those parsed columns that the
             archive has, but ``ts_local_us``.
         known: column with the time at which the exchange sent the row, in the unit of the layout's time; None where there is none.
+        twice: the archive writes every row twice.
     """
 
     layout: CsvLayout
     kind: str
     convert: Callable[[pl.DataFrame], pl.DataFrame]
     known: str | None = None
+    twice: bool = False
 
     def known_us(self, frame: pl.DataFrame, event_us: pl.Series) -> pl.Series:
         """When a row was known at the earliest, in microseconds: not before it happened, nor before the exchange sent it."""
@@ -309,11 +323,69 @@ def _convert_quotes(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _liquidations(_: Identity) -> Dataset:
+    sides = Check.never("side", "is neither BUY nor SELL", ~pl.col("side").is_in(["BUY", "SELL"]))
+    unfilled = Check(pl.col("order_status") == "FILLED", "order_status", None, "the order was not filled, or not yet", fatal=False)
+    texts = ("side", "order_type", "time_in_force", "order_status")
+    return Dataset(
+        layout=CsvLayout(
+            layouts=(_LIQUIDATIONS,),
+            types={"time": _INT, **{name: _TEXT if name in texts else _FLOAT for name in _LIQUIDATIONS[1:]}},
+            time="time",
+            positive=("average_price", "accumulated_fill_quantity"),
+            exact=("average_price", "accumulated_fill_quantity"),
+            checks=lambda _: (sides, unfilled),
+        ),
+        kind="liquidations",
+        convert=_convert_liquidations,
+        twice=True,
+    )
+
+
+def _convert_liquidations(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(
+        "ts_event_us",
+        price=pl.col("average_price"),
+        qty=pl.col("accumulated_fill_quantity"),
+        side=pl.col("side") == "SELL",
+        source_row=pl.col("source_row"),
+    )
+
+
+def one_of_each_pair(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a file whose archive writes every row twice.
+
+    Args:
+        frame: all accepted rows in file order, with ``source_row``.
+
+    Returns:
+        The first row of each pair of equal rows, and rejects for the rows that are left without a second.
+
+    >>> kept, rejects = one_of_each_pair(pl.DataFrame({"time": [7, 7, 8, 7, 7], "source_row": [1, 2, 3, 4, 5]}))
+    >>> kept["source_row"].to_list(), rejects["line"].to_list()
+    ([1, 4], [3])
+    """
+    values = [name for name in frame.columns if name != "source_row"]
+    place, count = pl.int_range(pl.len()).over(values), pl.len().over(values)
+    first = place % 2 == 0
+    left = frame.filter(first & (place == count - 1))
+    rejects = left.select(
+        line=pl.col("source_row"),
+        column=pl.lit("time"),
+        value=pl.col("time").cast(pl.String),
+        reason=pl.lit("stands an odd number of times, and this archive writes every row twice"),
+        raw=pl.lit(None, dtype=pl.String),
+        fatal=pl.lit(value=False),
+    )
+    return frame.filter(first & (place < count - 1)), rejects
+
+
 _DATASETS: dict[str, Callable[[Identity], Dataset]] = {
     "trades": _trades,
     "aggTrades": _aggregated_trades,
     "fundingRate": _funding,
     "metrics": _metrics,
     "bookTicker": _quotes,
+    "liquidationSnapshot": _liquidations,
 }
 DATASETS = (*_DATASETS, *KLINE_DATASETS)
