@@ -6,10 +6,12 @@ can print them without a traceback. Each also derives from the closest builtin.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_Error = TypeVar("_Error", bound="PointlineError")
 
 
 class PointlineError(Exception):
@@ -60,8 +62,12 @@ class PointlineError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.__dict__))
 
+    def __copy__(self) -> Self:
+        """Without the traceback and the cause; libraries such as Dask teach `copy` to keep them."""
+        return _rebuild(type(self), self.__dict__)
 
-def _rebuild(kind: type[PointlineError], fields: dict[str, object]) -> PointlineError:
+
+def _rebuild(kind: type[_Error], fields: dict[str, object]) -> _Error:
     error = kind.__new__(kind)
     Exception.__init__(error, fields["what"])
     error.__dict__.update(fields)

@@ -438,7 +438,6 @@ def test_a_lake_of_a_newer_version_is_not_touched(copy: Path, market: Market) ->
 def test_where_there_is_no_lake(tmp_path: Path) -> None:
     for command in (("catalog",), ("catalog", "--quarantine"), ("cache",), ("compare", PERP, SPOT, *WINDOW)):
         assert_refused(run(*command, "--lake", tmp_path / "nowhere"), "no lake here", str(tmp_path / "nowhere"), "pointline ingest")
-    assert_refused(run("catalog", "--lake", "s3://bucket/lake"), "only local folders", "s3://bucket/lake", code=5)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from tests.cli.running import PERP_HEADER, day_of_rows, run, write_zip
 from tests.lake.archives import futures_trades, trade
 
 import pointline
-from pointline.errors import BusyError, ConfigError, LakeError
+from pointline.errors import BusyError, ConfigError, LakeError, SourceError
 from pointline.ingest.request import REPORT_SCHEMA, as_paths
 from pointline.ingest.run import FileReport
 from pointline.lake.durable import single_writer
@@ -134,8 +135,9 @@ def test_progress_is_told_in_bytes(archives: Path, tmp_path: Path) -> None:
     assert told[-1][2] == "notes.txt"
 
 
-def test_a_report_holds_no_rows_of_a_failed_file(archives: Path, tmp_path: Path) -> None:
-    """An error with its traceback would keep everything that was read."""
+def test_a_report_holds_no_rows_of_a_failed_file(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error with its traceback would keep everything that was read; also where a library has errors copied with it, as Dask does."""
+    monkeypatch.setitem(copyreg.dispatch_table, SourceError, lambda error: (lambda: error, ()))
     from pointline.ingest.request import IngestOptions, ingest_paths
 
     reports = ingest_paths([archives], IngestOptions(), lake=tmp_path / "lake")

@@ -578,7 +578,7 @@ def test_local_times_are_right_or_refused(
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('kind = "trades"', 'kind = "trade"', ["no such kind", "trades, quotes, funding"]),
+        ('kind = "trades"', 'kind = "trade"', ["no such kind", "trades, liquidations, quotes, funding"]),
         ('kind = "trades"', 'kind = "candles_1fortnight"', ["no such kind"]),
         ('exchange = "binance-futures"', 'exhange = "binance-futures"', ["no key exhange", "exchange"]),
         ('unit = "ms"', 'units = "ms"', ["no key units", "columns.ts_event_us.units", "unit"]),
