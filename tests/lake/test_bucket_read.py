@@ -276,6 +276,8 @@ WRONG: dict[str, tuple[dict[str, str | None], str, type[PointlineError], str]] =
     "no place": ({}, "s3://", ConfigError, "no place for a lake"),
     "odd prefix": ({}, "s3://desk/../x", ConfigError, "no place for a lake"),
     "other scheme": ({}, "gs://desk/x", LakeError, "no place for a lake"),
+    "no slashes": ({}, "s3:", LakeError, "no place for a lake"),
+    "capitals": ({}, "S3://desk/x", LakeError, "no place for a lake"),
 }
 
 

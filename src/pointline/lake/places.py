@@ -5,6 +5,7 @@ A lake of local files has no entry here, and none of its calls does more than lo
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ class Mirrored(Protocol):
 
     def publish(self, heads: Mapping[str, Any]) -> None:
         """Brings a change into the bucket."""
+
+
+_OTHER_PLACE = re.compile(r"(?:s3[an]?|gc?s|az|abfss?|https?|file):|.*://", re.IGNORECASE)
+
+
+def is_other_place(text: str) -> bool:
+    """Whether a text means no folder: an address, or what is left of one that was mistyped.
+
+    >>> [is_other_place(text) for text in ("gs://desk/lake", "s3:", "S3:/desk", "data/lake", "lake:2024")]
+    [True, True, True, False, False]
+    """
+    return _OTHER_PLACE.match(text) is not None
 
 
 _MIRRORS: dict[str, Mirrored] = {}

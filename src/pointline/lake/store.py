@@ -22,7 +22,7 @@ from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
 from pointline.lake.log_entries import live_files
 from pointline.lake.paths import partition_folder, path_of
-from pointline.lake.places import REMOTE, SCHEME, mirror_of
+from pointline.lake.places import REMOTE, SCHEME, is_other_place, mirror_of
 from pointline.lake.rows import decode_one, read_footer, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
 
@@ -496,7 +496,7 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
         _check_version(mirror.root / VERSION_FILE)
         _log.info("lake %s, format %d, mirrored in %s", mirror.url, schema.FORMAT_VERSION, mirror.root)
         return Lake(mirror.root)
-    if "://" in text:
+    if is_other_place(text):
         raise LakeError("this is no place for a lake", value=text, expected="a path on a local disk, or s3://BUCKET/PREFIX")
     root = _root(text)
     version = root / VERSION_FILE

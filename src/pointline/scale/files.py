@@ -23,7 +23,7 @@ from pointline.errors import BusyError, ConfigError, LakeError
 from pointline.lake.bucket import Bucket, WriteConflict
 from pointline.lake.durable import disk_errors, make_folder, single_writer, sync, write_atomically
 from pointline.lake.lease import Lease
-from pointline.lake.places import SCHEME
+from pointline.lake.places import SCHEME, is_other_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,7 +102,7 @@ def files_at(path: str | Path) -> DatasetFiles:
     text = str(path)
     if text.startswith("s3:/"):  # a Path takes two slashes for one
         return BucketFiles(Bucket(SCHEME + text.removeprefix("s3:").strip("/")))
-    if "://" in text:
+    if is_other_place(text):
         raise ConfigError("this is no place for a dataset", value=text, expected="a path that all workers share, or s3://BUCKET/PREFIX")
     root = Path(path).expanduser().absolute()
     if root.exists() and not root.is_dir():
