@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pointline.download.file_archive import FileArchive
 from pointline.download.named import asked_names, url_below
 from pointline.download.remote import RemoteFile
-from pointline.download.symbols import check_symbol, only_trades
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pointline.download.transport import Transport
 
-_FILES = "https://public.bybit.com"
 _PATHS = {
     ("bybit", "daily"): "trading/{symbol}/{symbol}{period}.csv.gz",
     ("bybit-spot", "daily"): "spot/{symbol}/{symbol}_{period}.csv.gz",
@@ -21,7 +19,7 @@ _PATHS = {
 }
 
 
-class BybitArchive:
+class BybitArchive(FileArchive):
     """The archive, or a mirror of it. Names are asked for one by one: its address has no listing that tells sizes.
 
     Args:
@@ -30,39 +28,12 @@ class BybitArchive:
     """
 
     source: ClassVar[str] = "bybit"
-    day_start_us: ClassVar[int] = 0
-
-    def __init__(self, transport: Transport, base_url: str | None = None) -> None:
-        self._transport = transport
-        self._files = (base_url or _FILES).rstrip("/")
-
-    @staticmethod
-    def dataset(kind: str) -> str:
-        """The archive's dataset of a kind of data: trades, and nothing else.
-
-        Raises:
-            ConfigError: it is another.
-        """
-        return only_trades(kind)
+    files: ClassVar[str] = "https://public.bybit.com"
 
     @staticmethod
     def spans(exchange: str, dataset: str) -> tuple[str, ...]:  # noqa: ARG004 - as of every archive
         """Files of days, and of spot of months too."""
         return ("daily", "monthly") if (exchange, "monthly") in _PATHS else ("daily",)
-
-    @staticmethod
-    def check_symbol(exchange: str, symbol: str) -> None:
-        """Refuses what cannot be a symbol.
-
-        Raises:
-            ConfigError: it is none.
-        """
-        check_symbol(exchange, symbol)
-
-    @staticmethod
-    def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
-        """What is asked for to go on with an instrument and dataset of the lake."""
-        return symbol, dataset
 
     def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:
         """What the archive has of a symbol in a window.

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pointline.download.file_archive import FileArchive
 from pointline.download.named import asked_names, url_below
 from pointline.download.remote import RemoteFile
-from pointline.download.symbols import check_symbol
 from pointline.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pointline.download.transport import Transport
 
-_FILES = "https://download.gatedata.org"
 _FOLDERS = {
     ("gate-spot", "trades"): "spot/deals",
     ("gate-futures", "trades"): "futures_usdt/trades",
     ("gate-futures", "funding_applies"): "futures_usdt/funding_applies",
 }
-_KINDS = {"trades": "trades", "deals": "trades", "funding": "funding_applies", "funding_applies": "funding_applies"}
 
 
-class GateArchive:
+class GateArchive(FileArchive):
     """The archive, or a mirror of it. Names are asked for one by one: the listing of its address is known to be wrong.
 
     Args:
@@ -32,22 +29,13 @@ class GateArchive:
     """
 
     source: ClassVar[str] = "gate"
-    day_start_us: ClassVar[int] = 0
-
-    def __init__(self, transport: Transport, base_url: str | None = None) -> None:
-        self._transport = transport
-        self._files = (base_url or _FILES).rstrip("/")
-
-    @staticmethod
-    def dataset(kind: str) -> str:
-        """The archive's dataset of a kind of data.
-
-        Raises:
-            ConfigError: there is none that ingest reads.
-        """
-        if kind not in _KINDS:
-            raise ConfigError("the archive has no such kind of data", value=kind, expected=", ".join(_KINDS))
-        return _KINDS[kind]
+    files: ClassVar[str] = "https://download.gatedata.org"
+    kinds: ClassVar[dict[str, str]] = {
+        "trades": "trades",
+        "deals": "trades",
+        "funding": "funding_applies",
+        "funding_applies": "funding_applies",
+    }
 
     @staticmethod
     def spans(exchange: str, dataset: str) -> tuple[str, ...]:
@@ -59,20 +47,6 @@ class GateArchive:
         if (exchange, dataset) not in _FOLDERS:
             raise ConfigError("the archive has this kind of data for futures only", value=f"{dataset} of {exchange}", expected="trades")
         return ("monthly",)
-
-    @staticmethod
-    def check_symbol(exchange: str, symbol: str) -> None:
-        """Refuses what cannot be a symbol.
-
-        Raises:
-            ConfigError: it is none.
-        """
-        check_symbol(exchange, symbol)
-
-    @staticmethod
-    def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
-        """What is asked for to go on with an instrument and dataset of the lake."""
-        return (symbol, _KINDS[dataset]) if dataset in _KINDS else None
 
     def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:  # noqa: ARG002 - as of every archive
         """What the archive has of a symbol in a window.

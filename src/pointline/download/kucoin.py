@@ -6,23 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pointline.clock import DAY_US, date_text, to_us
+from pointline.download.file_archive import FileArchive
 from pointline.download.listing import bucket_entries
 from pointline.download.named import asked_for, url_below
 from pointline.download.remote import RemoteFile
-from pointline.download.symbols import check_symbol, only_trades
+from pointline.download.symbols import check_symbol
 from pointline.errors import ConfigError
 from pointline.sources.kucoin import archive_symbol, own_symbol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pointline.download.transport import Transport
 
-_FILES = "https://historical-data.kucoin.com"
 _MARKETS = {"kucoin-spot": "spot", "kucoin-futures": "futures"}
 
 
-class KucoinArchive:
+class KucoinArchive(FileArchive):
     """The archive, or a mirror of it. Files of spot have the paths of Binance's, so all are stored below a folder ``kucoin``.
 
     Args:
@@ -31,20 +30,7 @@ class KucoinArchive:
     """
 
     source: ClassVar[str] = "kucoin"
-    day_start_us: ClassVar[int] = 0
-
-    def __init__(self, transport: Transport, base_url: str | None = None) -> None:
-        self._transport = transport
-        self._files = (base_url or _FILES).rstrip("/")
-
-    @staticmethod
-    def dataset(kind: str) -> str:
-        """The archive's dataset of a kind of data: trades, and nothing else.
-
-        Raises:
-            ConfigError: it is another.
-        """
-        return only_trades(kind)
+    files: ClassVar[str] = "https://historical-data.kucoin.com"
 
     @staticmethod
     def spans(exchange: str, dataset: str) -> tuple[str, ...]:  # noqa: ARG004 - as of every archive
@@ -66,11 +52,6 @@ class KucoinArchive:
                 value=symbol,
                 expected=own_symbol(exchange, archive_symbol(exchange, symbol)),
             )
-
-    @staticmethod
-    def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
-        """What is asked for to go on with an instrument and dataset of the lake."""
-        return symbol, dataset
 
     def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:
         """What the archive has of a symbol in a window.

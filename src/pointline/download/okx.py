@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from pointline.clock import DAY_US, next_month, to_us
+from pointline.download.file_archive import FileArchive
 from pointline.download.named import asked_for, url_below
 from pointline.download.remote import RemoteFile
-from pointline.download.symbols import check_symbol
 from pointline.errors import ConfigError, ServerFailedError, WrongContentError
 from pointline.sources.hints import PERIOD, period_of
 from pointline.sources.okx import DAY_START_US
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 _INDEX = "https://www.okx.com"
 _INDEX_PATH = "/api/v5/public/market-data-history"
 _INDEX_REQUESTS_PER_S = 0.5
-_FILES = "https://static.okx.com"
 _FILES_PATH = "/cdn/okex/traderecords/"
 _MODULES = {"trades": "1", "fundingrates": "3"}
-_KINDS = {"trades": "trades", "funding": "fundingrates", "fundingrates": "fundingrates"}
 _TYPES = {"okx-spot": "SPOT", "okx-swap": "SWAP", "okx-futures": "FUTURES"}
 _PERIODS_AT_ONCE = 9  # the index refuses more than ten
 _ALL = "*"
@@ -37,7 +35,7 @@ _PATH = re.compile(rf"{re.escape(_FILES_PATH)}(?P<path>(?:[A-Za-z0-9_][A-Za-z0-9
 _QUERY = re.compile(r"[A-Za-z0-9_=&.-]*")
 
 
-class OkxArchive:
+class OkxArchive(FileArchive):
     """The archive, or a mirror of it. Its days and months are those of UTC+8.
 
     Args:
@@ -46,25 +44,15 @@ class OkxArchive:
     """
 
     source: ClassVar[str] = "okx"
+    files: ClassVar[str] = "https://static.okx.com"
+    kinds: ClassVar[dict[str, str]] = {"trades": "trades", "funding": "fundingrates", "fundingrates": "fundingrates"}
     day_start_us: ClassVar[int] = DAY_START_US
 
     def __init__(self, transport: Transport, base_url: str | None = None) -> None:
-        self._transport = transport
+        super().__init__(transport, base_url)
         self._index = (base_url or _INDEX).rstrip("/")
-        self._files = (base_url or _FILES).rstrip("/")
         if base_url is None:
             transport.slow_down(_INDEX, _INDEX_REQUESTS_PER_S)
-
-    @staticmethod
-    def dataset(kind: str) -> str:
-        """The archive's dataset of a kind of data: trades or fundingrates.
-
-        Raises:
-            ConfigError: it is another.
-        """
-        if kind not in _KINDS:
-            raise ConfigError("the archive has no such kind of data", value=kind, expected=", ".join(_KINDS))
-        return _KINDS[kind]
 
     @staticmethod
     def spans(exchange: str, dataset: str) -> tuple[str, ...]:
@@ -78,15 +66,6 @@ class OkxArchive:
         if exchange != "okx-swap":
             raise ConfigError("the archive has funding of swaps only", value=f"{dataset} of {exchange}", expected="trades, or okx-swap")
         return ("monthly", "daily")
-
-    @staticmethod
-    def check_symbol(exchange: str, symbol: str) -> None:
-        """Refuses what cannot be a symbol.
-
-        Raises:
-            ConfigError: it is none.
-        """
-        check_symbol(exchange, symbol)
 
     @staticmethod
     def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
@@ -162,7 +141,7 @@ class OkxArchive:
             if period in periods:
                 known = "allswap-fundingrates" if symbol == _ALL else dataset
                 yield RemoteFile(
-                    url=address if self._files == _FILES else url_below(self._files, f"{_FILES_PATH[1:]}{path}"),
+                    url=address if self._files == self.files else url_below(self._files, f"{_FILES_PATH[1:]}{path}"),
                     key=f"okx/{path}",
                     exchange=exchange,
                     symbol=_ALL if "-futureschain-" in name else symbol,
@@ -178,7 +157,7 @@ class OkxArchive:
         """
         parts = urlsplit(address)
         found = _PATH.fullmatch(parts.path)
-        hosts = {urlsplit(root).netloc for root in (_FILES, self._files)}
+        hosts = {urlsplit(root).netloc for root in (self.files, self._files)}
         scheme = {urlsplit(self._files).scheme, "https"}
         if parts.netloc not in hosts or parts.scheme not in scheme or found is None or found["name"] != name or parts.fragment:
             expected = f"{self._files}{_FILES_PATH}…/{name}"

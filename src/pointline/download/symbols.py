@@ -42,14 +42,3 @@ def check_symbol(exchange: str, symbol: str) -> None:
         raise ConfigError(
             "this is no symbol of the archive", where=exchange, value=symbol, expected=f"the exchange's own, such as {example}"
         )
-
-
-def only_trades(kind: str) -> str:
-    """The dataset of an archive that has trades and nothing else.
-
-    Raises:
-        ConfigError: it is another.
-    """
-    if kind != "trades":
-        raise ConfigError("the archive has no such kind of data", value=kind, expected="trades")
-    return kind

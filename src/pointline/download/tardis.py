@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
+from pointline.download.file_archive import FileArchive
 from pointline.download.named import asked_for, url_below
 from pointline.download.remote import RemoteFile
 from pointline.errors import ConfigError, KeyRefusedError
@@ -36,7 +37,6 @@ EXCHANGES = {
 }
 """The vendor's ids of exchanges."""
 
-_FILES = "https://datasets.tardis.dev"
 _DATASETS = tuple(TYPES)
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_.@-]*")
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -44,7 +44,7 @@ _GRAMMAR = "the exchange's own symbol (BTCUSDT, BTC-USDT-SWAP, BTC-PERPETUAL; XB
 _HINT = f"put the vendor's key into the environment as {KEY_VARIABLE}; without one, only the first day of each month is given"
 
 
-class TardisArchive:
+class TardisArchive(FileArchive):
     """The datasets of many exchanges, or a mirror of them.
 
     The key is read from the environment, and sent to the host of the datasets and to no other.
@@ -58,11 +58,10 @@ class TardisArchive:
     """
 
     source: ClassVar[str] = "tardis"
-    day_start_us: ClassVar[int] = 0
+    files: ClassVar[str] = "https://datasets.tardis.dev"
 
     def __init__(self, transport: Transport, base_url: str | None = None) -> None:
-        self._transport = transport
-        self._files = (base_url or _FILES).rstrip("/")
+        super().__init__(transport, base_url)
         key = os.environ.get(KEY_VARIABLE, "").strip()
         if key and re.fullmatch(r"[\x21-\x7e]+", key) is None:
             raise ConfigError("the key is none: it has spaces or letters that no key has", where=KEY_VARIABLE)

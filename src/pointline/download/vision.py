@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
+from pointline.download.file_archive import FileArchive
 from pointline.download.listing import bucket_entries
 from pointline.download.named import asked_for
 from pointline.download.remote import RemoteFile
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 MARKETS = {"binance-spot": "spot", "binance-futures": "futures/um", "binance-delivery": "futures/cm"}
 """Exchange id to the archive's name of the market."""
 
-_FILES = "https://data.binance.vision"
 _BUCKET = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 _SPANS = {"fundingRate": ("monthly",), "metrics": ("daily",), "liquidationSnapshot": ("daily",)}
 _SPOT = frozenset({"trades", "aggTrades", "klines"})
@@ -30,7 +30,7 @@ _TABLES = {"quotes": "bookTicker", "funding": "fundingRate", "open_interest": "m
 _CANDLES = {("" if price == "trade" else f"{price}_"): dataset for dataset, price in KLINE_DATASETS.items()}
 
 
-class VisionArchive:
+class VisionArchive(FileArchive):
     """The archive, or a mirror of it.
 
     Args:
@@ -39,11 +39,10 @@ class VisionArchive:
     """
 
     source: ClassVar[str] = "binance_vision"
-    day_start_us: ClassVar[int] = 0
+    files: ClassVar[str] = "https://data.binance.vision"
 
     def __init__(self, transport: Transport, base_url: str | None = None) -> None:
-        self._transport = transport
-        self._files = (base_url or _FILES).rstrip("/")
+        super().__init__(transport, base_url)
         self._bucket = _BUCKET if base_url is None else f"{self._files}/"
 
     @staticmethod
@@ -97,11 +96,6 @@ class VisionArchive:
                 value=symbol,
                 expected="the exchange's own, such as BTCUSDT or BTCUSD_PERP",
             )
-
-    @staticmethod
-    def continued(symbol: str, dataset: str) -> tuple[str, str] | None:
-        """What is asked for to go on with an instrument and dataset of the lake."""
-        return symbol, dataset
 
     def offers(self, exchange: str, symbol: str, dataset: str, span: str, days: Sequence[str]) -> dict[str, RemoteFile]:
         """What the archive has of a symbol and dataset in a window.
