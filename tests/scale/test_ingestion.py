@@ -73,7 +73,6 @@ def test_the_lake_is_that_of_an_ingest_without_workers(
     assert data_of(tmp_path / "lake") == serial[0]
 
 
-@pytest.mark.slow
 def test_a_killed_worker_is_survived(archives: Path, tmp_path: Path, client: Client, serial: tuple[dict[str, str], list[object]]) -> None:
     client.wait_for_workers(2, timeout=limit(60))
     marker = tmp_path / "parsing"
