@@ -100,10 +100,73 @@ def test_workers_that_do_not_fit_are_told_before_anything_is_stored(
     with pytest.raises(ClusterError, match="has other versions"):
         ingest_paths([archives], IngestOptions(), cluster=client, lake=tmp_path / "lake")
     assert open_lake(tmp_path / "lake").kinds() == []
-    with pytest.raises(ConfigError, match="workers do not read mappings"):
-        ingest_paths([archives], IngestOptions(mapping="m.toml"), cluster=client, lake=tmp_path / "lake")
     with pytest.raises(ConfigError, match="no such folder for parsed rows"):
         ingest_paths([archives], IngestOptions(), cluster=client, lake=tmp_path / "lake", staging=tmp_path / "nowhere")
+
+
+MAPPING = """
+kind = "trades"
+exchange = "coinbase"
+symbol = { column = "pair", values = { "BTC/USD" = "BTC-USD", "NEW/USD" = "NEW-USD" } }
+
+[columns]
+ts_event_us = { column = "when", unit = "ms" }
+price = "price"
+qty = "size"
+side = { column = "taker", seller_taker = ["sell"] }
+
+[[instrument]]
+symbol = "NEW-USD"
+base_asset = "NEW"
+quote_asset = "USD"
+asset_type = "spot"
+"""
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> IngestOptions:
+    """Three tables, one of them with a row that cannot land, and their mapping."""
+    (tmp_path / "tables").mkdir()
+    for day in range(3):
+        times = [1_714_559_400_000 + day * 86_400_000 + n * 250 for n in range(400)]
+        rows = [
+            f"{us},{('BTC/USD', 'NEW/USD')[n % 2]},{60_000 + n}.5,0.0{n % 9 + 1},{('sell', 'buy')[n % 3 > 0]}" for n, us in enumerate(times)
+        ]
+        if day == 1:
+            rows.insert(7, f"{times[7]},ETH/USD,many,1,buy")
+        (tmp_path / "tables" / f"fills-{day}.csv").write_text("when,pair,price,size,taker\n" + "\n".join(rows) + "\n")
+    (tmp_path / "fills.toml").write_text(MAPPING)
+    return IngestOptions(mapping=tmp_path / "fills.toml", latency="20ms")
+
+
+def test_workers_parse_tables_of_a_mapping_to_the_same_bytes(tables: IngestOptions, tmp_path: Path, client: Client) -> None:
+    folder = tmp_path / "tables"
+    serial = [report.row() for report in ingest_here([folder], tables, lake=tmp_path / "serial")]
+    assert sum(row["rows_landed"] for row in serial) == 1_200
+    found = ingest_paths([folder], tables, cluster=client, lake=tmp_path / "lake")
+    assert ([report.row() for report in found.reports], found.by_workers) == (serial, 3)
+    assert data_of(tmp_path / "lake") == data_of(tmp_path / "serial")
+    told = run(*("scale", "ingest", folder, "--mapping", tables.mapping, "--latency", "20ms", "--cluster", client.scheduler.address),
+               *("--lake", tmp_path / "lake"))  # fmt: skip
+    assert told.out.splitlines()[-1] == "0 of 3 files were parsed by workers"
+    assert calls_of(open_lake(tmp_path / "lake"), sorted(folder.iterdir()), tables, str(tmp_path)) == []
+    other = replace(tables, latency="30ms")
+    assert len(calls_of(open_lake(tmp_path / "lake"), sorted(folder.iterdir()), other, str(tmp_path))) == 3
+
+
+def test_a_mapping_that_was_changed_meanwhile_is_read_by_this_process(tables: IngestOptions, tmp_path: Path) -> None:
+    path, mapping = tmp_path / "tables" / "fills-0.csv", tmp_path / "fills.toml"
+    (call,) = calls_of(open_lake(tmp_path / "lake", create=True), [path], tables, str(tmp_path))
+    parsed = ParsedFiles([call])
+    parsed.put(path, parse_file(call))
+    mapping.write_text(MAPPING.replace('"sell"', '"buy"'))
+    source = ParsedSource(next(one for one in all_sources("table") if one.name == call.source), parsed)
+    assert next(iter(source.read(path, call.identity, call.hints))).frame["side"][:2].to_list() == [0, 1]
+    assert parsed.taken == 0
+    mapping.unlink()
+    (report,) = ingest_paths([path], tables, cluster="local:1", lake=tmp_path / "lake").reports
+    assert report.outcome == "failed"
+    assert "mapping" in str(report.problem)
 
 
 def test_only_what_was_parsed_of_the_same_bytes_and_names_is_taken(archives: Path, tmp_path: Path) -> None:

@@ -195,8 +195,8 @@ def _check_workers(client: Client) -> None:
 def _wait_for_worker(client: Client, seconds: float) -> None:
     """Returns once there is a worker.
 
-    The scheduler is asked. `Client.scheduler_info` may be without workers though there are some: every two seconds Dask's own thread puts an
-    answer without them into its place, also between the question and the return.
+    The scheduler is asked. `Client.scheduler_info` may be without workers though there are some: every two seconds Dask's own thread puts
+    an answer without them into its place, also between the question and the return.
 
     Raises:
         ClusterError: there is none within so many seconds.

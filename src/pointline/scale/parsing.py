@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
+import tempfile
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,7 @@ class ParseCall:
         source: name of its parser.
         asked: as ``--source`` was given.
         identity, hints: as the parser takes them.
+        mapping: content of the file that `hints` names; None where they name none.
         staging: folder for what was parsed, which all machines share.
         versions: of the libraries of the client.
     """
@@ -47,6 +50,7 @@ class ParseCall:
     asked: str | None
     identity: Identity
     hints: Hints
+    mapping: bytes | None = None
     staging: str
     versions: Mapping[str, str]
 
@@ -97,15 +101,37 @@ def parse_file(call: ParseCall) -> ParsedFile:
     folder.mkdir()
     facts = []
     try:
-        for number, batch in enumerate(source.read(path, call.identity, call.hints)):
-            batch.frame.write_ipc(folder / f"{number}.arrow", compression="lz4")
-            batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="lz4")
-            facts.append({name: getattr(batch, name) for name in _FACTS})
+        with _hints_here(call) as hints:
+            for number, batch in enumerate(source.read(path, call.identity, hints)):
+                batch.frame.write_ipc(folder / f"{number}.arrow", compression="lz4")
+                batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="lz4")
+                facts.append({name: getattr(batch, name) for name in _FACTS})
     except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - the client meets it too, and tells it of the file
         shutil.rmtree(folder, ignore_errors=True)
         return ParsedFile(call.path, sha256, None)
     (folder / _LAST).write_text(json.dumps(facts), encoding="utf-8")
     return ParsedFile(call.path, sha256, str(folder))
+
+
+@contextlib.contextmanager
+def _hints_here(call: ParseCall) -> Iterator[Hints]:
+    """The hints with a mapping that this machine has."""
+    if call.mapping is None:
+        yield call.hints
+        return
+    with tempfile.TemporaryDirectory(prefix="pointline-mapping-") as folder:
+        path = Path(folder) / "mapping.toml"
+        path.write_bytes(call.mapping)
+        yield replace(call.hints, mapping=path)
+
+
+def mapping_of(hints: Hints) -> bytes | None:
+    """Content of the mapping that hints name; None where they name none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return None if hints.mapping is None else hints.mapping.read_bytes()
 
 
 def is_whole(folder: Path) -> bool:
