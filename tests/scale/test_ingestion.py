@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ from tests.scale.working import StopsParsing
 from pointline.errors import ClusterError, ConfigError
 from pointline.ingest.request import IngestOptions
 from pointline.ingest.request import ingest_paths as ingest_here
+from pointline.lake.bucket import Bucket
 from pointline.lake.store import open_lake
 from pointline.scale.cluster import connected
 from pointline.scale.files import sha256_of
 from pointline.scale.ingestion import ParsedFiles, ParsedSource, calls_of, ingest_paths
 from pointline.scale.parsing import ParsedFile, parse_file
+from pointline.scale.staging import place_of_run
 from pointline.simulate import MarketConfig, write_archives
 from pointline.sources.families import all_sources
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from distributed import Client
+    from tests.buckets import Server
 
     from pointline.sources.base import Hints
 
@@ -177,7 +181,7 @@ def test_only_what_was_parsed_of_the_same_bytes_and_names_is_taken(archives: Pat
         parsed = ParsedFiles([call])
         parsed.put(path, staged)
         if spoil and staged is not None:
-            (Path(str(staged.folder)) / spoil).unlink()
+            (tmp_path / str(staged.staged) / spoil).unlink()
         source = ParsedSource(next(one for one in all_sources() if one.name == call.source), parsed)
         rows = sum(batch.frame.height for batch in source.read(path, call.identity, hints))
         assert rows == 800
@@ -210,3 +214,56 @@ def test_the_command_tells_what_workers_did(
 def test_the_command_refuses_a_cluster_that_is_none(archives: Path, tmp_path: Path) -> None:
     told = run("scale", "ingest", archives, "--cluster", "none", "--lake", tmp_path / "lake")
     assert (told.code, "no such cluster" in told.err) == (2, True)
+
+
+def test_parsed_rows_go_through_a_bucket(
+    archives: Path, tmp_path: Path, store: Server, serial: tuple[dict[str, str], list[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Bucket("s3://desk/waiting")
+    place.put("pointline-parsed-killed/0", b"left by a run that was killed")
+    store.forget()
+    found = ingest_paths([archives], IngestOptions(), cluster="local:2", lake=tmp_path / "lake", staging=place.url)
+    assert (data_of(tmp_path / "lake"), [report.row() for report in found.reports]) == serial
+    assert found.by_workers == len(found.reports) - 1
+    assert list(place.listed()) == ["pointline-parsed-killed/0"]
+    puts = [key for method, key in store.requests if method == "PUT"]
+    assert len(puts) == 1 + found.by_workers  # the run's mark, and one for each file
+    monkeypatch.setattr("pointline.scale.staging.LEFT_OVER", timedelta(0))
+    with place_of_run(Path(place.url)) as staged:
+        assert list(place.listed()) == [staged.place.removeprefix(f"{place.url}/") + "/run.json"]
+    assert list(place.listed()) == []
+
+
+def test_what_a_bucket_lost_is_parsed_by_this_process(archives: Path, tmp_path: Path, store: Server) -> None:
+    path = next(archives.rglob("*um*/**/*trades-2024-05-01.zip"))
+    lake = open_lake(tmp_path / "lake", create=True)
+    with place_of_run("s3://desk/waiting") as staged:
+        (call,) = calls_of(lake, [path], IngestOptions(), staged.place)
+
+        def taken(file: ParsedFile) -> int:
+            parsed = ParsedFiles([call])
+            parsed.put(path, file)
+            source = ParsedSource(next(one for one in all_sources() if one.name == call.source), parsed)
+            assert sum(batch.frame.height for batch in source.read(path, call.identity, call.hints)) == 800
+            return parsed.taken
+
+        objects = Bucket(staged.place)
+        assert taken(parse_file(call)) == 1
+        assert list(objects.listed()) == ["run.json"]
+        lost = parse_file(call)
+        objects.remove(str(lost.staged))
+        assert taken(lost) == 0
+        damaged = parse_file(call)
+        objects.put(str(damaged.staged), b"no zip")
+        assert taken(damaged) == 0
+        store.fault = lambda method, _: (403, "AccessDenied") if method == "PUT" else None
+        assert parse_file(call).staged is None  # a worker that may not write
+        store.fault = lambda method, _: (403, "AccessDenied") if method == "HEAD" else None
+        with pytest.raises(ClusterError, match=r"cannot use the parsed rows in the bucket"):
+            parse_file(call)
+        store.fault = None
+    with pytest.raises(ClusterError, match=r"cannot use the parsed rows in the bucket"):
+        parse_file(call)  # of a run that has ended
+    for nowhere in ("gs://desk/waiting", "s3:", tmp_path / "nowhere"):
+        with pytest.raises(ConfigError, match=r"no such folder for parsed rows|no place"), place_of_run(nowhere):
+            pass

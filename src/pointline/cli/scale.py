@@ -277,7 +277,9 @@ def ingest(
     mapping: Annotated[Path | None, typer.Option(help="As for ingest.", show_default=False)] = None,
     clock: Annotated[str, typer.Option(help="As for ingest.")] = "receipt",
     latency: Annotated[str, typer.Option(help="As for ingest.")] = "0us",
-    staging: Annotated[Path | None, typer.Option(help="Folder for parsed rows that all machines share.", show_default=False)] = None,
+    staging: Annotated[
+        str | None, typer.Option(help="Folder that all machines share, or s3:// URL, for parsed rows.", show_default=False)
+    ] = None,
     memory: MemoryOption = None,
     json_output: JsonOption = False,
 ) -> None:

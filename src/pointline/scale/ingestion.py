@@ -7,14 +7,12 @@ and where no worker could help, this process parses the file itself. So the lake
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointline.errors import ClusterError, ConfigError, PointlineError
+from pointline.errors import ClusterError, PointlineError
 from pointline.ingest.checksum import sha256_of
 from pointline.ingest.names import FileNames
 from pointline.ingest.request import archive_files, as_paths
@@ -24,6 +22,7 @@ from pointline.lake.manifest import Manifest
 from pointline.lake.store import Lake, open_lake
 from pointline.progress import followed
 from pointline.scale.parsing import ParseCall, ParsedFile, batches_of, is_whole, mapping_of, parse_file
+from pointline.scale.staging import parsed_place, place_of_run
 from pointline.scale.task import own_versions
 from pointline.sources.base import INSTRUMENTS
 
@@ -74,7 +73,8 @@ def ingest_paths(
     Args:
         paths, options, lake, progress: as for `pointline.ingest.request.ingest_paths`.
         cluster, memory: as for `pointline.scale.compare`.
-        staging: folder for parsed rows, which all machines share; the system's temporary folder if None, for processes of this machine.
+        staging: for parsed rows, a folder that all machines share, or ``s3://bucket/prefix``; the system's temporary folder if None, for
+            processes of this machine. What a killed run left in a bucket is removed by the next one, when it is a day old.
 
     Raises:
         ConfigError: an option cannot be used, there is no file, or the cluster is named wrongly.
@@ -91,16 +91,13 @@ def ingest_paths(
     from pointline.scale.cluster import connected
 
     files = archive_files(as_paths(paths))
-    shared = None if staging is None else Path(staging).absolute()
-    if shared is not None and not shared.is_dir():
-        raise ConfigError("there is no such folder for parsed rows", where="staging", value=str(shared), expected="a folder that is there")
     opened = lake if isinstance(lake, Lake) else open_lake(lake, create=True)
     with (
-        tempfile.TemporaryDirectory(prefix="pointline-parsed-", ignore_cleanup_errors=True, dir=shared) as folder,
+        place_of_run(staging) as place,
         connected(cluster, memory=memory) as client,
         followed("ingest", progress) as tell,
     ):
-        parsed = ParsedFiles(calls_of(opened, files, options, folder))
+        parsed = ParsedFiles(calls_of(opened, files, options, place.place))
         sources = [ParsedSource(one, parsed) for one in options.sources]
         done = 0
 
@@ -274,9 +271,10 @@ class ParsedSource:
         if found is not None:
             call, file = found
             same = (call.source, call.identity, call.hints, call.mapping) == (self.name, identity, hints, mapping_of(hints))
-            if same and file.folder is not None and is_whole(Path(file.folder)) and sha256_of(path) == file.sha256:
-                self.parsed.taken += 1
-                yield from batches_of(Path(file.folder))
-                shutil.rmtree(file.folder, ignore_errors=True)
-                return
+            if same and file.staged is not None and sha256_of(path) == file.sha256:
+                with parsed_place(call.staging).taken(file.staged) as folder:
+                    if folder is not None and is_whole(folder):
+                        self.parsed.taken += 1
+                        yield from batches_of(folder)
+                        return
         yield from self.source.read(path, identity, hints)

@@ -1,12 +1,10 @@
-"""One archive file parsed by a worker: its batches in files of a shared folder, and a small record of them."""
+"""One archive file parsed by a worker: its batches in files of a staging place, and a small record of them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
-import socket
 import tempfile
 import uuid
 from dataclasses import dataclass, replace
@@ -15,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pointline.errors import ClusterError
 from pointline.ingest.checksum import sha256_of
 from pointline.scale.runner import check_versions
+from pointline.scale.staging import check_seen, parsed_place
 from pointline.scale.task import digest
 from pointline.sources.base import Batch
 from pointline.sources.families import all_sources
@@ -41,7 +39,7 @@ class ParseCall:
         asked: as ``--source`` was given.
         identity, hints: as the parser takes them.
         mapping: content of the file that `hints` names; None where they name none.
-        staging: folder for what was parsed, which all machines share.
+        staging: place for what was parsed (`pointline.scale.staging`), which all machines reach.
         versions: of the libraries of the client.
     """
 
@@ -72,45 +70,43 @@ class ParsedFile:
     Attributes:
         path: of the archive file.
         sha256: of the bytes that were parsed.
-        folder: where its batches are; None where it could not be parsed or written here, which the client then tries itself.
+        staged: name of its batches in the staging place; None where it could not be parsed or written here, which the client then tries
+            itself.
     """
 
     path: str
     sha256: str
-    folder: str | None
+    staged: str | None
 
 
 def parse_file(call: ParseCall) -> ParsedFile:
     """Parses a file into a folder of its own.
 
     Raises:
-        ClusterError: this process has other versions than the client, or sees neither the file nor the folder.
+        ClusterError: this process has other versions than the client, or does not reach the file or the staging place.
     """
     check_versions(call.versions)
-    path, staging = Path(call.path), Path(call.staging)
-    for place in (path, staging):
-        if not place.exists():
-            raise ClusterError(
-                f"a worker on {socket.gethostname()} does not see a file or folder of the client",
-                where=str(place),
-                hint="keep archives and --staging in folders that are mounted at the same path on every worker",
-            )
+    path, place = Path(call.path), parsed_place(call.staging)
+    check_seen(path)
+    place.check()
     source = next(one for one in all_sources(call.asked) if one.name == call.source)
     sha256 = sha256_of(path)
-    folder = staging / f"{call.key}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    facts = []
+    name = f"{call.key}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
-        with _hints_here(call) as hints:
-            for number, batch in enumerate(source.read(path, call.identity, hints)):
-                batch.frame.write_ipc(folder / f"{number}.arrow", compression="lz4")
-                batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="lz4")
-                facts.append({name: getattr(batch, name) for name in _FACTS})
+        with place.filled(name) as folder, _hints_here(call) as hints:
+            _write(folder, source.read(path, call.identity, hints))
     except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - the client meets it too, and tells it of the file
-        shutil.rmtree(folder, ignore_errors=True)
         return ParsedFile(call.path, sha256, None)
+    return ParsedFile(call.path, sha256, name)
+
+
+def _write(folder: Path, batches: Iterator[Batch]) -> None:
+    facts = []
+    for number, batch in enumerate(batches):
+        batch.frame.write_ipc(folder / f"{number}.arrow", compression="lz4")
+        batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="lz4")
+        facts.append({name: getattr(batch, name) for name in _FACTS})
     (folder / _LAST).write_text(json.dumps(facts), encoding="utf-8")
-    return ParsedFile(call.path, sha256, str(folder))
 
 
 @contextlib.contextmanager
