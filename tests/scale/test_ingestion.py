@@ -8,9 +8,11 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from tests.cli.running import run
 from tests.machine import limit, until
 from tests.scale.working import StopsParsing
@@ -23,9 +25,10 @@ from pointline.lake.store import open_lake
 from pointline.scale.cluster import connected
 from pointline.scale.files import sha256_of
 from pointline.scale.ingestion import ParsedFiles, ParsedSource, calls_of, ingest_paths
-from pointline.scale.parsing import ParsedFile, parse_file
+from pointline.scale.parsing import ParsedFile, _write, batches_of, is_whole, parse_file
 from pointline.scale.staging import place_of_run
 from pointline.simulate import MarketConfig, write_archives
+from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
 
     from distributed import Client
     from tests.buckets import Server
-
-    from pointline.sources.base import Hints
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def test_workers_parse_tables_of_a_mapping_to_the_same_bytes(tables: IngestOptio
     assert len(calls_of(open_lake(tmp_path / "lake"), sorted(folder.iterdir()), other, str(tmp_path))) == 3
 
 
-def test_a_mapping_that_was_changed_meanwhile_is_read_by_this_process(tables: IngestOptions, tmp_path: Path) -> None:
+def test_a_mapping_that_was_changed_meanwhile_is_read_by_this_process(tables: IngestOptions, tmp_path: Path, client: Client) -> None:
     path, mapping = tmp_path / "tables" / "fills-0.csv", tmp_path / "fills.toml"
     (call,) = calls_of(open_lake(tmp_path / "lake", create=True), [path], tables, str(tmp_path))
     parsed = ParsedFiles([call])
@@ -168,7 +169,7 @@ def test_a_mapping_that_was_changed_meanwhile_is_read_by_this_process(tables: In
     assert next(iter(source.read(path, call.identity, call.hints))).frame["side"][:2].to_list() == [0, 1]
     assert parsed.taken == 0
     mapping.unlink()
-    (report,) = ingest_paths([path], tables, cluster="local:1", lake=tmp_path / "lake").reports
+    (report,) = ingest_paths([path], tables, cluster=client, lake=tmp_path / "lake").reports
     assert report.outcome == "failed"
     assert "mapping" in str(report.problem)
 
@@ -222,7 +223,7 @@ def test_parsed_rows_go_through_a_bucket(
     place = Bucket("s3://desk/waiting")
     place.put("pointline-parsed-killed/0", b"left by a run that was killed")
     store.forget()
-    found = ingest_paths([archives], IngestOptions(), cluster="local:2", lake=tmp_path / "lake", staging=place.url)
+    found = ingest_paths([archives], IngestOptions(), cluster="local:1", lake=tmp_path / "lake", staging=place.url)
     assert (data_of(tmp_path / "lake"), [report.row() for report in found.reports]) == serial
     assert found.by_workers == len(found.reports) - 1
     assert list(place.listed()) == ["pointline-parsed-killed/0"]
@@ -267,3 +268,22 @@ def test_what_a_bucket_lost_is_parsed_by_this_process(archives: Path, tmp_path: 
     for nowhere in ("gs://desk/waiting", "s3:", tmp_path / "nowhere"):
         with pytest.raises(ConfigError, match=r"no such folder for parsed rows|no place"), place_of_run(nowhere):
             pass
+
+
+@pytest.mark.parametrize("compression", ["lz4", "uncompressed"])
+def test_batches_come_back_as_they_were(tmp_path: Path, archives: Path, compression: Literal["lz4", "uncompressed"]) -> None:
+    source = next(one for one in all_sources() if one.name == "binance_vision")
+    path = next(archives.rglob("*um*/**/*trades-2024-05-01.zip"))
+    identity = source.recognise(path, Hints())
+    assert identity is not None
+    (whole,) = source.read(path, identity, Hints())
+    assert whole.frame["text_id"].null_count() == whole.frame.height
+    odd = whole.frame.with_columns(pl.lit(None, pl.Int8).alias("text_id"))  # another type than the table's, so it is written
+    without = whole.frame.select(pl.lit(None, dtype).alias(name) for name, dtype in whole.frame.schema.items())
+    batches = [replace(whole, frame=frame) for frame in (whole.frame, whole.frame.clear(), odd, without)]
+    _write(tmp_path, iter(batches), compression)
+    assert is_whole(tmp_path)
+    for found, given in zip(batches_of(tmp_path), batches, strict=True):
+        assert_frame_equal(found.frame, given.frame)
+        assert_frame_equal(found.rejects, given.rejects)
+        assert replace(found, frame=given.frame, rejects=given.rejects) == given

@@ -97,7 +97,7 @@ def ingest_paths(
         connected(cluster, memory=memory) as client,
         followed("ingest", progress) as tell,
     ):
-        parsed = ParsedFiles(calls_of(opened, files, options, place.place))
+        parsed = ParsedFiles(calls_of(opened, files, options, place.place, own_disk=staging is None))
         sources = [ParsedSource(one, parsed) for one in options.sources]
         done = 0
 
@@ -112,8 +112,14 @@ def ingest_paths(
     return IngestRun(reports, parsed.taken, parsed.trouble)
 
 
-def calls_of(lake: Lake, files: Sequence[Path], options: IngestOptions, staging: str) -> list[ParseCall]:
-    """The files that workers can parse: new ones whose layout is known. The others are this process's, with what is to be said of them."""
+def calls_of(lake: Lake, files: Sequence[Path], options: IngestOptions, staging: str, *, own_disk: bool = False) -> list[ParseCall]:
+    """The files that workers can parse: new ones whose layout is known. The others are this process's, with what is to be said of them.
+
+    Args:
+        lake, files, options: of the ingest.
+        staging: the place for parsed rows.
+        own_disk: it is of this machine, so that bytes cost less than compressing them.
+    """
     manifest, sources, hints, versions = Manifest(lake), options.sources, options.hints, own_versions()
     found: dict[Path, ParseCall] = {}
     held = {_but_content(key) for key in manifest.frame()["key"]}
@@ -135,6 +141,7 @@ def calls_of(lake: Lake, files: Sequence[Path], options: IngestOptions, staging:
                 hints=names.hints,
                 mapping=mapping_of(names.hints),
                 staging=staging,
+                compression="uncompressed" if own_disk else "lz4",
                 versions=versions,
             )
     return list(found.values())

@@ -9,10 +9,11 @@ import tempfile
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from pointline import schema
 from pointline.ingest.checksum import sha256_of
 from pointline.scale.runner import check_versions
 from pointline.scale.staging import check_seen, parsed_place
@@ -40,6 +41,8 @@ class ParseCall:
         identity, hints: as the parser takes them.
         mapping: content of the file that `hints` names; None where they name none.
         staging: place for what was parsed (`pointline.scale.staging`), which all machines reach.
+        compression: of the parsed rows. Without, 2.2 million rows of trades cost a third of the processor time to write and to read, and
+            2.5 times the bytes.
         versions: of the libraries of the client.
     """
 
@@ -50,6 +53,7 @@ class ParseCall:
     hints: Hints
     mapping: bytes | None = None
     staging: str
+    compression: Literal["lz4", "uncompressed"] = "lz4"
     versions: Mapping[str, str]
 
     @property
@@ -94,19 +98,27 @@ def parse_file(call: ParseCall) -> ParsedFile:
     name = f"{call.key}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
         with place.filled(name) as folder, _hints_here(call) as hints:
-            _write(folder, source.read(path, call.identity, hints))
+            _write(folder, source.read(path, call.identity, hints), call.compression)
     except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - the client meets it too, and tells it of the file
         return ParsedFile(call.path, sha256, None)
     return ParsedFile(call.path, sha256, name)
 
 
-def _write(folder: Path, batches: Iterator[Batch]) -> None:
+def _write(folder: Path, batches: Iterator[Batch], compression: Literal["lz4", "uncompressed"]) -> None:
     facts = []
     for number, batch in enumerate(batches):
-        batch.frame.write_ipc(folder / f"{number}.arrow", compression="lz4")
-        batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression="lz4")
-        facts.append({name: getattr(batch, name) for name in _FACTS})
+        held = batch.frame.select(_with_values(batch))
+        held.write_ipc(folder / f"{number}.arrow", compression=compression)
+        batch.rejects.write_ipc(folder / f"{number}-rejects.arrow", compression=compression)
+        facts.append({"columns": batch.frame.columns, **{name: getattr(batch, name) for name in _FACTS}})
     (folder / _LAST).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _with_values(batch: Batch) -> list[str]:
+    """The columns that must be written: those of nulls alone, of the table's types, need not be."""
+    frame, parsed = batch.frame, schema.table(batch.kind).parsed
+    found = [name for name in frame.columns if frame[name].null_count() < frame.height or frame.schema[name] != parsed.get(name)]
+    return found or frame.columns
 
 
 @contextlib.contextmanager
@@ -142,5 +154,7 @@ def is_whole(folder: Path) -> bool:
 def batches_of(folder: Path) -> Iterator[Batch]:
     """What `parse_file` left in a folder, batch for batch as the parser gave it."""
     for number, facts in enumerate(json.loads((folder / _LAST).read_text(encoding="utf-8"))):
-        frame, rejects = (pl.read_ipc(folder / f"{number}{part}.arrow") for part in ("", "-rejects"))
+        held, rejects = (pl.read_ipc(folder / f"{number}{part}.arrow") for part in ("", "-rejects"))
+        parsed, columns = schema.table(facts["kind"]).parsed, facts.pop("columns")
+        frame = held.select(pl.col(name) if name in held.columns else pl.lit(None, parsed[name]).alias(name) for name in columns)
         yield Batch(frame=frame, rejects=rejects, **facts)
