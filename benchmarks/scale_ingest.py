@@ -45,10 +45,11 @@ SHARED = ", for a shared place"
 
 
 class Watch:
-    """The smallest wall and CPU seconds of each part."""
+    """The smallest wall and CPU seconds of each part, and the bytes of parsed rows that it left."""
 
     def __init__(self) -> None:
         self.least: dict[str, tuple[float, float]] = {}
+        self.waiting_bytes: dict[str, int] = {}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -78,9 +79,10 @@ def main() -> None:
                 parts(files, folder / str(turn), watch)
                 on_workers(files, folder / str(turn), client, watch)
     print(f"{len(files)} files, {size:.0f} MB, {asked.days} days of {asked.trades:,} perp trades; {asked.runs} runs\n")
-    print("| part | wall s | CPU s |\n|---|--:|--:|")
+    print("| part | wall s | CPU s | MB of parsed rows |\n|---|--:|--:|--:|")
     for name, (wall_s, cpu_s) in watch.least.items():
-        print(f"| {name} | {wall_s:.2f} | {cpu_s:.2f} |")
+        left = f"{watch.waiting_bytes[name] / 1_000_000:.0f}" if name in watch.waiting_bytes else ""
+        print(f"| {name} | {wall_s:.2f} | {cpu_s:.2f} | {left} |")
     print(
         f"\nof the CPU seconds of one process, {watch.least[REST][1] / watch.least[PLAIN][1]:.0%} stay with it, however many workers parse"
     )
@@ -97,6 +99,7 @@ def parts(files: list[Path], folder: Path, watch: Watch) -> None:
             calls = calls_of(lake, files, OPTIONS, place.place, own_disk=told != SHARED)
             with watch.part(PARSE + told):
                 parsed = [parse_file(call) for call in calls]
+            watch.waiting_bytes[PARSE + told] = sum(path.stat().st_size for path in Path(place.place).rglob("*.arrow"))
             with watch.part(TAKE + told):
                 source = waiting(calls, parsed)
                 for call in calls:
