@@ -139,17 +139,15 @@ def test_a_worker_without_memory_is_named_with_its_limit(lake: str, tmp_path: Pa
 
 
 def test_a_scheduler_that_goes_leaves_a_dataset_that_goes_on(lake: str, tmp_path: Path, serial: dict[str, str]) -> None:
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address=":0", memory_limit=0
-    ) as ending:
+    quickly = dask.config.set({"distributed.comm.timeouts.connect": "1s"})  # also for the end of the cluster, whose scheduler is gone
+    local = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "protocol": "tcp://", "host": "127.0.0.1", "memory_limit": 0}
+    with quickly, LocalCluster(**local, dashboard_address=":0") as ending:
 
         def end(done: int, total: int, text: str) -> None:  # noqa: ARG001
             if done == 2:
                 ending.sync(ending.scheduler.close)
 
-        quickly = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
         with (
-            quickly,
             Client(ending, set_as_default=False) as client,
             pytest.raises(ClusterError, match="the cluster ended before the work did"),
         ):
