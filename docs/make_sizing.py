@@ -20,11 +20,11 @@ SMALL = (0.181, 0.1)
 ARCHIVE_BYTES = (13.8, 21.3)  # of a trade, perpetual and spot
 LAKE_BYTES = (4.21, 6.63)
 INGEST_ROWS_PER_S = (3_210_820, 996_033)
-# Measured: docs/cluster.md, `python benchmarks/scale.py LAKE --days 10`, on a busy machine, every feature, no sums of bars kept.
+# Measured: docs/cluster.md, `python benchmarks/scale.py LAKE --days 10 --runs 5`, every feature, no sums of bars kept.
 DAYS_PER_TASK = 7
-CPU_S_PER_MILLION_TRADES = 0.055
-CPU_S_PER_TASK = 0.2
-WORKER_BYTES = 373e6
+CPU_S_PER_MILLION_TRADES = 0.031
+CPU_S_PER_TASK = 0.14
+WORKER_BYTES = 563e6
 # Measured: docs/s3.md, `python benchmarks/s3.py LAKE`: the difference of ten days and one.
 GETS_PER_PAIR_DAY = (293 - 59) / 9
 # Measured: the Parquet file of `pointline compare` on one day of 3,033 bars.

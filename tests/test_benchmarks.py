@@ -224,3 +224,22 @@ print(run_process([sys.executable, "-c", "bytearray(b'x') * (1 << 28)"]).peak_mb
 """
     done = subprocess.run([sys.executable, "-c", measure], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 256 < float(done.stdout) < 332
+
+
+def printed(program: str, *options: object) -> str:
+    """What a benchmark of one machine prints."""
+    command = [sys.executable, str(BENCHMARKS / program), *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit(120), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_download_by_rest_is_measured() -> None:
+    assert printed("rest.py", "--days", 1, "--trades", 2_500, "--runs", 1).startswith("2,500 trades of 1 days: ")
+
+
+def test_parsed_rows_are_stored_to_the_same_bytes_while_it_is_measured() -> None:
+    found = printed("scale_ingest.py", "--days", 1, "--trades", 2_000, "--runs", 1, "--workers", 1)
+    assert found.startswith("2 files, ")
+    assert found.count("\n| ") == 9
+    assert "stay with it" in found

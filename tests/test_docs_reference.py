@@ -114,7 +114,7 @@ def test_sizes_by_hand() -> None:
     assert year.archive_bytes == pytest.approx(1218.10875e6 * 13.8 + 1618.788e6 * 21.3)
     assert year.lake_bytes == pytest.approx(1218.10875e6 * 4.21 + 1618.788e6 * 6.63)
     assert year.ingest_hours == pytest.approx((1218.10875e6 / 3_210_820 + 1618.788e6 / 996_033) / 3600)
-    assert year.features_cpu_hours == pytest.approx((365.25 / 7 * 0.2 + (1218.10875 + 1618.788) * 8 / 7 * 0.055) / 3600)
+    assert year.features_cpu_hours == pytest.approx((365.25 / 7 * 0.14 + (1218.10875 + 1618.788) * 8 / 7 * 0.031) / 3600)
     twice = sizing.SizingCase("", 2, 0, 3)
     assert twice.run_dollars == pytest.approx(6 * year.run_dollars)
 
@@ -126,6 +126,7 @@ def test_sizes_are_made_of_figures_that_the_pages_have() -> None:
     sizes = [f"| {archive} | {lake} |" for archive, lake in zip(sizing.ARCHIVE_BYTES, sizing.LAKE_BYTES, strict=True)]
     assert [text for text in (*rates, *sizes) if text not in pages["performance"]] == []
     assert f"{sizing.WORKER_BYTES / 1e6:.0f} MB" in pages["cluster"]
+    assert all(f"| {seconds} |" in pages["cluster"] for seconds in (sizing.CPU_S_PER_TASK, sizing.CPU_S_PER_MILLION_TRADES))
     assert f"{sizing.GETS_PER_PAIR_DAY * 9 + 59:.0f} |" in pages["s3"]
 
 

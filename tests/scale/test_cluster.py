@@ -14,6 +14,7 @@ import dask
 import polars as pl
 import pytest
 from distributed import Client, LocalCluster
+from distributed.comm.core import CommClosedError
 from tests.machine import limit, until
 from tests.scale.working import PAIR, Hungry, StopsOnce, allow_failures, bytes_of
 
@@ -138,17 +139,15 @@ def test_a_worker_without_memory_is_named_with_its_limit(lake: str, tmp_path: Pa
 
 
 def test_a_scheduler_that_goes_leaves_a_dataset_that_goes_on(lake: str, tmp_path: Path, serial: dict[str, str]) -> None:
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address=":0", memory_limit=0
-    ) as ending:
+    quickly = dask.config.set({"distributed.comm.timeouts.connect": "1s"})  # also for the end of the cluster, whose scheduler is gone
+    local = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "protocol": "tcp://", "host": "127.0.0.1", "memory_limit": 0}
+    with quickly, LocalCluster(**local, dashboard_address=":0") as ending:
 
         def end(done: int, total: int, text: str) -> None:  # noqa: ARG001
             if done == 2:
                 ending.sync(ending.scheduler.close)
 
-        quickly = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
         with (
-            quickly,
             Client(ending, set_as_default=False) as client,
             pytest.raises(ClusterError, match="the cluster ended before the work did"),
         ):
@@ -188,10 +187,55 @@ def test_an_address_where_nobody_answers_is_told(lake: str, tmp_path: Path, monk
             made(lake, tmp_path / "made", f"tcp://127.0.0.1:{free.getsockname()[1]}")
 
 
-def test_a_cluster_without_workers_is_told(lake: str, tmp_path: Path) -> None:
-    empty = LocalCluster(n_workers=0, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address=":0")
-    with empty, pytest.raises(ClusterError, match="no workers"):
-        made(lake, tmp_path / "made", empty.scheduler_address)
+def empty() -> LocalCluster:
+    """A scheduler without workers in this process."""
+    return LocalCluster(n_workers=0, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address=":0", memory_limit=0)
+
+
+def test_a_cluster_without_workers_is_told(lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "FIRST_WORKER_S", 0)
+    with empty() as cluster, pytest.raises(ClusterError, match="no workers"):
+        made(lake, tmp_path / "made", cluster.scheduler_address)
+
+
+def test_a_worker_that_is_still_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with empty() as cluster, Client(cluster.scheduler_address, set_as_default=False) as client:
+        asked = client.wait_for_workers
+
+        def wait(*given: Any, **options: Any) -> Any:  # noqa: ANN401
+            cluster.scale(1)
+            return asked(*given, **options)
+
+        monkeypatch.setattr(client, "wait_for_workers", wait)
+        with connected(client) as found:
+            assert len(found.nthreads()) == 1
+
+
+def test_workers_are_there_although_dask_has_just_forgotten_them(here: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Client(here.scheduler_address, set_as_default=False) as client:
+        update = client._update_scheduler_info
+
+        async def twice(*given: Any, **options: Any) -> None:  # noqa: ANN401
+            await update(*given, **options)
+            await update()  # as Dask's thread does every two seconds
+
+        monkeypatch.setattr(client, "_update_scheduler_info", twice)
+        assert client.scheduler_info()["workers"] == {}
+        with connected(client) as found:
+            assert len(found.nthreads()) == 1
+
+
+def test_a_worker_that_dies_while_it_is_asked_is_not_taken_for_one_without_pointline(
+    here: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Client(here.scheduler_address, set_as_default=False) as client:
+        asked, answers = client.run, [{"tcp://127.0.0.1:1": CommClosedError("in <TCP>: Stream is closed")}]
+        monkeypatch.setattr(client, "run", lambda *given, **options: answers.pop() if answers else asked(*given, **options))
+        with connected(client):
+            assert answers == []
+        monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://127.0.0.1:1": ModuleNotFoundError("No module named 'pointline'")})
+        with pytest.raises(ClusterError, match="cannot load pointline"), connected(client):
+            pass
 
 
 def test_memory_is_of_local_clusters(lake: str, tmp_path: Path, here: LocalCluster) -> None:

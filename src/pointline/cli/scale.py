@@ -274,7 +274,12 @@ def ingest(
     dataset: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
     symbol: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
     period: Annotated[str | None, typer.Option(help="As for ingest.", show_default=False)] = None,
-    staging: Annotated[Path | None, typer.Option(help="Folder for parsed rows that all machines share.", show_default=False)] = None,
+    mapping: Annotated[Path | None, typer.Option(help="As for ingest.", show_default=False)] = None,
+    clock: Annotated[str, typer.Option(help="As for ingest.")] = "receipt",
+    latency: Annotated[str, typer.Option(help="As for ingest.")] = "0us",
+    staging: Annotated[
+        str | None, typer.Option(help="Folder that all machines share, or s3:// URL, for parsed rows.", show_default=False)
+    ] = None,
     memory: MemoryOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -290,7 +295,9 @@ def ingest(
     from pointline.scale.ingestion import ingest_paths
 
     began = time.perf_counter()
-    options = IngestOptions(source=source, exchange=exchange, dataset=dataset, symbol=symbol, period=period)
+    options = IngestOptions(
+        source=source, exchange=exchange, dataset=dataset, symbol=symbol, period=period, mapping=mapping, clock=clock, latency=latency
+    )
     found = ingest_paths(paths, options, cluster=cluster, lake=lake, staging=staging, memory=memory, progress=shows_progress())
     if found.trouble is not None:
         note(f"workers could not go on, and this process parsed the rest: {found.trouble.what}")

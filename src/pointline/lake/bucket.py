@@ -166,6 +166,29 @@ class Bucket:
                 return None
             return Stored(content, found.meta["e_tag"] or "", found.meta["last_modified"])
 
+    def fetch(self, key: str, path: Path) -> bool:
+        """Writes an object's bytes into a new file, some at a time; False where there is no object.
+
+        Raises:
+            LakeError: the store does not answer, or refuses; or the bytes ended early.
+        """
+        obstore = _library()
+
+        with self._failures(key):
+            try:
+                found = obstore.get(self._store, key)
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return False
+            with path.open("wb") as file:
+                for part in found.stream():
+                    file.write(part)
+            size, expected = path.stat().st_size, found.meta["size"]
+        if size != expected:
+            raise LakeError("the store sent a part of an object", where=self.address(key), value=f"{size} bytes", expected=str(expected))
+        return True
+
     def is_as(self, key: str, etag: str) -> bool:
         """Whether an object still is what its etag says: one request, without its content where it is.
 

@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import re
+import time
 import uuid
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -30,8 +31,11 @@ ClusterLike: TypeAlias = "str | Client | None"
 ALLOWED_FAILURES = 3
 CONNECT_S = 15
 LOOK_S = 5.0
+MOMENT_S = 0.01
 WORKERLESS_S = 120.0
 """How long calls wait for a cluster without workers: those that were killed start again within seconds."""
+FIRST_WORKER_S = 30.0
+"""How long work waits for its first worker, which may just be starting."""
 NEVER = "3650 days"
 """A local worker that was killed is always started again. Dask gives it up for good where it happens to be away 15 s after it died, as it
 is when it was killed again meanwhile; with that, workers that are killed often would end one by one."""
@@ -168,21 +172,43 @@ def _unusable(value: object) -> ConfigError:
 
 
 def _check_workers(client: Client) -> None:
-    """At least one worker, and pointline on each.
+    """At least one worker, and pointline on each. One that is starting, or was killed and starts again, is waited for.
 
     Raises:
-        ClusterError: there is none, or one cannot load pointline.
+        ClusterError: there is none within `FIRST_WORKER_S`, or one cannot load pointline.
     """
+    last_s = time.monotonic() + FIRST_WORKER_S
+    found: dict[str, object] = {}
     with _cluster_errors():
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise ClusterError("the cluster has no workers", hint="start some with `dask worker ADDRESS`")
-        found = client.run(_loads_pointline, on_error="return")
+        while not found:
+            _wait_for_worker(client, last_s - time.monotonic())
+            answers = client.run(_loads_pointline, on_error="return")
+            found = {address: told for address, told in answers.items() if not isinstance(told, OSError)}  # that is one that died meanwhile
     bad = {address: told for address, told in found.items() if told is not True}
     if bad:
         address, told = next(iter(sorted(bad.items())))
         raise ClusterError(
             "a worker cannot load pointline", where=address, value=str(told)[:200], hint='pip install "pointline[scale]" on every worker'
         )
+
+
+def _wait_for_worker(client: Client, seconds: float) -> None:
+    """Returns once there is a worker.
+
+    The scheduler is asked. `Client.scheduler_info` may be without workers though there are some: every two seconds Dask's own thread puts
+    an answer without them into its place, also between the question and the return.
+
+    Raises:
+        ClusterError: there is none within so many seconds.
+    """
+    from distributed.exceptions import WorkerStartTimeoutError
+
+    try:
+        client.wait_for_workers(1, timeout=max(seconds, MOMENT_S))
+    except WorkerStartTimeoutError as error:
+        raise ClusterError(
+            "the cluster has no workers", value=f"none within {FIRST_WORKER_S:.0f} s", hint="start some with `dask worker ADDRESS`"
+        ) from error
 
 
 def _loads_pointline() -> bool:

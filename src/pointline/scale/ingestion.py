@@ -1,28 +1,28 @@
 """`pointline.ingest` with workers that parse: one process settles and commits, as it does alone, and takes what they parsed.
 
-A worker's batches stand in for those of the parser only where file, names and hints are the same when the file's turn comes. Else, and
-where no worker could help, this process parses the file itself. So the lake's bytes are those of an ingest without workers.
+A worker's batches stand in for those of the parser only where file, names, hints and mapping are the same when the file's turn comes. Else,
+and where no worker could help, this process parses the file itself. So the lake's bytes are those of an ingest without workers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointline.errors import ClusterError, ConfigError, PointlineError
+from pointline.errors import ClusterError, PointlineError
 from pointline.ingest.checksum import sha256_of
 from pointline.ingest.names import FileNames
 from pointline.ingest.request import archive_files, as_paths
 from pointline.ingest.run import ingest as run
+from pointline.ingest.run import options_text
 from pointline.lake.manifest import Manifest
 from pointline.lake.store import Lake, open_lake
 from pointline.progress import followed
-from pointline.scale.parsing import ParseCall, ParsedFile, batches_of, is_whole, parse_file
+from pointline.scale.parsing import ParseCall, ParsedFile, batches_of, is_whole, mapping_of, parse_file
+from pointline.scale.staging import parsed_place, place_of_run
 from pointline.scale.task import own_versions
 from pointline.sources.base import INSTRUMENTS
 
@@ -71,9 +71,10 @@ def ingest_paths(
     """Ingests files and folders of files, which workers parse.
 
     Args:
-        paths, options, lake, progress: as for `pointline.ingest.request.ingest_paths`; without a mapping.
+        paths, options, lake, progress: as for `pointline.ingest.request.ingest_paths`.
         cluster, memory: as for `pointline.scale.compare`.
-        staging: folder for parsed rows, which all machines share; the system's temporary folder if None, for processes of this machine.
+        staging: for parsed rows, a folder that all machines share, or ``s3://bucket/prefix``; the system's temporary folder if None, for
+            processes of this machine. What a killed run left in a bucket is removed by the next one, when it is a day old.
 
     Raises:
         ConfigError: an option cannot be used, there is no file, or the cluster is named wrongly.
@@ -89,21 +90,14 @@ def ingest_paths(
     """
     from pointline.scale.cluster import connected
 
-    if options.mapping is not None:
-        raise ConfigError(
-            "workers do not read mappings", value=str(options.mapping), expected="pointline ingest --mapping, without a cluster"
-        )
     files = archive_files(as_paths(paths))
-    shared = None if staging is None else Path(staging).absolute()
-    if shared is not None and not shared.is_dir():
-        raise ConfigError("there is no such folder for parsed rows", where="staging", value=str(shared), expected="a folder that is there")
     opened = lake if isinstance(lake, Lake) else open_lake(lake, create=True)
     with (
-        tempfile.TemporaryDirectory(prefix="pointline-parsed-", ignore_cleanup_errors=True, dir=shared) as folder,
+        place_of_run(staging) as place,
         connected(cluster, memory=memory) as client,
         followed("ingest", progress) as tell,
     ):
-        parsed = ParsedFiles(calls_of(opened, files, options, folder))
+        parsed = ParsedFiles(calls_of(opened, files, options, place.place, own_disk=staging is None))
         sources = [ParsedSource(one, parsed) for one in options.sources]
         done = 0
 
@@ -118,19 +112,26 @@ def ingest_paths(
     return IngestRun(reports, parsed.taken, parsed.trouble)
 
 
-def calls_of(lake: Lake, files: Sequence[Path], options: IngestOptions, staging: str) -> list[ParseCall]:
-    """The files that workers can parse: new ones whose layout is known. The others are this process's, with what is to be said of them."""
+def calls_of(lake: Lake, files: Sequence[Path], options: IngestOptions, staging: str, *, own_disk: bool = False) -> list[ParseCall]:
+    """The files that workers can parse: new ones whose layout is known. The others are this process's, with what is to be said of them.
+
+    Args:
+        lake, files, options: of the ingest.
+        staging: the place for parsed rows.
+        own_disk: it is of this machine, so that bytes cost less than compressing them.
+    """
     manifest, sources, hints, versions = Manifest(lake), options.sources, options.hints, own_versions()
     found: dict[Path, ParseCall] = {}
+    held = {_but_content(key) for key in manifest.frame()["key"]}
     for path in files:
-        names = FileNames(lake, hints)
         with contextlib.suppress(PointlineError, OSError):
+            names = FileNames(lake, hints)
             own = names.hints
             source, identity = next(((one, told) for one in sources if (told := one.recognise(path, own)) is not None), (None, None))
             if source is None or identity is None or identity.kind == INSTRUMENTS or not path.is_file():
                 continue
             identity = names.identity(identity, path)
-            if identity.period and manifest.current(identity.key("")) is not None:
+            if _but_content(identity.key("")) in held and _is_known(manifest, identity, path, names.hints):
                 continue
             found[path] = ParseCall(
                 path=str(path.absolute()),
@@ -138,10 +139,25 @@ def calls_of(lake: Lake, files: Sequence[Path], options: IngestOptions, staging:
                 asked=options.source,
                 identity=identity,
                 hints=names.hints,
+                mapping=mapping_of(names.hints),
                 staging=staging,
+                compression="uncompressed" if own_disk else "lz4",
                 versions=versions,
             )
     return list(found.values())
+
+
+def _but_content(key: str) -> str:
+    """What the keys of files have in common that differ in their content, or in their period, alone."""
+    return key.rpartition("|")[0]
+
+
+def _is_known(manifest: Manifest, identity: Identity, path: Path, hints: Hints) -> bool:
+    """Whether the lake has a file, so that workers need not parse it."""
+    if identity.period:
+        return manifest.current(identity.key("")) is not None
+    before = manifest.current(identity.key(sha256_of(path)))
+    return before is not None and before["options"] == options_text(hints)
 
 
 class ParsedFiles:
@@ -261,10 +277,11 @@ class ParsedSource:
         found = self.parsed.take(path)
         if found is not None:
             call, file = found
-            same = (call.source, call.identity, call.hints) == (self.name, identity, hints)
-            if same and file.folder is not None and is_whole(Path(file.folder)) and sha256_of(path) == file.sha256:
-                self.parsed.taken += 1
-                yield from batches_of(Path(file.folder))
-                shutil.rmtree(file.folder, ignore_errors=True)
-                return
+            same = (call.source, call.identity, call.hints, call.mapping) == (self.name, identity, hints, mapping_of(hints))
+            if same and file.staged is not None and sha256_of(path) == file.sha256:
+                with parsed_place(call.staging).taken(file.staged) as folder:
+                    if folder is not None and is_whole(folder):
+                        self.parsed.taken += 1
+                        yield from batches_of(folder)
+                        return
         yield from self.source.read(path, identity, hints)
