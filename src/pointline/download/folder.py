@@ -2,6 +2,9 @@
 
 Beside the archives stands a hidden folder. It has the lock, files that are on their way, and a record of every file that was found whole:
 its size and the time of its last change tell later whether it is still the same file.
+
+Other processes may help the one that holds the lock. They stage what they found whole in the hidden folder, and it alone gives names and
+records. What was staged and not taken is taken by the next download.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING
 from pointline.errors import BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _OWN = ".pointline"
@@ -93,23 +96,58 @@ class ArchiveFolder:
         make_folder(self._record.parent)
         handle = os.open(self._record.parent / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BusyError(
-                    "another download writes to this folder", where=str(self.root), hint="wait for it, or use another --folder"
-                ) from error
+            if not _is_locked(handle):
+                raise BusyError("another download writes to this folder", where=str(self.root), hint="wait for it, or use another --folder")
             make_folder(self._parts)
-            self._remove_old_parts({self.part(key).name for key in keys})
             self._known = self._read()
             self._end_torn_line()
+            self._take_left()
+            self._remove_old_parts({self.part(key).name for key in keys})
             yield
         finally:
             os.close(handle)
 
+    @contextlib.contextmanager
+    def alone(self, key: str, wait: Callable[[], object]) -> Iterator[None]:
+        """Keeps other processes from the part of a file: workers that lost their client may still be at it.
+
+        Args:
+            key: of the file.
+            wait: called between looks at the lock, while another process has it; may raise.
+        """
+        path = self.root / _OWN / "locks" / _flat(key)
+        make_folder(path.parent)
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                is_mine = _is_locked(handle) and _is_open(handle, path)  # not one that its last holder has removed
+                if is_mine:
+                    try:
+                        yield
+                    finally:
+                        path.unlink(missing_ok=True)
+                    return
+            finally:
+                os.close(handle)
+            wait()
+
+    def finished(self, key: str) -> Verified | None:  # noqa: ARG002 - a helper's folder knows of some
+        """What a helper staged of a file; for the process that holds the folder's lock there is nothing that it did not take."""
+        return None
+
+    def take(self, key: str) -> Verified | None:
+        """Puts what a helper staged of a file in its place; None where there is nothing, or not all of it."""
+        found = self._staged(key)
+        if found is None:
+            return None
+        known, path, checksum = found
+        taken = self.accept(path, key, sha256=known.sha256, etag=known.etag, by=known.by, checksum=checksum)
+        self._note(key).unlink(missing_ok=True)
+        return taken
+
     def part(self, key: str) -> Path:
         """Where a file is written until it is known to be whole."""
-        return self._parts / (key.replace("/", "!") + ".part")
+        return self._parts / f"{_flat(key)}.part"
 
     def drop_part(self, key: str) -> None:
         """Removes what came of a file."""
@@ -166,6 +204,37 @@ class ArchiveFolder:
                     part.unlink(missing_ok=True)
                     arrival.unlink(missing_ok=True)
 
+    def _take_left(self) -> None:
+        """Takes what helpers of an earlier download staged; what there is already, or was staged in part, is removed."""
+        with contextlib.suppress(FileNotFoundError):
+            for note in sorted(self._stage.glob("*.json")):
+                with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                    key = json.loads(note.read_bytes())["key"]
+                    if self._note(key) == note and self.verified(key) is None:
+                        self.take(key)
+            for path in list(self._stage.iterdir()):
+                path.unlink(missing_ok=True)
+
+    def _staged(self, key: str) -> tuple[Verified, Path, bytes | None] | None:
+        """The record of what a helper staged of a file, where its bytes are, and its ``.CHECKSUM``; None where this machine sees no such."""
+        try:
+            told = json.loads(self._note(key).read_bytes())
+            checksum = told.pop("checksum")
+            known = Verified(**told)
+            path = self._stage / staged_name(key, known.sha256)
+            if known.key != key or path.stat().st_size != known.size:
+                return None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return known, path, None if checksum is None else str(checksum).encode()
+
+    def _note(self, key: str) -> Path:
+        return self._stage / f"{_flat(key)}.json"
+
+    @property
+    def _stage(self) -> Path:
+        return self.root / _OWN / "staged"
+
     @property
     def _parts(self) -> Path:
         return self.root / _OWN / "parts"
@@ -189,6 +258,60 @@ class ArchiveFolder:
             if text and not text.endswith(b"\n"):
                 with self._record.open("ab") as stream:
                     stream.write(b"\n")
+
+
+class HelperFolder(ArchiveFolder):
+    """The folder as a helper sees it: what it finds whole is staged, for the process that holds the folder's lock.
+
+    Args:
+        root: the folder, in which a download is under way.
+    """
+
+    def accept(self, part: Path, key: str, *, sha256: str, etag: str | None, by: str, checksum: bytes | None = None) -> Verified:
+        """Stages a file that was found whole, so that it survives a power cut; arguments as of every folder."""
+        path = self._stage / staged_name(key, sha256)
+        place(part, path)
+        found = path.stat()
+        known = Verified(key, found.st_size, found.st_mtime_ns, sha256, etag, by)
+        note = path.with_suffix(".note")
+        note.write_text(json.dumps({**asdict(known), "checksum": None if checksum is None else checksum.decode()}))
+        place(note, self._note(key))
+        return known
+
+    def finished(self, key: str) -> Verified | None:
+        """What this or another helper staged of a file and the client did not take yet; None where there is nothing."""
+        found = self._staged(key)
+        return None if found is None else found[0]
+
+    def _read(self) -> dict[str, Verified]:
+        """No record: what is in the folder is the client's."""
+        return {}
+
+
+def staged_name(key: str, sha256: str) -> str:
+    """The name of what was staged of a file: another one for other bytes, so that a late helper changes nothing of what is being taken."""
+    return f"{_flat(key)}.{sha256[:16]}.whole"
+
+
+def _flat(key: str) -> str:
+    return key.replace("/", "!")
+
+
+def _is_locked(handle: int) -> bool:
+    """Locks an open file for this process; False where another one has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_open(handle: int, path: Path) -> bool:
+    """Whether a path is still that of an open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def place(part: Path, path: Path) -> None:
