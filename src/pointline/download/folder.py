@@ -13,8 +13,10 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import threading
 import time
+import uuid
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -98,6 +100,7 @@ class ArchiveFolder:
         try:
             if not _is_locked(handle):
                 raise BusyError("another download writes to this folder", where=str(self.root), hint="wait for it, or use another --folder")
+            shutil.rmtree(self._helpers, ignore_errors=True)
             make_folder(self._parts)
             self._known = self._read()
             self._end_torn_line()
@@ -130,6 +133,16 @@ class ArchiveFolder:
             finally:
                 os.close(handle)
             wait()
+
+    @contextlib.contextmanager
+    def helped(self) -> Iterator[Path]:
+        """A folder for what helpers tell each other; those that work for a process that ended see that it is gone, and stop."""
+        notes = self._helpers / uuid.uuid4().hex[:16]
+        make_folder(notes)
+        try:
+            yield notes
+        finally:
+            shutil.rmtree(notes, ignore_errors=True)
 
     def finished(self, key: str) -> Verified | None:  # noqa: ARG002 - a helper's folder knows of some
         """What a helper staged of a file; for the process that holds the folder's lock there is nothing that it did not take."""
@@ -216,7 +229,7 @@ class ArchiveFolder:
                 path.unlink(missing_ok=True)
 
     def _staged(self, key: str) -> tuple[Verified, Path, bytes | None] | None:
-        """The record of what a helper staged of a file, where its bytes are, and its ``.CHECKSUM``; None where this machine sees no such."""
+        """The record of what a helper staged of a file, its bytes and its ``.CHECKSUM``; None where this machine sees none."""
         try:
             told = json.loads(self._note(key).read_bytes())
             checksum = told.pop("checksum")
@@ -230,6 +243,10 @@ class ArchiveFolder:
 
     def _note(self, key: str) -> Path:
         return self._stage / f"{_flat(key)}.json"
+
+    @property
+    def _helpers(self) -> Path:
+        return self.root / _OWN / "helpers"
 
     @property
     def _stage(self) -> Path:

@@ -72,6 +72,10 @@ class DownloadPlan:
                 found[file.key] = replace(file, picks=() if every else tuple(dict.fromkeys((*before.picks, *file.picks))))
         return list(found.values())
 
+    def hosts(self) -> dict[str, tuple[str, str, str]]:
+        """The exchange, dataset and archive that each file was found by; by its key."""
+        return {file.key: (one.exchange, one.dataset, one.archive) for one, choice in self.choices for file in choice.files}
+
 
 def make_plan(
     hosts: Mapping[tuple[str, str, str], DownloadHost], targets: Sequence[Wanted], *, connections: int, now_us: int
