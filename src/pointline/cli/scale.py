@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pointline.scale import ScaledDataset
 
 app = typer.Typer()
-group = typer.Typer(no_args_is_help=True, short_help="Runs compare, sweep, scan and ic on a cluster, into a dataset.")
+group = typer.Typer(no_args_is_help=True, short_help="Runs compare, sweep, scan, ic, ingest and download on a cluster.")
 app.add_typer(group, name="scale")
 
 _PAIR = 2
@@ -341,7 +341,7 @@ def download(
 
     All machines see --folder at the same path. The pace and --connections are those of all workers together.
 
-    Example: pointline scale download --exchange bybit --symbols BTCUSDT --kinds trades --start 2024-05-01 --end 2024-06-01 --cluster local:2
+    Example: pointline scale download --exchange bybit --symbols BTCUSDT --kinds trades --start 2024-05-01 --end 2024-05-08 --cluster local
     """
     import time
 

@@ -144,11 +144,7 @@ class ArchiveFolder:
         finally:
             shutil.rmtree(notes, ignore_errors=True)
 
-    def finished(self, key: str) -> Verified | None:  # noqa: ARG002 - a helper's folder knows of some
-        """What a helper staged of a file; for the process that holds the folder's lock there is nothing that it did not take."""
-        return None
-
-    def take(self, key: str) -> Verified | None:
+    def finished(self, key: str) -> Verified | None:
         """Puts what a helper staged of a file in its place; None where there is nothing, or not all of it."""
         found = self._staged(key)
         if found is None:
@@ -224,7 +220,7 @@ class ArchiveFolder:
                 with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                     key = json.loads(note.read_bytes())["key"]
                     if self._note(key) == note and self.verified(key) is None:
-                        self.take(key)
+                        self.finished(key)
             for path in list(self._stage.iterdir()):
                 path.unlink(missing_ok=True)
 
@@ -296,7 +292,7 @@ class HelperFolder(ArchiveFolder):
         return known
 
     def finished(self, key: str) -> Verified | None:
-        """What this or another helper staged of a file and the client did not take yet; None where there is nothing."""
+        """What this or another helper staged of a file; the process that holds the lock takes it. None where there is nothing."""
         found = self._staged(key)
         return None if found is None else found[0]
 

@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -210,7 +209,7 @@ class DownloadWorkers:
                 self._transport.stand_down(f"//{host}", left_s)
 
     def calls_of(self, files: Sequence[RemoteFile], hosts: dict[str, tuple[str, str, str]], terms: FetchTerms) -> Iterator[FetchCall]:
-        """Groups of files of one host, in order.
+        """Groups of files of one host.
 
         Args:
             files: which.
@@ -223,8 +222,10 @@ class DownloadWorkers:
         each = max(1, self._connections // threads)
         size = min(PER_CONNECTION * each, math.ceil(len(files) / threads), MOST_FILES)
         workers = 1
-        for host, group in groupby(files, key=lambda file: hosts[file.key]):
-            sendable = [replace(file, picks=()) for file in group]
+        of_host: dict[tuple[str, str, str], list[RemoteFile]] = {}
+        for file in files:
+            of_host.setdefault(hosts[file.key], []).append(replace(file, picks=()))
+        for host, sendable in of_host.items():
             for at in range(0, len(sendable), size):
                 workers = max(workers, len(self._client.nthreads()))  # one that is away comes again
                 yield FetchCall(files=tuple(sendable[at : at + size]), host=host, connections=each, workers=workers, terms=terms)
@@ -239,7 +240,7 @@ class DownloadWorkers:
         def take() -> Verified:
             if problem is not None:
                 raise problem
-            taken = folder.take(file.key)
+            taken = folder.finished(file.key)
             if taken is None:
                 raise ClusterError("this machine does not see what a worker stored", where=str(folder.path(file.key)))
             return taken

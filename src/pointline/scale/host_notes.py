@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 import time
 import uuid
 from functools import lru_cache
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOOK_S = 1.0
+_making = threading.Lock()
 
 
 class SharedGate(HostGate):
@@ -103,7 +105,12 @@ def stand_downs(notes: Path) -> list[tuple[str, float]]:
     return [(host, left_s) for host, left_s in found if 0 < left_s < math.inf]
 
 
-@lru_cache(maxsize=64)
 def gate_of(notes: str, requests_per_s: float, host: str) -> SharedGate:
     """The gate of a host, which all threads of this process share while a download runs."""
+    with _making:
+        return _gate(notes, requests_per_s, host)
+
+
+@lru_cache(maxsize=64)
+def _gate(notes: str, requests_per_s: float, host: str) -> SharedGate:
     return SharedGate(Path(notes), host, requests_per_s)
