@@ -204,24 +204,24 @@ class ArchiveFolder:
 
     def _remove_old_parts(self, wanted: set[str]) -> None:
         """Removes parts that nobody wants any more, and those that do not say of what they are."""
-        oldest_s = time.time() - PART_DAYS * 86_400
         for path in sorted(self._parts.iterdir()):
             part, arrival = path.with_suffix(".part"), path.with_suffix(".json")
             lone = not part.is_file() or not arrival.is_file()
             with contextlib.suppress(FileNotFoundError):
-                if lone or (part.name not in wanted and path.stat().st_mtime < oldest_s):
+                if lone or (part.name not in wanted and _is_old(path)):
                     part.unlink(missing_ok=True)
                     arrival.unlink(missing_ok=True)
 
     def _take_left(self) -> None:
-        """Takes what helpers of an earlier download staged; what there is already, or was staged in part, is removed."""
-        with contextlib.suppress(FileNotFoundError):
-            for note in sorted(self._stage.glob("*.json")):
-                with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                    key = json.loads(note.read_bytes())["key"]
-                    if self._note(key) == note and self.verified(key) is None:
-                        self.finished(key)
-            for path in list(self._stage.iterdir()):
+        """Takes what helpers of an earlier download staged, where there is no such file yet. What has no note may still get one."""
+        if not self._stage.is_dir():
+            return
+        told = {note.stem: _key_of(note) for note in sorted(self._stage.glob("*.json"))}
+        for key in told.values():
+            if key is not None and self.verified(key) is None:
+                self.finished(key)
+        for path in list(self._stage.iterdir()):
+            if path.suffix == ".json" or path.name.rsplit(".", 2)[0] in told or _is_old(path):
                 path.unlink(missing_ok=True)
 
     def _staged(self, key: str) -> tuple[Verified, Path, bytes | None] | None:
@@ -308,6 +308,23 @@ def staged_name(key: str, sha256: str) -> str:
 
 def _flat(key: str) -> str:
     return key.replace("/", "!")
+
+
+def _key_of(note: Path) -> str | None:
+    """The key of a file that a helper told of; None where the note cannot be read, or is of another file."""
+    try:
+        key = json.loads(note.read_bytes())["key"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return key if isinstance(key, str) and note.stem == _flat(key) else None
+
+
+def _is_old(path: Path) -> bool:
+    """Whether a file was last changed so long ago that nobody will ask for it."""
+    try:
+        return path.stat().st_mtime < time.time() - PART_DAYS * 86_400
+    except FileNotFoundError:
+        return False
 
 
 def _is_locked(handle: int) -> bool:

@@ -260,7 +260,9 @@ def sent(
         try:
             while out:
                 future, call = out.pop(_next(done, client))
-                yield _outcome(future, call)
+                found = _outcome(future, call)
+                del future  # else the call is made again where its worker dies while the record is looked at
+                yield found
                 send(room() - len(out))  # workers come and go
         finally:
             with contextlib.suppress(Exception):
