@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -33,9 +32,8 @@ if TYPE_CHECKING:
     from pointline.progress import Progress
     from pointline.scale.cluster import ClusterLike
 
-PER_CONNECTION = 4
-"""Files of a call for each that comes at a time."""
 MOST_FILES = 32
+"""Files of a call, whose description stays below some kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -220,15 +218,17 @@ class DownloadWorkers:
 
         threads = threads_of(self._client)
         each = max(1, self._connections // threads)
-        size = min(PER_CONNECTION * each, math.ceil(len(files) / threads), MOST_FILES)
-        workers = 1
+        workers, left = 1, len(files)
         of_host: dict[tuple[str, str, str], list[RemoteFile]] = {}
         for file in files:
             of_host.setdefault(hosts[file.key], []).append(replace(file, picks=()))
         for host, sendable in of_host.items():
-            for at in range(0, len(sendable), size):
+            while sendable:
+                size = each * max(1, min(left, MOST_FILES) // (2 * threads * each))  # smaller towards the end, so that all end together
                 workers = max(workers, len(self._client.nthreads()))  # one that is away comes again
-                yield FetchCall(files=tuple(sendable[at : at + size]), host=host, connections=each, workers=workers, terms=terms)
+                yield FetchCall(files=tuple(sendable[:size]), host=host, connections=each, workers=workers, terms=terms)
+                left -= len(sendable[:size])
+                del sendable[:size]
 
     def _taken(self, folder: ArchiveFolder, file: RemoteFile, problem: DownloadError | None) -> FileOutcome:
         """What became of a file, once what a worker staged is in its place.
