@@ -1,6 +1,6 @@
 """What workers change of a download, from a server of this machine that gives each connection a line of its own.
 
-    python benchmarks/scale_download.py [--files 24] [--megabytes 8] [--runs 5] [--megabit 80]
+    python benchmarks/scale_download.py [--files 24] [--megabytes 4] [--runs 5] [--megabit 24]
 
 `download` in one process and `scale download` with two worker processes take turns, both with four connections. Prints medians and their
 ratio, and whether both folders hold the same bytes. The start of the cluster is told apart.
@@ -38,9 +38,9 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=24)
-    parser.add_argument("--megabytes", type=int, default=8)
+    parser.add_argument("--megabytes", type=int, default=4)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--megabit", type=int, default=80)
+    parser.add_argument("--megabit", type=int, default=24)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pointline-download-") as text:
         folder = Path(text)

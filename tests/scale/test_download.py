@@ -470,11 +470,12 @@ def test_the_command_tells_what_workers_did(rig: Rig, here: str, tmp_path: Path)
     done = command(rig, "--cluster", here, end=DAYS[2])
     assert (done.code, done.out.splitlines()[-1]) == (0, "2 of 2 files came by workers")
     found = command(rig, "--cluster", here, "--json", "--ingest", "--lake", tmp_path / "lake").json
-    assert (found["counts"], found["by_workers"]) == ({"fetched": 4, "held": 2}, 4)
+    assert (found["counts"], found["by_workers"], found["trouble"]) == ({"fetched": 4, "held": 2}, 4, None)
     assert [one["outcome"] for one in found["ingest"]] == ["landed"] * 6
     missing = command(rig, "--cluster", here, end="2024-05-09")
     assert (missing.code, "days are missing" in missing.err) == (1, True)
     assert command(rig, "-q", "--cluster", here).out == ""
+    assert "workers" not in command(rig).out
 
 
 @pytest.mark.parametrize(

@@ -366,8 +366,16 @@ def download(
     )
     if found.trouble is not None:
         note(f"workers could not go on, and this process got the rest: {found.trouble.what}")
-    line = None if dry_run else f"{found.by_workers:,} of {len(found.report.files):,} files came by workers"
-    finish(found.report, began, ingest=ingest, lake=lake, json_output=json_output, facts={"by_workers": found.by_workers}, line=line)
+    line = f"{found.by_workers:,} of {len(found.report.files):,} files came by workers"
+    finish(
+        found.report,
+        began,
+        ingest=ingest,
+        lake=lake,
+        json_output=json_output,
+        facts={"by_workers": found.by_workers, "trouble": None if found.trouble is None else str(found.trouble)},
+        line=None if dry_run or cluster == "none" else line,
+    )
 
 
 @command(group, short_help="Checks a dataset's files against its manifest.")

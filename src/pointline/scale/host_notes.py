@@ -66,6 +66,7 @@ class SharedGate(HostGate):
 
     def stand_down(self, seconds: float) -> None:
         """No process makes a request for so long."""
+        super().stand_down(seconds)
         self._tell(self._now() + seconds)
 
     def answered(self, *, forbidden: bool) -> None:
