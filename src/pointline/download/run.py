@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +18,7 @@ from pointline.errors import ConfigError, DownloadError, NotPublishedError
 from pointline.progress import followed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from pointline.download.archives import DownloadHost
     from pointline.download.folder import ArchiveFolder, Verified
@@ -178,9 +179,10 @@ def carry_out(
         try:
             if helpers is not None:
                 known = {file.key: found for file, found in zip(plan.files, pool.map(look, plan.files), strict=True) if found is not None}
-                for file, found in helpers.fetch(plan, folder, [file for file in plan.files if file.key not in known]):
-                    advance.ended(file, found, told=False)
-                    known[file.key] = found
+                with closing(helpers.fetch(plan, folder, [file for file in plan.files if file.key not in known])) as coming:
+                    for file, found in coming:
+                        advance.ended(file, found, told=False)
+                        known[file.key] = found
             files = list(pool.map(one, plan.files))
         except BaseException:
             transport.stop()  # else Ctrl-C waits for the files that are under way
@@ -193,7 +195,7 @@ def carry_out(
 class DownloadHelpers(Protocol):
     """Processes that get files for the one that holds the folder's lock."""
 
-    def fetch(self, plan: DownloadPlan, folder: ArchiveFolder, files: Sequence[RemoteFile]) -> Iterator[tuple[RemoteFile, FileOutcome]]:
+    def fetch(self, plan: DownloadPlan, folder: ArchiveFolder, files: Sequence[RemoteFile]) -> Generator[tuple[RemoteFile, FileOutcome]]:
         """Files with what became of them, as they come; those that could not be got by helpers are left out."""
 
 

@@ -19,7 +19,7 @@ from pointline.scale.run import HERE
 from pointline.scale.task import TaskFailure, own_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from distributed import Client
 
@@ -171,7 +171,7 @@ class DownloadWorkers:
         self.count = 0
         self.trouble: PointlineError | None = None
 
-    def fetch(self, plan: DownloadPlan, folder: ArchiveFolder, files: Sequence[RemoteFile]) -> Iterator[tuple[RemoteFile, FileOutcome]]:
+    def fetch(self, plan: DownloadPlan, folder: ArchiveFolder, files: Sequence[RemoteFile]) -> Generator[tuple[RemoteFile, FileOutcome]]:
         """Files with what became of them, as groups of them come.
 
         Raises:
