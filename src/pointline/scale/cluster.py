@@ -262,8 +262,8 @@ def sent(
                 future, call = out.pop(_next(done, client))
                 found = _outcome(future, call)
                 del future  # else the call is made again where its worker dies while the record is looked at
-                yield found
                 send(room() - len(out))  # workers come and go
+                yield found
         finally:
             with contextlib.suppress(Exception):
                 client.cancel([future for future, _ in out.values()], force=True)

@@ -224,7 +224,8 @@ class DownloadWorkers:
             of_host.setdefault(hosts[file.key], []).append(replace(file, picks=()))
         for host, sendable in of_host.items():
             while sendable:
-                size = each * max(1, min(left, MOST_FILES) // (2 * threads * each))  # smaller towards the end, so that all end together
+                share = -(-left // threads)
+                size = min(MOST_FILES, max(each, min(2 * each, share), share // 2))  # smaller towards the end, so that all end together
                 workers = max(workers, len(self._client.nthreads()))  # one that is away comes again
                 yield FetchCall(files=tuple(sendable[:size]), host=host, connections=each, workers=workers, terms=terms)
                 left -= len(sendable[:size])
