@@ -76,7 +76,7 @@ def download(
         exchange, symbols, kinds, start, end, archive, dry_run, verify, base_url: as for `pointline.download`.
         cluster, memory: as for `pointline.scale.compare`. A dry run needs none.
         folder: where the files go; all machines see it at the same path.
-        connections: how many files all workers together get at a time. Each of them gets one at least, as far as the number reaches.
+        connections: how many files all workers together get at a time: each of their threads an equal part, or one, as far as it reaches.
         progress: as for `pointline.download`; what workers get is told when a group of files is there.
 
     Raises:
