@@ -64,14 +64,19 @@ class Line:
             time.sleep(left)
 
 
-def serve(root: Path, bytes_per_s: int | None) -> None:
-    """Serves a folder until it is ended; says its port first. It has no listing."""
-    line = Line(bytes_per_s)
+def serve(root: Path, bytes_per_s: int | None, *, each: bool) -> None:
+    """Serves a folder until it is ended, each connection at a speed or all together; says its port first. It has no listing."""
+    shared = Line(bytes_per_s)
 
     class Files(BaseHTTPRequestHandler):
         """Files of the folder."""
 
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            """Of a connection."""
+            super().setup()
+            self.line = Line(bytes_per_s) if each else shared
 
         def do_GET(self) -> None:
             """A file."""
@@ -85,7 +90,7 @@ def serve(root: Path, bytes_per_s: int | None) -> None:
             self.wfile.flush()
             with path.open("rb") as stream:
                 for at in range(0, path.stat().st_size, PIECE):
-                    line.wait(PIECE)
+                    self.line.wait(PIECE)
                     self.connection.sendfile(stream, at, PIECE)
 
         do_HEAD = do_GET  # noqa: N815
@@ -144,9 +149,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--speed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--each", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, options.speed or None)
+        serve(options.serve, options.speed or None, each=options.each)
         return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "served"

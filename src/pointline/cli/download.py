@@ -10,54 +10,65 @@ import typer
 
 from pointline.cli import failures
 from pointline.cli.options import JsonOption, LakeOption, command
-from pointline.cli.output import console, settings, show, show_json, shows_progress
+from pointline.cli.output import console, settings, show, show_json, show_text, shows_progress
 from pointline.errors import NotPublishedError, PointlineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pointline.download.report import DownloadReport
     from pointline.ingest.run import FileReport
 
 app = typer.Typer()
 
+FromOption = Annotated[
+    str,
+    typer.Option(
+        "--exchange",
+        help="binance-spot, binance-futures, binance-delivery, bybit, bybit-spot, okx-spot, okx-swap, okx-futures, gate-spot, "
+        "gate-futures, kucoin-spot, kucoin-futures; by REST coinbase, deribit, hyperliquid, kraken-futures; --archive tardis has more.",
+        show_default=False,
+    ),
+]
+SymbolsOption = Annotated[
+    str, typer.Option(help="The exchange's own symbols (BTCUSDT, BTC-USDT-SWAP), with commas between them.", show_default=False)
+]
+KindsOption = Annotated[
+    str, typer.Option(help="e.g. trades,fundingRate,klines-1m; or tables: quotes,funding,candles_1m.", show_default=False)
+]
+FirstDayOption = Annotated[str, typer.Option("--start", help="First day.", show_default=False)]
+EndDayOption = Annotated[str, typer.Option("--end", help="End, exclusive.", show_default=False)]
+ArchiveOption = Annotated[
+    str | None,
+    typer.Option(
+        "--archive", help="tardis: the datasets of that vendor, key in TARDIS_API_KEY; else the exchange's own.", show_default=False
+    ),
+]
 FolderOption = Annotated[Path, typer.Option("--folder", help="Where the archive files go, in the archive's own folders.")]
+VerifyOption = Annotated[
+    bool,
+    typer.Option("--verify", help="Hold stored files against the host's check sums, or by REST their own record; get what differs."),
+]
 BaseUrlOption = Annotated[str | None, typer.Option("--base-url", help="A mirror with the archive's paths below it.", show_default=False)]
 ConnectionsOption = Annotated[int, typer.Option("--connections", help="Files that are got at a time.", min=1, max=32)]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan with files and bytes, and write nothing.")]
+IngestOption = Annotated[bool, typer.Option("--ingest", help="Bring what is there into the lake.")]
 
 
 @command(app, short_help="Downloads an exchange's public archive files, or its history by REST, and verifies them.")
 def download(
-    exchange: Annotated[
-        str,
-        typer.Option(
-            help="binance-spot, binance-futures, binance-delivery, bybit, bybit-spot, okx-spot, okx-swap, okx-futures, gate-spot, "
-            "gate-futures, kucoin-spot, kucoin-futures; by REST coinbase, deribit, hyperliquid, kraken-futures; --archive tardis has more.",
-            show_default=False,
-        ),
-    ],
-    symbols: Annotated[
-        str, typer.Option(help="The exchange's own symbols (BTCUSDT, BTC-USDT-SWAP), with commas between them.", show_default=False)
-    ],
-    kinds: Annotated[
-        str, typer.Option(help="e.g. trades,fundingRate,klines-1m; or tables: quotes,funding,candles_1m.", show_default=False)
-    ],
-    start: Annotated[str, typer.Option(help="First day.", show_default=False)],
-    end: Annotated[str, typer.Option(help="End, exclusive.", show_default=False)],
-    archive: Annotated[
-        str | None,
-        typer.Option(help="tardis: the datasets of that vendor, key in TARDIS_API_KEY; else the exchange's own.", show_default=False),
-    ] = None,
+    exchange: FromOption,
+    symbols: SymbolsOption,
+    kinds: KindsOption,
+    start: FirstDayOption,
+    end: EndDayOption,
+    archive: ArchiveOption = None,
     folder: FolderOption = Path("archives"),
     dry_run: DryOption = False,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Hold stored files against the host's check sums, or by REST their own record; get what differs."),
-    ] = False,
+    verify: VerifyOption = False,
     base_url: BaseUrlOption = None,
     connections: ConnectionsOption = 4,
-    ingest: Annotated[bool, typer.Option("--ingest", help="Bring what is there into the lake.")] = False,
+    ingest: IngestOption = False,
     lake: LakeOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -72,8 +83,8 @@ def download(
     began = time.perf_counter()
     report = room.download(
         exchange,
-        _words(symbols),
-        _words(kinds),
+        words(symbols),
+        words(kinds),
         start,
         end,
         archive=archive,
@@ -84,12 +95,37 @@ def download(
         connections=connections,
         progress=shows_progress(),
     )
+    finish(report, began, ingest=ingest, lake=lake, json_output=json_output)
+
+
+def finish(
+    report: DownloadReport,
+    began: float,
+    *,
+    ingest: bool,
+    lake: str | None,
+    json_output: bool,
+    facts: Mapping[str, object] | None = None,
+    line: str | None = None,
+) -> None:
+    """Ingests what a download got where that is wanted, shows it, and ends the command as the worst of it wants.
+
+    Args:
+        report: of the download.
+        began: when it began, see `time.perf_counter`.
+        ingest, lake, json_output: as the command was asked.
+        facts: what the JSON has beside the report.
+        line: what stands below it for people.
+    """
     elapsed_s = time.perf_counter() - began
-    reports = _ingested(report, lake) if ingest and not dry_run else []
+    reports = _ingested(report, lake) if ingest and not report.dry_run else []
     if json_output:
-        show_json({**report.to_json(), "ingest": [one.row() for one in reports]} if ingest else report.to_json())
+        told = {**report.to_json(), **(facts or {})}
+        show_json({**told, "ingest": [one.row() for one in reports]} if ingest else told)
     else:
         _show(report, reports, elapsed_s)
+        if line is not None and not settings.quiet:
+            show_text(line)
     gaps = [gap for gap in report.missing if not gap.pending]
     own: list[PointlineError] = [file.error for file in report.failed if file.error is not None]
     if gaps:
@@ -130,7 +166,8 @@ def update(
     _end([file.error for file in done.download.failed if file.error is not None], done.ingested)
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """What stands between commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

@@ -24,6 +24,22 @@ from pointline.cli.bars import (
     other_rule,
     rule_of_options,
 )
+from pointline.cli.download import (
+    ArchiveOption,
+    BaseUrlOption,
+    ConnectionsOption,
+    DryOption,
+    EndDayOption,
+    FirstDayOption,
+    FolderOption,
+    FromOption,
+    IngestOption,
+    KindsOption,
+    SymbolsOption,
+    VerifyOption,
+    finish,
+    words,
+)
 from pointline.cli.options import JsonOption, LakeOption, command
 from pointline.cli.output import console, note, settings, show, show_json, show_text, shows_progress
 from pointline.errors import ConfigError
@@ -32,7 +48,7 @@ if TYPE_CHECKING:
     from pointline.scale import ScaledDataset
 
 app = typer.Typer()
-group = typer.Typer(no_args_is_help=True, short_help="Runs compare, sweep, scan and ic on a cluster, into a dataset.")
+group = typer.Typer(no_args_is_help=True, short_help="Runs compare, sweep, scan, ic, ingest and download on a cluster.")
 app.add_typer(group, name="scale")
 
 _PAIR = 2
@@ -307,6 +323,66 @@ def ingest(
         show(ingest_view(found.reports, elapsed_s=time.perf_counter() - began, width=console().width))
         show_text(f"{found.by_workers:,} of {len(found.reports):,} files were parsed by workers")
     end_of_files(*failures_of(found.reports, paths), len(found.reports))
+
+
+@command(group, short_help="download with workers that get the files.")
+def download(
+    exchange: FromOption,
+    symbols: SymbolsOption,
+    kinds: KindsOption,
+    start: FirstDayOption,
+    end: EndDayOption,
+    cluster: ClusterOption = "none",
+    archive: ArchiveOption = None,
+    folder: FolderOption = Path("archives"),
+    dry_run: DryOption = False,
+    verify: VerifyOption = False,
+    base_url: BaseUrlOption = None,
+    connections: ConnectionsOption = 4,
+    memory: MemoryOption = None,
+    ingest: IngestOption = False,
+    lake: LakeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """As download, to the same bytes: workers get and verify files, and this process gives them their names and records.
+
+    All machines see --folder at the same path. The pace and --connections are those of all workers together.
+
+    Example: pointline scale download --exchange bybit --symbols BTCUSDT --kinds trades --start 2024-05-01 --end 2024-05-08 --cluster local
+    """
+    import time
+
+    from pointline.scale import download as run
+
+    began = time.perf_counter()
+    found = run(
+        exchange,
+        words(symbols),
+        words(kinds),
+        start,
+        end,
+        cluster=cluster,
+        archive=archive,
+        folder=folder,
+        dry_run=dry_run,
+        verify=verify,
+        base_url=base_url,
+        connections=connections,
+        memory=memory,
+        progress=shows_progress(),
+    )
+    if found.trouble is not None:
+        note(f"workers could not go on, and this process got the rest: {found.trouble.what}")
+    line = f"{found.by_workers:,} of {len(found.report.files):,} files came by workers"
+    finish(
+        found.report,
+        began,
+        ingest=ingest,
+        lake=lake,
+        json_output=json_output,
+        facts={"by_workers": found.by_workers, "trouble": None if found.trouble is None else str(found.trouble)},
+        line=None if dry_run or cluster == "none" else line,
+    )
 
 
 @command(group, short_help="Checks a dataset's files against its manifest.")

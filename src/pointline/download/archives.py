@@ -13,7 +13,7 @@ from pointline.download.okx import OkxArchive
 from pointline.download.rest import RestArchive
 from pointline.download.rest_funding import FundingHistory
 from pointline.download.rest_trades import CoinbaseTrades, DeribitTrades
-from pointline.download.tardis import TardisArchive
+from pointline.download.tardis import KEY_VARIABLE, TardisArchive
 from pointline.download.vision import MARKETS, VisionArchive
 from pointline.errors import ConfigError
 
@@ -79,6 +79,9 @@ ARCHIVES: dict[str, type[ArchiveHost]] = {
     TARDIS: TardisArchive,
 }
 """The archive of files of each exchange id, and the one that has many exchanges by its own name."""
+
+KEY_VARIABLES = {TARDIS: KEY_VARIABLE}
+"""Where the key of an archive stands in the environment, of those that have one."""
 
 FUNDING_HISTORY = "fundingHistory"
 """The dataset of funding by REST; the kind ``"funding"`` means it where no archive of files has funding."""
@@ -196,6 +199,11 @@ def open_hosts(
             else RestArchive(transport, history(), base_url, now_us=now_us)
         )
     return found
+
+
+def new_history(exchange: str, dataset: str) -> RestHistory:
+    """A history for one download; arguments of a dataset that is asked for by REST."""
+    return HISTORIES[exchange][dataset]()
 
 
 def _history(exchange: str, dataset: str, archive: str) -> Callable[[], RestHistory] | None:

@@ -25,6 +25,7 @@ class HostGate:
         self, requests_per_s: float, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
     ) -> None:
         self._interval_s = 1 / requests_per_s
+        self._sharers = 1
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -37,7 +38,7 @@ class HostGate:
             with self._lock:
                 now = self._clock()
                 if now >= self._free_s:
-                    self._free_s = now + self._interval_s
+                    self._free_s = now + self._interval_s * self._sharers
                     return
                 left = self._free_s - now
             self._sleep(left)
@@ -51,6 +52,11 @@ class HostGate:
         """Lets at most so many requests through from now on, where that is fewer than before."""
         with self._lock:
             self._interval_s = max(self._interval_s, 1 / requests_per_s)
+
+    def share(self, count: int) -> None:
+        """Keeps the part of the pace that is left where so many processes ask the host; the largest number counts that was ever told."""
+        with self._lock:
+            self._sharers = max(self._sharers, count)
 
     def pause(self, seconds: float) -> None:
         """Waits before the same request is made again; other requests go on."""

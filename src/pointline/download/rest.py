@@ -126,6 +126,10 @@ class RestFile(RemoteFile):
     end_us: int
     now_us: int
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the history, in whose place another process puts its own."""
+        return {name: value for name, value in vars(self).items() if name != "history"}
+
 
 class RestArchive:
     """The files that are made of a history.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pointline.clock import date_text
 from pointline.download.coverage import Choice, choose
@@ -17,7 +18,7 @@ from pointline.errors import ConfigError, DownloadError, NotPublishedError
 from pointline.progress import followed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from pointline.download.archives import DownloadHost
     from pointline.download.folder import ArchiveFolder, Verified
@@ -71,6 +72,10 @@ class DownloadPlan:
                 every = not before.picks or not file.picks
                 found[file.key] = replace(file, picks=() if every else tuple(dict.fromkeys((*before.picks, *file.picks))))
         return list(found.values())
+
+    def hosts(self) -> dict[str, tuple[str, str, str]]:
+        """The exchange, dataset and archive that each file was found by; by its key."""
+        return {file.key: (one.exchange, one.dataset, one.archive) for one, choice in self.choices for file in choice.files}
 
 
 def make_plan(
@@ -128,7 +133,14 @@ def dry_report(plan: DownloadPlan, folder: ArchiveFolder) -> DownloadReport:
 
 
 def carry_out(
-    plan: DownloadPlan, folder: ArchiveFolder, transport: Transport, *, verify: bool, connections: int, progress: Progress | None = None
+    plan: DownloadPlan,
+    folder: ArchiveFolder,
+    transport: Transport,
+    *,
+    verify: bool,
+    connections: int,
+    helpers: DownloadHelpers | None = None,
+    progress: Progress | None = None,
 ) -> DownloadReport:
     """Gets the files of a plan that are not there yet.
 
@@ -138,35 +150,39 @@ def carry_out(
         transport: the client.
         verify: hold what is there against the host's check sums, by its bytes.
         connections: how many files are got at a time.
+        helpers: other processes that get files for this one, which gets what they do not; None for none.
         progress: see `pointline.progress.followed`; in bytes, or in files where no size is known.
 
     Raises:
         BusyError: another download writes to the folder.
         OSError: the disk is full, or may not be written.
     """
-    by_size, lock = any(file.size is not None for file in plan.files), threading.Lock()
-    total = sum(file.size or 0 for file in plan.files) if by_size else len(plan.files)
-    done = 0
     with folder.writing(file.key for file in plan.files), followed("download", progress) as tell:
+        advance = _Advance(plan.files, tell)
 
-        def advance(count: int, name: str) -> None:
-            nonlocal done
-            with lock:
-                done += count
-                tell(min(done, total), total, name)
-
-        def one(file: RemoteFile) -> FileOutcome:
-            name, size = file.key.rpartition("/")[2], file.size
-            found = _get(transport, folder, file, verify=verify, told=lambda count: advance(0 if size is None else count, name))
-            _log.info("%s: %s", file.key, found.outcome)
-            if not by_size:
-                advance(1, name)
-            elif found.outcome not in {"fetched", "replaced"}:
-                advance(size or 0, name)
+        def look(file: RemoteFile) -> FileOutcome | None:
+            found = _looked(transport, folder, file, verify=verify)
+            if found is not None:
+                advance.ended(file, found, told=False)
             return found
 
+        def one(file: RemoteFile) -> FileOutcome:
+            before = known.get(file.key) or look(file)
+            if before is not None:
+                return before
+            found = ended_of(folder, file, lambda: got(transport, folder, file, lambda count: advance.came(file, count)))
+            advance.ended(file, found, told=True)
+            return found
+
+        known: dict[str, FileOutcome] = {}
         pool = ThreadPoolExecutor(connections + CHECKERS)
         try:
+            if helpers is not None:
+                known = {file.key: found for file, found in zip(plan.files, pool.map(look, plan.files), strict=True) if found is not None}
+                with closing(helpers.fetch(plan, folder, [file for file in plan.files if file.key not in known])) as coming:
+                    for file, found in coming:
+                        advance.ended(file, found, told=False)
+                        known[file.key] = found
             files = list(pool.map(one, plan.files))
         except BaseException:
             transport.stop()  # else Ctrl-C waits for the files that are under way
@@ -176,20 +192,83 @@ def carry_out(
     return _report(plan, folder, files)
 
 
-def _get(transport: Transport, folder: ArchiveFolder, file: RemoteFile, *, verify: bool, told: Callable[[int], object]) -> FileOutcome:
+class DownloadHelpers(Protocol):
+    """Processes that get files for the one that holds the folder's lock."""
+
+    def fetch(self, plan: DownloadPlan, folder: ArchiveFolder, files: Sequence[RemoteFile]) -> Generator[tuple[RemoteFile, FileOutcome]]:
+        """Files with what became of them, as they come; those that could not be got by helpers are left out."""
+
+
+class _Advance:
+    """What of a download's bytes, or files, is done; threads share it."""
+
+    def __init__(self, files: Sequence[RemoteFile], tell: Callable[[int, int, str], object]) -> None:
+        self._by_size = any(file.size is not None for file in files)
+        self._total = sum(file.size or 0 for file in files) if self._by_size else len(files)
+        self._done, self._tell, self._lock = 0, tell, threading.Lock()
+
+    def came(self, file: RemoteFile, count: int) -> None:
+        """Bytes of a file came."""
+        self._add(0 if file.size is None else count, file)
+
+    def ended(self, file: RemoteFile, found: FileOutcome, *, told: bool) -> None:
+        """A file ended; `told`: its bytes were told of as they came."""
+        _log.info("%s: %s", file.key, found.outcome)
+        if not self._by_size:
+            self._add(1, file)
+        elif not told or found.error is not None:
+            self._add(file.size or 0, file)
+
+    def _add(self, count: int, file: RemoteFile) -> None:
+        with self._lock:
+            self._done += count
+            self._tell(min(self._done, self._total), self._total, file.key.rpartition("/")[2])
+
+
+def _looked(transport: Transport, folder: ArchiveFolder, file: RemoteFile, *, verify: bool) -> FileOutcome | None:
+    """What became of a file that need not be got, or cannot be; None where it has to come from its host."""
     held = folder.verified(file.key)
     try:
         if held is not None and not verify and not _is_replaced(file, held):
             return _outcome(folder, file, "held", held)
         if file.problem is not None:
             raise file.problem
-        before = folder.path(file.key).is_file()
-        if before and (checked := _checked(transport, folder, file)) is not None:
-            return _outcome(folder, file, "checked", checked)
-        got = fetch_history(transport, folder, file, told) if isinstance(file, RestFile) else fetch(transport, folder, file, told)
-        return _outcome(folder, file, "replaced" if before else "fetched", got)
+        checked = _checked(transport, folder, file) if folder.path(file.key).is_file() else None
     except DownloadError as error:
         return _outcome(folder, file, outcome_of(error), error=error)
+    return None if checked is None else _outcome(folder, file, "checked", checked)
+
+
+def ended_of(folder: ArchiveFolder, file: RemoteFile, get: Callable[[], Verified]) -> FileOutcome:
+    """What became of a file that had to come.
+
+    Args:
+        folder: where it goes.
+        file: which.
+        get: puts it there, or raises `DownloadError`.
+    """
+    name = "replaced" if folder.path(file.key).is_file() else "fetched"
+    try:
+        return _outcome(folder, file, name, get())
+    except DownloadError as error:
+        return _outcome(folder, file, outcome_of(error), error=error)
+
+
+def got(transport: Transport, folder: ArchiveFolder, file: RemoteFile, told: Callable[[int], object]) -> Verified:
+    """Gets a file from its host; what another process is at is waited for.
+
+    Args:
+        transport, folder, told: as of `pointline.download.fetch.fetch`.
+        file: which.
+
+    Raises:
+        NotPublishedError, BlockedError, ServerFailedError, WrongContentError: it does not come, or something else does.
+    """
+    with folder.alone(file.key, transport.rest):
+        staged = folder.finished(file.key)
+        if staged is not None and not _is_replaced(file, staged):
+            return staged
+        return fetch_history(transport, folder, file, told) if isinstance(file, RestFile) else fetch(transport, folder, file, told)
 
 
 def _checked(transport: Transport, folder: ArchiveFolder, file: RemoteFile) -> Verified | None:

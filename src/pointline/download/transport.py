@@ -36,6 +36,7 @@ _NO_SUCH_PART = 416
 _SERVER_ERROR = 500
 _TIMEOUT = 408
 _GOOD = frozenset({200, 206})
+_REST_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,7 @@ class Transport:
         manners: how hosts are treated.
         connections: how many files come at a time.
         clock, sleep: see `HostGate`; `stop` ends a sleep of its own.
+        gates: makes the gate of a host, by its name and port; None for gates that no other client shares.
 
     Attributes:
         manners: how hosts are treated.
@@ -84,6 +86,7 @@ class Transport:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
         connections: int = 4,
+        gates: Callable[[str], HostGate] | None = None,
     ) -> None:
         try:
             import httpx
@@ -95,6 +98,7 @@ class Transport:
         self._stopped = threading.Event()
         self._clock, self._sleep = clock, self._stopped.wait if sleep is None else sleep
         self._gates: dict[str, HostGate] = {}
+        self._new_gate = gates or (lambda _: HostGate(self.manners.requests_per_s, clock=self._clock, sleep=self._sleep))
         self._keys: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
         self._client = httpx.Client(
@@ -122,6 +126,15 @@ class Transport:
         """
         if self._stopped.is_set():
             raise ServerFailedError("the download was stopped")
+
+    def rest(self) -> None:
+        """Waits for something else than a host.
+
+        Raises:
+            ServerFailedError: the requests were stopped.
+        """
+        self._sleep(_REST_S)
+        self.check()
 
     def slow_down(self, url: str, requests_per_s: float) -> None:
         """Makes fewer requests to the host of an address than the manners allow."""
@@ -230,7 +243,7 @@ class Transport:
         host = urlsplit(url).netloc
         with self._lock:
             if host not in self._gates:
-                self._gates[host] = HostGate(self.manners.requests_per_s, clock=self._clock, sleep=self._sleep)
+                self._gates[host] = self._new_gate(host)
             return self._gates[host]
 
 

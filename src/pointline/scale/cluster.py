@@ -21,7 +21,7 @@ from pointline.scale.runner import run_task
 from pointline.scale.task import TaskFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from distributed import Client
 
@@ -211,6 +211,21 @@ def _wait_for_worker(client: Client, seconds: float) -> None:
         ) from error
 
 
+def check_each(client: Client, check: Callable[[_Terms], None], terms: _Terms) -> None:
+    """Lets every worker check that it fits.
+
+    Raises:
+        ClusterError: one does not.
+    """
+    with _cluster_errors():
+        found = client.run(check, terms, on_error="return")
+    for address, told in sorted(found.items()):
+        if isinstance(told, PointlineError):
+            raise told
+        if told is not None:
+            raise ClusterError("a worker does not fit", where=address, value=f"{type(told).__name__}: {told}"[:200])
+
+
 def _loads_pointline() -> bool:
     return True
 
@@ -231,9 +246,12 @@ class Call(Protocol):
 
 _Call = TypeVar("_Call", bound=Call)
 _Record = TypeVar("_Record")
+_Terms = TypeVar("_Terms")
 
 
-def sent(client: Client, calls: Sequence[_Call], work: Callable[[_Call], _Record]) -> Generator[_Record | TaskFailure]:
+def sent(
+    client: Client, calls: Iterable[_Call], work: Callable[[_Call], _Record], *, at_most: int | None = None
+) -> Generator[_Record | TaskFailure]:
     """The records of calls as they come, with one call under way per thread of the workers.
 
     Dask gives calls that wait to workers too, and counts a worker's death against each of them. So none waits there: the next one goes out
@@ -241,8 +259,9 @@ def sent(client: Client, calls: Sequence[_Call], work: Callable[[_Call], _Record
 
     Args:
         client: of a cluster.
-        calls: what is sent.
+        calls: what is sent; each is asked for when it is sent.
         work: what a worker does with one.
+        at_most: how many are under way at a time; None for as many as the workers have threads.
 
     Raises:
         ClusterError: the cluster ends before the work does, or does not fit.
@@ -252,6 +271,9 @@ def sent(client: Client, calls: Sequence[_Call], work: Callable[[_Call], _Record
     out: dict[str, tuple[Any, _Call]] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
 
+    def room() -> int:
+        return threads_of(client) if at_most is None else min(at_most, threads_of(client))
+
     def send(count: int) -> None:
         for call in islice(waiting, max(0, count)):
             key = f"{call.name}-{call.key}-{run}"
@@ -260,18 +282,21 @@ def sent(client: Client, calls: Sequence[_Call], work: Callable[[_Call], _Record
             future.add_done_callback(lambda ended: done.put(ended.key))
 
     with _cluster_errors():
-        send(_threads(client))
+        send(room())
         try:
             while out:
                 future, call = out.pop(_next(done, client))
-                yield _outcome(future, call)
-                send(_threads(client) - len(out))  # workers come and go
+                found = _outcome(future, call)
+                del future  # else the call is made again where its worker dies while the record is looked at
+                send(room() - len(out))  # workers come and go
+                yield found
         finally:
             with contextlib.suppress(Exception):
                 client.cancel([future for future, _ in out.values()], force=True)
 
 
-def _threads(client: Client) -> int:
+def threads_of(client: Client) -> int:
+    """Threads of all workers, at least one: those of a cluster may be away."""
     return max(1, int(sum(client.nthreads().values())))
 
 
@@ -324,6 +349,13 @@ def _killed(error: Any, call: Call) -> ClusterError:  # noqa: ANN401 - Dask's er
         where=call.name,
         value=f"the last was {error.last_worker.address}",
         hint="give workers more memory (--memory 4GB), or tasks fewer days (--days-per-task 1); the same command goes on",
+    )
+
+
+def trouble_of(error: Exception) -> PointlineError:
+    """Why work went on without workers."""
+    return (
+        error if isinstance(error, PointlineError) else ClusterError("the cluster failed", value=f"{type(error).__name__}: {error}"[:200])
     )
 
 

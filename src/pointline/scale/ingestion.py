@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointline.errors import ClusterError, PointlineError
+from pointline.errors import PointlineError
 from pointline.ingest.checksum import sha256_of
 from pointline.ingest.names import FileNames
 from pointline.ingest.request import archive_files, as_paths
@@ -230,10 +230,10 @@ class ParsedFiles:
         return None if found is None else (self._calls[place], found)
 
     def _fetch(self, client: Client) -> None:
-        from pointline.scale.cluster import sent
+        from pointline.scale.cluster import sent, threads_of, trouble_of
 
         try:
-            group = AHEAD * max(1, sum(client.nthreads().values()))
+            group = AHEAD * threads_of(client)
             for start in range(0, len(self._calls), group):
                 with self._changed:
                     self._changed.wait_for(lambda start=start: self._over or self._passed >= start - group)  # type: ignore[misc]
@@ -242,10 +242,8 @@ class ParsedFiles:
                         self.put(Path(one.path), one if isinstance(one, ParsedFile) else None)
                         if self._over:
                             return
-        except PointlineError as error:
-            self.trouble = error
-        except Exception as error:  # noqa: BLE001 - of Dask; the ingest goes on without workers
-            self.trouble = ClusterError("the cluster failed", value=f"{type(error).__name__}: {error}"[:200])
+        except Exception as error:  # noqa: BLE001 - the ingest goes on without workers
+            self.trouble = trouble_of(error)
         finally:
             with self._changed:
                 self._over = True
