@@ -27,7 +27,8 @@ from pointline.lake.rows import decode_one, read_footer, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    import threading
+    from collections.abc import Iterable, Iterator, Sequence
     from decimal import Decimal
 
     from deltalake import DeltaTable
@@ -156,20 +157,27 @@ class Lake:
         """Whether a data file of the lake is there."""
         return path.is_file() or ((mirror := self.mirror) is not None and mirror.has(path))
 
-    def bring(self, paths: Iterable[Path] | None = None) -> None:
-        """Fetches data files of a lake in a bucket whole, for engines that read files of this disk.
+    @contextlib.contextmanager
+    def held(self, paths: Iterable[Path] | None = None, stop: threading.Event | None = None) -> Iterator[None]:
+        """Fetches data files of a lake in a bucket whole, for engines that read files of this disk, and keeps them here.
 
         Args:
             paths: the files; all live ones of the market tables and of the instruments if None.
+            stop: set by whoever does not want the files any more.
 
         Raises:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the bucket does not answer, or refuses.
+            StoppedError: `stop` was set.
         """
-        if (mirror := self.mirror) is not None:
-            names = [*self.kinds(), "instruments"] if paths is None else []
-            mirror.bring([self.table_path(name) / path for name in names for path in self.live(name)["path"]] if paths is None else paths)
+        if (mirror := self.mirror) is None:
+            yield
+            return
+        names = [*self.kinds(), "instruments"] if paths is None else []
+        wanted = [self.table_path(name) / path for name in names for path in self.live(name)["path"]] if paths is None else paths
+        with mirror.held(wanted, stop):
+            yield
 
     def environment(self) -> dict[str, str]:
         """What another process of this machine needs of the environment to open the lake; it may hold secrets. Empty of a local lake."""

@@ -43,15 +43,14 @@ class Read:
     from_date: str = ""
     until_date: str = ""
 
-    def reaches(self, exchange: str, market: str, date: str, *, monthly: bool) -> bool:
-        """Whether rows of a partition may be among what is read."""
+    def reaches_market(self, exchange: str, market: str) -> bool:
+        """Whether rows of a market may be among what is read."""
+        return (self.exchanges is None or exchange in self.exchanges) and (self.markets is None or market in self.markets)
+
+    def reaches_day(self, date: str, *, monthly: bool) -> bool:
+        """Whether rows of a partition, of a day or of a month, may be among what is read."""
         digits = len("2024-05") if monthly else len("2024-05-01")
-        return (
-            (self.exchanges is None or exchange in self.exchanges)
-            and (self.markets is None or market in self.markets)
-            and date[:digits] >= self.from_date[:digits]
-            and (not self.until_date or date <= self.until_date)
-        )
+        return date[:digits] >= self.from_date[:digits] and (not self.until_date or date <= self.until_date)
 
 
 def reads_of(tree: Tree, parameters: Mapping[str, str]) -> tuple[Read, ...]:
