@@ -263,6 +263,8 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     sources, candle_days, covered_trades = tables.day_sources(lake, names)
     holdings = held(lake)
     CoarseCandles.of(holdings, names).save(catalogue.folder)
+    if catalogue.live is not None:
+        catalogue.live.describe(holdings, covered_trades)
     made = ["CREATE DATABASE lake", "CREATE DATABASE api"]
     kinds = {source.kind for source in sources} | {kind for kind in lake.kinds() if seconds_of(kind) is not None}
     sized = names.counts_contracts(lake, kinds)
