@@ -86,6 +86,7 @@ def _keys(lake: Lake) -> list[str]:
 
 def _held(lake: Lake, kind: str, exchange: str, symbol: str, expiry_us: int | None, keys: list[str]) -> Held:
     files = lake.files(kind, exchange, symbol)
+    lake.fetch_footers(files)
     covered = cover(kind, files, expiry_us, keys=keys)
     monthly = schema.table(kind).monthly
     absent = gaps([date_text(file.start_us) for file in files], monthly=monthly)

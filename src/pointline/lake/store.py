@@ -352,9 +352,14 @@ class Lake:
             last = clock.next_month(first) if monthly else first + clock.DAY_US
             if (start_us is None or last > start_us) and (end_us is None or first < end_us):
                 found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
-        if (mirror := self.mirror) is not None and start_us is not None and end_us is not None:
-            mirror.parts.prefetch([file.path for file in found])  # all of a window's files are looked at
+        if start_us is not None and end_us is not None:
+            self.fetch_footers(found)  # all of a window's files are looked at
         return found
+
+    def fetch_footers(self, files: Iterable[PartitionFile]) -> None:
+        """Fetches the footers of data files of a lake in a bucket, several at once; nothing where the lake is on this disk."""
+        if (mirror := self.mirror) is not None:
+            mirror.parts.prefetch([file.path for file in files])
 
     def rows_of(self, kind: str, exchange: str, symbol: str) -> list[FileRow]:
         """The entries of one instrument's files in a table's listing (path, exchange, symbol, date, rows), in time order."""

@@ -99,14 +99,16 @@ class Catalogue:
         links: folder of the links to the lake's files.
         fingerprint: what of the lake it was built from.
         files: the links to data files that the tables read, as far as they lead to them all the time.
-        live: of a lake in a bucket, the files that are fetched as statements need them.
-        fetched: what fetches them.
+        is_fetched: whether the lake is in a bucket, and its files lead to rows only where and when `held` has fetched them.
+        live: the files that are fetched; None in a copy, whose process cannot fetch.
+        fetched: what fetches them; only in the process that built the catalogue.
     """
 
     folder: Path
     links: Path
     fingerprint: str
     files: list[str] = field(default_factory=list)
+    is_fetched: bool = False
     live: LiveFiles | None = field(default=None, compare=False)
     fetched: FetchedLinks | None = field(default=None, compare=False)
 
@@ -139,12 +141,14 @@ class Catalogue:
         Raises:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
-            LakeError: the bucket does not answer, or refuses.
+            LakeError: the bucket does not answer, or refuses; or this process cannot fetch.
             StoppedError: `stop` was set.
         """
-        if self.fetched is None or self.live is None:
+        if not self.is_fetched:
             yield
             return
+        if self.fetched is None or self.live is None:
+            raise LakeError("this process cannot fetch the files of the lake", where=str(self.folder), hint="build a catalogue in it")
         with self.fetched.held(self.live.behind(reads), stop):
             yield
 
@@ -194,6 +198,7 @@ def build_catalogue(lake: Lake, folder: Path, *, links: Path | None = None) -> C
         folder,
         place,
         fingerprint_of(lake),
+        is_fetched=is_remote,
         live=LiveFiles(lake.root) if is_remote else None,
         fetched=FetchedLinks(lake, names_beside(place)) if is_remote else None,
     )
@@ -212,7 +217,13 @@ def build_catalogue(lake: Lake, folder: Path, *, links: Path | None = None) -> C
 
 
 def _write_known(catalogue: Catalogue, **more: object) -> None:
-    known = {"fingerprint": catalogue.fingerprint, "links": str(catalogue.links), "files": catalogue.files, **more}
+    own = {
+        "fingerprint": catalogue.fingerprint,
+        "links": str(catalogue.links),
+        "files": catalogue.files,
+        "is_fetched": catalogue.is_fetched,
+    }
+    known = {**own, **more}
     (catalogue.folder / CATALOGUE_FILE).write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 
@@ -237,8 +248,8 @@ def copy_catalogue(catalogue: Catalogue, folder: Path) -> Catalogue:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(catalogue.path, folder / _STORE, symlinks=True, dirs_exist_ok=True)
     shutil.copy(catalogue.folder / coarse_candles.FILE, folder)
-    config.write_config(folder, changing=catalogue.live is not None)
-    copy = Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files)
+    config.write_config(folder, changing=catalogue.is_fetched)
+    copy = Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files, catalogue.is_fetched)
     _write_known(copy)
     return copy
 
@@ -253,8 +264,8 @@ def open_catalogue(folder: Path) -> Catalogue:
         known = json.loads((folder / CATALOGUE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LakeError("there is no SQL catalogue here", where=str(folder), expected="a folder made by build_catalogue") from error
-    live = None if known.get("live") is None else LiveFiles.of_json(known["live"])
-    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"], known["files"], live)
+    live = LiveFiles.of_json(known["live"]) if known.get("live") is not None else None
+    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"], known["files"], known["is_fetched"], live)
 
 
 def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pointline.clock import MINUTE_US, date_text
 from pointline.sql.guard.moments import FUNCTIONS, bounds_of
@@ -50,6 +50,24 @@ class Read:
     known_us: Bounds = ALWAYS
     event_us: Bounds = ALWAYS
     minutes: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        names = {field: None if (own := getattr(self, field)) is None else sorted(own) for field in ("exchanges", "markets")}
+        return {"relation": self.relation, **names, "from_date": self.from_date, "until_date": self.until_date}
+
+    @classmethod
+    def of_json(cls, found: dict[str, Any]) -> Read:
+        """What `as_json` gave.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is something else.
+        """
+        exchanges, markets = (None if found[field] is None else frozenset(found[field]) for field in ("exchanges", "markets"))
+        relation, from_date, until_date = (found[field] for field in ("relation", "from_date", "until_date"))
+        if not all(isinstance(text, str) for text in (relation, from_date, until_date, *(exchanges or ()), *(markets or ()))):
+            raise TypeError(found)
+        return cls(relation, exchanges, markets, from_date, until_date)
 
     def reaches_market(self, exchange: str, market: str) -> bool:
         """Whether rows of a market may be among what is read."""
