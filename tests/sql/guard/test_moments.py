@@ -73,8 +73,10 @@ PARAMETERS = {"day": "2024-05-01", "time": "2024-05-01 13:00:00", "text": "2024-
 
 @pytest.fixture(scope="module")
 def session() -> Any:  # noqa: ANN401 - chDB has no types
+    from pointline.sql import process
     from pointline.sql.chdb_import import session_class
 
+    process.close()  # one engine per process
     with session_class()(":memory:") as made:
         yield made
 

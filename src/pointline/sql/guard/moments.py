@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 Bounds: TypeAlias = tuple[int, int]  # both included, in microseconds UTC
 
+FIRST_US, LAST_US = 31_536_000 * SECOND_US, 4_102_444_800 * SECOND_US
+"""The years 1971 to 2099: not far beyond, the engine's types begin anew."""
+
 _ZONE_US = DAY_US  # a time of another zone lies less than a day off
 _MONTH_US = 31 * DAY_US
-_FIRST_US, _LAST_US = 31_536_000 * SECOND_US, 4_102_444_800 * SECOND_US  # 1971 to 2100: not far beyond, the engine's types begin anew
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?Z?)?", re.ASCII)
 _TIME_TYPE = re.compile(r"(?:Nullable\()?Date(?:32|Time(?:32|64)?)?\b.*")
 _UNITS_US = {"Second": SECOND_US, "Minute": MINUTE_US, "Hour": HOUR_US, "Day": DAY_US, "Week": 7 * DAY_US}
@@ -53,7 +55,7 @@ def bounds_of(node: Tree, parameters: Mapping[str, str], now_us: int) -> Bounds 
         now_us: the time now, UTC.
     """
     found = _bounds(node, parameters, now_us)
-    return found if found is not None and found[0] >= _FIRST_US and found[1] < _LAST_US else None
+    return found if found is not None and found[0] >= FIRST_US and found[1] < LAST_US else None
 
 
 def _bounds(node: Tree, parameters: Mapping[str, str], now_us: int) -> Bounds | None:

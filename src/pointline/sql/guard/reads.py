@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pointline.clock import MINUTE_US, date_text
-from pointline.sql.guard.moments import FUNCTIONS, bounds_of
+from pointline.sql.guard.moments import FIRST_US, FUNCTIONS, LAST_US, bounds_of
 from pointline.sql.guard.trees import Tree, arguments_of, is_membership, walk
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class Read:
 
     def as_json(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        names = {field: None if (own := getattr(self, field)) is None else sorted(own) for field in ("exchanges", "markets")}
-        return {"relation": self.relation, **names, "from_date": self.from_date, "until_date": self.until_date}
+        return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in vars(self).items()}
 
     @classmethod
     def of_json(cls, found: dict[str, Any]) -> Read:
@@ -63,11 +62,15 @@ class Read:
         Raises:
             ValueError, KeyError, TypeError: it is something else.
         """
+        relation, minutes = found["relation"], found["minutes"]
         exchanges, markets = (None if found[field] is None else frozenset(found[field]) for field in ("exchanges", "markets"))
-        relation, from_date, until_date = (found[field] for field in ("relation", "from_date", "until_date"))
-        if not all(isinstance(text, str) for text in (relation, from_date, until_date, *(exchanges or ()), *(markets or ()))):
+        known_us, event_us = ((low, high) for low, high in (found["known_us"], found["event_us"]))
+        texts, numbers = (relation, *(exchanges or ()), *(markets or ())), (minutes, *known_us, *event_us)
+        if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
             raise TypeError(found)
-        return cls(relation, exchanges, markets, from_date, until_date)
+        if not all(us in ALWAYS or FIRST_US <= us < LAST_US for us in known_us):
+            raise ValueError(found)
+        return cls(relation, exchanges, markets, known_us, event_us, minutes)
 
     def reaches_market(self, exchange: str, market: str) -> bool:
         """Whether rows of a market may be among what is read."""
