@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from s3 import URL, buckets, served
-
 from tests.server.running import RunningServer, running_server
 
 DAY = "WHERE exchange = 'binance-usdm-future' AND market = 'BTC-USDT' AND known_at >= '{day} 06:00:00' AND known_at < '{day} 18:00:00'"
