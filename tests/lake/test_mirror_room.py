@@ -13,7 +13,7 @@ from tests.machine import until
 
 from pointline.errors import ConfigError
 from pointline.lake.mirror_room import IN_USE_SECONDS, LINKS, MirrorRoom
-from pointline.lake.threads import THREADS, StoppedError, in_threads
+from pointline.lake.threads import THREADS, UnwantedError, in_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def test_more_than_the_bound_at_once_waits_until_others_let_go(room: MirrorRoom,
         with room.held({c: BLOCK}):
             pass
         stop.set()
-        with pytest.raises(StoppedError), room.held({c: BLOCK, d: BLOCK}, stop):
+        with pytest.raises(UnwantedError), room.held({c: BLOCK, d: BLOCK}, stop):
             pass
         waiting = threading.Thread(target=wait)
         waiting.start()
@@ -141,5 +141,5 @@ def test_work_in_threads_ends_at_the_first_error_and_when_it_is_not_wanted() -> 
         in_threads(work, range(10_000))
     assert len(begun) < 10_000
     stop = threading.Event()
-    with pytest.raises(StoppedError):
+    with pytest.raises(UnwantedError):
         in_threads(lambda _: stop.set(), range(10_000), stop)

@@ -12,7 +12,7 @@ from tests import buckets
 
 from pointline.errors import ConfigError, DamageError, LakeError
 from pointline.lake import open_lake
-from pointline.lake.threads import StoppedError
+from pointline.lake.threads import UnwantedError
 from pointline.sql.catalogue import build_catalogue, copy_catalogue, open_catalogue
 from pointline.sql.fetched_links import FetchedLinks, link_scratch
 from pointline.sql.guard.reads import Read
@@ -75,7 +75,7 @@ def test_files_that_cannot_be_had_leave_names_without_rows(place: Place, store: 
     stop = threading.Event()
     stop.set()
     shutil.rmtree(lake.root / "trades", ignore_errors=True)
-    with pytest.raises(StoppedError), links.held([path], stop):
+    with pytest.raises(UnwantedError), links.held([path], stop):
         pass
     store.fault = lambda method, key: (403, "AccessDenied") if key.endswith(".parquet") else None  # noqa: ARG005
     with pytest.raises(LakeError, match="refuses"), links.held([path]):

@@ -169,7 +169,7 @@ class Lake:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the bucket does not answer, or refuses.
-            StoppedError: `stop` was set.
+            UnwantedError: `stop` was set.
         """
         if (mirror := self.mirror) is None:
             yield

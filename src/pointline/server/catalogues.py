@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import LakeError, PointlineError
 from pointline.lake.store import Lake, open_lake
-from pointline.server.pool import clean_environment
+from pointline.server.environment import clean_environment
 from pointline.server.protocol import SERVER_NAME
 from pointline.server.worker import WorkerSetup
 from pointline.sql.catalogue import Catalogue, build_catalogue, copy_catalogue, fingerprint_of, open_catalogue
@@ -148,7 +148,7 @@ class Catalogues:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the bucket does not answer, or refuses; or the worker is gone.
-            StoppedError: `stop` was set.
+            UnwantedError: `stop` was set.
         """
         catalogue = self._in_use.get(setup.folder)
         if catalogue is None or catalogue.live is None or self._fetched is None:

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError, DamageError, PointlineError
-from pointline.lake.threads import StoppedError
+from pointline.lake.threads import UnwantedError
 from pointline.server.worker import MISSING
 from pointline.sql.guard.codes import RefusedError
 
@@ -94,7 +94,7 @@ async def _waited(ready: asyncio.Future[None], time_s: float) -> None:
             raise _unreadable(error) from None
         said = f"the files that the query reads need {error.expected}, and the server keeps {error.value} (POINTLINE_MIRROR_BYTES)"
         raise RefusedError("TOO_MANY_ROWS_OR_BYTES", f"{said}: say exchange, market and known_at") from None
-    except (PointlineError, OSError, StoppedError) as error:
+    except (PointlineError, OSError, UnwantedError) as error:
         raise _unreadable(error) from None
 
 
