@@ -32,8 +32,8 @@ _log = logging.getLogger("pointline.serve")
 _NEEDED = ("chdb", "clickhouse_cityhash", "starlette", "uvicorn", "h11", "lz4", "zstandard", "python_multipart")
 _STOP_S = 5
 _KEEP_ALIVE_S = 60
-FETCHES_PER_WORKER = 3
-"""One for the statement that runs; the others may still wait for a store whose answer nobody wants any more."""
+LATE_FETCHES_PER_WORKER = 2
+"""Fetches that may still wait for a store though nobody wants its answer any more."""
 
 
 def check_extra() -> None:
@@ -188,7 +188,7 @@ async def _serve(
 
     folder, scratch = folders
     catalogues = Catalogues(lake, folder, config, confined=confined, scratch=scratch)
-    hold = None if scratch is None else Fetches(catalogues.held, FETCHES_PER_WORKER * config.workers).held
+    hold = None if scratch is None else Fetches(catalogues.held, LATE_FETCHES_PER_WORKER * config.workers).held
     pool = Pool(config, catalogues.new_setup, catalogues.remove_setup, hold)
 
     @contextlib.asynccontextmanager
