@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import shutil
@@ -9,6 +10,7 @@ import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -17,15 +19,18 @@ from tests.machine import limit, until
 from tests.server.running import RunningServer, running_server
 
 from pointline.lake import open_lake
+from pointline.server.catalogues import Catalogues
+from pointline.server.config import ServerConfig
 from pointline.sql import process
+from pointline.sql.fetched_links import link_scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import httpx
 
     from pointline.lake import Lake
+    from pointline.server.worker import WorkerSetup
 
 pytestmark = pytest.mark.usefixtures("confining")
 
@@ -216,3 +221,21 @@ def test_a_client_that_leaves_stops_its_fetch(remote: Remote, bucket: buckets.Se
         assert remote.server.entry(f"left-{id(bucket)}")["outcome"] == "gone"
         until(remote.server.has_settled)  # nobody waits for the bucket any more
     assert remote.server.ask(SPOT).status_code == 200
+
+
+def test_a_worker_reads_no_file_of_the_mirror_but_by_the_names_for_statements(new_url: str, tmp_path: Path) -> None:
+    """Also of a lake that holds nothing yet."""
+    lake = open_lake(new_url, create=True)
+    scratch = link_scratch(lake, "serve")
+    assert scratch is not None
+    catalogues = Catalogues(lake, tmp_path / "server", ServerConfig(), confined=True, scratch=scratch.path)
+
+    async def made() -> WorkerSetup:
+        await catalogues.build()
+        return (await catalogues.new_setup())[0]
+
+    setup = asyncio.run(made())
+    assert setup.fetched
+    assert [path for path in setup.read if path.startswith(f"{lake.root}/")] == [f"{scratch.path}/links", f"{scratch.path}/files"]
+    assert all(Path(path).exists() for path in setup.read)
+    scratch.remove()
