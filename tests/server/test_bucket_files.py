@@ -129,7 +129,7 @@ def local(text: str, lake: Path, **parameters: str) -> str:
 def test_every_relation_gives_what_it_gives_of_a_folder(remote: Remote, copied: Path) -> None:
     listed = {name for (name,) in remote.server.rows("SHOW TABLES")}
     assert {name.split()[0] for name in SOURCES} == listed
-    pairs = [(name, way) for name, way in itertools.product(SOURCES, WAYS) if name in {"trade", "funding_rate", "ohlcv"} or way in FEW]
+    pairs = [(name, way) for name, way in itertools.product(SOURCES, WAYS) if name in {"trade", "funding_rate"} or way in FEW]
     for name, way in pairs:
         text = WAYS[way].format(source=SOURCES[name])
         given = {"x": "7"} if "{x:" in text else {}

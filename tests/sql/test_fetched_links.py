@@ -13,6 +13,7 @@ from tests import buckets
 from pointline.errors import ConfigError, DamageError, LakeError
 from pointline.lake import open_lake
 from pointline.lake.threads import UnwantedError
+from pointline.sql import process
 from pointline.sql.catalogue import build_catalogue, copy_catalogue, open_catalogue
 from pointline.sql.fetched_links import FetchedLinks, link_scratch
 from pointline.sql.guard.reads import Read
@@ -119,6 +120,7 @@ def test_a_file_that_goes_between_fetch_and_link_is_fetched_again(place: Place, 
 def test_a_process_that_cannot_fetch_says_so(copied: Path, store: buckets.Server, tmp_path: Path) -> None:  # noqa: ARG001 - the store must answer
     """A catalogue whose files lead to no rows is never read as if they were all."""
     pytest.importorskip("chdb")
+    process.close()  # a process has one catalogue open at a time
     lake = open_lake(buckets.DEMO)
     scratch = link_scratch(lake, "sql")
     assert scratch is not None
