@@ -207,7 +207,7 @@ class Mirror:
             ConfigError: they are more than the bound.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the store does not answer, or refuses.
-            StoppedError: `stop` was set.
+            UnwantedError: `stop` was set.
         """
         sizes, absent = {}, {}
         for path in paths:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError
 from pointline.lake.durable import STAGING
-from pointline.lake.threads import check_not_stopped
+from pointline.lake.threads import check_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -59,7 +59,7 @@ class MirrorRoom:
 
         Raises:
             ConfigError: the files alone are more than ``POINTLINE_MIRROR_BYTES``.
-            StoppedError: `stop` was set.
+            UnwantedError: `stop` was set.
         """
         needed, most = sum(sizes.values()), mirror_bytes()
         if needed > most:
@@ -73,7 +73,7 @@ class MirrorRoom:
             )
         with self._changed:
             while sum(size for path, size in self._sizes.items() if path not in sizes) + needed > most:
-                check_not_stopped(stop)
+                check_wanted(stop)
                 self._changed.wait(_CHECK_S)
             self._holders.update(sizes.keys())
             self._sizes.update(sizes)

@@ -169,7 +169,7 @@ class Lake:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the bucket does not answer, or refuses.
-            StoppedError: `stop` was set.
+            UnwantedError: `stop` was set.
         """
         if (mirror := self.mirror) is None:
             yield
@@ -186,14 +186,18 @@ class Lake:
         own = ("AWS_", "POINTLINE_MIRROR", "XDG_CACHE_HOME", "HOME")
         return {name: text for name, text in os.environ.items() if name.startswith(own)}
 
-    def check_local(self, what: str) -> None:
+    def check_local(self, what: str, then: str = "") -> None:
         """Refuses what needs the files of a lake on this disk.
+
+        Args:
+            what: it is.
+            then: the command that does it with a copy of the lake in FOLDER.
 
         Raises:
             ConfigError: the lake is in a bucket.
         """
         if (mirror := self.mirror) is not None:
-            hint = f"copy it: pointline lake copy {mirror.url} FOLDER"
+            hint = f"copy it: pointline lake copy {mirror.url} FOLDER" + (f"; then {then}" if then else "")
             raise ConfigError(f"{what} works on a local lake", value=mirror.url, expected="a folder", hint=hint)
 
     def __reduce__(self) -> tuple[type[Lake], tuple[Path]]:

@@ -14,18 +14,18 @@ Found = TypeVar("Found")
 THREADS = 16
 
 
-class StoppedError(Exception):
+class UnwantedError(Exception):
     """The one who asked for the work does not want it any more."""
 
 
-def check_not_stopped(stop: threading.Event | None) -> None:
+def check_wanted(stop: threading.Event | None) -> None:
     """Ends work that is not wanted any more.
 
     Raises:
-        StoppedError: `stop` is set.
+        UnwantedError: `stop` is set.
     """
     if stop is not None and stop.is_set():
-        raise StoppedError
+        raise UnwantedError
 
 
 def in_threads(work: Callable[[Item], Found], items: Iterable[Item], stop: threading.Event | None = None) -> list[Found]:
@@ -39,7 +39,7 @@ def in_threads(work: Callable[[Item], Found], items: Iterable[Item], stop: threa
         stop: set by whoever does not want the rest.
 
     Raises:
-        StoppedError: `stop` was set before the last item was begun.
+        UnwantedError: `stop` was set before the last item was begun.
 
     Examples:
         >>> in_threads(str.upper, ["trades", "funding"])
@@ -58,7 +58,7 @@ def in_threads(work: Callable[[Item], Found], items: Iterable[Item], stop: threa
             if number is None:
                 return
             try:
-                check_not_stopped(stop)
+                check_wanted(stop)
                 found[number] = work(wanted[number])
             except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
                 errors.append(error)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import LakeError, PointlineError
 from pointline.lake.store import Lake, open_lake
-from pointline.server.pool import clean_environment
+from pointline.server.environment import clean_environment
 from pointline.server.protocol import SERVER_NAME
 from pointline.server.worker import WorkerSetup
 from pointline.sql.catalogue import Catalogue, build_catalogue, copy_catalogue, fingerprint_of, open_catalogue
@@ -71,7 +71,8 @@ class Catalogues:
             LakeError: it could not be built; the value is the last lines of the builder's output.
         """
         number = self._generation + 1
-        self._links.mkdir(parents=True, exist_ok=True)
+        for place in self._readable_links():
+            place.mkdir(parents=True, exist_ok=True)
         folder = self._folder / f"catalogue-{number}"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -123,17 +124,20 @@ class Catalogues:
         self._in_use[str(folder)] = catalogue
         copy = await asyncio.to_thread(copy_catalogue, catalogue, folder)
         _name_server(copy.config_path)
-        linked = [catalogue.links, *([] if self._fetched is None else [names_beside(catalogue.links)])]
         return WorkerSetup(
             str(copy.path),
             str(copy.config_path),
             str(folder),
-            [*self._served, *map(str, (*linked, catalogue.folder / "tables", *copy.config_files)), *_ZONE_OF_ORC],
+            [*self._served, *map(str, (*self._readable_links(), catalogue.folder / "tables", *copy.config_files)), *_ZONE_OF_ORC],
             self._memory_mb,
             self._confined,
             TIME_COLUMNS,
             fetched=catalogue.is_fetched,
         ), self._generation
+
+    def _readable_links(self) -> list[Path]:
+        """The folders of links that lead to the lake's files."""
+        return [self._links] if self._fetched is None else [self._links, names_beside(self._links)]
 
     @contextlib.contextmanager
     def held(self, setup: WorkerSetup, reads: Sequence[Read], stop: threading.Event) -> Iterator[None]:
@@ -148,7 +152,7 @@ class Catalogues:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the bucket does not answer, or refuses; or the worker is gone.
-            StoppedError: `stop` was set.
+            UnwantedError: `stop` was set.
         """
         catalogue = self._in_use.get(setup.folder)
         if catalogue is None or catalogue.live is None or self._fetched is None:

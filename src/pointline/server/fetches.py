@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError, DamageError, PointlineError
-from pointline.lake.threads import StoppedError
+from pointline.lake.threads import UnwantedError
 from pointline.server.worker import MISSING
 from pointline.sql.guard.codes import RefusedError
 
@@ -34,12 +34,17 @@ class Fetches:
 
     Args:
         hold: fetches the files that a worker's statement reads and holds them, as `pointline.server.catalogues.Catalogues.held`.
-        most: threads at a time. A thread whose statement was stopped ends when the store has answered or its time is over.
+        most_late: threads that may still wait for the store though their statements have ended. While there are so many, nothing is
+            fetched, and only statements whose files are here go on.
     """
 
-    def __init__(self, hold: Callable[[WorkerSetup, Sequence[Read], threading.Event], AbstractContextManager[None]], most: int) -> None:
+    def __init__(
+        self, hold: Callable[[WorkerSetup, Sequence[Read], threading.Event], AbstractContextManager[None]], most_late: int
+    ) -> None:
         self._hold = hold
-        self._free = threading.Semaphore(most)
+        self._most_late = most_late
+        self._fetching: set[threading.Event] = set()  # of each fetch, what is set when nobody wants it any more
+        self._guard = threading.Lock()
 
     @contextlib.asynccontextmanager
     async def held(self, setup: WorkerSetup, reads: Sequence[Read], time_s: float) -> AsyncIterator[None]:
@@ -53,22 +58,25 @@ class Fetches:
         Raises:
             RefusedError: it took longer, the files are more than the mirror may hold, or the bucket does not answer.
         """
-        if not self._free.acquire(blocking=False):
-            raise RefusedError("S3_ERROR", "the bucket of the lake has not answered earlier statements yet: try again in a moment")
-        over = threading.Event()
+        unwanted, ended = threading.Event(), threading.Event()
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
+        with self._guard:
+            if sum(other.is_set() for other in self._fetching) >= self._most_late:
+                unwanted.set()
+            else:
+                self._fetching.add(unwanted)
 
         def work() -> None:
             error: BaseException | None = None
             try:
-                with self._hold(setup, reads, over):
+                with self._hold(setup, reads, unwanted):
+                    self._end(unwanted)
                     _tell(loop, ready, None)
-                    over.wait()
+                    ended.wait()
             except BaseException as raised:  # noqa: BLE001 - raised again where the statement waits
                 error = raised
-            finally:
-                self._free.release()
+            self._end(unwanted)
             _tell(loop, ready, error)
 
         threading.Thread(target=work, daemon=True).start()
@@ -76,7 +84,12 @@ class Fetches:
             await _waited(ready, time_s)
             yield
         finally:
-            over.set()
+            unwanted.set()
+            ended.set()
+
+    def _end(self, unwanted: threading.Event) -> None:
+        with self._guard:
+            self._fetching.discard(unwanted)
 
 
 async def _waited(ready: asyncio.Future[None], time_s: float) -> None:
@@ -94,7 +107,7 @@ async def _waited(ready: asyncio.Future[None], time_s: float) -> None:
             raise _unreadable(error) from None
         said = f"the files that the query reads need {error.expected}, and the server keeps {error.value} (POINTLINE_MIRROR_BYTES)"
         raise RefusedError("TOO_MANY_ROWS_OR_BYTES", f"{said}: say exchange, market and known_at") from None
-    except (PointlineError, OSError, StoppedError) as error:
+    except (PointlineError, OSError, UnwantedError) as error:
         raise _unreadable(error) from None
 
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import math
-import os
 import resource
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pointline.errors import PointlineError
 from pointline.server import channel
 from pointline.server.channel import Answer, Job
+from pointline.server.environment import clean_environment
 from pointline.server.worker import MEMORY_BESIDE_QUERIES_MB, WorkerSetup
 from pointline.sql.guard.codes import RefusedError
 from pointline.sql.guard.reads import Read
@@ -139,6 +139,8 @@ class WorkerProcess:
         kind, payload = await self._frame()
         if kind == channel.NEEDED:
             kind, payload = await self._frame_with_files(payload)
+        if kind not in {channel.ANSWER, channel.REFUSED}:
+            raise WorkerLostError("the process that runs queries answered out of turn")
         said = json.loads(payload)
         if kind == channel.REFUSED:
             raise RefusedError(**said)
@@ -211,22 +213,6 @@ class WorkerProcess:
         assert self._process.stderr is not None  # noqa: S101 - it was asked for
         while line := await self._process.stderr.read(4096):
             _log.warning("worker %d: %s", self.pid, line.decode(errors="replace").strip()[:2000])
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment of a worker: where Python finds its modules, whatever the working directory, and nothing that could be a secret."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV") if name in os.environ}
-    modules = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return {
-        **kept,
-        **({"PYTHONPATH": os.pathsep.join(modules)} if modules else {}),
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-        "PYTHONSAFEPATH": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ _log = logging.getLogger("pointline.serve")
 _NEEDED = ("chdb", "clickhouse_cityhash", "starlette", "uvicorn", "h11", "lz4", "zstandard", "python_multipart")
 _STOP_S = 5
 _KEEP_ALIVE_S = 60
-FETCHES_PER_WORKER = 3
-"""One for the statement that runs; the others may still wait for a store whose answer nobody wants any more."""
+LATE_FETCHES_PER_WORKER = 2
+"""Fetches that may still wait for a store though nobody wants its answer any more."""
 
 
 def check_extra() -> None:
@@ -188,8 +188,8 @@ async def _serve(
 
     folder, scratch = folders
     catalogues = Catalogues(lake, folder, config, confined=confined, scratch=scratch)
-    fetches = Fetches(catalogues.held, FETCHES_PER_WORKER * config.workers)
-    pool = Pool(config, catalogues.new_setup, catalogues.remove_setup, None if scratch is None else fetches.held)
+    hold = None if scratch is None else Fetches(catalogues.held, LATE_FETCHES_PER_WORKER * config.workers).held
+    pool = Pool(config, catalogues.new_setup, catalogues.remove_setup, hold)
 
     @contextlib.asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
@@ -207,11 +207,10 @@ async def _serve(
     try:
         await catalogues.build()
         await pool.open()
-        application = make_app(config, pool, folder, lifespan=life)
         tls = {"ssl_certfile": str(config.tls_certificate), "ssl_keyfile": str(config.tls_key)} if config.tls_certificate else {}
         server = uvicorn.Server(
             uvicorn.Config(
-                application,
+                make_app(config, pool, folder, lifespan=life),
                 http=timed_protocol(config.header_s, config.connections),
                 ws="none",
                 lifespan="on",

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from pointline.sql.guard.reads import Read
 
+    Fetch = Callable[[Sequence[Read], float], None]
+
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _GUARD_REFUSALS = frozenset({"ACCESS_DENIED", "READONLY"})  # their texts name what is allowed
 MEMORY_BESIDE_QUERIES_MB = 1_000
@@ -84,7 +86,7 @@ class QueryRunner:
         session: Any,  # noqa: ANN401 - chdb has no types
         files: Sequence[str],
         coarse: CoarseCandles,
-        fetch: Callable[[Sequence[Read], float], None] | None,
+        fetch: Fetch | None,
     ) -> None:
         self._open = session
         self._address = f"{setup.catalogue}?config-file={quote(setup.config, safe='/')}&database={DATABASE}"
@@ -179,7 +181,7 @@ class QueryRunner:
         return [(column["name"], column["type"]) for column in json.loads(small.bytes())["meta"]]
 
 
-def _left_s(fetch: Callable[[Sequence[Read], float], None], reads: Sequence[Read], time_s: str) -> str:
+def _left_s(fetch: Fetch, reads: Sequence[Read], time_s: str) -> str:
     """Has the files of a statement fetched, and gives what is left of its seconds then."""
     began = time.perf_counter()
     fetch(reads, float(time_s))
@@ -246,7 +248,7 @@ def main() -> None:
         return
     setup = WorkerSetup(**json.loads(frame[1]))
     try:
-        runner = _prepared(setup, sink)
+        runner = _prepared(setup, partial(ask_for_files, 0, sink) if setup.fetched else None)
     except PointlineError as error:
         channel.send_json(sink, channel.REFUSED, {"message": str(error)})
         sys.exit(2)
@@ -255,14 +257,13 @@ def main() -> None:
     serve_jobs(runner, 0, sink)
 
 
-def _prepared(setup: WorkerSetup, sink: int) -> QueryRunner:
+def _prepared(setup: WorkerSetup, fetch: Fetch | None = None) -> QueryRunner:
     scratch = Path(setup.catalogue) / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(scratch)
     session = load_engine()
     os.chdir(setup.folder)
     files, coarse = files_behind(Path(setup.catalogue).parent), CoarseCandles.load(Path(setup.catalogue).parent)
-    fetch = partial(ask_for_files, 0, sink) if setup.fetched else None
     if not setup.confined:
         return QueryRunner(setup, session, files, coarse, fetch)
     with sandbox.open_statm() as statm:

@@ -142,7 +142,7 @@ class Catalogue:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the bucket does not answer, or refuses; or this process cannot fetch.
-            StoppedError: `stop` was set.
+            UnwantedError: `stop` was set.
         """
         if not self.is_fetched:
             yield

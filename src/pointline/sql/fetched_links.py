@@ -11,7 +11,6 @@ import contextlib
 import os
 import threading
 from collections import Counter
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +41,14 @@ class FetchedLinks:
     def __init__(self, lake: Lake, folder: Path) -> None:
         self._lake = lake
         self._folder = folder
+        self._no_rows = folder / _NO_ROWS
         self._folders: set[str] = set()
         self._holders: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def named(self, links: Iterable[Link]) -> list[Link]:
         """The links, to the names of the files that they lead to; names are made where they are new."""
+        self._make_file_without_rows()
         return [(place, self._name(path.removeprefix(f"{self._lake.root}/"))) for place, path in links]
 
     def _name(self, path: str) -> str:
@@ -72,7 +73,7 @@ class FetchedLinks:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``, or the mirror's disk has no hard links.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the bucket does not answer, or refuses.
-            StoppedError: `stop` was set.
+            UnwantedError: `stop` was set.
         """
         wanted = list(dict.fromkeys(paths))
         with contextlib.ExitStack() as stack:
@@ -134,15 +135,12 @@ class FetchedLinks:
             os.symlink(self._no_rows, beside)  # noqa: PTH211 - as in `link_folder`
             Path(beside).replace(name)
 
-    @cached_property
-    def _no_rows(self) -> Path:
-        file = self._folder / _NO_ROWS
-        if not file.is_file():
+    def _make_file_without_rows(self) -> None:
+        if not self._no_rows.is_file():
             self._folder.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+            unfinished = self._no_rows.with_name(f".{_NO_ROWS}.{os.getpid()}")
             pl.DataFrame(schema={"ts_local_us": pl.Int64}).write_parquet(unfinished)
-            unfinished.replace(file)
-        return file
+            unfinished.replace(self._no_rows)
 
 
 def link_scratch(lake: Lake, purpose: str) -> Scratch | None:

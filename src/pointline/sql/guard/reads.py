@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pointline.clock import MINUTE_US, date_text
+from pointline.sql.guard.bounded_reads import gives_no_rows
 from pointline.sql.guard.moments import FIRST_US, FUNCTIONS, LAST_US, bounds_of
 from pointline.sql.guard.trees import Tree, arguments_of, is_membership, walk
 
@@ -104,7 +105,8 @@ def reads_of(tree: Tree, parameters: Mapping[str, str]) -> tuple[Read, ...]:
             reference = next(iter(_references(expression)), None)
             if reference is not None and set(expression) <= _PLAIN_EXPRESSION and set(reference) <= _PLAIN_TABLE:
                 narrowed.add(id(reference))
-                found.append(_narrowed(reference, select.get("where"), parameters, now_us))
+                if not gives_no_rows(select):
+                    found.append(_narrowed(reference, select.get("where"), parameters, now_us))
     for node in walk(tree):
         found += [Read(_last(reference)) for reference in _references(node) if id(reference) not in narrowed]
     return tuple(dict.fromkeys(found))
