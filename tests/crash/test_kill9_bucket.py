@@ -40,7 +40,8 @@ def as_new_machine(patch: pytest.MonkeyPatch, store: buckets.Server, folder: Pat
 
 def contents(url: str) -> dict[str, bytes]:
     lake = open_lake(url)
-    lake.bring()
+    with lake.held():
+        pass
     return {f"{kind}/{path}": (lake.table_path(kind) / path).read_bytes() for kind in lake.kinds() for path in lake.listing(kind)["path"]}
 
 

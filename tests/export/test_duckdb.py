@@ -17,6 +17,7 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pytest
+from tests import buckets
 from tests.archives import lake_of, trades_archive
 from tests.export.agreement import differences, opened
 from tests.export.conftest import MONDAY, SPOT, mapped
@@ -478,3 +479,21 @@ def test_the_files_of_every_view_exist(market: Lake, tmp_path: Path) -> None:
     live = {market.table_path(kind) / path for kind in market.kinds() for path in market.listing(kind)["path"]}
     assert set(named) == live
     assert to_us("2024-04-29") == MONDAY
+
+
+def test_a_lake_in_a_bucket_is_refused_and_its_copy_is_exported(copied: Path, store: buckets.Server, tmp_path: Path) -> None:
+    """The error says the two commands that do it."""
+    assert store.url
+    with pytest.raises(ConfigError, match="works on a local lake") as raised:
+        export_duckdb(tmp_path / "desk.duckdb", lake=buckets.DEMO)
+    assert not list(tmp_path.glob("*.duckdb"))
+    said = (raised.value.hint or "").removeprefix("copy it: ").replace("FOLDER", str(tmp_path / "copy"))
+    commands = said.replace("desk.duckdb", str(tmp_path / "desk.duckdb"))
+    for command in commands.split("; then "):
+        program, *words = command.split()
+        assert program == "pointline"
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+    export_duckdb(tmp_path / "local.duckdb", lake=copied)
+    text = "SELECT count(*), sum(price * quantity) FROM api.trade"
+    assert ask(tmp_path / "desk.duckdb", text) == ask(tmp_path / "local.duckdb", text)

@@ -100,7 +100,8 @@ def test_any_name_is_read_back(new_url: str, elsewhere: Callable[[], None]) -> N
     lake = open_lake(new_url)
     listed = lake.listing("funding")
     assert sorted(listed["symbol"]) == sorted(names)
-    lake.bring()
+    with lake.held():
+        pass
     rows = {
         symbol: pl.read_parquet(lake.table_path("funding") / path, hive_partitioning=False).item() for path, _, symbol, *_ in listed.rows()
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import random
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,12 @@ READS: dict[str, tuple[int, int]] = {
     "SELECT * FROM market_future": (0, 0),
     "DESCRIBE TABLE trade": (0, 0),
     "SELECT count() FROM trade": (ALL, 0),
+    "SELECT * FROM trade LIMIT 0": (0, 0),
+    "SELECT price, known_at FROM trade WHERE price > (SELECT min(rate) FROM funding_rate) LIMIT 0": (0, 1),
+    "SELECT count() FROM trade LIMIT 0": (ALL, 0),
+    "SELECT count() FROM (SELECT * FROM trade LIMIT 0)": (0, 0),
+    "SELECT market, count() FROM trade GROUP BY market WITH TOTALS LIMIT 0": (ALL, 0),
+    "SELECT exchange FROM trade LIMIT 1": (ALL, 0),
     "SELECT count(), sum(price) FROM api.trade WHERE market = 'BTC-USDT' AND exchange = 'binance'": (2, 0),
     "SELECT count() FROM trade AS t WHERE 'binance' = t.exchange AND t.price > 1": (2, 0),
     "SELECT count() FROM trade AS t WHERE trade.exchange = 'binance'": (2, 0),
@@ -60,8 +68,36 @@ READS: dict[str, tuple[int, int]] = {
     f"SELECT count() FROM trade WHERE {DAY} AND {PERP}": (2, 0),
     "SELECT count() FROM trade WHERE known_at BETWEEN '2024-04-20' AND '2024-04-30 12:00:00'": (2, 0),
     "SELECT count() FROM trade_last WHERE exchange = 'binance' AND known_at < '2024-04-01'": (2, 0),
-    "SELECT count(), sum(volume) FROM ohlcv(candle_duration_in_minutes = 60) WHERE exchange = 'binance'": (2, 0),
+    # Days that have candles are not read from trades.
+    "SELECT count(), sum(volume) FROM ohlcv(candle_duration_in_minutes = 60) WHERE exchange = 'binance'": (0, 0),
     "SELECT count() FROM ohlcv(candle_duration_in_minutes = 1440) AS c WHERE c.market = 'x' AND start > '2024-05-01'": (0, 0),
+    "SELECT count() FROM trade WHERE timestamp >= '2024-05-03 12:00:00'": (2, 0),
+    "SELECT count() FROM trade WHERE timestamp >= '2024-05-05'": (0, 0),
+    "SELECT count() FROM trade_last WHERE timestamp < toDateTime(1714348800)": (0, 0),  # 29 April
+    "SELECT count() FROM trade_last WHERE timestamp < toDateTime(1714348800) OR price > 0": (ALL, 0),
+    "SELECT count() FROM trade WHERE timestamp > now() - INTERVAL 3 DAY": (0, 0),
+    "SELECT count() FROM trade WHERE timestamp < now() - INTERVAL 3 DAY AND exchange = 'binance'": (2, 0),
+    "SELECT count() FROM trade WHERE timestamp > now() - 86400": (ALL, 0),
+    "SELECT count() FROM trade WHERE known_at < subtractDays(toDate('2024-05-02'), 3)": (0, 0),
+    "SELECT count() FROM (SELECT toDate(timestamp) AS timestamp FROM trade WHERE timestamp > '2024-05-09')": (ALL, 0),
+    "SELECT count() FROM trade WHERE timestamp > toDateTime('2140-01-01')": (ALL, 0),  # which the engine reads as another year
+}
+
+# The same of trades without candles, one file on each of these days.
+DAYS = ("2024-05-01", "2024-05-11", "2024-05-21")
+HOURS, WEEKS = "ohlcv(candle_duration_in_minutes = 60)", "ohlcv(candle_duration_in_minutes = 10080)"
+CANDLE_READS = {
+    f"SELECT count(), sum(volume) FROM {HOURS}": 3,
+    f"SELECT count() FROM {HOURS} WHERE start >= fromUnixTimestamp64Milli(1715731200000)": 1,  # 15 May
+    f"SELECT count() FROM {HOURS} WHERE start < '2024-05-05'": 1,
+    f"SELECT count() FROM {HOURS} WHERE start < '2024-05-05' OR exchange = 'okx'": 3,
+    f"SELECT count() FROM {HOURS} WHERE known_at < '2024-05-05'": 3,  # a candle is known with the last of its rows
+    f"SELECT count(), sum(volume) FROM {HOURS} AS c WHERE c.start BETWEEN '2024-05-09' AND toDateTime('2024-05-13 00:00:00')": 1,
+    "SELECT count() FROM ohlcv(candle_duration_in_minutes = {n:UInt32}) WHERE end < '2024-05-05'": 1,
+    "SELECT count() FROM ohlcv(candle_duration_in_minutes = 50 + 10) WHERE start < '2024-05-05'": 3,
+    "SELECT count() FROM ohlcv(candle_duration_in_minutes = 50 + 10) WHERE start > '2024-05-15'": 1,
+    f"SELECT sum(volume), max(close) FROM {WEEKS} WHERE start < '2024-05-05'": 2,
+    f"SELECT sum(volume), max(close) FROM {WEEKS} WHERE end > '2024-05-19'": 2,
 }
 
 
@@ -84,7 +120,7 @@ def forget_files(lake: Lake) -> None:
 
 
 def asked(text: str, lake: object) -> Any:  # noqa: ANN401 - a frame
-    return sql(text, lake=lake, **({"e": "binance"} if "{e:" in text else {}))  # type: ignore[arg-type]
+    return sql(text, lake=lake, **({"e": "binance"} if "{e:" in text else {"n": 60} if "{n:" in text else {}))  # type: ignore[arg-type]
 
 
 def test_a_statement_fetches_what_it_reads_and_gives_what_it_gives_of_local_files(copied: Path, store: buckets.Server) -> None:
@@ -143,3 +179,52 @@ def test_a_store_that_fails_and_a_file_that_is_gone_are_one_error(
         asked(text, lake)
     mirror.bucket.put(f"trades/{path}", content.content)
     assert asked(text, lake).item() == 5
+
+
+@pytest.fixture
+def trades_only(store: buckets.Server, new_url: str, tmp_path: Path) -> tuple[Path, Lake]:
+    """A lake of trades on `DAYS` in a folder and in the store."""
+    del store
+    paths = [noon_trades(tmp_path / "in", day, 1 + 10 * k) for k, day in enumerate(DAYS)]
+    for root in (tmp_path / "lake", new_url):
+        land(root, *paths)
+    return tmp_path / "lake", open_lake(new_url)
+
+
+def test_candles_fetch_the_trades_that_they_are_made_of(trades_only: tuple[Path, Lake]) -> None:
+    local, lake = trades_only
+    for text, count in CANDLE_READS.items():
+        expected = asked(text, local)
+        asked("SELECT 1", lake)
+        forget_files(lake)
+        assert asked(text, lake).equals(expected), text
+        assert fetched(lake.root, "trades") == count, text
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_no_bound_in_time_loses_a_row(trades_only: tuple[Path, Lake], count: int) -> None:
+    local, lake = trades_only
+    chosen = random.Random(11)  # noqa: S311 - the same statements in every run
+    asked("SELECT 1", lake)
+    texts = []
+    for _ in range(count):
+        minutes = chosen.choice((1, 45, 420, 1440, 10080, 43200))
+        conditions = [
+            f"{chosen.choice(('start', 'end'))} {chosen.choice(('<', '<=', '>', '>=', '='))} {moment(chosen)}"
+            for _ in range(chosen.randint(1, 2))
+        ]
+        texts.append(f"SELECT * FROM ohlcv(candle_duration_in_minutes = {minutes}) WHERE {' AND '.join(conditions)} ORDER BY start")
+        texts.append(f"SELECT * FROM trade WHERE timestamp {chosen.choice(('<', '>='))} {moment(chosen)} ORDER BY known_at, sequence")
+    expected = [asked(text, local) for text in texts]
+    for text, rows in zip(texts, expected, strict=True):
+        forget_files(lake)
+        assert asked(text, lake).equals(rows), text
+    assert 2 < sum(not rows.is_empty() for rows in expected) < len(texts)
+
+
+def moment(chosen: random.Random) -> str:
+    """A time around one of the days, as statements write it."""
+    time = dt.datetime.fromisoformat(chosen.choice(DAYS)) + dt.timedelta(hours=chosen.randint(-72, 96))
+    seconds = int(time.replace(tzinfo=dt.UTC).timestamp())
+    texts = (f"'{time}'", f"toDateTime({seconds})", f"toStartOfDay(toDateTime('{time}'))", f"toDate('{time:%Y-%m-%d}') - INTERVAL 1 DAY")
+    return chosen.choice(texts)

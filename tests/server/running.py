@@ -19,7 +19,7 @@ from tests import machine
 
 from pointline.server import channel
 from pointline.server.channel import Answer, Job
-from pointline.server.pool import clean_environment
+from pointline.server.environment import clean_environment
 from pointline.sql.guard.codes import RefusedError
 from pointline.sql.guard.limits import QueryLimits
 

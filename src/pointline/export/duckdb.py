@@ -90,7 +90,7 @@ def export_duckdb(
         replace: also put it in the place of a file that is no export.
 
     Raises:
-        ConfigError: the file cannot be written there, another file is there, or there is no such view.
+        ConfigError: the file cannot be written there, another file is there, there is no such view, or the lake is in a bucket.
         BusyError: the file is open, or the lake changes again and again meanwhile.
         DamageError: a data file of the lake is missing.
         LakeError: there is no lake at that place, or no space is left.
@@ -105,7 +105,7 @@ def export_duckdb(
         [(4000,)]
     """
     file, opened, driver = Path(path).absolute(), as_lake(lake), _driver()
-    opened.check_local("the export")
+    opened.check_local("the export", then=f"pointline export --duckdb {Path(path).name} --lake FOLDER")
     _check_place(file)
     _check_replaceable(driver, file, replace=replace)
     for _ in range(_TRIES):

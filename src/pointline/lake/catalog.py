@@ -16,7 +16,7 @@ from pointline.lake.manifest import Manifest, read_quarantine
 from pointline.lake.paths import read_slot
 
 if TYPE_CHECKING:
-    from pointline.lake.store import Lake
+    from pointline.lake.store import Lake, PartitionFile
 
 COVERAGE_SCHEMA: dict[str, pl.DataType] = {
     "kind": pl.String(),
@@ -47,12 +47,14 @@ class Held:
         gaps: dates of the partitions that are missing between the first and the last.
         days: 00:00 UTC of the days that are present, of a table of daily partitions.
         covered: what of the time it covers.
+        files: its partitions, in time order.
     """
 
     row: dict[str, Any]
     gaps: list[str]
     days: list[int]
     covered: Covered
+    files: list[PartitionFile]
 
 
 def coverage(lake: Lake, exchange: str | None = None, symbol: str | None = None) -> pl.DataFrame:
@@ -84,6 +86,7 @@ def _keys(lake: Lake) -> list[str]:
 
 def _held(lake: Lake, kind: str, exchange: str, symbol: str, expiry_us: int | None, keys: list[str]) -> Held:
     files = lake.files(kind, exchange, symbol)
+    lake.fetch_footers(files)
     covered = cover(kind, files, expiry_us, keys=keys)
     monthly = schema.table(kind).monthly
     absent = gaps([date_text(file.start_us) for file in files], monthly=monthly)
@@ -107,7 +110,7 @@ def _held(lake: Lake, kind: str, exchange: str, symbol: str, expiry_us: int | No
         "flagged": 0 if monthly else sum(file.totals.get("off_book", 0) for file in files),
         "superseded": superseded_rows(lake, kind, exchange, symbol),
     }
-    return Held(row, absent, [] if monthly else [file.start_us for file in files], covered)
+    return Held(row, absent, [] if monthly else [file.start_us for file in files], covered, files)
 
 
 def _expiries(lake: Lake) -> dict[tuple[str, str], int]:

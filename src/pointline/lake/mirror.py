@@ -17,32 +17,27 @@ import os
 import re
 import shutil
 import threading
-import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pointline.errors import ConfigError, DamageError, LakeError, NoLakeError
+from pointline.errors import DamageError, LakeError, NoLakeError
 from pointline.lake import places
 from pointline.lake.bucket import Bucket, WriteConflict
 from pointline.lake.commits import Commits
-from pointline.lake.durable import STAGING
 from pointline.lake.heads import HEADS, NOTHING, Head, heads_of_text
 from pointline.lake.lease import Lease
+from pointline.lake.mirror_room import MirrorRoom
 from pointline.lake.parts import FetchedParts
 from pointline.lake.places import REMOTE, SCHEME
 from pointline.lake.segments import SEGMENT, make_segment, new_segments, parts_of, read_segment, segment_key
+from pointline.lake.threads import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 PUBLISHED = ".published.json"
-TRIMMED = ".trimmed"
-DEFAULT_BYTES = 20_000_000_000
-IN_USE_SECONDS = 900
-"""A file that was read less long ago stays, however much the folder holds: someone may be reading it."""
-
 _THREADS = 16
 _SMALL_FOLDERS = {"venues": ".toml", "studies": ".parquet"}  # files of the user's own below a lake, and how their names end
 
@@ -56,6 +51,7 @@ class Mirror:
 
     Attributes:
         heads: what the tables hold, as the bucket's book said when it was last read.
+        room: what of the folder's data stays.
         generation: changes when versions of this folder's logs became others.
     """
 
@@ -63,6 +59,7 @@ class Mirror:
         self.root = root
         self.bucket = bucket
         self.parts = FetchedParts(bucket, root)
+        self.room = MirrorRoom(root, bucket.url)
         self.heads: dict[str, Head] = {}
         self.generation = 0
         self._etag: str | None = None
@@ -198,44 +195,35 @@ class Mirror:
                     if "/" in key.partition("/")[2]:  # of partitions; the rows of small tables are read again soon
                         path.unlink(missing_ok=True)
 
-    def bring(self, paths: Iterable[Path]) -> None:
-        """Fetches data files whole, as many as fit the bound of this folder; what is not among them makes room.
+    @contextlib.contextmanager
+    def held(self, paths: Iterable[Path], stop: threading.Event | None = None) -> Iterator[None]:
+        """Fetches data files whole and keeps them here; what is not among them makes room.
 
         Args:
             paths: of the files, in this folder.
+            stop: set by whoever does not want the files any more.
 
         Raises:
             ConfigError: they are more than the bound.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the store does not answer, or refuses.
+            UnwantedError: `stop` was set.
         """
-        used_s = time.time()
-        here, absent = 0, {}
+        sizes, absent = {}, {}
         for path in paths:
             try:
-                status = path.stat()
-                here += status.st_size
-                if used_s - status.st_mtime > IN_USE_SECONDS / 2:
-                    os.utime(path)
+                sizes[path] = path.stat().st_size
             except FileNotFoundError:
-                absent[path.relative_to(self.root).as_posix()] = path
-        if not absent:
-            return
-        with ThreadPoolExecutor(_THREADS) as pool:
-            folders = {key.rpartition("/date=")[0] or key.partition("/")[0] for key in absent}  # of an instrument, or of a small table
-            sizes = {key: one.size for found in pool.map(self.bucket.listed, sorted(folders)) for key, one in found.items()}
-            room = sum(sizes.get(key, 0) for key in absent)
-            if here + room > mirror_bytes():
-                raise ConfigError(
-                    "the files that this needs are more than the mirror may hold",
-                    where="POINTLINE_MIRROR_BYTES",
-                    value=f"{mirror_bytes():,} bytes",
-                    expected=f"at least {here + room:,}",
-                    hint="read less (in SQL, say exchange, market and known_at), or set it higher, or copy the lake to a disk: "
-                    f"pointline lake copy {self.url} FOLDER",
-                )
-            self.trim(room=room)
-            list(pool.map(self.parts.whole, absent.values()))
+                absent[path] = path.relative_to(self.root).as_posix()
+        folders = {key.rpartition("/date=")[0] or key.partition("/")[0] for key in absent.values()}  # of an instrument, or of a small table
+        listed = {key: one.size for found in in_threads(self.bucket.listed, sorted(folders), stop) for key, one in found.items()}
+        sizes |= {path: listed.get(key, 0) for path, key in absent.items()}
+        with self.room.held(sizes, stop):
+            if missing := self.room.used(sizes):
+                with self.room.room(sum(sizes[path] for path in missing)):
+                    in_threads(self.parts.whole, missing, stop)
+                    self.room.came(missing)
+            yield
 
     def check_lease(self) -> None:
         """Refuses what only the holder of the lease may do.
@@ -264,38 +252,6 @@ class Mirror:
             last = _read_json(log / "_last_checkpoint")
             if last.get("version", -1) > head.version:
                 (log / "_last_checkpoint").unlink(missing_ok=True)
-
-    def trim_now_and_then(self) -> None:
-        """As `trim`, at most once in a quarter of an hour: it looks at all files of the folder."""
-        stamp = self.root / TRIMMED
-        try:
-            due = time.time() - stamp.stat().st_mtime > IN_USE_SECONDS
-        except FileNotFoundError:
-            due = True
-        if due:
-            self.trim()
-            stamp.touch()
-
-    def trim(self, room: int = 0) -> None:
-        """Removes the data that was not read for longest until the rest fits ``POINTLINE_MIRROR_BYTES``; what is in use stays.
-
-        Args:
-            room: bytes that will come.
-        """
-        most = mirror_bytes() - room
-        found = []
-        for path in self.root.rglob("*"):
-            if path.suffix == ".parquet" and STAGING not in path.parts and path.parent.name != "_delta_log":
-                with contextlib.suppress(FileNotFoundError):
-                    status = path.stat()
-                    found.append((status.st_mtime, status.st_blocks * 512, path))
-        excess = sum(size for _, size, _ in found) - most
-        newest = time.time() - IN_USE_SECONDS
-        for used_s, size, path in sorted(found):
-            if excess <= 0 or used_s > newest:
-                return
-            path.unlink(missing_ok=True)
-            excess -= size
 
     def _fetch_log(self, name: str, head: Head) -> None:
         """Fetches the entries of a log that are new, all of them where those that are here are not its beginning."""
@@ -366,7 +322,7 @@ def open_mirror(url: str, version_file: str, version_text: str, *, create: bool 
     if not (root / REMOTE).is_file():
         _write(root / REMOTE, json.dumps({"url": bucket.url, "endpoint": bucket.endpoint}).encode())
     places.register(mirror)
-    mirror.trim_now_and_then()
+    mirror.room.trim_now_and_then()
     return mirror
 
 
@@ -384,20 +340,6 @@ def mirror_folder(bucket: Bucket) -> Path:
     digest = hashlib.sha256(f"{bucket.endpoint}\n{bucket.url}".encode()).hexdigest()[:16]
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", bucket.url.removeprefix(SCHEME))[-80:]
     return Path(base).expanduser().resolve() / f"{name}-{digest}"
-
-
-def mirror_bytes() -> int:
-    """How much data the folder of a lake in a bucket may keep: ``POINTLINE_MIRROR_BYTES``, else 20 GB.
-
-    Raises:
-        ConfigError: it is no whole number.
-    """
-    text = os.environ.get("POINTLINE_MIRROR_BYTES", "") or str(DEFAULT_BYTES)
-    if not text.isdecimal():
-        raise ConfigError(
-            "the bound of the mirror cannot be used", where="POINTLINE_MIRROR_BYTES", value=text, expected="bytes, e.g. 20000000000"
-        )
-    return int(text)
 
 
 def added_files(root: Path, entries: Mapping[str, bytes]) -> dict[str, Path]:

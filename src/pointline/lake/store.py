@@ -27,7 +27,8 @@ from pointline.lake.rows import decode_one, read_footer, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    import threading
+    from collections.abc import Iterable, Iterator, Sequence
     from decimal import Decimal
 
     from deltalake import DeltaTable
@@ -156,20 +157,27 @@ class Lake:
         """Whether a data file of the lake is there."""
         return path.is_file() or ((mirror := self.mirror) is not None and mirror.has(path))
 
-    def bring(self, paths: Iterable[Path] | None = None) -> None:
-        """Fetches data files of a lake in a bucket whole, for engines that read files of this disk.
+    @contextlib.contextmanager
+    def held(self, paths: Iterable[Path] | None = None, stop: threading.Event | None = None) -> Iterator[None]:
+        """Fetches data files of a lake in a bucket whole, for engines that read files of this disk, and keeps them here.
 
         Args:
             paths: the files; all live ones of the market tables and of the instruments if None.
+            stop: set by whoever does not want the files any more.
 
         Raises:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
             LakeError: the bucket does not answer, or refuses.
+            UnwantedError: `stop` was set.
         """
-        if (mirror := self.mirror) is not None:
-            names = [*self.kinds(), "instruments"] if paths is None else []
-            mirror.bring([self.table_path(name) / path for name in names for path in self.live(name)["path"]] if paths is None else paths)
+        if (mirror := self.mirror) is None:
+            yield
+            return
+        names = [*self.kinds(), "instruments"] if paths is None else []
+        wanted = [self.table_path(name) / path for name in names for path in self.live(name)["path"]] if paths is None else paths
+        with mirror.held(wanted, stop):
+            yield
 
     def environment(self) -> dict[str, str]:
         """What another process of this machine needs of the environment to open the lake; it may hold secrets. Empty of a local lake."""
@@ -178,14 +186,18 @@ class Lake:
         own = ("AWS_", "POINTLINE_MIRROR", "XDG_CACHE_HOME", "HOME")
         return {name: text for name, text in os.environ.items() if name.startswith(own)}
 
-    def check_local(self, what: str) -> None:
+    def check_local(self, what: str, then: str = "") -> None:
         """Refuses what needs the files of a lake on this disk.
+
+        Args:
+            what: it is.
+            then: the command that does it with a copy of the lake in FOLDER.
 
         Raises:
             ConfigError: the lake is in a bucket.
         """
         if (mirror := self.mirror) is not None:
-            hint = f"copy it: pointline lake copy {mirror.url} FOLDER"
+            hint = f"copy it: pointline lake copy {mirror.url} FOLDER" + (f"; then {then}" if then else "")
             raise ConfigError(f"{what} works on a local lake", value=mirror.url, expected="a folder", hint=hint)
 
     def __reduce__(self) -> tuple[type[Lake], tuple[Path]]:
@@ -344,9 +356,14 @@ class Lake:
             last = clock.next_month(first) if monthly else first + clock.DAY_US
             if (start_us is None or last > start_us) and (end_us is None or first < end_us):
                 found.append(PartitionFile(self.table_path(kind) / path, exchange, symbol, first, count))
-        if (mirror := self.mirror) is not None and start_us is not None and end_us is not None:
-            mirror.parts.prefetch([file.path for file in found])  # all of a window's files are looked at
+        if start_us is not None and end_us is not None:
+            self.fetch_footers(found)  # all of a window's files are looked at
         return found
+
+    def fetch_footers(self, files: Iterable[PartitionFile]) -> None:
+        """Fetches the footers of data files of a lake in a bucket, several at once; nothing where the lake is on this disk."""
+        if (mirror := self.mirror) is not None:
+            mirror.parts.prefetch([file.path for file in files])
 
     def rows_of(self, kind: str, exchange: str, symbol: str) -> list[FileRow]:
         """The entries of one instrument's files in a table's listing (path, exchange, symbol, date, rows), in time order."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Bytes = bytes | bytearray | memoryview
 
 HEAD = struct.Struct(">cI")
-READY, ANSWER, DATA, END, REFUSED = b"R", b"A", b"D", b"E", b"X"
+READY, ANSWER, DATA, END, REFUSED, NEEDED, FETCHED = b"R", b"A", b"D", b"E", b"X", b"N", b"F"
 CHUNK_BYTES = 1 << 18
 
 

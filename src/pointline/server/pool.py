@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
+import math
 import resource
 import sys
 import time
@@ -20,14 +20,19 @@ from typing import TYPE_CHECKING, Any
 from pointline.errors import PointlineError
 from pointline.server import channel
 from pointline.server.channel import Answer, Job
+from pointline.server.environment import clean_environment
 from pointline.server.worker import MEMORY_BESIDE_QUERIES_MB, WorkerSetup
 from pointline.sql.guard.codes import RefusedError
+from pointline.sql.guard.reads import Read
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from pointline.server.config import ServerConfig
     from pointline.sql.guard.limits import QueryLimits
+
+    Hold = Callable[[Sequence[Read], float], AbstractAsyncContextManager[None]]
 
 _log = logging.getLogger("pointline.serve")
 
@@ -46,8 +51,9 @@ class WorkerLostError(PointlineError, RuntimeError):
 class WorkerProcess:
     """The server's side of one worker process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, generation: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, generation: int, hold: Hold | None) -> None:
         self._process = process
+        self._hold = hold
         self.generation = generation
         self.version = ""
         self.queries = 0
@@ -55,8 +61,13 @@ class WorkerProcess:
         self._error_log = asyncio.create_task(self._log_errors())
 
     @classmethod
-    async def start(cls, setup: WorkerSetup, generation: int) -> WorkerProcess:
+    async def start(cls, setup: WorkerSetup, generation: int, hold: Hold | None = None) -> WorkerProcess:
         """Starts a worker and waits until it is ready for jobs.
+
+        Args:
+            setup: of the worker.
+            generation: number of its catalogue.
+            hold: fetches the files that a statement reads, and holds them; None where they are on this disk.
 
         Raises:
             WorkerLostError: it did not start; the value is its message.
@@ -72,7 +83,7 @@ class WorkerProcess:
             env=clean_environment(),
             limit=_PIPE_BYTES,
         )
-        worker = cls(process, generation)
+        worker = cls(process, generation, hold)
         try:
             async with asyncio.timeout(_START_S):
                 worker._write(setup.encoded())
@@ -126,10 +137,31 @@ class WorkerProcess:
         self.queries += 1
         self._write(job.encoded())
         kind, payload = await self._frame()
+        if kind == channel.NEEDED:
+            kind, payload = await self._frame_with_files(payload)
+        if kind not in {channel.ANSWER, channel.REFUSED}:
+            raise WorkerLostError("the process that runs queries answered out of turn")
         said = json.loads(payload)
         if kind == channel.REFUSED:
-            raise RefusedError(said["name"], said["message"], code=said["code"], status=said["status"])
+            raise RefusedError(**said)
         return Answer(**said)
+
+    async def _frame_with_files(self, payload: bytes) -> tuple[bytes, bytes]:
+        """The frame after the one that names what a statement reads; the files are there until it comes."""
+        try:
+            asked = json.loads(payload)
+            reads, time_s = [Read.of_json(read) for read in asked["reads"]], float(asked["time_s"])
+            if self._hold is None or not 0 < time_s < math.inf:
+                raise ValueError(time_s)  # noqa: TRY301 - what is no question is handled below
+        except (ValueError, KeyError, TypeError) as error:
+            raise WorkerLostError("the process that runs queries asked for what cannot be fetched") from error
+        try:
+            async with self._hold(reads, time_s):
+                self._write(b"{}", channel.FETCHED)
+                return await self._frame()
+        except RefusedError as refusal:
+            self._write(json.dumps(refusal.as_json()).encode(), channel.REFUSED)
+            return await self._frame()
 
     async def data(self) -> AsyncIterator[bytes]:
         """The result's bytes."""
@@ -140,8 +172,7 @@ class WorkerProcess:
             elif kind == channel.END:
                 return
             else:
-                said = json.loads(payload)
-                raise RefusedError(said["name"], said["message"], code=said["code"], status=said["status"])
+                raise RefusedError(**json.loads(payload))
 
     def kill(self) -> None:
         """Kills the process."""
@@ -163,10 +194,10 @@ class WorkerProcess:
         with contextlib.suppress(asyncio.CancelledError):
             await self._error_log
 
-    def _write(self, payload: bytes) -> None:
+    def _write(self, payload: bytes, kind: bytes = b"J") -> None:
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
         try:
-            self._process.stdin.write(channel.HEAD.pack(b"J", len(payload)) + payload)
+            self._process.stdin.write(channel.HEAD.pack(kind, len(payload)) + payload)
         except (BrokenPipeError, ConnectionResetError, RuntimeError) as error:
             raise WorkerLostError("the process that runs queries ended") from error
 
@@ -182,22 +213,6 @@ class WorkerProcess:
         assert self._process.stderr is not None  # noqa: S101 - it was asked for
         while line := await self._process.stderr.read(4096):
             _log.warning("worker %d: %s", self.pid, line.decode(errors="replace").strip()[:2000])
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment of a worker: where Python finds its modules, whatever the working directory, and nothing that could be a secret."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV") if name in os.environ}
-    modules = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return {
-        **kept,
-        **({"PYTHONPATH": os.pathsep.join(modules)} if modules else {}),
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-        "PYTHONSAFEPATH": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
 
 
 @dataclass(frozen=True)
@@ -239,14 +254,21 @@ class Pool:
         config: how many of each.
         new_setup: makes the folder of a new worker; gives the worker's setup and the number of its catalogue.
         remove_setup: removes that folder.
+        hold: fetches the files that a statement of a worker reads, as `pointline.server.fetches.Fetches.held`; None where they are on
+            this disk.
     """
 
     def __init__(
-        self, config: ServerConfig, new_setup: Callable[[], Awaitable[tuple[WorkerSetup, int]]], remove_setup: Callable[[WorkerSetup], None]
+        self,
+        config: ServerConfig,
+        new_setup: Callable[[], Awaitable[tuple[WorkerSetup, int]]],
+        remove_setup: Callable[[WorkerSetup], None],
+        hold: Callable[[WorkerSetup, Sequence[Read], float], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
         self._config = config
         self._new_setup = new_setup
         self._remove_setup = remove_setup
+        self._hold = hold
         self._idle: deque[WorkerProcess] = deque()
         self._all: dict[WorkerProcess, WorkerSetup] = {}
         self._leaving: set[WorkerProcess] = set()
@@ -458,7 +480,7 @@ class Pool:
         try:
             setup, generation = await self._new_setup()
             try:
-                worker = await WorkerProcess.start(setup, generation)
+                worker = await WorkerProcess.start(setup, generation, None if self._hold is None else partial(self._hold, setup))
             except BaseException:
                 self._remove_setup(setup)
                 raise

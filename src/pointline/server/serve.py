@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import ConfigError, MissingExtraError
 from pointline.server import sandbox
+from pointline.sql.fetched_links import link_scratch
 from pointline.sql.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _log = logging.getLogger("pointline.serve")
 _NEEDED = ("chdb", "clickhouse_cityhash", "starlette", "uvicorn", "h11", "lz4", "zstandard", "python_multipart")
 _STOP_S = 5
 _KEEP_ALIVE_S = 60
+LATE_FETCHES_PER_WORKER = 2
+"""Fetches that may still wait for a store though nobody wants its answer any more."""
 
 
 def check_extra() -> None:
@@ -149,30 +152,44 @@ async def _until_stopped(lake: Lake, config: ServerConfig, sock: socket.socket, 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.handle, number)
     own = await asyncio.to_thread(Scratch, "serve")
+    links = await asyncio.to_thread(link_scratch, lake, "serve")
     try:
-        serving = asyncio.create_task(_serve(lake, config, sock, own.path, stop, say=say, confined=confined))
+        folders = own.path, None if links is None else links.path
+        serving = asyncio.create_task(_serve(lake, config, sock, folders, stop, say=say, confined=confined))
         stop.set_action(serving.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await serving
     finally:
         await loop.shutdown_default_executor()  # its threads copy catalogues
         own.remove()
+        if links is not None:
+            links.remove()
     say("stopped")
     return stop.number or signal.SIGTERM
 
 
 async def _serve(
-    lake: Lake, config: ServerConfig, sock: socket.socket, folder: Path, stop: _Stop, *, say: Callable[[str], None], confined: bool
+    lake: Lake,
+    config: ServerConfig,
+    sock: socket.socket,
+    folders: tuple[Path, Path | None],
+    stop: _Stop,
+    *,
+    say: Callable[[str], None],
+    confined: bool,
 ) -> None:
     import uvicorn
 
     from pointline.server.app import make_app
     from pointline.server.catalogues import Catalogues
     from pointline.server.connection import timed_protocol
+    from pointline.server.fetches import Fetches
     from pointline.server.pool import Pool
 
-    catalogues = Catalogues(lake, folder, config, confined=confined)
-    pool = Pool(config, catalogues.new_setup, catalogues.remove_setup)
+    folder, scratch = folders
+    catalogues = Catalogues(lake, folder, config, confined=confined, scratch=scratch)
+    hold = None if scratch is None else Fetches(catalogues.held, LATE_FETCHES_PER_WORKER * config.workers).held
+    pool = Pool(config, catalogues.new_setup, catalogues.remove_setup, hold)
 
     @contextlib.asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
@@ -190,11 +207,10 @@ async def _serve(
     try:
         await catalogues.build()
         await pool.open()
-        application = make_app(config, pool, folder, lifespan=life)
         tls = {"ssl_certfile": str(config.tls_certificate), "ssl_keyfile": str(config.tls_key)} if config.tls_certificate else {}
         server = uvicorn.Server(
             uvicorn.Config(
-                application,
+                make_app(config, pool, folder, lifespan=life),
                 http=timed_protocol(config.header_s, config.connections),
                 ws="none",
                 lifespan="on",

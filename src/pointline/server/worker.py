@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -36,11 +36,16 @@ from pointline.sql.guard.tree_check import DATABASE
 from pointline.sql.messages import hint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pointline.sql.guard.reads import Read
+
+    Fetch = Callable[[Sequence[Read], float], None]
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _GUARD_REFUSALS = frozenset({"ACCESS_DENIED", "READONLY"})  # their texts name what is allowed
 MEMORY_BESIDE_QUERIES_MB = 1_000
+MISSING = "a data file of the lake is missing; its owner repairs it with `pointline repair`"
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class WorkerSetup:
         memory_mb: what a query may use at most.
         confined: whether the process confines itself.
         time_columns: relation -> columns of time, of those that are not read whole.
+        fetched: whether the server fetches the files that a statement reads before it runs.
     """
 
     catalogue: str
@@ -64,6 +70,7 @@ class WorkerSetup:
     memory_mb: int
     confined: bool = True
     time_columns: dict[str, list[str]] = field(default_factory=dict)
+    fetched: bool = False
 
     def encoded(self) -> bytes:
         """As a frame's bytes."""
@@ -73,12 +80,20 @@ class WorkerSetup:
 class QueryRunner:
     """The engine in this process, which checks statements and runs them."""
 
-    def __init__(self, setup: WorkerSetup, session: Any, files: Sequence[str], coarse: CoarseCandles) -> None:  # noqa: ANN401 - chdb has no types
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        session: Any,  # noqa: ANN401 - chdb has no types
+        files: Sequence[str],
+        coarse: CoarseCandles,
+        fetch: Fetch | None,
+    ) -> None:
         self._open = session
         self._address = f"{setup.catalogue}?config-file={quote(setup.config, safe='/')}&database={DATABASE}"
         self._first = self._open(self._address)  # the engine lives as long as one session does
         self._statements = StatementChecker(session, self._address, setup.time_columns, coarse)
         self._files = files
+        self._fetch = fetch
 
     def _check_files(self) -> None:
         """The engine would skip a link without a target and say nothing.
@@ -89,8 +104,7 @@ class QueryRunner:
         try:
             check_files(self._files)
         except DamageError:
-            text = "a data file of the lake is missing; its owner repairs it with `pointline repair`"
-            raise RefusedError("FILE_DOESNT_EXIST", text) from None
+            raise RefusedError("FILE_DOESNT_EXIST", MISSING) from None
 
     @property
     def version(self) -> str:
@@ -122,6 +136,8 @@ class QueryRunner:
             raise RefusedError("UNKNOWN_FORMAT", f"the format {output_format!r} is not served; what is: {', '.join(sorted(FORMATS))}")
         if output_format == "ORC":
             self._statements.check_orc(statement.text, job.parameters, settings=settings)
+        if self._fetch is not None and statement.reads:
+            settings["max_execution_time"] = _left_s(self._fetch, statement.reads, settings["max_execution_time"])
         given = "".join(f"&{name}={quote(value, safe='')}" for name, value in settings.items())
         as_blocks = output_format == "Native" and job.revision >= REVISION_WITH_SERIALIZATION
         try:
@@ -165,9 +181,30 @@ class QueryRunner:
         return [(column["name"], column["type"]) for column in json.loads(small.bytes())["meta"]]
 
 
+def _left_s(fetch: Fetch, reads: Sequence[Read], time_s: str) -> str:
+    """Has the files of a statement fetched, and gives what is left of its seconds then."""
+    began = time.perf_counter()
+    fetch(reads, float(time_s))
+    return f"{max(0.001, float(time_s) - (time.perf_counter() - began)):.3f}"
+
+
 def _sliced(view: memoryview) -> Iterator[memoryview]:
     for start in range(0, len(view), channel.CHUNK_BYTES):
         yield view[start : start + channel.CHUNK_BYTES]
+
+
+def ask_for_files(source: int, sink: int, reads: Sequence[Read], time_s: float) -> None:
+    """Asks the server to fetch what a statement reads, and waits until the files are there.
+
+    Raises:
+        RefusedError: they cannot be had.
+    """
+    channel.send_json(sink, channel.NEEDED, {"reads": [read.as_json() for read in reads], "time_s": time_s})
+    frame = channel.receive(source)
+    if frame is None:
+        sys.exit()  # the server has ended
+    if frame[0] == channel.REFUSED:
+        raise RefusedError(**json.loads(frame[1]))
 
 
 def serve_jobs(runner: QueryRunner, source: int, sink: int) -> None:
@@ -184,8 +221,7 @@ def serve_jobs(runner: QueryRunner, source: int, sink: int) -> None:
                     channel.send(sink, channel.DATA, part)
             channel.send_json(sink, channel.END, {"seconds": time.perf_counter() - began})
         except RefusedError as refusal:
-            said = {"name": refusal.name, "message": refusal.what, "code": refusal.code, "status": refusal.status}
-            channel.send_json(sink, channel.REFUSED, said)
+            channel.send_json(sink, channel.REFUSED, refusal.as_json())
         _show("idle")
 
 
@@ -212,7 +248,7 @@ def main() -> None:
         return
     setup = WorkerSetup(**json.loads(frame[1]))
     try:
-        runner = _prepared(setup)
+        runner = _prepared(setup, partial(ask_for_files, 0, sink) if setup.fetched else None)
     except PointlineError as error:
         channel.send_json(sink, channel.REFUSED, {"message": str(error)})
         sys.exit(2)
@@ -221,7 +257,7 @@ def main() -> None:
     serve_jobs(runner, 0, sink)
 
 
-def _prepared(setup: WorkerSetup) -> QueryRunner:
+def _prepared(setup: WorkerSetup, fetch: Fetch | None = None) -> QueryRunner:
     scratch = Path(setup.catalogue) / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(scratch)
@@ -229,11 +265,11 @@ def _prepared(setup: WorkerSetup) -> QueryRunner:
     os.chdir(setup.folder)
     files, coarse = files_behind(Path(setup.catalogue).parent), CoarseCandles.load(Path(setup.catalogue).parent)
     if not setup.confined:
-        return QueryRunner(setup, session, files, coarse)
+        return QueryRunner(setup, session, files, coarse, fetch)
     with sandbox.open_statm() as statm:
         end_imports()
         sandbox.confine(sandbox.Permissions(read=tuple(map(Path, setup.read)), write=(Path(setup.catalogue),)))
-        runner = QueryRunner(setup, session, files, coarse)
+        runner = QueryRunner(setup, session, files, coarse, fetch)
         sandbox.forbid_writing()
         sandbox.limit_memory((2 * setup.memory_mb + MEMORY_BESIDE_QUERIES_MB) * 1_000_000, statm)
     return runner

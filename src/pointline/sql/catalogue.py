@@ -7,11 +7,12 @@ process: every other one gets a copy.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,15 @@ from pointline.lake.studies import STUDY_KINDS, StudyKind, saved_studies, study_
 from pointline.sql import coarse_candles, config, tables
 from pointline.sql.coarse_candles import CoarseCandles
 from pointline.sql.config import OWNER
-from pointline.sql.fetched_links import FetchedLinks
+from pointline.sql.fetched_links import FetchedLinks, names_beside
 from pointline.sql.files import CATALOGUE_FILE, check_files
 from pointline.sql.links import Link, SqlNames, by_month, check_folder, has_plain_path, in_month, link_folder, market_links, remove_unused
+from pointline.sql.live_files import LiveFiles
 from pointline.sql.ohlcv import STEPS, in_base_units, ohlcv_view, seconds_of
 from pointline.sql.sessions import run_statements
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Iterator
 
     from pointline.lake.store import Lake
@@ -95,16 +98,18 @@ class Catalogue:
         folder: holds everything below except links of a copy, which stay where they were made.
         links: folder of the links to the lake's files.
         fingerprint: what of the lake it was built from.
-        files: the links to data files that the tables read.
-        tables: those of each table of the lake.
-        fetched: of a lake in a bucket, what fetches files as statements need them.
+        files: the links to data files that the tables read, as far as they lead to them all the time.
+        is_fetched: whether the lake is in a bucket, and its files lead to rows only where and when `held` has fetched them.
+        live: the files that are fetched; None in a copy, whose process cannot fetch.
+        fetched: what fetches them; only in the process that built the catalogue.
     """
 
     folder: Path
     links: Path
     fingerprint: str
     files: list[str] = field(default_factory=list)
-    tables: dict[str, list[str]] = field(default_factory=dict, compare=False)
+    is_fetched: bool = False
+    live: LiveFiles | None = field(default=None, compare=False)
     fetched: FetchedLinks | None = field(default=None, compare=False)
 
     @property
@@ -120,39 +125,32 @@ class Catalogue:
     def check_files(self) -> None:
         """Checks that every data file and the link to it exist: the engine skips missing ones silently.
 
-        Of a lake in a bucket, `fetch` does so.
-
         Raises:
             DamageError: a file is missing.
         """
-        if self.fetched is None:
-            check_files(self.files)
+        check_files(self.files)
 
-    def fetch(self, reads: Iterable[Read] | None = None) -> None:
-        """Fetches the files that a statement reads, where the lake is in a bucket and they are not here.
+    @contextlib.contextmanager
+    def held(self, reads: Iterable[Read] | None, stop: threading.Event | None = None) -> Iterator[None]:
+        """Fetches the files that a statement reads, and keeps them while it runs; nothing where the lake is not in a bucket.
 
         Args:
             reads: what it reads; None for everything.
+            stop: set by whoever does not want the files any more.
 
         Raises:
             ConfigError: they are more than ``POINTLINE_MIRROR_BYTES``.
             DamageError: a file is missing, or its content is not what its name says.
-            LakeError: the bucket does not answer, or refuses.
+            LakeError: the bucket does not answer, or refuses; or this process cannot fetch.
+            UnwantedError: `stop` was set.
         """
-        if self.fetched is None:
+        if not self.is_fetched:
+            yield
             return
-        if reads is None:
-            self.fetched.bring(link for links in self.tables.values() for link in links)
-        else:
-            wanted = [(read, kind) for read in reads for kind in self._kinds_of(read.relation)]
-            self.fetched.bring(link for read, kind in wanted for link in _reached(read, kind, self.tables[kind]))
-
-    def _kinds_of(self, relation: str) -> list[str]:
-        """The lake's tables that a relation of `api` is made of."""
-        if relation == "ohlcv":
-            return [kind for kind in self.tables if kind == "trades" or seconds_of(kind) is not None]
-        kind = {"trade": "trades", "trade_last": "trades", "funding_rate": schema.FUNDING.name}.get(relation)
-        return [kind] if kind in self.tables else []
+        if self.fetched is None or self.live is None:
+            raise LakeError("this process cannot fetch the files of the lake", where=str(self.folder), hint="build a catalogue in it")
+        with self.fetched.held(self.live.behind(reads), stop):
+            yield
 
     @property
     def config_files(self) -> tuple[Path, ...]:
@@ -179,57 +177,54 @@ def build_catalogue(lake: Lake, folder: Path, *, links: Path | None = None) -> C
     Args:
         lake: the lake.
         folder: a new or empty folder.
-        links: where links to the lake's files are kept, so that later catalogues use them again; all files are on this disk. If None, they
-            are kept beside the lake, or in the catalogue where the lake cannot be written; of a lake in a bucket they are in the catalogue,
-            and files are fetched as statements need them.
+        links: where links to the lake's files are kept, so that later catalogues use them again. If None, they are kept beside the lake,
+            or in the catalogue where the lake cannot be written. Of a lake in a bucket they are kept in a folder of `link_scratch`, and
+            beside them the names of its files, which lead to rows while a statement runs that reads them.
 
     Raises:
         ConfigError: the folder holds something, or its path cannot be written in SQL.
         MissingExtraError: chDB is not installed.
     """
-    folder = folder.absolute()
-    check_folder(folder)
+    folder, is_remote = folder.absolute(), lake.mirror is not None
+    if links is None and is_remote:
+        raise ConfigError("the SQL catalogue of a lake in a bucket needs a folder for links", expected="one that `link_scratch` made")
+    place = links.absolute() if links is not None else _place_of_links(lake, folder)
+    for path in (folder, place):
+        check_folder(path)
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError("a catalogue needs an empty folder", where=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    fetched = FetchedLinks(lake, folder) if links is None and lake.mirror is not None else None
-    place = links.absolute() if links is not None else folder / "links" if fetched is not None else _place_of_links(lake, folder)
-    catalogue = Catalogue(folder, place, fingerprint_of(lake), fetched=fetched)
+    catalogue = Catalogue(
+        folder,
+        place,
+        fingerprint_of(lake),
+        is_fetched=is_remote,
+        live=LiveFiles(lake.root) if is_remote else None,
+        fetched=FetchedLinks(lake, names_beside(place)) if is_remote else None,
+    )
     statements = _statements(lake, catalogue)
     catalogue.check_files()
     remove_unused(catalogue.links)
-    config.write_config(folder, changing=fetched is not None)
+    config.write_config(folder, changing=is_remote)
     building = config.write_config(folder, building=True)
     try:
         run_statements(catalogue.path, building, statements)
     finally:
         for file in folder.glob("build*.xml"):  # they give rights that no query may have
             file.unlink()
-    (folder / CATALOGUE_FILE).write_text(
-        json.dumps(
-            {
-                "fingerprint": catalogue.fingerprint,
-                "lake": str(lake.root),
-                "links": str(catalogue.links),
-                "files": catalogue.files,
-            }
-        )
-        + "\n",
-        encoding="utf-8",
-    )
+    _write_known(catalogue, live=None if catalogue.live is None else catalogue.live.as_json())
     return catalogue
 
 
-def _reached(read: Read, kind: str, links: Iterable[str]) -> Iterator[str]:
-    """The links to files of a table that may hold rows of what is read; a name that stands as a code in its path may be any."""
-    monthly = schema.table(kind).monthly
-    for link in links:
-        parts = link.split("/")
-        names = dict(part.split("=", 1) for part in parts if part.startswith(("exchange=", "market=")))
-        coded = any(name.startswith("~") for name in names.values())
-        whole = replace(read, exchanges=None, markets=None) if coded else read
-        if whole.reaches(names["exchange"], names["market"], parts[-1].removesuffix(".parquet"), monthly=monthly):
-            yield link
+def _write_known(catalogue: Catalogue, **more: object) -> None:
+    own = {
+        "fingerprint": catalogue.fingerprint,
+        "links": str(catalogue.links),
+        "files": catalogue.files,
+        "is_fetched": catalogue.is_fetched,
+    }
+    known = {**own, **more}
+    (catalogue.folder / CATALOGUE_FILE).write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 
 def _place_of_links(lake: Lake, folder: Path) -> Path:
@@ -252,10 +247,11 @@ def copy_catalogue(catalogue: Catalogue, folder: Path) -> Catalogue:
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(catalogue.path, folder / _STORE, symlinks=True, dirs_exist_ok=True)
-    for file in (CATALOGUE_FILE, coarse_candles.FILE):
-        shutil.copy(catalogue.folder / file, folder)
-    config.write_config(folder)
-    return Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files)
+    shutil.copy(catalogue.folder / coarse_candles.FILE, folder)
+    config.write_config(folder, changing=catalogue.is_fetched)
+    copy = Catalogue(folder, catalogue.links, catalogue.fingerprint, catalogue.files, catalogue.is_fetched)
+    _write_known(copy)
+    return copy
 
 
 def open_catalogue(folder: Path) -> Catalogue:
@@ -268,7 +264,8 @@ def open_catalogue(folder: Path) -> Catalogue:
         known = json.loads((folder / CATALOGUE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LakeError("there is no SQL catalogue here", where=str(folder), expected="a folder made by build_catalogue") from error
-    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"], known["files"])
+    live = LiveFiles.of_json(known["live"]) if known.get("live") is not None else None
+    return Catalogue(folder.absolute(), Path(known["links"]), known["fingerprint"], known["files"], known["is_fetched"], live)
 
 
 def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
@@ -277,6 +274,8 @@ def _statements(lake: Lake, catalogue: Catalogue) -> list[str]:
     sources, candle_days, covered_trades = tables.day_sources(lake, names)
     holdings = held(lake)
     CoarseCandles.of(holdings, names).save(catalogue.folder)
+    if catalogue.live is not None:
+        catalogue.live.describe(holdings, covered_trades)
     made = ["CREATE DATABASE lake", "CREATE DATABASE api"]
     kinds = {source.kind for source in sources} | {kind for kind in lake.kinds() if seconds_of(kind) is not None}
     sized = names.counts_contracts(lake, kinds)
@@ -332,16 +331,17 @@ def _table(catalogue: Catalogue, name: str, columns: dict[str, str], links: list
     if not links:
         return f"CREATE TABLE lake.{name} ({listed}) ENGINE = Memory"
     levels = [f"{part.partition('=')[0]}=*" for part in links[0][0].split("/")[:-1]]
+    always_there = name in STUDY_KINDS or catalogue.live is None
+    if catalogue.live is not None and catalogue.fetched is not None and not always_there:
+        catalogue.live.add(name.removeprefix(_CODED), links)
+        links = catalogue.fetched.named(links)
     files = [place for place, _ in links]
     if not monthly:
         links, levels = by_month(catalogue.links, links), [*levels, "*"]
         files = [in_month(place) for place in files]
     folder = link_folder(catalogue.links, name, links)
-    if catalogue.fetched is not None and name not in STUDY_KINDS:
-        catalogue.fetched.begin(f"{folder}/{place}" for place in files)
-    catalogue.files.extend(f"{folder}/{place}" for place in files)
-    if name not in STUDY_KINDS:
-        catalogue.tables[name.removeprefix(_CODED)] = [f"{folder}/{place}" for place in files]
+    if always_there:
+        catalogue.files.extend(f"{folder}/{place}" for place in files)
     return f"CREATE TABLE lake.{name} ({listed}) ENGINE = File(Parquet, '{folder}/{'/'.join(levels)}/*.parquet')"
 
 

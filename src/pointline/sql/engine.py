@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
@@ -64,6 +64,7 @@ class _StatementRun:
     settings: dict[str, object]
     guarded: bool
     described: bool = False  # what it gives is asked for, not its rows
+    unwanted: threading.Event = field(default_factory=threading.Event)  # set when whoever asked has given up
 
 
 class Engine:
@@ -170,9 +171,9 @@ class Engine:
 
     def _run_here(self, work: _StatementRun) -> Result:
         if not work.guarded:
-            self.catalogue.fetch()
             text = _describing(work.text.strip().rstrip(";")) if work.described else work.text
-            return self._run_as_it_is(text, work.values, work.output_format, work.settings)
+            with self.catalogue.held(None, work.unwanted):
+                return self._run_as_it_is(text, work.values, work.output_format, work.settings)
         try:
             with self._checking:
                 if self._statements is None:
@@ -185,10 +186,10 @@ class Engine:
                     self._statements.check_orc(statement.text, work.values, settings={})
         except RefusedError as refusal:
             raise query_error(f"Code: {refusal.code}. DB::Exception: {refusal.what} ({refusal.name})", work.text) from None
-        self.catalogue.fetch(statement.reads)
-        if work.described:
-            return self._run_as_it_is(_describing(statement.text), work.values, work.output_format, settings, asked=work.text)
-        found = self._run_as_it_is(statement.text, work.values, output_format, settings, asked=work.text)
+        with self.catalogue.held(statement.reads, work.unwanted):
+            if work.described:  # a type may depend on what a subquery gives
+                return self._run_as_it_is(_describing(statement.text), work.values, work.output_format, settings, asked=work.text)
+            found = self._run_as_it_is(statement.text, work.values, output_format, settings, asked=work.text)
         return replace(found, notes=statement.notes)
 
     def _run_as_it_is(
@@ -233,6 +234,7 @@ class Engine:
             while not answers:
                 waiting.acquire(timeout=_CHECK_S)
         except BaseException:
+            work.unwanted.set()
             while True:
                 try:
                     while not (answers or taken.setdefault("by", "caller") == "caller"):

@@ -210,5 +210,5 @@ def check_folder(folder: Path) -> None:
             where=str(folder),
             value="".join(sorted(set(str(folder)) & _GLOB)),
             expected="a path without * ? { } [ ] ' \" < > & and \\",
-            hint="choose another folder, or set TMPDIR to one",
+            hint="choose another folder, or set TMPDIR to one, and POINTLINE_MIRROR where the lake is in a bucket",
         )

@@ -13,6 +13,7 @@ from pointline.errors import DamageError, QueryNote
 from pointline.lake.store import as_lake
 from pointline.sql.catalogue import build_catalogue, fingerprint_of
 from pointline.sql.engine import Engine
+from pointline.sql.fetched_links import link_scratch
 from pointline.sql.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class _SharedEngine:
         self._state = threading.Condition()
         self._engine: Engine | None = None
         self._scratch: Scratch | None = None
+        self._links: Scratch | None = None  # of a lake in a bucket
         self._built = 0
         self._is_old = False
         self._running: set[object] = set()
@@ -89,10 +91,13 @@ class _SharedEngine:
         if before is not None:
             before.close()
             self._engine = None
+        self._remove_links()
+        self._links = link_scratch(lake, "sql")
         self._built += 1
         self._is_old = False
         _log.info("views over %s, built in %s", lake.root, self._scratch.path)
-        catalogue = build_catalogue(lake, self._scratch.path / str(self._built))
+        links = None if self._links is None else self._links.path / "links"
+        catalogue = build_catalogue(lake, self._scratch.path / str(self._built), links=links)
         self._engine = Engine(catalogue)
         if before is not None:
             shutil.rmtree(before.catalogue.folder, ignore_errors=True)
@@ -110,9 +115,15 @@ class _SharedEngine:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+        self._remove_links()
         if self._scratch is not None:
             self._scratch.remove()
             self._scratch = None
+
+    def _remove_links(self) -> None:
+        if self._links is not None:
+            self._links.remove()
+            self._links = None
 
 
 _SHARED_ENGINE = _SharedEngine()

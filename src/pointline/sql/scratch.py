@@ -29,6 +29,7 @@ class Scratch:
 
     Args:
         purpose: ``sql`` or ``serve``; part of the name.
+        place: where it is made; a usual place for temporary files if None.
 
     Attributes:
         path: the folder.
@@ -37,8 +38,8 @@ class Scratch:
         OSError: it cannot be made.
     """
 
-    def __init__(self, purpose: str) -> None:
-        place = Path(plain_temporary())
+    def __init__(self, purpose: str, place: Path | None = None) -> None:
+        place = Path(plain_temporary()) if place is None else place
         remove_abandoned(place)
         self._process = os.getpid()
         self.path = place / f"pointline-{purpose}-{secrets.token_hex(8)}"

@@ -41,6 +41,11 @@ def reads_little(selects: Sequence[Tree], columns: frozenset[str]) -> bool:
     return False
 
 
+def gives_no_rows(select: Tree) -> bool:
+    """Whether a SELECT passes rows on as they come, and none of them: `LIMIT 0`, by which programs ask for columns."""
+    return _limit(select) == 0 and _is_plain(select)
+
+
 def _limit(select: Tree) -> int | None:
     value = select.get("limit_length", {}).get("value", {})
     return int(value["value"]) if value.get("field_type") == "UInt64" else None

@@ -1,8 +1,8 @@
 """Errors as ClickHouse clients expect them: a number, a name, a text and an HTTP status.
 
 The numbers are those of ClickHouse's ``ErrorCodes.cpp``, the statuses those of its ``exceptionCodeToHTTPStatus.cpp``, and beyond them:
-what a limit of this server stopped is 400, what it does not allow 403, a full queue 503 and too many queries of a user 429 (all are 500
-there).
+what a limit of this server stopped is 400, what it does not allow 403, a full queue and a bucket that does not answer 503, and too many
+queries of a user 429 (all are 500 there).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ NUMBERS = {
     "AUTHENTICATION_FAILED": 516,
     "UNSUPPORTED_MEDIA_TYPE": 758,
     "ABORTED": 236,
+    "S3_ERROR": 499,
 }
 
 _STATUS = {
@@ -59,7 +60,7 @@ _STATUS = {
     **dict.fromkeys((314,), 413),
     **dict.fromkeys((758,), 415),
     **dict.fromkeys((48,), 501),
-    **dict.fromkeys((76, 202, 209, 439), 503),
+    **dict.fromkeys((76, 202, 209, 439, 499), 503),
 }
 
 
@@ -78,6 +79,10 @@ class RefusedError(PointlineError):
         self.name = name
         self.code = NUMBERS[name] if code is None else code
         self.status = _STATUS.get(self.code, 500) if status is None else status
+
+    def as_json(self) -> dict[str, str | int]:
+        """Its arguments, as JSON can hold them."""
+        return {"name": self.name, "message": self.what, "code": self.code, "status": self.status}
 
     def body(self, version: str) -> str:
         """The text of the answer, in the form that clients parse."""

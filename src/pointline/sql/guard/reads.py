@@ -6,25 +6,31 @@ a SELECT from the one relation; everything else of a statement leaves the relati
 
 from __future__ import annotations
 
-import datetime as dt
-import re
+import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pointline.clock import MINUTE_US, date_text
+from pointline.sql.guard.bounded_reads import gives_no_rows
+from pointline.sql.guard.moments import FIRST_US, FUNCTIONS, LAST_US, bounds_of
 from pointline.sql.guard.trees import Tree, arguments_of, is_membership, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_KNOWN = "known_at"
-_BY_KNOWN = frozenset({"trade", "funding_rate"})  # rows that lie in the partition of the day or month in which they became known
+    from pointline.sql.guard.moments import Bounds
+
+ALWAYS: Bounds = (-(1 << 62), 1 << 62)
+CANDLES = "ohlcv"
 _TURNED = {"less": "greater", "greater": "less", "lessOrEquals": "greaterOrEquals", "greaterOrEquals": "lessOrEquals", "equals": "equals"}
-_MOMENTS = frozenset({"toDate", "toDate32", "toDateTime", "toDateTime64"})
-_TAKEN_AT_THEIR_WORD = frozenset({"exchange", "market", _KNOWN, "and", "in", *_TURNED, *_MOMENTS})
-_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d+)?Z?)?", re.ASCII)
-_MARGIN = dt.timedelta(days=1)  # a time of another zone lies less than a day off
+# Rows that lie in the partition of the day or month in which they became known. Of the last trades of a time, that is all of that time.
+_KNOWN = {"trade": "known_at", "funding_rate": "known_at"}
+_EVENT = {"trade": ("timestamp",), "trade_last": ("timestamp",), CANDLES: ("start", "end")}
+_TIMES = frozenset({*_KNOWN.values(), *(column for columns in _EVENT.values() for column in columns)})
+_TAKEN_AT_THEIR_WORD = frozenset({"exchange", "market", "and", "in", *_TIMES, *_TURNED, *FUNCTIONS})
 _PLAIN_EXPRESSION = frozenset({"type", "database_and_table_name", "table_function"})
 _PLAIN_TABLE = frozenset({"type", "name", "name_parts", "alias", "arguments", "is_compound_name", "is_operator"})
+_LONGEST = 10  # digits of a candle's minutes
 
 
 @dataclass(frozen=True)
@@ -34,24 +40,52 @@ class Read:
     Attributes:
         relation: its name in `api`.
         exchanges, markets: only rows of these, by their names in SQL; None for all.
-        from_date, until_date: only rows that became known on these days, both included; an empty text where there is no bound.
+        known_us: only rows that became known between these times, both included, in microseconds UTC.
+        event_us: only rows that happened between these.
+        minutes: length of the candles that are read; 0 where it is not known.
     """
 
     relation: str
     exchanges: frozenset[str] | None = None
     markets: frozenset[str] | None = None
-    from_date: str = ""
-    until_date: str = ""
+    known_us: Bounds = ALWAYS
+    event_us: Bounds = ALWAYS
+    minutes: int = 0
 
-    def reaches(self, exchange: str, market: str, date: str, *, monthly: bool) -> bool:
-        """Whether rows of a partition may be among what is read."""
+    def as_json(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def of_json(cls, found: dict[str, Any]) -> Read:
+        """What `as_json` gave.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is something else.
+        """
+        relation, minutes = found["relation"], found["minutes"]
+        exchanges, markets = (None if found[field] is None else frozenset(found[field]) for field in ("exchanges", "markets"))
+        known_us, event_us = ((low, high) for low, high in (found["known_us"], found["event_us"]))
+        texts, numbers = (relation, *(exchanges or ()), *(markets or ())), (minutes, *known_us, *event_us)
+        if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+            raise TypeError(found)
+        if not all(us in ALWAYS or FIRST_US <= us < LAST_US for us in known_us):
+            raise ValueError(found)
+        return cls(relation, exchanges, markets, known_us, event_us, minutes)
+
+    def reaches_market(self, exchange: str, market: str) -> bool:
+        """Whether rows of a market may be among what is read."""
+        return (self.exchanges is None or exchange in self.exchanges) and (self.markets is None or market in self.markets)
+
+    def reaches_day(self, date: str, *, monthly: bool) -> bool:
+        """Whether rows of a partition, of a day or of a month, may be among what is read."""
+        low, high = self.known_us
         digits = len("2024-05") if monthly else len("2024-05-01")
-        return (
-            (self.exchanges is None or exchange in self.exchanges)
-            and (self.markets is None or market in self.markets)
-            and date[:digits] >= self.from_date[:digits]
-            and (not self.until_date or date <= self.until_date)
-        )
+        return (low == ALWAYS[0] or date[:digits] >= date_text(low)[:digits]) and (high == ALWAYS[1] or date <= date_text(high))
+
+    def reaches_events(self, first_us: int, last_us: int) -> bool:
+        """Whether rows of a file that has events between these times, both included, may be among what is read."""
+        return last_us >= self.event_us[0] and first_us <= self.event_us[1]
 
 
 def reads_of(tree: Tree, parameters: Mapping[str, str]) -> tuple[Read, ...]:
@@ -61,6 +95,7 @@ def reads_of(tree: Tree, parameters: Mapping[str, str]) -> tuple[Read, ...]:
         tree: of the statement, in which identifier parameters are filled in.
         parameters: values of its `{name:Type}`, as the engine reads them.
     """
+    now_us = time.time_ns() // 1_000
     found = []
     narrowed: set[int] = set()
     if not any(_gives_names(node) for node in walk(tree)):
@@ -70,7 +105,8 @@ def reads_of(tree: Tree, parameters: Mapping[str, str]) -> tuple[Read, ...]:
             reference = next(iter(_references(expression)), None)
             if reference is not None and set(expression) <= _PLAIN_EXPRESSION and set(reference) <= _PLAIN_TABLE:
                 narrowed.add(id(reference))
-                found.append(_narrowed(reference, select.get("where"), parameters))
+                if not gives_no_rows(select):
+                    found.append(_narrowed(reference, select.get("where"), parameters, now_us))
     for node in walk(tree):
         found += [Read(_last(reference)) for reference in _references(node) if id(reference) not in narrowed]
     return tuple(dict.fromkeys(found))
@@ -93,9 +129,9 @@ def _last(reference: Tree) -> str:
     return str(reference.get("name")).rpartition(".")[2]
 
 
-def _narrowed(reference: Tree, where: Tree | None, parameters: Mapping[str, str]) -> Read:
+def _narrowed(reference: Tree, where: Tree | None, parameters: Mapping[str, str], now_us: int) -> Read:
     relation = _last(reference)
-    read = Read(relation)
+    read = Read(relation, minutes=_minutes(reference, parameters) if relation == CANDLES else 0)
     prefixes = {"", relation, f"api.{relation}", str(reference.get("alias", relation))}
     for condition in _conjuncts(where):
         name, arguments = str(condition.get("name")), arguments_of(condition)
@@ -109,8 +145,8 @@ def _narrowed(reference: Tree, where: Tree | None, parameters: Mapping[str, str]
             continue
         if column in {"exchange", "market"} and name in {"equals", "in"}:
             read = _by_names(read, column, _texts(right, parameters))
-        elif column == _KNOWN and relation in _BY_KNOWN and name in _TURNED:
-            read = _by_days(read, name, _day(right, parameters))
+        elif column in _TIMES and name in _TURNED and (bounds := bounds_of(right, parameters, now_us)) is not None:
+            read = _by_time(read, column, _between(name, bounds))
     return read
 
 
@@ -130,15 +166,39 @@ def _by_names(read: Read, column: str, names: frozenset[str] | None) -> Read:
     return replace(read, markets=names if read.markets is None else read.markets & names)
 
 
-def _by_days(read: Read, comparison: str, day: dt.date | None) -> Read:
-    if day is None:
+def _by_time(read: Read, column: str, bounds: Bounds) -> Read:
+    if column == _KNOWN.get(read.relation):
+        return replace(read, known_us=_both(read.known_us, bounds))
+    if column not in _EVENT.get(read.relation, ()):
         return read
-    if comparison in {"greater", "greaterOrEquals", "equals"}:
-        read = replace(read, from_date=max(read.from_date, str(day - _MARGIN)))
-    if comparison in {"less", "lessOrEquals", "equals"}:
-        until = str(day + _MARGIN)
-        read = replace(read, until_date=min(read.until_date or until, until))
-    return read
+    low, high = bounds
+    length_us = read.minutes * MINUTE_US
+    if read.relation == CANDLES and not length_us:
+        low, high = (low, ALWAYS[1]) if column == "start" else (ALWAYS[0], high)
+    elif column == "start":
+        high += length_us
+    elif column == "end":
+        low -= length_us
+    return replace(read, event_us=_both(read.event_us, (low, high)))
+
+
+def _between(comparison: str, bounds: Bounds) -> Bounds:
+    """Between which times a column lies that compares so with a time of these bounds."""
+    low = ALWAYS[0] if comparison.startswith("less") else bounds[0]
+    return low, ALWAYS[1] if comparison.startswith("greater") else bounds[1]
+
+
+def _both(one: Bounds, other: Bounds) -> Bounds:
+    return max(one[0], other[0]), min(one[1], other[1])
+
+
+def _minutes(reference: Tree, parameters: Mapping[str, str]) -> int:
+    """The length that candles are read with; 0 where it is not plain."""
+    length = next((argument for condition in arguments_of(reference) for argument in arguments_of(condition)[1:]), {})
+    value = length.get("value")
+    given = parameters.get(str(length.get("name")), "") if length.get("type") == "QueryParameter" else ""
+    text = str(value.get("value")) if isinstance(value, dict) and value.get("field_type") == "UInt64" else given
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _LONGEST else 0
 
 
 def _texts(node: Tree, parameters: Mapping[str, str]) -> frozenset[str] | None:
@@ -154,18 +214,3 @@ def _texts(node: Tree, parameters: Mapping[str, str]) -> frozenset[str] | None:
     if not isinstance(items, list) or not all(isinstance(item, dict) and item.get("field_type") == "String" for item in items):
         return None
     return frozenset(str(item["value"]) for item in items)
-
-
-def _day(node: Tree, parameters: Mapping[str, str]) -> dt.date | None:
-    """The day of a time that is written out; None where it is not."""
-    if node.get("type") == "Function" and node.get("name") in _MOMENTS and arguments_of(node):
-        node = arguments_of(node)[0]
-    texts = _texts(node, parameters) or frozenset()
-    found = _DATE.fullmatch(next(iter(texts))) if len(texts) == 1 else None
-    if found is None:
-        return None
-    try:
-        day = dt.date.fromisoformat(found[1])
-    except ValueError:
-        return None
-    return day if 1 < day.year < 9999 else None  # noqa: PLR2004 - years with a day before and after
