@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
 import pytest
-from deltalake import DeltaTable
 from tests.lake.test_damage import answers, clean
 
 from pointline.errors import DamageError, PointlineError
 from pointline.lake import open_lake
-from pointline.lake.delta_log import Change, NewFile, commit
-from pointline.lake.durable import single_writer
-from pointline.lake.heads import head_of, read_heads, write_heads
-from pointline.lake.paths import partition_folder
 from pointline.lake.transfer import copy_lake
 from pointline.lake.verify import verify
 
@@ -79,31 +73,3 @@ def test_a_damaged_data_file_is_named(clean: Path, new_url: str, elsewhere: Call
         else:
             assert (problem.table, problem.kind) == (name, "data")
         bucket.put(key, found.content)
-
-
-def test_any_name_is_read_back(new_url: str, elsewhere: Callable[[], None]) -> None:
-    """By this package and by Delta's own reader, through object keys that the store and its client take as they are."""
-    names = ["..", "%2E%2E", "a b", "50%25", "~", "币", "a/b\\c", "x=1&y=+", "#?*", "__HIVE_DEFAULT_PARTITION__"]
-    lake = open_lake(new_url, create=True)
-    files = []
-    for symbol in names:
-        path = f"{partition_folder('x', symbol, '2024-05-01')}/part.parquet"
-        place = lake.table_path("funding") / path
-        place.parent.mkdir(parents=True)
-        pl.DataFrame({"source_row": [len(files)]}).write_parquet(place)
-        files.append(NewFile(path, {"exchange": "x", "symbol": symbol, "date": "2024-05-01"}, 1))
-    with single_writer(lake.root):
-        commit(lake, "funding", Change(added=files))
-        head = head_of(lake.log_path("funding"), [(file.path, 1) for file in files])
-        write_heads(lake.root, {**read_heads(lake.root), "funding": head})
-    elsewhere()
-    lake = open_lake(new_url)
-    listed = lake.listing("funding")
-    assert sorted(listed["symbol"]) == sorted(names)
-    lake.bring()
-    rows = {
-        symbol: pl.read_parquet(lake.table_path("funding") / path, hive_partitioning=False).item() for path, _, symbol, *_ in listed.rows()
-    }
-    assert rows == {symbol: number for number, symbol in enumerate(names)}
-    table = DeltaTable(f"{new_url}/funding", storage_options=bucket_of(new_url).storage_options)
-    assert dict(pl.DataFrame(table.to_pyarrow_table(columns=["symbol", "source_row"])).rows()) == rows
