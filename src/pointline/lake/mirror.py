@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pointline.errors import ConfigError, DamageError, LakeError, NoLakeError
 from pointline.lake import places
 from pointline.lake.bucket import Bucket, WriteConflict
-from pointline.lake.commits import Commits
+from pointline.lake.commits import COMMITS, Commits
 from pointline.lake.durable import STAGING
 from pointline.lake.heads import HEADS, NOTHING, Head, heads_of_text
 from pointline.lake.lease import Lease
@@ -89,6 +89,7 @@ class Mirror:
                 return
             found = self.bucket.get(HEADS)
             if found is None:
+                self._refuse_lost_book()
                 self.heads, self._etag = {}, None
                 return
             text = found.content.decode("utf-8", "replace")
@@ -97,18 +98,11 @@ class Mirror:
                 self._fetch_log(name, head)
             self._keep(text, heads, found.etag)
 
-    def refetch_logs(self) -> None:
-        """Fetches all entries of all logs again, and compares them with the book.
-
-        Raises:
-            DamageError: a log is not what the book says.
-            LakeError: the store does not answer, or refuses.
-        """
-        self.refresh()
-        with self._lock:
-            for name, head in self.heads.items():
-                if self._fetch_entries(name, range(head.version + 1), 0, in_segments=False) != head.log_crc32:
-                    raise self._log_damage(name)
+    def _refuse_lost_book(self) -> None:
+        """A lake without its book is one to which nothing was written yet."""
+        if self.bucket.listed(COMMITS):
+            hint = "the next `pointline ingest` or `pointline repair` writes it anew"
+            raise DamageError("the book of the lake's tables is missing", where=self.bucket.address(HEADS), hint=hint)
 
     def fetch_small_files(self) -> None:
         """Brings the files that users keep below a lake, its own venue files and saved studies, up to date."""
@@ -144,7 +138,12 @@ class Mirror:
         """
         with Lease(self.bucket) as lease:
             commits = Commits(self.bucket, lease)
-            self.refresh()
+            try:
+                self.refresh()
+            except DamageError:
+                if not commits.finish(self._book_etag()):  # it may be the commit of a repair
+                    raise
+                self.refresh()
             if commits.finish(self._etag):
                 self.refresh()
             self.roll_back()
@@ -153,6 +152,31 @@ class Mirror:
                 yield
             finally:
                 self._commits = None
+
+    @contextlib.contextmanager
+    def repairing(self) -> Iterator[Commits]:
+        """Holds the lake's lease, whatever is damaged, and finishes what a writer before had committed and not carried out.
+
+        Raises:
+            BusyError: another writer holds the lease.
+            LakeError: the store does not answer, or refuses.
+        """
+        with Lease(self.bucket) as lease:
+            commits = Commits(self.bucket, lease)
+            commits.finish(self._book_etag(), forgets_damaged=True)
+            yield commits
+
+    def pending(self) -> bytes | None:
+        """The record of the newest commit, where the book is not what it says or it cannot be read; None where all is carried out.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        return Commits(self.bucket).pending()
+
+    def _book_etag(self) -> str | None:
+        book = self.bucket.get(HEADS)
+        return book.etag if book is not None else None
 
     def publish(self, heads: Mapping[str, Head], log_root: Path | None = None, files: Mapping[str, Path] | None = None) -> None:
         """Makes the change that was carried out in this folder the bucket's, whole or not at all.
@@ -311,7 +335,7 @@ class Mirror:
 
     def _log_damage(self, name: str) -> DamageError:
         where = self.bucket.address(f"{name}/_delta_log")
-        hint = "make a new lake: ingest the archive files into another place; `pointline lake copy` a local lake that is whole"
+        hint = "`pointline verify` lists what is damaged, `pointline repair` rebuilds the log"
         return DamageError("the log of a table is damaged", where=where, expected="the entries that the writer left", hint=hint)
 
     def _fetch_entries(self, name: str, versions: range, crc32: int, *, in_segments: bool = True) -> int:
@@ -339,15 +363,17 @@ class Mirror:
         _write(self.root / PUBLISHED, json.dumps({"etag": etag, "heads": text}).encode())
 
 
-def open_mirror(url: str, version_file: str, version_text: str, *, create: bool = False) -> Mirror:
+def open_mirror(url: str, version_file: str, version_text: str, *, create: bool = False, damaged: bool = False) -> Mirror:
     """The mirror of the lake at a URL, as the bucket has it now.
 
     Args:
         url: ``s3://bucket/prefix``.
         version_file, version_text: name of the file that a lake begins with, and what a new one says.
         create: make a lake where there is nothing.
+        damaged: open it though a log or the book is damaged; it is as it was seen before then.
 
     Raises:
+        DamageError: a log or the book is damaged.
         ConfigError: the URL or the environment cannot be used.
         NoLakeError: there is no lake at that place.
         LakeError: the store does not answer, or refuses.
@@ -359,7 +385,11 @@ def open_mirror(url: str, version_file: str, version_text: str, *, create: bool 
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         mirror = Mirror(root, bucket)
     before = mirror.heads
-    mirror.refresh()
+    try:
+        mirror.refresh()
+    except DamageError:
+        if not damaged and not (create and mirror.pending() is not None):  # a writer carries out what was committed
+            raise
     if mirror.heads is not before or not (root / version_file).is_file():
         _fetch_version(mirror, version_file, version_text, create=create)
     mirror.fetch_small_files()
@@ -423,6 +453,9 @@ def _fetch_version(mirror: Mirror, name: str, text: str, *, create: bool) -> Non
             raise NoLakeError("this place in the bucket is not empty and is not a lake", where=mirror.url, hint="choose another prefix")
         with contextlib.suppress(WriteConflict):
             mirror.bucket.put_new(name, text.encode())
+        with contextlib.suppress(WriteConflict):
+            mirror.bucket.put_new(HEADS, json.dumps({}).encode())
+        mirror.refresh()
         found = mirror.bucket.get(name)
     if found is None:
         raise NoLakeError(

@@ -40,6 +40,9 @@ class FetchedParts:
     Args:
         bucket: where they are.
         root: the folder that mirrors it.
+
+    Attributes:
+        fetched: files that were fetched whole and are what their names say.
     """
 
     def __init__(self, bucket: Bucket, root: Path) -> None:
@@ -48,6 +51,7 @@ class FetchedParts:
         self._locks: dict[Path, threading.Lock] = {}
         self._guard = threading.Lock()
         self._checked: set[tuple[Path, str]] = set()
+        self.fetched: set[Path] = set()
 
     def footer(self, path: Path) -> io.BytesIO | Path:
         """What a reader of a file's footer opens: the end of the file, or all of it where it is here.
@@ -82,6 +86,7 @@ class FetchedParts:
                 raise self._missing(path)
             write_atomically(path, lambda temporary: temporary.write_bytes(found.content))
             check_content(path)
+            self.fetched.add(path)
         return path
 
     def all_whole(self, paths: Sequence[Path]) -> list[Path]:
@@ -170,6 +175,7 @@ class FetchedParts:
         if len(tail) == size:
             write_atomically(path, lambda temporary: temporary.write_bytes(tail))
             check_content(path)
+            self.fetched.add(path)
             return None
         self._write_known(path, {"size": size, "sums": {}})
         write_atomically(kept, lambda temporary: temporary.write_bytes(tail))
