@@ -95,14 +95,15 @@ class Commits:
         self._carry_out(change, etag)
         return True
 
-    def pending(self) -> bytes | None:
-        """The newest record, where it cannot be read or the book is not what it says; None where the change is carried out."""
+    def pending(self) -> dict[str, Any] | None:
+        """The newest commit, where the book is not what it says; empty where its record cannot be read, None where it is carried out."""
         _, record = self._newest()
         if record is None:
             return None
         change, book = _read(record), self._bucket.get(HEADS)
-        carried_out = change is not None and book is not None and book.content == change["heads"].encode()
-        return None if carried_out else record
+        if change is None:
+            return {}
+        return None if book is not None and book.content == change["heads"].encode() else change
 
     def _newest(self) -> tuple[str | None, bytes | None]:
         """Key and content of the newest record; no key where there is no record, no content where it went meanwhile."""

@@ -166,8 +166,8 @@ class Mirror:
             commits.finish(self._book_etag(), forgets_damaged=True)
             yield commits
 
-    def pending(self) -> bytes | None:
-        """The record of the newest commit, where the book is not what it says or it cannot be read; None where all is carried out.
+    def pending(self) -> dict[str, Any] | None:
+        """The newest commit, where it is not carried out; empty where its record cannot be read, None where all is carried out.
 
         Raises:
             LakeError: the store does not answer, or refuses.

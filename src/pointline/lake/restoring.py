@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, cast
 from pointline.errors import DamageError
 from pointline.lake import places
 from pointline.lake.durable import is_running, single_writer
-from pointline.lake.heads import HEADS
+from pointline.lake.heads import HEADS, NOTHING, read_heads
 from pointline.lake.journal import JOURNAL
 from pointline.lake.mirror import Mirror
 from pointline.lake.store import VERSION_FILE, Lake
@@ -52,7 +52,7 @@ class _Taken:
 
 @contextlib.contextmanager
 def as_folder(lake: Lake) -> Iterator[Lake]:
-    """The lake as one of local files, to be looked at; a local lake as it is.
+    """The lake as one of local files, to be looked at; a local lake as it is. What a writer is about to carry out is left out.
 
     Raises:
         LakeError: the bucket does not answer, or refuses.
@@ -60,10 +60,8 @@ def as_folder(lake: Lake) -> Iterator[Lake]:
     if lake.mirror is None:
         yield lake
         return
-    with _folder_of(lake.mirror) as (whole, _):
-        pending = lake.mirror.pending()
-        if pending is not None:
-            (whole.root / JOURNAL).write_bytes(pending)
+    with _folder_of(lake.mirror) as (whole, taken):
+        _leave_out_what_is_under_way(whole, taken, lake.mirror)
         yield whole
 
 
@@ -134,24 +132,43 @@ def _is_entry(key: str) -> bool:
 
 
 def _take(own: Mirror) -> _Taken:
-    listed = own.bucket.listed()
-    etags: dict[str, str] = {}
     sums: dict[str, bytes] = {}
 
-    def take(key: str) -> None:
+    def take(key: str) -> str | None:
         found = own.bucket.get(key)
         if found is None:
-            return
+            return None
         path = own.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(found.content)
-        etags[key] = found.etag
         if _is_entry(key):
             sums[key] = hashlib.sha256(found.content).digest()
+        return found.etag
 
+    etag = take(HEADS)  # before the logs are looked at, which may grow meanwhile
+    listed = own.bucket.listed()
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(take, [key for key in listed if key in {HEADS, VERSION_FILE} or _is_entry(key)]))
-    return _Taken(listed, sums, etags.get(HEADS))
+        list(pool.map(take, [key for key in listed if key == VERSION_FILE or _is_entry(key)]))
+    return _Taken(listed, sums, etag)
+
+
+def _leave_out_what_is_under_way(whole: Lake, taken: _Taken, mirror: Mirror) -> None:
+    """Removes the entries of logs that the book does not have yet; notes a change that is half done where that does not explain it."""
+    try:
+        heads, is_readable = read_heads(whole.root), taken.etag is not None
+    except DamageError:
+        heads, is_readable = {}, False
+    change = mirror.pending()
+    if change is not None and (not is_readable or not change or "over" in change):
+        (whole.root / JOURNAL).write_text(json.dumps({}), encoding="utf-8")
+        return
+    moved_on = taken.etag is not None and not mirror.bucket.is_as(HEADS, taken.etag)
+    for key in taken.sums:
+        entry = whole.root / key
+        if int(entry.stem) > heads.get(key.partition("/")[0], NOTHING).version and (moved_on or key in (change or {}).get("entries", ())):
+            entry.unlink()
+            with contextlib.suppress(OSError):
+                entry.parent.rmdir()
 
 
 def _publish(whole: Lake, taken: _Taken, commits: Commits) -> None:
