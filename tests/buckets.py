@@ -34,12 +34,16 @@ class Server:
         sent: bytes that it sent.
         fault: asked with method and key before each request: a status and an error code to answer with, ``"reset"`` to cut the
             connection, ``"late"`` to cut it after the request was carried out, or None.
+        ignored: headers of conditions that the store does not know, as WSGI names them.
+        takes_quotes: whether it knows an etag in quotes; else it does as Ceph's gateway does until version 16.
     """
 
     url: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
     sent: int = 0
     fault: Callable[[str, str], tuple[int, str] | str | None] | None = None
+    ignored: frozenset[str] = frozenset()
+    takes_quotes: bool = True
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def application(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -52,6 +56,10 @@ class Server:
                 fault = self.fault(method, key) if self.fault is not None else None
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
+            for header in self.ignored:
+                environ.pop(header, None)
+            if not self.takes_quotes and not _without_quotes(environ):
+                fault = (412, "PreconditionFailed")
             if fault == "reset":
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 return []
@@ -77,7 +85,17 @@ class Server:
         """Starts to count anew, and fails no more."""
         self.requests.clear()
         self.sent = 0
-        self.fault = None
+        self.fault, self.ignored, self.takes_quotes = None, frozenset(), True
+
+
+def _without_quotes(environ: dict[str, Any]) -> bool:
+    """Makes a condition on a plain etag one that the store knows; whether the condition on an etag in quotes lets the request go on."""
+    wanted = environ.get("HTTP_IF_MATCH", "")
+    if wanted:
+        environ["HTTP_IF_MATCH"] = f'"{wanted}"'
+    elif environ.get("HTTP_IF_NONE_MATCH", "*") != "*":
+        del environ["HTTP_IF_NONE_MATCH"]  # no etag has quotes, so the object is always another one
+    return not wanted.startswith('"')
 
 
 def _store() -> Callable[..., Iterable[bytes]]:

@@ -9,6 +9,7 @@ import configparser
 import contextlib
 import os
 import re
+import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -30,6 +31,9 @@ MOST_RETRIES = 6
 RETRY_SECONDS = 90
 COALESCED_BYTES = 64 * 1024
 """Ranges that lie closer together are read as one: a request costs more than these bytes."""
+PROBE = ".probe-"
+"""What the key of an object begins with by which the store's conditional writes are looked at."""
+_QUOTES: dict[tuple[str, str], bool] = {}  # by endpoint and bucket: whether the store takes an etag in quotes
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
 _STATUS = re.compile(r"status code: (\d{3} [A-Za-z ]+)")
@@ -145,21 +149,18 @@ class Bucket:
         """The URL of an object."""
         return f"{self.url}/{key}"
 
-    def get(self, key: str, unless: str | None = None) -> Stored | None:
-        """An object; None where there is none, or where it still is what `unless` (an etag) says.
+    def get(self, key: str) -> Stored | None:
+        """An object; None where there is none.
 
         Raises:
             LakeError: the store does not answer, or refuses.
         """
         obstore = _library()
-        from obstore.exceptions import NotModifiedError
 
         with self._failures(key):
             try:
-                found = obstore.get(self._store, key, options={"if_none_match": unless} if unless else None)
+                found = obstore.get(self._store, key)
                 content = bytes(found.bytes())
-            except NotModifiedError:
-                return None
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
@@ -177,13 +178,14 @@ class Bucket:
 
         with self._failures(key):
             try:
-                obstore.get(self._store, key, options={"if_none_match": etag})
+                found = obstore.get(self._store, key, options={"if_none_match": etag})
             except NotModifiedError:
                 return True
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
-            return False
+                return False
+            return (found.meta["e_tag"] or "").strip('"') == etag.strip('"')  # a store that takes no quotes gives it all the same
 
     def tail(self, key: str, count: int) -> tuple[bytes, int] | None:
         """The last bytes of an object, all of it where it has fewer, and its size; None where there is none.
@@ -242,40 +244,73 @@ class Bucket:
 
         Raises:
             WriteConflict: there is another one.
-            LakeError: the store does not answer, or refuses.
+            LakeError: the store does not answer, or refuses; or it cannot write on a condition.
         """
-        obstore = _library()
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
-        with self._failures(key):
-            try:
-                return obstore.put(self._store, key, content, mode="create", use_multipart=False)["e_tag"] or ""
-            except (AlreadyExistsError, PreconditionError):
-                there = self.get(key)  # the first attempt may have arrived though its answer did not
-                if there is None or there.content != content:
-                    raise WriteConflict(key) from None
-                return there.etag
+        self._takes_quotes()
+        return self._write(key, content, "create")
 
     def put_over(self, key: str, content: bytes, etag: str) -> str:
         """Writes an object over the one with this etag, and returns the new etag. The same bytes there are taken for this write.
 
         Raises:
             WriteConflict: it has been written meanwhile.
-            LakeError: the store does not answer, or refuses.
+            LakeError: the store does not answer, or refuses; or it cannot write on a condition.
         """
+        return self._write(key, content, {"e_tag": etag if self._takes_quotes() else etag.strip('"')})
+
+    def _write(self, key: str, content: bytes, mode: Any) -> str:  # noqa: ANN401 - a word or a dictionary
         obstore = _library()
-        from obstore.exceptions import PreconditionError
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._failures(key):
             try:
-                return obstore.put(self._store, key, content, mode={"e_tag": etag}, use_multipart=False)["e_tag"] or ""
-            except (PreconditionError, FileNotFoundError) as error:
+                return obstore.put(self._store, key, content, mode=mode, use_multipart=False)["e_tag"] or ""
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
                 if "NoSuchBucket" in str(error):
                     raise
-                there = self.get(key)
+                there = self.get(key)  # the first attempt may have arrived though its answer did not
                 if there is None or there.content != content:
                     raise WriteConflict(key) from None
                 return there.etag
+
+    def _takes_quotes(self) -> bool:
+        """Whether ``If-Match`` is sent with an etag in quotes, as HTTP has it; found out once by each process, with an object of its own.
+
+        Raises:
+            LakeError: the store writes although a condition does not hold, so that commits could be lost, or refuses one that holds.
+        """
+        place = (self.endpoint, self.name)
+        if place not in _QUOTES:
+            key = f"{PROBE}{secrets.token_hex(8)}"
+            try:
+                _QUOTES[place] = self._probe(key)
+            finally:
+                with contextlib.suppress(LakeError):
+                    self.remove(key)
+        return _QUOTES[place]
+
+    def _probe(self, key: str) -> bool:
+        etag = self._write(key, b"first", "create")
+        for header, mode in (("If-None-Match", "create"), ("If-Match", {"e_tag": f'"{"0" * 32}"'}), ("If-Match", {"e_tag": "0" * 32})):
+            try:
+                self._write(key, header.encode(), mode)
+            except WriteConflict:
+                continue
+            raise self._no_conditions(f"it ignores {header}")
+        for quoted in (True, False):
+            with contextlib.suppress(WriteConflict):
+                self._write(key, b"second", {"e_tag": etag if quoted else etag.strip('"')})
+                return quoted
+        raise self._no_conditions("it refuses If-Match with the right etag")
+
+    def _no_conditions(self, what: str) -> LakeError:
+        return LakeError(
+            f"the store at {self.endpoint or 'the provider'} cannot write on a condition, so changes of two writers could be lost unseen",
+            where=self.url,
+            value=what,
+            expected="conditional writes: If-None-Match and If-Match",
+            hint="nothing was stored; reading works. Write to a lake on a disk, or to a store that has them (Amazon S3, MinIO, R2, Ceph)",
+        )
 
     def remove(self, key: str) -> None:
         """Removes an object, if it is there.

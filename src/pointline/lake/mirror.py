@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pointline.errors import ConfigError, DamageError, LakeError, NoLakeError
 from pointline.lake import places
-from pointline.lake.bucket import Bucket, WriteConflict
+from pointline.lake.bucket import PROBE, Bucket, WriteConflict
 from pointline.lake.commits import COMMITS, Commits
 from pointline.lake.durable import STAGING
 from pointline.lake.heads import HEADS, NOTHING, Head, heads_of_text
@@ -449,7 +449,7 @@ def added_files(root: Path, entries: Mapping[str, bytes]) -> dict[str, Path]:
 def _fetch_version(mirror: Mirror, name: str, text: str, *, create: bool) -> None:
     found = mirror.bucket.get(name)
     if found is None and create and not mirror.heads:
-        if any(key != name for key in mirror.bucket.listed()):
+        if any(key != name and not key.startswith(PROBE) for key in mirror.bucket.listed()):
             raise NoLakeError("this place in the bucket is not empty and is not a lake", where=mirror.url, hint="choose another prefix")
         with contextlib.suppress(WriteConflict):
             mirror.bucket.put_new(name, text.encode())
