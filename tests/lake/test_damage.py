@@ -336,7 +336,7 @@ def test_of_five_hundred_flips_none_changes_an_answer_unseen(tmp_path: Path, sto
     names = [name for name in stored.names() if not name.startswith(".cache/")]
     dice = random.Random(8)  # noqa: S311 - places, not secrets
     counted: Counter[tuple[str, str]] = Counter()
-    for _ in range(500):
+    for _ in range(500 if isinstance(stored, InFolder) else 100):  # a store in Python answers some hundred requests a second
         name = dice.choice(names)
         content = stored.read(name)
         flip(stored, name, dice.random(), dice.randrange(8))

@@ -21,7 +21,7 @@ from pointline.errors import ConfigError, LakeError, MissingExtraError
 from pointline.lake.places import SCHEME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
     from types import ModuleType
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MOST_RETRIES = 6
 RETRY_SECONDS = 90
+PART_BYTES = 8 * 1024 * 1024
+"""How much of a large object is in memory while it is downloaded."""
+_SENT_BYTES = 8 * 1024 * 1024  # likewise while it is uploaded; 5 MiB is the least that stores take
 COALESCED_BYTES = 64 * 1024
 """Ranges that lie closer together are read as one: a request costs more than these bytes."""
 PROBE = ".probe-"
@@ -167,6 +170,47 @@ class Bucket:
                 return None
             return Stored(content, found.meta["e_tag"] or "", found.meta["last_modified"])
 
+    def download(self, key: str, path: Path) -> bool:
+        """Writes an object into a file, some of it at a time; whether there is one.
+
+        Raises:
+            LakeError: the store does not answer, or refuses; or it sends less than the object has.
+        """
+        parts = self._parts(key)
+        if parts is None:
+            return False
+        with path.open("wb") as file:
+            file.writelines(parts)
+        return True
+
+    def _parts(self, key: str) -> Iterator[bytes] | None:
+        obstore = _library()
+
+        with self._failures(key):
+            try:
+                found = obstore.get(self._store, key)
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return None
+        return self._parts_of(key, found.stream(min_chunk_size=PART_BYTES), int(found.meta["size"]))
+
+    def _parts_of(self, key: str, stream: Iterable[Any], size: int) -> Iterator[bytes]:
+        """The content of an object; where its transfer ends early, the rest is asked for."""
+        obstore = _library()
+        done = 0
+        with contextlib.suppress(Exception):  # of any class of the library
+            for piece in stream:
+                done += len(piece)
+                yield bytes(piece)
+        while done < size:
+            with self._failures(key):
+                part = bytes(obstore.get_range(self._store, key, start=done, end=min(done + PART_BYTES, size)))
+            if not part:
+                raise LakeError("the store sends less than the object has", where=self.address(key), value=done, expected=f"{size} bytes")
+            done += len(part)
+            yield part
+
     def is_as(self, key: str, etag: str) -> bool:
         """Whether an object still is what its etag says: one request, without its content where it is.
 
@@ -229,7 +273,7 @@ class Bucket:
                 return None
 
     def put(self, key: str, content: bytes | Path) -> None:
-        """Writes an object, over the one that is there.
+        """Writes an object, over the one that is there; a large file in parts, one at a time.
 
         Raises:
             LakeError: the store does not answer, or refuses.
@@ -237,7 +281,7 @@ class Bucket:
         obstore = _library()
 
         with self._failures(key):
-            obstore.put(self._store, key, content)
+            obstore.put(self._store, key, content, chunk_size=_SENT_BYTES, max_concurrency=1)
 
     def put_new(self, key: str, content: bytes) -> str:
         """Writes an object that is not there yet, and returns its etag. The same bytes there are taken for this write.
@@ -249,16 +293,20 @@ class Bucket:
         self._takes_quotes()
         return self._write(key, content, "create")
 
-    def put_over(self, key: str, content: bytes, etag: str) -> str:
-        """Writes an object over the one with this etag, and returns the new etag. The same bytes there are taken for this write.
+    def put_over(self, key: str, content: bytes, etag: str, *, takes_same: bool = True) -> str:
+        """Writes an object over the one with this etag, and returns the new etag.
+
+        Args:
+            key, content, etag: of the object.
+            takes_same: the same bytes there are taken for this write, whose answer was lost.
 
         Raises:
             WriteConflict: it has been written meanwhile.
             LakeError: the store does not answer, or refuses; or it cannot write on a condition.
         """
-        return self._write(key, content, {"e_tag": etag if self._takes_quotes() else etag.strip('"')})
+        return self._write(key, content, {"e_tag": etag if self._takes_quotes() else etag.strip('"')}, takes_same=takes_same)
 
-    def _write(self, key: str, content: bytes, mode: Any) -> str:  # noqa: ANN401 - a word or a dictionary
+    def _write(self, key: str, content: bytes, mode: Any, *, takes_same: bool = True) -> str:  # noqa: ANN401 - a word or a dictionary
         obstore = _library()
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -268,7 +316,7 @@ class Bucket:
             except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
                 if "NoSuchBucket" in str(error):
                     raise
-                there = self.get(key)  # the first attempt may have arrived though its answer did not
+                there = self.get(key) if takes_same else None  # the first attempt may have arrived though its answer did not
                 if there is None or there.content != content:
                     raise WriteConflict(key) from None
                 return there.etag

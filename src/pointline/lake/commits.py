@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pointline.errors import BusyError, DamageError, LakeError
 from pointline.lake.bucket import WriteConflict
-from pointline.lake.heads import HEADS
+from pointline.lake.heads import HEADS, heads_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pointline.lake.bucket import Bucket
+    from pointline.lake.bucket import Bucket, Stored
     from pointline.lake.lease import Lease
 
 COMMITS = ".commits"
@@ -88,7 +88,7 @@ class Commits:
         book = self._bucket.get(HEADS)
         if book is not None and book.content == change["heads"].encode():
             return False
-        if (book.etag if book is not None else None) != etag:
+        if (book.etag if book is not None else None) != etag or not _follows(change, book):
             raise self._taken()
         if forgets_damaged:
             change = {**change, "entries": {}, "over": {**change.get("over", {}), **change["entries"]}}
@@ -137,6 +137,11 @@ class Commits:
         if (book.etag if book is not None else None) != etag:
             raise self._taken()
         if entries or over or gone or book is None or book.content != heads.encode():
+            if book is not None:  # logs are only written over where this is the newest book, whatever the store tells readers
+                try:
+                    etag = self._bucket.put_over(HEADS, book.content, book.etag, takes_same=False)
+                except WriteConflict:
+                    raise self._taken() from None
             rebuilt = {"over": {key: base64.b64encode(content).decode() for key, content in over.items()}, "gone": list(gone)}
             self._commit(entries, heads, etag, files, rebuilt)
 
@@ -166,6 +171,7 @@ class Commits:
             "nonce": secrets.token_hex(8),  # tells two writers' records of the same change apart
             "entries": {key: base64.b64encode(content).decode() for key, content in entries.items()},
             "heads": heads,
+            "made_from": etag,
             **rebuilt,
         }
         self._is_over = True  # until the book is replaced
@@ -237,6 +243,17 @@ class Commits:
     @staticmethod
     def _key(number: int) -> str:
         return f"{COMMITS}/{number:020d}.json"
+
+
+def _follows(change: Mapping[str, Any], book: Stored | None) -> bool:
+    """Whether a change was made from this book, or the book is lost; else a store has told of the change before last."""
+    if book is None or change.get("made_from", book.etag) == book.etag:
+        return True
+    try:
+        heads_of_text(book.content.decode("utf-8", "replace"), HEADS)
+    except DamageError:
+        return True
+    return False
 
 
 def _read(record: bytes) -> dict[str, Any] | None:

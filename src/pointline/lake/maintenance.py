@@ -124,6 +124,7 @@ def _remove(lake: Lake, name: str, relative: str) -> None:
     table = lake.table_path(name)
     path = table / relative
     if lake.mirror is not None:
+        lake.mirror.check_book()
         lake.mirror.check_lease()  # another writer may have made the file live again
         lake.mirror.bucket.remove(f"{name}/{relative}")
     path.unlink(missing_ok=True)

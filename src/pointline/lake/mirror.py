@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pointline.errors import ConfigError, DamageError, LakeError, NoLakeError
+from pointline.errors import BusyError, ConfigError, DamageError, LakeError, NoLakeError
 from pointline.lake import places
 from pointline.lake.bucket import PROBE, Bucket, WriteConflict
 from pointline.lake.commits import COMMITS, Commits
@@ -66,11 +66,13 @@ class Mirror:
         self.heads: dict[str, Head] = {}
         self.generation = 0
         self._etag: str | None = None
+        self._text = ""
+        self._proved: str | None = None
         self._commits: Commits | None = None
         self._lock = threading.RLock()
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, DamageError):
             kept = json.loads((root / PUBLISHED).read_text(encoding="utf-8"))
-            self.heads, self._etag = heads_of_text(kept["heads"], str(root / PUBLISHED)), kept["etag"]
+            self.heads, self._etag, self._text = heads_of_text(kept["heads"], str(root / PUBLISHED)), kept["etag"], kept["heads"]
 
     @property
     def url(self) -> str:
@@ -147,7 +149,7 @@ class Mirror:
             if commits.finish(self._etag):
                 self.refresh()
             self.roll_back()
-            self._commits = commits
+            self._commits, self._proved = commits, None
             try:
                 yield
             finally:
@@ -214,6 +216,7 @@ class Mirror:
                 self.roll_back()
                 raise
             self._keep(text, dict(heads), etag)
+            self._proved = etag
             with contextlib.suppress(LakeError):  # readers do without
                 for key, content in segments.items():
                     self.bucket.put(key, content)
@@ -271,6 +274,22 @@ class Mirror:
         if self._commits is None:
             raise LakeError("a lake in a bucket is only changed under its lease", where=self.url)
         self._commits.check()
+
+    def check_book(self) -> None:
+        """Refuses to remove anything by a book that is no longer the lake's, which a store may give; writes it over itself, once.
+
+        Raises:
+            BusyError: the book is another by now.
+            LakeError: the store does not answer, or refuses.
+        """
+        if self._etag is None or self._etag == self._proved:
+            return
+        try:
+            self._keep(self._text, self.heads, self.bucket.put_over(HEADS, self._text.encode(), self._etag, takes_same=False))
+        except WriteConflict:
+            hint = "run the same command again"
+            raise BusyError("the store told of an earlier state of the lake; nothing was removed", where=self.url, hint=hint) from None
+        self._proved = self._etag
 
     def roll_back(self) -> None:
         """Forgets what was changed in this folder and is not in the bucket; the caller holds the folder's lock."""
@@ -359,7 +378,7 @@ class Mirror:
         return crc32
 
     def _keep(self, text: str, heads: dict[str, Head], etag: str) -> None:
-        self.heads, self._etag = heads, etag
+        self.heads, self._etag, self._text = heads, etag, text
         _write(self.root / PUBLISHED, json.dumps({"etag": etag, "heads": text}).encode())
 
 

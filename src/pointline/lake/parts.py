@@ -81,13 +81,14 @@ class FetchedParts:
         with self._lock(path):
             if self._is_here(path):
                 return path
-            found = self._bucket.get(self._key(path))
-            if found is None:
-                raise self._missing(path)
-            write_atomically(path, lambda temporary: temporary.write_bytes(found.content))
+            write_atomically(path, lambda temporary: self._download(path, temporary))
             check_content(path)
             self.fetched.add(path)
         return path
+
+    def _download(self, path: Path, target: Path) -> None:
+        if not self._bucket.download(self._key(path), target):
+            raise self._missing(path)
 
     def all_whole(self, paths: Sequence[Path]) -> list[Path]:
         """Fetches several files whole, at once."""
