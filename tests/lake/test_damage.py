@@ -144,7 +144,7 @@ def test_any_damaged_file_is_found_and_repaired(clean: Path, stored_from: Stored
     stored = stored_from(clean)
     damage = chosen(stored)
     assert {name for name, _ in damage} == set(stored.names())
-    found_and_repaired(clean, stored_from, damage if isinstance(stored, InFolder) else damage[::11])
+    found_and_repaired(clean, stored_from, damage if isinstance(stored, InFolder) else damage[::25])
 
 
 @pytest.mark.slow
