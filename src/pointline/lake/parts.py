@@ -115,16 +115,28 @@ class FetchedParts:
             DamageError: the file is missing.
             LakeError: the store does not answer, or refuses.
         """
-        import pyarrow.parquet as pq
-
         with self._lock(path):
             tail = self._tail(path)
             if tail is None:
                 return path, None
-            metadata = pq.read_metadata(io.BytesIO(tail))
+            metadata = self._metadata(path, tail)
             groups, rows = _groups(metadata, span_us)
             chunks = dict(chunk for group in groups for chunk in _chunks(metadata.row_group(group), group, set(columns)))
             return self._fetched(path, tail, chunks), rows
+
+    def _metadata(self, path: Path, tail: bytes) -> Any:  # noqa: ANN401 - pyarrow has no types
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_metadata(io.BytesIO(tail))
+        except (OSError, ValueError) as error:
+            self._beside(path, "tail").unlink(missing_ok=True)  # so that it is fetched again
+            raise self._damaged(path) from error
+
+    def _damaged(self, path: Path) -> DamageError:
+        hint = "`pointline verify` lists what is damaged, `pointline repair` reads the archive files behind it again"
+        where = self._bucket.address(self._key(path))
+        return DamageError("a data file of the lake is damaged", where=where, expected="a Parquet file", hint=hint)
 
     def _fetched(self, path: Path, tail: bytes, chunks: dict[str, tuple[int, int]]) -> Path:
         sparse, known = self._beside(path, "parquet"), self._known(path)
@@ -189,7 +201,7 @@ class FetchedParts:
         if found is None:
             raise self._missing(path)
         if not _holds_footer(found[0]):
-            raise DamageError("a data file of the lake is damaged", where=self._bucket.address(self._key(path)), expected="a Parquet file")
+            raise self._damaged(path)
         return found
 
     def _is_here(self, path: Path) -> bool:
