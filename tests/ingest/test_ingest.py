@@ -271,7 +271,7 @@ def test_other_options_read_the_file_again(tmp_path: Path, place: Path | str) ->
 # What is set aside and what is counted
 
 
-@BOTH_STORES
+@BOTH_STORES_SLOWLY
 def test_quarantine_says_file_line_column_value_and_reason(tmp_path: Path, place: Path | str) -> None:
     lines = [
         DAY_1[0],
@@ -614,7 +614,7 @@ def test_one_file_may_feed_several_tables(tmp_path: Path, place: Path | str) -> 
     assert footer(open_lake(place), "trades", "2024-05-01")["feeds"][0]["clock"] == "recorded"
 
 
-@BOTH_STORES
+@BOTH_STORES_SLOWLY
 def test_a_header_alone_is_a_file_without_rows(tmp_path: Path, place: Path | str) -> None:
     (report,) = land(place, write(tmp_path, f"{FUTURES}/daily/trades/BTCUSDT/BTCUSDT-trades-2024-05-01.csv", TRADES_HEADER))
     assert (report.outcome, report.rows_read) == ("empty", 0)

@@ -21,6 +21,8 @@ BOTH_STORES = pytest.mark.parametrize("place", ["folder", "bucket"], indirect=Tr
 """The test has a fixture `place`, where a new lake may be made."""
 BOTH_STORES_SLOWLY = pytest.mark.parametrize("place", ["folder", pytest.param("bucket", marks=pytest.mark.slow)], indirect=True)
 """As `BOTH_STORES`; over a bucket only where the slow tests run."""
+COPIES_SLOWLY = pytest.mark.parametrize("stored_from", ["folder", pytest.param("bucket", marks=pytest.mark.slow)], indirect=True)
+"""As `BOTH_STORES_SLOWLY`, of the fixture `stored_from`."""
 
 _NOT_DATA = {".lock", "pointline.json", ".lease.json", ".clock"}
 

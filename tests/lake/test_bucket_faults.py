@@ -110,9 +110,9 @@ def test_a_footer_that_cannot_be_read_is_damage_and_is_fetched_again(
     [
         ("ingest", ".commits"),
         ("maintain", ".heads.json .commits"),
-        ("repair", ".heads.json .commits"),
         *(pytest.param("ingest", what, marks=SLOW) for what in (".heads.json", ".heads.json .commits")),
         *(pytest.param(act, what, marks=SLOW) for act in ("maintain", "repair") for what in (".heads.json", ".commits")),
+        pytest.param("repair", ".heads.json .commits", marks=SLOW),
     ],
 )
 def test_a_writer_who_is_told_what_was_before_is_busy(

@@ -52,7 +52,7 @@ def mend(stored: InBucket) -> object:
     return repair(stored.opened(damaged=True), all_sources)
 
 
-@pytest.mark.parametrize("after", [2, 6, *(pytest.param(after, marks=pytest.mark.slow) for after in (0, 1, 3, 4, 5, 7, 8, 9))])
+@pytest.mark.parametrize("after", [6, *(pytest.param(after, marks=pytest.mark.slow) for after in (0, 1, 2, 3, 4, 5, 7, 8, 9))])
 def test_a_repair_that_is_cut_off_changes_nothing_or_is_finished(
     after: int, stored: InBucket, made: Path, store: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_plan_says_what_is_wrong_and_changes_nothing(stored: InBucket, store: 
     assert store.counted().keys() <= {"GET", "HEAD"}
 
 
-@pytest.mark.parametrize("content", [None, b"{", *(pytest.param(content, marks=pytest.mark.slow) for content in (b"", b"[]", b"\xff"))])
+@pytest.mark.parametrize("content", [None, *(pytest.param(content, marks=pytest.mark.slow) for content in (b"{", b"", b"[]", b"\xff"))])
 def test_a_book_that_is_lost_is_an_error_and_is_written_anew(content: bytes | None, stored: InBucket, made: Path, tmp_path: Path) -> None:
     land(stored.place, noon_trades(tmp_path / "in", "2024-06-01", 100))
     expected = contents(stored.place)

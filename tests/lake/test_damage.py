@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 from tests.lake.archives import FUTURES, futures_trades, land, ms, quarantine, trade, write
-from tests.lake.stores import InFolder, Stored
+from tests.lake.stores import COPIES_SLOWLY, InFolder, Stored
 
 import pointline
 from pointline.clock import to_us
@@ -140,11 +140,12 @@ def chosen(stored: Stored) -> list[tuple[str, str]]:
     return [(names[n % len(names)], HOWS[n % len(HOWS)]) for names in kinds.values() for n in range(max(len(names), len(HOWS)))]
 
 
+@pytest.mark.parametrize("stored_from", ["folder"], indirect=True)  # the next one runs over a bucket too
 def test_any_damaged_file_is_found_and_repaired(clean: Path, stored_from: StoredFrom) -> None:
     stored = stored_from(clean)
     damage = chosen(stored)
     assert {name for name, _ in damage} == set(stored.names())
-    found_and_repaired(clean, stored_from, damage if isinstance(stored, InFolder) else damage[::25])
+    found_and_repaired(clean, stored_from, damage)
 
 
 @pytest.mark.slow
@@ -189,6 +190,7 @@ def test_an_error_names_the_file_and_the_remedy(clean: Path, stored_from: Stored
     assert "pointline repair" in str(caught.value)
 
 
+@COPIES_SLOWLY
 def test_what_is_gone_is_not_called_unchanged(clean: Path, stored_from: StoredFrom) -> None:
     stored = stored_from(clean)
     expected = all_contents(stored)
@@ -204,6 +206,7 @@ def test_what_is_gone_is_not_called_unchanged(clean: Path, stored_from: StoredFr
     assert all_contents(stored) == expected
 
 
+@COPIES_SLOWLY
 def test_archives_are_found_in_another_folder(clean: Path, tmp_path: Path, stored_from: StoredFrom) -> None:
     stored, moved = stored_from(clean), tmp_path / "moved"
     folder = clean.parent / "in"
@@ -235,7 +238,7 @@ def test_a_moved_file_is_found_whose_name_is_a_pattern(tmp_path: Path) -> None:
     assert all_contents(stored) == expected
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [16, pytest.param(400, marks=pytest.mark.slow)])
 def test_readers_never_see_less_without_an_error(count: int, clean: Path, stored_from: StoredFrom) -> None:
     """A flipped bit of a file, half of it, or none of it, for a reader that has seen nothing before: an error, or the same answers."""
     stored = stored_from(clean)
@@ -276,6 +279,7 @@ def test_bounds_in_a_log_are_not_believed(tmp_path: Path) -> None:
     ("name", "other"),
     [("BTCUSDT", "BTCUSDU"), ("binance-futures", "bInance-futures"), ("2024-05-01", "2024-05-02"), ("2024-05-01", "2026-05-01")],
 )
+@COPIES_SLOWLY
 def test_a_log_that_names_another_partition_than_the_path_is_damage(clean: Path, stored_from: StoredFrom, name: str, other: str) -> None:
     stored = stored_from(clean)
     changed = 0

@@ -103,6 +103,7 @@ def test_another_content_is_refused(wrong: bytes, new_url: str, tmp_path: Path) 
     assert not (tmp_path / "back" / key).exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told(new_url: str, tmp_path: Path) -> None:
     root, key = lake_with(tmp_path, os.urandom(SIZE))
     copy_lake(root, new_url)
