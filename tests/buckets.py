@@ -34,12 +34,23 @@ class Server:
         sent: bytes that it sent.
         fault: asked with method and key before each request: a status and an error code to answer with, ``"reset"`` to cut the
             connection, ``"late"`` to cut it after the request was carried out, or None.
+        cut: asked with method, key and range before an answer is sent: the bytes of it after which the connection ends, or None.
+        recorded: answers by request, of each that was given while `records` was set.
+        replays: asked with the key, or the query of a listing: whether the answer that was recorded is given again.
+        ignored: headers of conditions that the store does not know, as WSGI names them.
+        takes_quotes: whether it knows an etag in quotes; else it does as Ceph's gateway does until version 16.
     """
 
     url: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
     sent: int = 0
     fault: Callable[[str, str], tuple[int, str] | str | None] | None = None
+    cut: Callable[[str, str, str], int | None] | None = None
+    records: bool = False
+    recorded: dict[str, tuple[str, list[tuple[str, str]], list[bytes]]] = field(default_factory=dict)
+    replays: Callable[[str], bool] | None = None
+    ignored: frozenset[str] = frozenset()
+    takes_quotes: bool = True
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def application(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -52,6 +63,10 @@ class Server:
                 fault = self.fault(method, key) if self.fault is not None else None
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
+            for header in self.ignored:
+                environ.pop(header, None)
+            if not self.takes_quotes and not _without_quotes(environ):
+                fault = (412, "PreconditionFailed")
             if fault == "reset":
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 return []
@@ -59,15 +74,34 @@ class Server:
                 text = f"<?xml version='1.0'?><Error><Code>{fault[1]}</Code><Message>told to</Message></Error>".encode()
                 start(f"{fault[0]} {fault[1]}", [("Content-Type", "application/xml"), ("Content-Length", str(len(text)))])
                 return [text]
-            content = list(app(environ, start))
+            request = f"{method} {environ['REQUEST_URI']}"
+            if self.replays is not None and request in self.recorded and self.replays(key or environ["QUERY_STRING"]):
+                start(*self.recorded[request][:2])
+                return self.recorded[request][2]
+            content = self._asked(app, environ, start, request)
             if fault == "late":
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 return []
+            most = self.cut(method, key, environ.get("HTTP_RANGE", "")) if self.cut is not None else None
+            if most is not None:  # the length in the headers stays that of the whole
+                content = [b"".join(content)[:most]]
             with self._guard:
                 self.sent += sum(map(len, content))
             return content
 
         return answer
+
+    def _asked(self, app: Callable[..., Iterable[bytes]], environ: dict[str, Any], start: Callable[..., Any], request: str) -> list[bytes]:
+        told: list[Any] = []
+
+        def starting(*given: Any) -> Any:  # noqa: ANN401 - as WSGI has it
+            told[:] = given
+            return start(*given)
+
+        content = list(app(environ, starting))
+        if self.records:
+            self.recorded[request] = (told[0], list(told[1]), content)
+        return content
 
     def counted(self) -> Counter[str]:
         """Requests by method since the last call of `forget`."""
@@ -77,7 +111,19 @@ class Server:
         """Starts to count anew, and fails no more."""
         self.requests.clear()
         self.sent = 0
-        self.fault = None
+        self.records, self.replays = False, None
+        self.recorded.clear()
+        self.fault, self.cut, self.ignored, self.takes_quotes = None, None, frozenset(), True
+
+
+def _without_quotes(environ: dict[str, Any]) -> bool:
+    """Makes a condition on a plain etag one that the store knows; whether the condition on an etag in quotes lets the request go on."""
+    wanted = environ.get("HTTP_IF_MATCH", "")
+    if wanted:
+        environ["HTTP_IF_MATCH"] = f'"{wanted}"'
+    elif environ.get("HTTP_IF_NONE_MATCH", "*") != "*":
+        del environ["HTTP_IF_NONE_MATCH"]  # no etag has quotes, so the object is always another one
+    return not wanted.startswith('"')
 
 
 def _store() -> Callable[..., Iterable[bytes]]:

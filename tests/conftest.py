@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
     from tests.demo import Demo
+    from tests.lake.stores import StoredFrom
 
     from pointline.lake import Lake
 
@@ -145,6 +146,20 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], N
         monkeypatch.setattr("pointline.lake.places._MIRRORS", {})
 
     return move
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a new lake may be made: in a folder or in a bucket, as `tests.lake.stores.BOTH_STORES` says."""
+    return tmp_path / "lake" if request.param == "folder" else str(request.getfixturevalue("new_url"))
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def stored_from(request: pytest.FixtureRequest, tmp_path: Path) -> StoredFrom:
+    """Makes copies of a lake in either store, whose stored files a test may damage."""
+    from tests.lake.stores import stored_copy
+
+    return stored_copy(request, tmp_path)
 
 
 @pytest.fixture(params=["folder", "bucket"])

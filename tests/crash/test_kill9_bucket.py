@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ import polars as pl
 import pytest
 from tests import buckets
 from tests.crash.test_kill9 import ROOT, WRITER, Market, market, small_row_groups
-from tests.lake.archives import land, manifest, quarantine
+from tests.lake.archives import contents, futures_trades, land, manifest, noon_trades, quarantine, trade
 
 from pointline.lake import open_lake, places
 from pointline.lake.lease import LEASE
@@ -38,15 +39,8 @@ def as_new_machine(patch: pytest.MonkeyPatch, store: buckets.Server, folder: Pat
     patch.setattr(places, "_MIRRORS", {})
 
 
-def contents(url: str) -> dict[str, bytes]:
-    lake = open_lake(url)
-    with lake.held():
-        pass
-    return {f"{kind}/{path}": (lake.table_path(kind) / path).read_bytes() for kind in lake.kinds() for path in lake.listing(kind)["path"]}
-
-
-def strike(url: str, market: Market, store: buckets.Server, mirror: Path, delay: float) -> bool:
-    """Kills a writer after `delay` seconds; whether it was still writing."""
+def writer(url: str, market: Market, store: buckets.Server, mirror: Path) -> subprocess.Popen[str]:
+    """A process that has loaded everything and waits for a line before it ingests."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, url, *map(str, market.paths)],
         cwd=ROOT,
@@ -56,15 +50,36 @@ def strike(url: str, market: Market, store: buckets.Server, mirror: Path, delay:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    return process
+
+
+def strike(url: str, market: Market, store: buckets.Server, mirror: Path, delay: float) -> bool:
+    """Kills a writer after `delay` seconds; whether it was still writing."""
+    process = writer(url, market, store, mirror)
+    assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     output, _ = process.communicate()
     return not output.startswith("done")
+
+
+def strike_at(url: str, market: Market, store: buckets.Server, mirror: Path, count: int, keys: str = "") -> None:
+    """Kills a writer in a certain of its writes, whose key has some text; the store carries that one out."""
+    process = writer(url, market, store, mirror)
+    left = itertools.count(1 - count)
+
+    def kill(method: str, key: str) -> None:
+        if method == "PUT" and keys in key and next(left) == 0:
+            process.kill()
+
+    store.fault = kill
+    output, _ = process.communicate("\n")
+    store.fault = None
+    assert (process.returncode, output) == (-signal.SIGKILL, "")
 
 
 def check_delta_readers(url: str) -> None:
@@ -90,33 +105,72 @@ def strike_again_and_again(
         hit = strike(url, market, store, folder / "killed", rng.uniform(0, seconds))
         seconds = seconds if hit else seconds * 0.9
         counts["hit while writing" if hit else "came too late"] += 1
-        as_new_machine(patch, store, folder / "mirror")
-        done = manifest(url).height - market.entries
-        assert contents(url) == market.states[done]  # of all tables
-        assert quarantine(url) == market.quarantines[done]
-        assert verify(open_lake(url)).problems == []
-        check_delta_readers(url)
-        mirror = open_lake(url).mirror
-        assert mirror is not None
-        mirror.bucket.remove(LEASE)  # as if it had expired; the next writer is the same machine half of the time, with what was left there
-        buckets.enter(patch, store, folder / rng.choice(("killed", "mirror")))
-        patch.setattr(places, "_MIRRORS", {})
-        reports = land(url, *market.paths)
-        finished = sum(report.outcome == "unchanged" for report in reports)
-        counts["committed and not carried out"] += finished > done
-        as_new_machine(patch, store, folder / "mirror")
-        assert finished in {done, done + 1}
-        assert contents(url) == market.states[-1]
-        assert quarantine(url) == market.quarantines[-1]
-        assert verify(open_lake(url)).problems == []
-        shutil.rmtree(folder / "killed", ignore_errors=True)
+        counts["committed and not carried out"] += check_and_complete(url, market, store, folder, patch, rng.choice(("killed", "mirror")))
     return counts
 
 
-@pytest.mark.crash
-def test_two_kills(market: Market, store: buckets.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = strike_again_and_again(market, store, tmp_path, monkeypatch, hits=2, seed=3)
-    assert counts["hit while writing"] == 2
+def check_and_complete(url: str, market: Market, store: buckets.Server, folder: Path, patch: pytest.MonkeyPatch, goes_on_at: str) -> bool:
+    """Looks at the lake of a writer that was killed and lets the next one complete it; whether that one had a commit to carry out."""
+    as_new_machine(patch, store, folder / "mirror")
+    done = manifest(url).height - market.entries
+    assert contents(url) == market.states[done]  # of all tables
+    assert quarantine(url) == market.quarantines[done]
+    assert verify(open_lake(url)).problems == []
+    check_delta_readers(url)
+    mirror = open_lake(url).mirror
+    assert mirror is not None
+    mirror.bucket.remove(LEASE)  # as if it had expired; the next writer may be the same machine, with what was left there
+    buckets.enter(patch, store, folder / goes_on_at)
+    patch.setattr(places, "_MIRRORS", {})
+    reports = land(url, *market.paths)
+    finished = sum(report.outcome == "unchanged" for report in reports)
+    as_new_machine(patch, store, folder / "mirror")
+    assert finished in {done, done + 1}
+    assert contents(url) == market.states[-1]
+    assert quarantine(url) == market.quarantines[-1]
+    assert verify(open_lake(url)).problems == []
+    shutil.rmtree(folder / "killed", ignore_errors=True)
+    return finished > done
+
+
+@pytest.fixture(scope="module")
+def few_files(tmp_path_factory: pytest.TempPathFactory) -> Market:
+    """As `market`, of three days with few trades and a correction; the second has rows that are set aside."""
+    folder = tmp_path_factory.mktemp("few")
+    land(folder / "base", noon_trades(folder / "in", "2024-05-01", 1))
+    bad = trade(16, "2024-05-02 12:00:16").replace("60000.1", "sixty")
+    second = futures_trades(folder / "in", "2024-05-02", *(trade(n, f"2024-05-02 12:00:{n:02d}") for n in range(6, 16)), bad)
+    paths = (second, noon_trades(folder / "in", "2024-05-03", 17), noon_trades(folder / "corrected", "2024-05-01", 1, price="60000.2"))
+    shutil.copytree(folder / "base", folder / "reference")
+    states, quarantines = [contents(folder / "base")], [quarantine(folder / "base")]
+    for path in paths:
+        land(folder / "reference", path)
+        states.append(contents(folder / "reference"))
+        quarantines.append(quarantine(folder / "reference"))
+    return Market(folder / "base", paths, tuple(states), tuple(quarantines), manifest(folder / "base").height, seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("write", "goes_on_at", "is_committed"),
+    [
+        pytest.param((1, "/trades/exchange="), "mirror", False, id="while data is uploaded"),
+        pytest.param((2, "/.commits/"), "mirror", True, id="with the record of a commit"),
+        pytest.param((3, "/_delta_log/"), "killed", True, id="while a commit is carried out"),
+    ],
+)
+def test_a_kill_at_a_chosen_write(
+    write: tuple[int, str],
+    goes_on_at: str,
+    is_committed: bool,
+    few_files: Market,
+    store: buckets.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = f"s3://desk/killed-at-{write[0]}"
+    copy_lake(few_files.base, url)
+    strike_at(url, few_files, store, tmp_path / "killed", *write)
+    assert check_and_complete(url, few_files, store, tmp_path, monkeypatch, goes_on_at) == is_committed
 
 
 @pytest.mark.crash

@@ -27,6 +27,7 @@ from tests.lake.archives import (
     versions,
     write,
 )
+from tests.lake.stores import BOTH_STORES, BOTH_STORES_SLOWLY
 
 from pointline.clock import to_us
 from pointline.ingest import spool
@@ -67,27 +68,29 @@ def candle_file(folder: Path, date: str, *lines: str, market: str = FUTURES, dat
 # Once, twice, in any order
 
 
-def test_a_file_lands_with_every_value(tmp_path: Path) -> None:
+@BOTH_STORES_SLOWLY
+def test_a_file_lands_with_every_value(tmp_path: Path, place: Path | str) -> None:
     lines = [trade(1, "2024-05-01 00:00:00", "60000.1", "0.25", "true"), trade(2, "2024-05-01 00:00:00.007", "59999", "1.125", "false")]
-    (report,) = land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *lines, checksum=True))
+    (report,) = land(place, futures_trades(tmp_path, "2024-05-01", *lines, checksum=True))
     assert (report.outcome, report.rows_read, report.rows_landed, report.problem) == ("landed", 2, 2, None)
     start = 1_714_521_600_000_000
     source = file_id(key("trades", "2024-05-01"))
-    assert rows(tmp_path / "lake").rows() == [
+    assert rows(place).rows() == [
         (start, start, 1, None, None, None, 600_001, 250, True, False, 2, 1, 3, source),
         (start + 7_000, start + 7_000, 2, None, None, None, 599_990, 1_125, False, False, 3, 1, 3, source),
     ]
 
 
-def test_twice_is_once(tmp_path: Path) -> None:
+@BOTH_STORES
+def test_twice_is_once(tmp_path: Path, place: Path | str) -> None:
     paths = [futures_trades(tmp_path, "2024-05-01", *DAY_1), futures_trades(tmp_path, "2024-05-02", *DAY_2, STRAY)]
-    land(tmp_path / "lake", *paths)
-    before, commits = contents(tmp_path / "lake"), versions(tmp_path / "lake")
-    again = land(tmp_path / "lake", *paths, *paths)
+    land(place, *paths)
+    before, commits = contents(place), versions(place)
+    again = land(place, *paths, *paths)
     assert [report.outcome for report in again] == ["unchanged"] * 4
     assert [report.rows_landed for report in again] == [5, 4, 5, 4]
-    assert contents(tmp_path / "lake") == before
-    assert versions(tmp_path / "lake") == commits
+    assert contents(place) == before
+    assert versions(place) == commits
 
 
 def scenario_stray_row(folder: Path) -> list[list[Path]]:
@@ -206,70 +209,70 @@ def test_any_cut_into_files_and_any_order_gives_the_same_rows(tmp_path_factory: 
 # Corrections
 
 
-def test_a_corrected_file_replaces_its_predecessor(tmp_path: Path) -> None:
-    root = tmp_path / "lake"
+@BOTH_STORES
+def test_a_corrected_file_replaces_its_predecessor(tmp_path: Path, place: Path | str) -> None:
     bad = trade(3, "2024-05-01 12:00:03").replace("60000.1", "sixty")
-    land(root, futures_trades(tmp_path / "old", "2024-05-01", *DAY_1[:2], bad))
-    assert [row["value"] for row in quarantine(root)] == ["sixty"]
+    land(place, futures_trades(tmp_path / "old", "2024-05-01", *DAY_1[:2], bad))
+    assert [row["value"] for row in quarantine(place)] == ["sixty"]
     worse = trade(5, "2024-05-01 12:00:05", qty="-1")
-    (report,) = land(root, futures_trades(tmp_path / "new", "2024-05-01", *DAY_1[:4], worse))
+    (report,) = land(place, futures_trades(tmp_path / "new", "2024-05-01", *DAY_1[:4], worse))
     assert (report.outcome, report.rows_landed, report.rows_quarantined) == ("landed", 4, 1)
-    assert rows(root)["trade_id"].to_list() == [1, 2, 3, 4]
-    assert [(row["line"], row["value"]) for row in quarantine(root)] == [(6, "-1")]
-    entries = manifest(root)
+    assert rows(place)["trade_id"].to_list() == [1, 2, 3, 4]
+    assert [(row["line"], row["value"]) for row in quarantine(place)] == [(6, "-1")]
+    entries = manifest(place)
     assert entries["key"].unique().to_list() == [key("trades", "2024-05-01")]
     assert entries["sha256"].n_unique() == 2
     assert entries["rows_landed"].to_list() == [2, 4]
 
 
-def test_a_correction_that_leaves_a_day_withdraws_it(tmp_path: Path) -> None:
-    root = tmp_path / "lake"
-    land(root, futures_trades(tmp_path / "old", "2024-05-02", trade(4, "2024-05-01 23:00:00"), *DAY_2))
-    assert open_lake(root).listing("trades")["date"].to_list() == ["2024-05-01", "2024-05-02"]
-    land(root, futures_trades(tmp_path / "new", "2024-05-02", *DAY_2))
-    assert open_lake(root).listing("trades")["date"].to_list() == ["2024-05-02"]
-    assert rows(root)["trade_id"].to_list() == [6, 7, 8]
+@BOTH_STORES_SLOWLY
+def test_a_correction_that_leaves_a_day_withdraws_it(tmp_path: Path, place: Path | str) -> None:
+    land(place, futures_trades(tmp_path / "old", "2024-05-02", trade(4, "2024-05-01 23:00:00"), *DAY_2))
+    assert open_lake(place).listing("trades")["date"].to_list() == ["2024-05-01", "2024-05-02"]
+    land(place, futures_trades(tmp_path / "new", "2024-05-02", *DAY_2))
+    assert open_lake(place).listing("trades")["date"].to_list() == ["2024-05-02"]
+    assert rows(place)["trade_id"].to_list() == [6, 7, 8]
 
 
-def test_a_correction_withdraws_its_own_rows_only(tmp_path: Path) -> None:
-    root = tmp_path / "lake"
+@BOTH_STORES_SLOWLY
+def test_a_correction_withdraws_its_own_rows_only(tmp_path: Path, place: Path | str) -> None:
     alone = futures_trades(tmp_path, "2024-05-01", *DAY_1)
     land(tmp_path / "reference", alone, futures_trades(tmp_path / "new", "2024-05-02", *DAY_2))
-    land(root, alone, futures_trades(tmp_path / "old", "2024-05-02", STRAY, *DAY_2))
-    assert rows(root)["trade_id"].to_list() == [1, 2, 3, 4, 5, 9, 6, 7, 8]
-    land(root, futures_trades(tmp_path / "new", "2024-05-02", *DAY_2))
-    assert contents(root) == contents(tmp_path / "reference")
+    land(place, alone, futures_trades(tmp_path / "old", "2024-05-02", STRAY, *DAY_2))
+    assert rows(place)["trade_id"].to_list() == [1, 2, 3, 4, 5, 9, 6, 7, 8]
+    land(place, futures_trades(tmp_path / "new", "2024-05-02", *DAY_2))
+    assert contents(place) == contents(tmp_path / "reference")
 
 
-def test_going_back_to_the_predecessor_works(tmp_path: Path) -> None:
-    root = tmp_path / "lake"
+@BOTH_STORES_SLOWLY
+def test_going_back_to_the_predecessor_works(tmp_path: Path, place: Path | str) -> None:
     old = futures_trades(tmp_path / "old", "2024-05-01", *DAY_1)
-    land(root, old)
-    before = contents(root)
-    land(root, futures_trades(tmp_path / "new", "2024-05-01", *DAY_1[:2]))
-    (report,) = land(root, old)
+    land(place, old)
+    before = contents(place)
+    land(place, futures_trades(tmp_path / "new", "2024-05-01", *DAY_1[:2]))
+    (report,) = land(place, old)
     assert report.outcome == "landed"
-    assert contents(root) == before
-    assert manifest(root)["rows_landed"].to_list() == [5, 2, 5]
+    assert contents(place) == before
+    assert manifest(place)["rows_landed"].to_list() == [5, 2, 5]
 
 
-def test_other_options_read_the_file_again(tmp_path: Path) -> None:
-    root = tmp_path / "lake"
+@BOTH_STORES_SLOWLY
+def test_other_options_read_the_file_again(tmp_path: Path, place: Path | str) -> None:
     path = futures_trades(tmp_path, "2024-05-01", *DAY_1)
-    land(root, path)
-    (report,) = land(root, path, hints=Hints(latency_us=250))
+    land(place, path)
+    (report,) = land(place, path, hints=Hints(latency_us=250))
     assert (report.outcome, report.rows_landed) == ("landed", 5)
-    stored = rows(root)
+    stored = rows(place)
     assert stored["trade_id"].to_list() == [1, 2, 3, 4, 5]
     assert (stored["ts_local_us"] - stored["ts_event_us"]).unique().to_list() == [250]
-    assert rows(root, "trades_reserve").is_empty()
+    assert rows(place, "trades_reserve").is_empty()
 
 
 # What is set aside and what is counted
 
 
-def test_quarantine_says_file_line_column_value_and_reason(tmp_path: Path) -> None:
-    root = tmp_path / "lake"
+@BOTH_STORES_SLOWLY
+def test_quarantine_says_file_line_column_value_and_reason(tmp_path: Path, place: Path | str) -> None:
     lines = [
         DAY_1[0],
         "2,abc,0.001,60," + str(ms("2024-05-01 12:00:02")) + ",true",
@@ -278,8 +281,8 @@ def test_quarantine_says_file_line_column_value_and_reason(tmp_path: Path) -> No
         trade(6, "2024-05-01 12:00:06") + ",7",
         *(trade(n, f"2024-05-01 12:00:{n:02d}") for n in range(7, 12)),
     ]
-    (report,) = land(root, futures_trades(tmp_path, "2024-05-01", *lines))
-    found = [(row["file_name"], row["line"], row["column"], row["value"], row["reason"], row["fatal"]) for row in quarantine(root)]
+    (report,) = land(place, futures_trades(tmp_path, "2024-05-01", *lines))
+    found = [(row["file_name"], row["line"], row["column"], row["value"], row["reason"], row["fatal"]) for row in quarantine(place)]
     name = "BTCUSDT-trades-2024-05-01.zip"
     assert found == [
         (name, 3, "price", "abc", "cannot be read as a number", True),
@@ -288,14 +291,14 @@ def test_quarantine_says_file_line_column_value_and_reason(tmp_path: Path) -> No
         (name, 6, None, None, "has 7 fields, not 6", True),
     ]
     assert (report.rows_read, report.rows_landed, report.rows_quarantined) == (10, 6, 4)
-    assert rows(root)["trade_id"].to_list() == [1, *range(7, 12)]
+    assert rows(place)["trade_id"].to_list() == [1, *range(7, 12)]
     assert report.problem is not None
     for part in ("4 malformed rows went to quarantine", "line 3, column price", "'abc'", "hint:"):
         assert part in report.problem
 
 
-def test_counts_add_up(tmp_path: Path) -> None:
-    root = tmp_path / "lake"
+@BOTH_STORES_SLOWLY
+def test_counts_add_up(tmp_path: Path, place: Path | str) -> None:
     at = "2024-05-01 12:00:0"
     lines = [
         trade(1, f"{at}1"),
@@ -309,12 +312,12 @@ def test_counts_add_up(tmp_path: Path) -> None:
         trade(10, f"{at}8"),
         trade(11, f"{at}9"),
     ]
-    (report,) = land(root, futures_trades(tmp_path, "2024-05-01", *lines))
+    (report,) = land(place, futures_trades(tmp_path, "2024-05-01", *lines))
     assert (report.rows_read, report.rows_landed, report.rows_quarantined, report.duplicates) == (10, 7, 2, 1)
     assert report.rows_read == report.rows_landed + report.rows_quarantined + report.duplicates
     assert (report.missing_ids, report.out_of_order) == (4, 2)
-    assert rows(root).select("trade_id", "source_row").rows() == [(1, 2), (4, 5), (3, 3), (8, 8), (7, 7), (10, 10), (11, 11)]
-    entry = manifest(root).row(0, named=True)
+    assert rows(place).select("trade_id", "source_row").rows() == [(1, 2), (4, 5), (3, 3), (8, 8), (7, 7), (10, 10), (11, 11)]
+    entry = manifest(place).row(0, named=True)
     assert [entry[name] for name in ("rows_read", "rows_landed", "rows_quarantined", "duplicates", "missing_ids", "out_of_order")] == [
         10,
         7,
@@ -325,19 +328,21 @@ def test_counts_add_up(tmp_path: Path) -> None:
     ]
 
 
-def test_rows_of_one_time_keep_the_order_of_the_file(tmp_path: Path) -> None:
+@BOTH_STORES_SLOWLY
+def test_rows_of_one_time_keep_the_order_of_the_file(tmp_path: Path, place: Path | str) -> None:
     at = "2024-05-01 12:00:01"
     late = [trade(20, "2024-05-01 12:00:02"), trade(21, "2024-05-01 12:00:02")]
-    land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *late, *(trade(n, at) for n in (7, 5, 9, 6))))
-    assert rows(tmp_path / "lake")["trade_id"].to_list() == [7, 5, 9, 6, 20, 21]
+    land(place, futures_trades(tmp_path, "2024-05-01", *late, *(trade(n, at) for n in (7, 5, 9, 6))))
+    assert rows(place)["trade_id"].to_list() == [7, 5, 9, 6, 20, 21]
 
 
-def test_interleaved_rows_are_brought_in_order(tmp_path: Path) -> None:
+@BOTH_STORES_SLOWLY
+def test_interleaved_rows_are_brought_in_order(tmp_path: Path, place: Path | str) -> None:
     """Every other row comes from the end of the day."""
     morning = [trade(n, f"2024-05-01 00:00:{n:02d}") for n in range(1, 31)]
     evening = [trade(n + 100, f"2024-05-01 23:00:{n:02d}") for n in range(1, 31)]
-    (report,) = land(tmp_path / "lake", futures_trades(tmp_path, "2024-05-01", *itertools.chain(*zip(morning, evening, strict=True))))
-    assert rows(tmp_path / "lake")["trade_id"].to_list() == [*range(1, 31), *range(101, 131)]
+    (report,) = land(place, futures_trades(tmp_path, "2024-05-01", *itertools.chain(*zip(morning, evening, strict=True))))
+    assert rows(place)["trade_id"].to_list() == [*range(1, 31), *range(101, 131)]
     assert (report.out_of_order, report.duplicates, report.missing_ids) == (29, 0, 70)
 
 
@@ -487,28 +492,28 @@ def test_other_delta_readers_see_the_same_rows(tmp_path: Path) -> None:
 # The other tables
 
 
-def test_funding_is_stored_by_month(tmp_path: Path) -> None:
+@BOTH_STORES_SLOWLY
+def test_funding_is_stored_by_month(tmp_path: Path, place: Path | str) -> None:
     header = "calc_time,funding_interval_hours,last_funding_rate"
     lines = [f"{ms('2024-04-30 16:00') + 4},8,0.00010000", f"{ms('2024-05-01') + 11},8,-0.00002760", f"{ms('2024-05-01 08:00')},8,0.0003"]
-    root = tmp_path / "lake"
     path = write(tmp_path, f"{FUTURES}/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-04.zip", *lines, header=header)
-    (report,) = land(root, path)
+    (report,) = land(place, path)
     assert (report.kinds, report.rows_landed) == (("funding",), 3)
-    assert open_lake(root).listing("funding")["date"].to_list() == ["2024-04-01", "2024-05-01"]
-    found = rows(root, "funding").select("ts_local_us", "ts_event_us", "funding_us", "funding_rate", "interval_hours", "mark_price").rows()
+    assert open_lake(place).listing("funding")["date"].to_list() == ["2024-04-01", "2024-05-01"]
+    found = rows(place, "funding").select("ts_local_us", "ts_event_us", "funding_us", "funding_rate", "interval_hours", "mark_price").rows()
     stamps = [(to_us("2024-04-30 16:00"), 4_000), (to_us("2024-05-01"), 11_000), (to_us("2024-05-01 08:00"), 0)]
     rates = [0.0001, -0.0000276, 0.0003]
     assert found == [(at + jitter, at + jitter, at, rate, 8.0, None) for (at, jitter), rate in zip(stamps, rates, strict=True)]
 
 
-def test_candles_keep_every_decimal(tmp_path: Path) -> None:
+@BOTH_STORES_SLOWLY
+def test_candles_keep_every_decimal(tmp_path: Path, place: Path | str) -> None:
     line = (
         f"{ms('2024-05-01')},60000.12345678,60000.87654321,0.00000001,60000.00000009,123456789.12345678,{ms('2024-05-01') + 59_999},"
         "7407407407407.12345678,9,0.00000001,0.12345678,0"
     )
-    root = tmp_path / "lake"
-    land(root, candle_file(tmp_path, "2024-05-01", line))
-    row = rows(root, "candles_1m").row(0, named=True)
+    land(place, candle_file(tmp_path, "2024-05-01", line))
+    row = rows(place, "candles_1m").row(0, named=True)
     assert (row["start_us"], row["ts_local_us"], row["ts_event_us"]) == (to_us("2024-05-01"),) + (to_us("2024-05-01 00:01"),) * 2
     values = {
         "open": "60000.12345678",
@@ -596,23 +601,24 @@ def test_a_recording_of_trades_and_aggregated_trades_counts_each_trade_once(tmp_
         assert rows(tmp_path / name / "lake").select("trade_id", "qty_int").rows() == served
 
 
-def test_one_file_may_feed_several_tables(tmp_path: Path) -> None:
+@BOTH_STORES
+def test_one_file_may_feed_several_tables(tmp_path: Path, place: Path | str) -> None:
     at = ms("2024-05-01 12:00:00")
     lines = [
         f'{at}000 {{"e":"trade","E":{at},"T":{at},"s":"BTCUSDT","t":7,"p":"60000.1","q":"0.5","X":"MARKET","m":true}}',
         f'{at}001 {{"e":"markPriceUpdate","E":{at},"s":"BTCUSDT","p":"60000.5","i":"60001","r":"0.0001","T":{at + 1000}}}',
     ]
-    root = tmp_path / "lake"
-    (report,) = land(root, write(tmp_path, "binance_usdm_btcusdt.dat.gz", *lines))
+    (report,) = land(place, write(tmp_path, "binance_usdm_btcusdt.dat.gz", *lines))
     assert report.kinds == ("derivative_ticker", "trades")
-    assert rows(root).height == rows(root, "derivative_ticker").height == 1
-    assert footer(open_lake(root), "trades", "2024-05-01")["feeds"][0]["clock"] == "recorded"
+    assert rows(place).height == rows(place, "derivative_ticker").height == 1
+    assert footer(open_lake(place), "trades", "2024-05-01")["feeds"][0]["clock"] == "recorded"
 
 
-def test_a_header_alone_is_a_file_without_rows(tmp_path: Path) -> None:
-    (report,) = land(tmp_path / "lake", write(tmp_path, f"{FUTURES}/daily/trades/BTCUSDT/BTCUSDT-trades-2024-05-01.csv", TRADES_HEADER))
+@BOTH_STORES_SLOWLY
+def test_a_header_alone_is_a_file_without_rows(tmp_path: Path, place: Path | str) -> None:
+    (report,) = land(place, write(tmp_path, f"{FUTURES}/daily/trades/BTCUSDT/BTCUSDT-trades-2024-05-01.csv", TRADES_HEADER))
     assert (report.outcome, report.rows_read) == ("empty", 0)
-    assert contents(tmp_path / "lake") == {}
+    assert contents(place) == {}
 
 
 RULES = """kind = "trades"
@@ -627,7 +633,8 @@ side = { column = "side", seller_taker = ["sell"] }
 """
 
 
-def test_files_of_one_name_are_told_apart_in_conflicts_and_quarantine(tmp_path: Path) -> None:
+@BOTH_STORES_SLOWLY
+def test_files_of_one_name_are_told_apart_in_conflicts_and_quarantine(tmp_path: Path, place: Path | str) -> None:
     (tmp_path / "rules.toml").write_text(RULES)
     first, second = (tmp_path / f"rec/{hour}/data.csv" for hour in ("00", "01"))
     stamp = ms("2024-05-01 00:00:00")
@@ -636,8 +643,8 @@ def test_files_of_one_name_are_told_apart_in_conflicts_and_quarantine(tmp_path: 
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"{stamp + number},{number},{price},1,sell" for number in range(4)]
         path.write_text("\n".join(["t,id,p,q,side", *lines, f"{stamp + 9},9,-{price},1,sell", ""]))
-        (report,) = take(tmp_path / "lake", path, hints=Hints(mapping=tmp_path / "rules.toml"))
+        (report,) = take(place, path, hints=Hints(mapping=tmp_path / "rules.toml"))
         conflicts += [text.split(", which serves")[0] for text in report.conflicts]
     assert sorted(re.findall("[0-9/]+data.csv", conflicts[0])) == ["00/data.csv", "01/data.csv"]
     assert any(len(re.findall(r"data.csv \([0-9a-f]{12}…\)", text)) == 2 for text in conflicts[1:])
-    assert [row["path"] for row in quarantine(tmp_path / "lake")].count(str(second)) == 2
+    assert [row["path"] for row in quarantine(place)].count(str(second)) == 2

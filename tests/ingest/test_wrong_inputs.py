@@ -26,6 +26,7 @@ from tests.lake.archives import (
     versions,
     write,
 )
+from tests.lake.stores import BOTH_STORES_SLOWLY
 
 from pointline.errors import LakeError, LakeVersionError, PointlineError
 from pointline.lake import open_lake
@@ -289,25 +290,25 @@ FAILURES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_file_that_cannot_be_trusted_changes_nothing(tmp_path: Path, name: str) -> None:
-    root = tmp_path / "lake"
-    land(root, futures_trades(tmp_path, "2024-05-01", *DAY_1))
-    before, commits = contents(root), versions(root)
+@BOTH_STORES_SLOWLY
+def test_a_file_that_cannot_be_trusted_changes_nothing(tmp_path: Path, place: Path | str, name: str) -> None:
+    land(place, futures_trades(tmp_path, "2024-05-01", *DAY_1))
+    before, commits = contents(place), versions(place)
     make, parts = FAILURES[name]
     path = make(tmp_path)
-    (report,) = take(root, path)
+    (report,) = take(place, path)
     assert report.outcome == "failed"
     assert report.problem is not None
     assert f"where:    {path}" in report.problem
     for part in parts:
         assert part in report.problem
-    assert contents(root) == before
-    assert versions(root) == commits
-    assert quarantine(root) == []
+    assert contents(place) == before
+    assert versions(place) == commits
+    assert quarantine(place) == []
     for other in (path, path.with_name(f"{path.name}.CHECKSUM")):
         other.unlink(missing_ok=True)
-    land(root, second_day(tmp_path, *DAY_2))
-    assert rows(root)["trade_id"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8]
+    land(place, second_day(tmp_path, *DAY_2))
+    assert rows(place)["trade_id"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_a_file_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:

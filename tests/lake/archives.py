@@ -83,7 +83,10 @@ def land(root: Path | str, *paths: Path, hints: Hints | None = None) -> list[Fil
 def contents(root: Path | str) -> dict[str, bytes]:
     """All live data files of the market tables, by path, with their bytes."""
     lake = open_lake(root)
-    return {f"{kind}/{path}": (lake.table_path(kind) / path).read_bytes() for kind in lake.kinds() for path in lake.listing(kind)["path"]}
+    with lake.held():
+        return {
+            f"{kind}/{path}": (lake.table_path(kind) / path).read_bytes() for kind in lake.kinds() for path in lake.listing(kind)["path"]
+        }
 
 
 def rows(root: Path | str, kind: str = "trades", exchange: str = "binance-futures", symbol: str = "BTCUSDT") -> pl.DataFrame:
@@ -103,9 +106,10 @@ def manifest(root: Path | str) -> pl.DataFrame:
     return open_lake(root).rows("manifest", MANIFEST_SCHEMA).sort("entry")
 
 
-def versions(root: Path) -> dict[str, int]:
-    """Table -> number of commits."""
-    return {log.parent.name: len(list(log.glob("*.json"))) for log in root.glob("*/_delta_log")}
+def versions(root: Path | str) -> dict[str, int | None]:
+    """Table -> number of its newest commit."""
+    lake = open_lake(root)
+    return {name: lake.newest_version(name) for name in lake.tables()}
 
 
 def footer(lake: Lake, kind: str, date: str, exchange: str = "binance-futures", symbol: str = "BTCUSDT") -> dict[str, object]:

@@ -351,5 +351,3 @@ def test_the_command_line_says_one_error_and_no_secret(store: buckets.Server, mo
     assert "refuses access" in found.err
     assert buckets.SECRET_KEY not in found.err + found.out
     assert run("repair", "--lake", URL).code == 5
-    store.fault = None
-    assert run("repair", "--lake", URL).code == 2

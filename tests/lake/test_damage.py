@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from tests.lake.archives import FUTURES, contents, futures_trades, land, ms, quarantine, trade, write
+from tests.lake.archives import FUTURES, futures_trades, land, ms, quarantine, trade, write
+from tests.lake.stores import COPIES_SLOWLY, InFolder, Stored
 
 import pointline
 from pointline.clock import to_us
-from pointline.errors import DamageError, PointlineError
+from pointline.errors import DamageError
 from pointline.ingest.repair import repair
 from pointline.lake import Lake, open_lake
 from pointline.lake.catalog import catalog
@@ -32,7 +33,7 @@ from pointline.sources.families import all_sources
 from pointline.sql import query as ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.lake.stores import StoredFrom
 
 MAPPING = """
 kind = "trades"
@@ -92,22 +93,17 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lake"
 
 
-def files_of(root: Path) -> Iterator[str]:
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if path.is_file() and name not in {".lock", "pointline.json"}:
-            yield name
+def all_contents(stored: Stored) -> dict[str, bytes]:
+    """Bytes of the live data files of the trades' reserve and of all market tables, as they are stored."""
+    lake = stored.opened()
+    tables = [*lake.kinds(), "trades_reserve"]
+    return {f"{table}/{path}": stored.read(f"{table}/{path}") for table in tables for path in lake.live(table)["path"]}
 
 
-def all_contents(root: Path) -> dict[str, bytes]:
-    reserve = {f"r/{p}": (root / "trades_reserve" / p).read_bytes() for p in Lake(root).live("trades_reserve")["path"]}
-    return contents(root) | reserve
-
-
-def answers(root: Path) -> object:
+def answers(stored: Stored) -> object:
     """What a reader is told; an error is an answer too."""
-    lake = Lake(root)
     try:
+        lake = stored.opened()
         told = {
             kind: lake.scan(kind, "binance-futures", "BTCUSDT", to_us("2024-01-01"), to_us("2025-01-01")).collect().rows()
             for kind in ("trades", "candles_1m")
@@ -117,143 +113,154 @@ def answers(root: Path) -> object:
         return error
 
 
-def flip(path: Path, place: float, bit: int) -> None:
-    data = bytearray(path.read_bytes())
+def flip(stored: Stored, name: str, place: float, bit: int) -> None:
+    data = bytearray(stored.read(name))
     if data:
         data[min(int(place * len(data)), len(data) - 1)] ^= 1 << bit
-    path.write_bytes(data)
+    stored.write(name, bytes(data))
 
 
-def damages(path: Path, how: str) -> None:
+def damages(stored: Stored, name: str, how: str) -> None:
     if how == "deleted":
-        path.unlink()
+        stored.write(name, None)
     elif how == "emptied":
-        path.write_bytes(b"")
-    elif how == "cut":
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        stored.write(name, b"")
     else:
-        flip(path, float(how), 3)
+        flip(stored, name, float(how), 3)
 
 
 HOWS = ("deleted", "emptied", "0.4")
 
 
-def chosen(root: Path) -> list[tuple[str, str]]:
+def chosen(stored: Stored) -> list[tuple[str, str]]:
     """Each file with a damage, and each kind of file with every damage."""
     kinds: dict[tuple[str, str], list[str]] = {}
-    for name in files_of(root):
+    for name in stored.names():
         kinds.setdefault((name.split("/")[0], Path(name).suffix), []).append(name)
     return [(names[n % len(names)], HOWS[n % len(HOWS)]) for names in kinds.values() for n in range(max(len(names), len(HOWS)))]
 
 
-def test_any_damaged_file_is_found_and_repaired(clean: Path, tmp_path: Path) -> None:
-    damage = chosen(clean)
-    assert {name for name, _ in damage} == set(files_of(clean))
-    found_and_repaired(clean, tmp_path, damage)
+@pytest.mark.parametrize("stored_from", ["folder"], indirect=True)  # the next one runs over a bucket too
+def test_any_damaged_file_is_found_and_repaired(clean: Path, stored_from: StoredFrom) -> None:
+    stored = stored_from(clean)
+    damage = chosen(stored)
+    assert {name for name, _ in damage} == set(stored.names())
+    found_and_repaired(clean, stored_from, damage)
 
 
 @pytest.mark.slow
-def test_every_file_is_found_and_repaired_after_every_damage(clean: Path, tmp_path: Path) -> None:
-    found_and_repaired(clean, tmp_path, [(name, how) for name in files_of(clean) for how in HOWS])
+def test_every_file_is_found_and_repaired_after_every_damage(clean: Path, stored_from: StoredFrom) -> None:
+    found_and_repaired(clean, stored_from, [(name, how) for name in stored_from(clean).names() for how in HOWS])
 
 
-def found_and_repaired(clean: Path, tmp_path: Path, damage: list[tuple[str, str]]) -> None:
-    expected, told = all_contents(clean), answers(clean)
+def found_and_repaired(clean: Path, stored_from: StoredFrom, damage: list[tuple[str, str]]) -> None:
+    expected, told = all_contents(InFolder(clean)), answers(InFolder(clean))
     silent = []
-    for number, (name, how) in enumerate(damage):
-        root = tmp_path / f"lake-{number}"
-        shutil.copytree(clean, root)
-        damages(root / name, how)
-        found = verify(Lake(root)).problems
-        heard = answers(root)
+    for name, how in damage:
+        stored = stored_from(clean)
+        damages(stored, name, how)
+        found = verify(stored.opened(damaged=True)).problems
+        heard = answers(stored)
         if not isinstance(heard, DamageError) and heard != told:
             silent.append((name, how))
         assert found, f"{how}: verify says nothing of {name}"
-        done = repair(Lake(root), all_sources)
+        done = repair(stored.opened(damaged=True), all_sources)
         assert done.missing == [], name
         assert done.after.problems == [], name
-        assert all_contents(root) == expected, name
-        assert answers(root)[0] == told[0], name  # type: ignore[index]
-        shutil.rmtree(root)
+        assert verify(stored.opened()).problems == [], name
+        assert all_contents(stored) == expected, name
+        assert answers(stored)[0] == told[0], name  # type: ignore[index]
+        stored.discard()
     assert silent == []
 
 
-def test_an_error_names_the_file_and_the_remedy(clean: Path, tmp_path: Path) -> None:
-    root = tmp_path / "lake"
-    shutil.copytree(clean, root)
-    (path,) = Lake(root).partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")
-    flip(path, 0.5, 0)
+def lose(stored: Stored, day: str) -> None:
+    """Removes the data file of the trades of a day."""
+    (path,) = stored.opened().partition_paths("trades", "binance-futures", "BTCUSDT", day)
+    stored.write(path.relative_to(stored.opened().root).as_posix(), None)
+
+
+def test_an_error_names_the_file_and_the_remedy(clean: Path, stored_from: StoredFrom) -> None:
+    stored = stored_from(clean)
+    (path,) = stored.opened().partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")
+    flip(stored, path.relative_to(stored.opened().root).as_posix(), 0.5, 0)
     with pytest.raises(DamageError, match="damaged") as caught:
-        Lake(root).scan("trades", "binance-futures", "BTCUSDT", to_us("2024-05-01"), to_us("2024-05-02")).collect()
-    assert str(path) in str(caught.value)
+        stored.opened().scan("trades", "binance-futures", "BTCUSDT", to_us("2024-05-01"), to_us("2024-05-02")).collect()
+    assert path.name in str(caught.value)
     assert "pointline repair" in str(caught.value)
 
 
-def test_what_is_gone_is_not_called_unchanged(clean: Path, tmp_path: Path) -> None:
-    root = tmp_path / "lake"
-    shutil.copytree(clean, root)
-    expected = all_contents(root)
-    paths = [Path(row) for row in open_lake(root).rows("manifest", {})["path"].to_list()]
+@COPIES_SLOWLY
+def test_what_is_gone_is_not_called_unchanged(clean: Path, stored_from: StoredFrom) -> None:
+    stored = stored_from(clean)
+    expected = all_contents(stored)
+    paths = [Path(row) for row in stored.opened().rows("manifest", {})["path"].to_list()]
     month = next(path for path in paths if path.name == "BTCUSDT-trades-2024-05.zip")
-    (path,) = Lake(root).partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")
-    path.unlink()
+    lose(stored, "2024-05-01")
+    stored.opened()
     with pytest.raises(DamageError, match="missing"):
-        land(root, month)
-    repair(Lake(root), all_sources)
-    (report,) = land(root, month)
+        land(stored.place, month)
+    repair(stored.opened(), all_sources)
+    (report,) = land(stored.place, month)
     assert report.outcome == "unchanged"
-    assert all_contents(root) == expected
+    assert all_contents(stored) == expected
 
 
-def test_archives_are_found_in_another_folder(clean: Path, tmp_path: Path) -> None:
-    root, moved = tmp_path / "lake", tmp_path / "moved"
-    shutil.copytree(clean, root)
+@COPIES_SLOWLY
+def test_archives_are_found_in_another_folder(clean: Path, tmp_path: Path, stored_from: StoredFrom) -> None:
+    stored, moved = stored_from(clean), tmp_path / "moved"
     folder = clean.parent / "in"
-    (path,) = Lake(root).partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-04")
-    path.unlink()
+    lose(stored, "2024-05-04")
     shutil.move(folder, moved)
     try:
-        assert repair(Lake(root), all_sources).missing != []
-        done = repair(Lake(root), all_sources, [moved])
+        assert repair(stored.opened(), all_sources).missing != []
+        done = repair(stored.opened(), all_sources, [moved])
     finally:
         shutil.move(moved, folder)
     assert (done.missing, done.after.problems) == ([], [])
-    assert all_contents(root) == all_contents(clean)
-    assert quarantine(root) == quarantine(clean)
+    assert all_contents(stored) == all_contents(InFolder(clean))
+    assert quarantine(stored.place) == quarantine(clean)
 
 
+# In a folder only: which archive file is found does not depend on where the lake is.
 def test_a_moved_file_is_found_whose_name_is_a_pattern(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text(MAPPING)
     own = tmp_path / "in/fills[1]*.csv"
     own.parent.mkdir()
     own.write_text(f"time,id,price,qty,maker\n{ms('2024-05-01 12:00:00')},1,60000.5,1,true\n")
-    land(tmp_path / "lake", own, hints=Hints(mapping=tmp_path / "rules.toml"))
-    expected = all_contents(tmp_path / "lake")
-    (path,) = Lake(tmp_path / "lake").partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")
-    path.unlink()
+    stored = InFolder(tmp_path / "lake")
+    land(stored.place, own, hints=Hints(mapping=tmp_path / "rules.toml"))
+    expected = all_contents(stored)
+    lose(stored, "2024-05-01")
     own.parent.rename(tmp_path / "moved")
     done = repair(Lake(tmp_path / "lake"), all_sources, [tmp_path / "moved"])
     assert (done.missing, done.after.problems) == ([], [])
-    assert all_contents(tmp_path / "lake") == expected
+    assert all_contents(stored) == expected
 
 
-def test_readers_never_see_less_without_an_error(clean: Path, tmp_path: Path) -> None:
-    """Every bit of a stretch of each data file: an error, or the same answers."""
-    told = answers(clean)
-    names = [name for name in files_of(clean) if name.endswith(".parquet")]
+@pytest.mark.parametrize("count", [16, pytest.param(400, marks=pytest.mark.slow)])
+def test_readers_never_see_less_without_an_error(count: int, clean: Path, stored_from: StoredFrom) -> None:
+    """A flipped bit of a file, half of it, or none of it, for a reader that has seen nothing before: an error, or the same answers."""
+    stored = stored_from(clean)
+    told = answers(stored)
+    names = [name for name in stored.names() if name.endswith((".parquet", ".json"))]
     heard = 0
-    for number in range(60):
-        name = names[number % len(names)]
-        root = tmp_path / f"lake-{number}"
-        shutil.copytree(clean, root)
-        flip(root / name, (number * 37 % 101) / 101, number % 8)
-        found = answers(root)
-        assert isinstance(found, DamageError) or found == told, name
-        heard += isinstance(found, PointlineError)
-        shutil.rmtree(root)
-    assert heard > 0
+    for number in range(count):
+        name = names[number * 7 % len(names)]
+        content = stored.read(name)
+        if number % 3 == 0:
+            flip(stored, name, (number * 37 % 101) / 101, number % 8)
+        else:
+            stored.write(name, content[: (number * 37 % 101) * len(content) // 101] if number % 3 == 1 else None)
+        found = answers(stored)
+        assert isinstance(found, DamageError) or found == told, (name, number % 3)
+        heard += isinstance(found, DamageError)
+        stored.write(name, content)
+    assert heard > count / 4
+    assert answers(stored) == told
 
 
+# In a folder only: a log in a bucket is compared with the sum in the book before it is used.
 def test_bounds_in_a_log_are_not_believed(tmp_path: Path) -> None:
     """Whatever the log says of the times in a file, SQL answers from the file."""
     write_archives(MarketConfig(days=2, perp_trades_per_day=1_000), tmp_path / "in", datasets=("trades", "klines"))
@@ -272,26 +279,28 @@ def test_bounds_in_a_log_are_not_believed(tmp_path: Path) -> None:
     ("name", "other"),
     [("BTCUSDT", "BTCUSDU"), ("binance-futures", "bInance-futures"), ("2024-05-01", "2024-05-02"), ("2024-05-01", "2026-05-01")],
 )
-def test_a_log_that_names_another_partition_than_the_path_is_damage(clean: Path, tmp_path: Path, name: str, other: str) -> None:
-    shutil.copytree(clean, tmp_path / "lake")
+@COPIES_SLOWLY
+def test_a_log_that_names_another_partition_than_the_path_is_damage(clean: Path, stored_from: StoredFrom, name: str, other: str) -> None:
+    stored = stored_from(clean)
     changed = 0
-    for log in (tmp_path / "lake/trades/_delta_log").glob("*.json"):
-        entries = re.sub(r'(?<="partitionValues":){[^}]*}', lambda match: match.group().replace(name, other), log.read_text())
-        changed += entries != log.read_text()
-        log.write_text(entries)
+    for log in (log for log in stored.names() if log.startswith("trades/_delta_log/") and log.endswith(".json")):
+        before = stored.read(log).decode()
+        entries = re.sub(r'(?<="partitionValues":){[^}]*}', lambda match: match.group().replace(name, other), before)
+        changed += entries != before
+        stored.write(log, entries.encode())
     assert changed > 0
     with pytest.raises(DamageError, match="log of a table is damaged"):
-        Lake(tmp_path / "lake").listing("trades")
-    assert any("trades" in str(problem) for problem in verify(Lake(tmp_path / "lake")).problems)
+        stored.opened().listing("trades")
+    assert any("trades" in str(problem) for problem in verify(stored.opened(damaged=True)).problems)
 
 
 # Many flips, with every answer that a user asks for
 
 
-def all_answers(root: Path) -> object:
+def all_answers(stored: Stored) -> object:
     """Rows, features, SQL; an error of the lake is an answer too."""
-    lake = Lake(root)
     try:
+        lake = stored.opened()
         trades = [query.trades(*side, "2024-05-01", "2024-05-03", lake=lake).rows() for side in (PERP, SPOT)]
         with warnings.catch_warnings(action="ignore"):
             study = pointline.compare(
@@ -319,24 +328,25 @@ QUESTIONS = (
 )
 
 
+# In a folder only: the columns that are read of a large file in a bucket are not compared with its name (docs/s3.md).
 @pytest.mark.slow
 def test_of_five_hundred_flips_none_changes_an_answer_unseen(tmp_path: Path) -> None:
     market = MarketConfig(days=2, perp_trades_per_day=2_000)
     write_archives(market, tmp_path / "in", datasets=("trades", "klines", "fundingRate", "metrics", "recorded"))
     land(tmp_path / "clean", *sorted(path for path in (tmp_path / "in").rglob("*") if path.suffix in {".zip", ".gz"}))
-    told = all_answers(tmp_path / "clean")
+    stored = InFolder(tmp_path / "clean")
+    told = all_answers(stored)
     assert not isinstance(told, DamageError)
     shutil.rmtree(tmp_path / "clean" / ".cache", ignore_errors=True)
-    names = list(files_of(tmp_path / "clean"))
+    names = [name for name in stored.names() if not name.startswith(".cache/")]
     dice = random.Random(8)  # noqa: S311 - places, not secrets
     counted: Counter[tuple[str, str]] = Counter()
-    for number in range(500):
-        root = tmp_path / f"flipped-{number}"
-        shutil.copytree(tmp_path / "clean", root)
+    for _ in range(500):
         name = dice.choice(names)
-        flip(root / name, dice.random(), dice.randrange(8))
-        heard = all_answers(root)
+        content = stored.read(name)
+        flip(stored, name, dice.random(), dice.randrange(8))
+        heard = all_answers(stored)
         outcome = "error" if isinstance(heard, DamageError) else "same" if heard == told else "silent"
         counted[outcome, name.split("/")[0]] += 1
-        shutil.rmtree(root)
+        stored.write(name, content)
     assert not [key for key in counted if key[0] == "silent"]

@@ -2,7 +2,7 @@
 
 The machine ingests overlapping daily and monthly archives, aggregated trades and recordings across midnights, corrects them, gives them
 another assumed latency, and cuts runs off. After every step the rows that serve equal those of a plain model, and the data files have
-the names (so the bytes) of a lake that was made from the current files alone.
+the names (so the bytes) of a lake that was made from the current files alone. `test_bucket_state` runs the same machine over a bucket.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lake"
 
 
+# In a folder only: the mirror of a bucket has the same files, of which `test_bucket_read` looks at the requests.
 @pytest.fixture
 def lake(made: Path, tmp_path: Path) -> Lake:
     shutil.copytree(made, tmp_path / "lake")

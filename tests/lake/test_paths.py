@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.lake.stores import BOTH_STORES
 
 from pointline.errors import ConfigError, LakeError, LakeVersionError, PointlineError
 from pointline.lake import open_lake
+from pointline.lake.bucket import Bucket
 from pointline.lake.delta_log import Change, NewFile, commit
+from pointline.lake.durable import single_writer
+from pointline.lake.heads import head_of, read_heads, write_heads
 from pointline.lake.paths import (
     NAME_BYTES,
     check_inside,
@@ -24,6 +29,9 @@ from pointline.lake.paths import (
     read_slot,
     slot_text,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATE = "2024-05-01"
 TEXT = st.text(min_size=1, max_size=120)  # any Unicode but halves of surrogate pairs
@@ -95,6 +103,7 @@ def test_no_entry_of_a_log_leads_out_of_its_table(logged: str) -> None:
         assert (folder / path).resolve().is_relative_to(folder)
 
 
+# In a folder only, as there are fifty lakes to make; the next test has the hard names over a bucket.
 @given(symbols=st.lists(NAMES, min_size=1, max_size=5, unique=True))
 def test_deltas_own_reader_sees_the_same_files_and_values(symbols: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     lake = open_lake(tmp_path_factory.mktemp("lakes") / "lake", create=True)
@@ -117,6 +126,35 @@ def test_deltas_own_reader_sees_the_same_files_and_values(symbols: list[str], tm
     assert sorted(lake.listing("funding")["symbol"]) == sorted(symbols[1:])
 
 
+def test_any_name_is_read_back(new_url: str, elsewhere: Callable[[], None]) -> None:
+    """In a bucket, by this package and by Delta's own reader: the store and its client take the object keys as they are."""
+    names = ["..", "%2E%2E", "a b", "50%25", "~", "币", "a/b\\c", "x=1&y=+", "#?*", "__HIVE_DEFAULT_PARTITION__"]
+    lake = open_lake(new_url, create=True)
+    files = []
+    for symbol in names:
+        path = f"{partition_folder('x', symbol, '2024-05-01')}/part.parquet"
+        place = lake.table_path("funding") / path
+        place.parent.mkdir(parents=True)
+        pl.DataFrame({"source_row": [len(files)]}).write_parquet(place)
+        files.append(NewFile(path, {"exchange": "x", "symbol": symbol, "date": "2024-05-01"}, 1))
+    with single_writer(lake.root):
+        commit(lake, "funding", Change(added=files))
+        head = head_of(lake.log_path("funding"), [(file.path, 1) for file in files])
+        write_heads(lake.root, {**read_heads(lake.root), "funding": head})
+    elsewhere()
+    lake = open_lake(new_url)
+    listed = lake.listing("funding")
+    assert sorted(listed["symbol"]) == sorted(names)
+    with lake.held():
+        rows = {
+            symbol: pl.read_parquet(lake.table_path("funding") / path, hive_partitioning=False).item()
+            for path, _, symbol, *_ in listed.rows()
+        }
+    assert rows == {symbol: number for number, symbol in enumerate(names)}
+    table = DeltaTable(f"{new_url}/funding", storage_options=Bucket(new_url).storage_options)
+    assert dict(pl.DataFrame(table.to_pyarrow_table(columns=["symbol", "source_row"])).rows()) == rows
+
+
 def broken_lake(folder: Path, path: str, symbol: str) -> Path:
     """A lake into whose log something wrote a bad partition beside a good one."""
     lake = open_lake(folder, create=True)
@@ -137,6 +175,7 @@ def broken_lake(folder: Path, path: str, symbol: str) -> Path:
     return lake.root
 
 
+# In a folder only, as the next one: a log in a bucket that something else wrote to is refused before its paths are read.
 @pytest.mark.parametrize("path", ["symbol=../../../../out/part.parquet", "/etc/part.parquet"])
 def test_a_bad_partition_is_named_with_the_way_out(tmp_path: Path, path: str) -> None:
     root = broken_lake(tmp_path / "lake", path, "../../../../out")
@@ -153,19 +192,27 @@ def test_a_partition_with_a_raw_space_still_opens(tmp_path: Path) -> None:
     assert listing["path"].to_list() == [f"exchange=binance-spot/symbol=BTC USDT/date={DATE}/part.parquet"]
 
 
-def test_no_commit_names_a_file_outside(tmp_path: Path) -> None:
-    lake = open_lake(tmp_path / "lake", create=True)
+@BOTH_STORES
+def test_no_commit_names_a_file_outside(place: Path | str) -> None:
+    lake = open_lake(place, create=True)
     with pytest.raises(LakeError, match="outside its table"):
         commit(lake, "funding", Change(added=[NewFile("../x.parquet", {"exchange": "x", "symbol": "y", "date": DATE}, 1)]))
 
 
 @pytest.mark.parametrize(("version", "age"), [(1, "older"), (3, "newer")])
-def test_lakes_of_other_formats_say_so(tmp_path: Path, version: int, age: str) -> None:
-    (tmp_path / "pointline.json").write_text(json.dumps({"format_version": version}), encoding="utf-8")
+@BOTH_STORES
+def test_lakes_of_other_formats_say_so(place: Path | str, version: int, age: str) -> None:
+    text = json.dumps({"format_version": version})
+    if isinstance(place, Path):
+        place.mkdir()
+        (place / "pointline.json").write_text(text, encoding="utf-8")
+    else:
+        Bucket(place).put("pointline.json", text.encode())
     with pytest.raises(LakeVersionError, match=f"written by an? {age} pointline"):
-        open_lake(tmp_path)
+        open_lake(place)
 
 
+# In a folder only: prefixes of a bucket have a rule of their own (`Bucket`).
 @pytest.mark.parametrize("name", ["a%20b", "a\\b", "a\nb", "a\x7f"])
 def test_places_that_the_delta_library_would_mistake_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()

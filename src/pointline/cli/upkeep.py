@@ -122,7 +122,7 @@ def verify(lake: LakeOption = None, json_output: JsonOption = False) -> None:
     from pointline.progress import followed
     from pointline.report.upkeep import verdict_view
 
-    opened = open_lake(lake)
+    opened = open_lake(lake, damaged=True)
     with followed("verify", shows_progress()) as tell:
         total = _size_of(opened) if shows_progress() else 0
         read = 0
@@ -182,7 +182,7 @@ def repair(
     from pointline.report.upkeep import repaired_view
     from pointline.sources.families import all_sources
 
-    opened = open_lake(lake)
+    opened = open_lake(lake, damaged=True)
     if dry_run:
         _plan(opened, archives or ())
         return

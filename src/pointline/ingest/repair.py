@@ -18,14 +18,16 @@ from pointline.ingest.checksum import sha256_of
 from pointline.ingest.run import read_again
 from pointline.lake.content import check_sha256
 from pointline.lake.delta_log import Change, NewFile, commit
-from pointline.lake.durable import STAGING, single_writer
+from pointline.lake.durable import STAGING
 from pointline.lake.heads import HEADS, NOTHING, Head, head_of, read_heads, write_heads
 from pointline.lake.journal import JOURNAL, finish
+from pointline.lake.maintenance import data_files
 from pointline.lake.manifest import Manifest
 from pointline.lake.paths import partition_folder, partition_values, read_slot
+from pointline.lake.restoring import as_folder, fetch, let_go, restoring
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import Lake, PartitionFile, is_market
-from pointline.lake.verify import Problem, Verdict, table_names, verify
+from pointline.lake.verify import Problem, Verdict, placed, table_names, verify
 from pointline.sources.base import INSTRUMENTS, Hints
 from pointline.sources.families import family
 
@@ -64,31 +66,37 @@ def repair(lake: Lake, sources: Callable[[str], Sequence[Source]], archives: Seq
     Raises:
         BusyError: another process is writing.
         ConfigError: one of the archive folders does not exist.
-        LakeError: the disk is full.
+        LakeError: the disk is full; or a bucket does not answer, or refuses.
     """
-    lake.check_local("repair")
     _check_folders(archives)
-    with single_writer(lake.root):
-        before = verify(lake)
-        _finish_or_drop_journal(lake)
-        shutil.rmtree(lake.root / STAGING, ignore_errors=True)
-        if before.problems:
-            shutil.rmtree(lake.root / ".cache", ignore_errors=True)  # made from the lake, made again when needed
-            _restore_book(lake)
-            for name in sorted({problem.table for problem in before.problems if problem.kind == "log"}):
-                _rebuild_log(lake, name)
-        lake = Lake(lake.root)
-        found = verify(lake)
-        _drop_damaged(lake, [problem for problem in found.problems if problem.kind == "data"])
-        lake = Lake(lake.root)
-        done = Repaired(before, found)
-        for entry in _entries_to_read(lake, [*before.problems, *found.problems]):
-            path = _archive_of(lake, entry, archives)
-            if path is None:
-                done.missing.append(f"{entry['file_name']} ({entry['sha256']})")
-            else:
-                done.reread.append(_read_again(lake, path, entry, sources))
-        done.after = verify(Lake(lake.root))
+    with restoring(lake) as whole:
+        done = _repair(whole, sources, archives)
+    if whole is not lake:
+        done = replace(done, before=placed(done.before, whole, lake), after=placed(done.after, whole, lake))
+    return done
+
+
+def _repair(lake: Lake, sources: Callable[[str], Sequence[Source]], archives: Sequence[Path]) -> Repaired:
+    before = verify(lake)
+    _finish_or_drop_journal(lake)
+    shutil.rmtree(lake.root / STAGING, ignore_errors=True)
+    if before.problems:
+        shutil.rmtree(lake.root / ".cache", ignore_errors=True)  # made from the lake, made again when needed
+        _restore_book(lake)
+        for name in sorted({problem.table for problem in before.problems if problem.kind == "log"}):
+            _rebuild_log(lake, name)
+    lake = Lake(lake.root)
+    found = verify(lake)
+    _drop_damaged(lake, [problem for problem in found.problems if problem.kind == "data"])
+    lake = Lake(lake.root)
+    done = Repaired(before, found)
+    for entry in _entries_to_read(lake, [*before.problems, *found.problems]):
+        path = _archive_of(lake, entry, archives)
+        if path is None:
+            done.missing.append(f"{entry['file_name']} ({entry['sha256']})")
+        else:
+            done.reread.append(_read_again(lake, path, entry, sources))
+    done.after = verify(Lake(lake.root))
     return done
 
 
@@ -119,6 +127,12 @@ def plan_repair(lake: Lake, archives: Sequence[Path] = ()) -> RepairPlan:
         ConfigError: one of the archive folders does not exist.
     """
     _check_folders(archives)
+    with as_folder(lake) as whole:
+        plan = _plan(whole, archives)
+    return plan if whole is lake else replace(plan, found=placed(plan.found, whole, lake))
+
+
+def _plan(lake: Lake, archives: Sequence[Path]) -> RepairPlan:
     found = verify(lake)
     if not found.problems:
         return RepairPlan(found)
@@ -168,7 +182,7 @@ def _rebuild_log(lake: Lake, name: str) -> None:
     head = heads.get(name, NOTHING)
     folder = lake.table_path(name)
     shutil.rmtree(folder / "_delta_log", ignore_errors=True)
-    files = list(_live_on_disk(folder, name, head)) if folder.is_dir() else []
+    files = list(_live_on_disk(lake, name, head))
     fresh = Lake(lake.root)
     heads.pop(name, None)
     write_heads(lake.root, heads)
@@ -177,18 +191,21 @@ def _rebuild_log(lake: Lake, name: str) -> None:
         live = [(file.path, file.rows) for file in files]
         heads[name] = head_of(lake.log_path(name), live, head.dead)
         write_heads(lake.root, heads)
+        for file in files:
+            let_go(folder / file.path)
 
 
-def _live_on_disk(folder: Path, name: str, head: Head) -> Iterator[NewFile]:
+def _live_on_disk(lake: Lake, name: str, head: Head) -> Iterator[NewFile]:
     """Whole files that were not replaced; of several in one partition none, because it is unknown which one counts."""
     dead = {path for path, _ in head.dead}
+    folder = lake.table_path(name)
     by_folder: dict[Path, list[Path]] = {}
-    for path in sorted(folder.rglob("*.parquet")):
-        if path.relative_to(folder).as_posix() not in dead:
-            by_folder.setdefault(path.parent, []).append(path)
+    for relative, *_ in data_files(lake, name):
+        if relative not in dead:
+            by_folder.setdefault((folder / relative).parent, []).append(folder / relative)
     market = is_market(name.removesuffix(schema.RESERVE))
     for place, paths in by_folder.items():
-        whole = [path for path in paths if check_sha256(path) and _is_readable(path)]
+        whole = [path for path in paths if fetch(path) is None and check_sha256(path) and _is_readable(path)]
         if market and len(whole) != 1:
             continue
         for path in whole:

@@ -5,10 +5,13 @@ Endpoint and credentials come from the environment that other S3 programs read, 
 
 from __future__ import annotations
 
+import bisect
 import configparser
 import contextlib
 import os
 import re
+import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -20,7 +23,7 @@ from pointline.errors import ConfigError, LakeError, MissingExtraError
 from pointline.lake.places import SCHEME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
     from types import ModuleType
 
@@ -28,11 +31,18 @@ if TYPE_CHECKING:
 
 MOST_RETRIES = 6
 RETRY_SECONDS = 90
+PART_BYTES = 8 * 1024 * 1024
+"""How much of a large object is in memory while it is downloaded."""
+_SENT_BYTES = 8 * 1024 * 1024  # likewise while it is uploaded; 5 MiB is the least that stores take
 COALESCED_BYTES = 64 * 1024
 """Ranges that lie closer together are read as one: a request costs more than these bytes."""
+PROBE = ".probe-"
+"""What the key of an object begins with by which the store's conditional writes are looked at."""
+_QUOTES: dict[tuple[str, str], bool] = {}  # by endpoint and bucket: whether the store takes an etag in quotes
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
 _STATUS = re.compile(r"status code: (\d{3} [A-Za-z ]+)")
+_THREADS = 8
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _OTHER_CREDENTIALS = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -145,33 +155,38 @@ class Bucket:
         """The URL of an object."""
         return f"{self.url}/{key}"
 
-    def get(self, key: str, unless: str | None = None) -> Stored | None:
-        """An object; None where there is none, or where it still is what `unless` (an etag) says.
+    def get(self, key: str) -> Stored | None:
+        """An object; None where there is none.
 
         Raises:
             LakeError: the store does not answer, or refuses.
         """
         obstore = _library()
-        from obstore.exceptions import NotModifiedError
 
         with self._failures(key):
             try:
-                found = obstore.get(self._store, key, options={"if_none_match": unless} if unless else None)
+                found = obstore.get(self._store, key)
                 content = bytes(found.bytes())
-            except NotModifiedError:
-                return None
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
                 return None
             return Stored(content, found.meta["e_tag"] or "", found.meta["last_modified"])
 
-    def fetch(self, key: str, path: Path) -> bool:
-        """Writes an object's bytes into a new file, some at a time; False where there is no object.
+    def download(self, key: str, path: Path) -> bool:
+        """Writes an object into a file, some of it at a time; whether there is one.
 
         Raises:
-            LakeError: the store does not answer, or refuses; or the bytes ended early.
+            LakeError: the store does not answer, or refuses; or it sends less than the object has.
         """
+        parts = self._parts(key)
+        if parts is None:
+            return False
+        with path.open("wb") as file:
+            file.writelines(parts)
+        return True
+
+    def _parts(self, key: str) -> Iterator[bytes] | None:
         obstore = _library()
 
         with self._failures(key):
@@ -180,14 +195,24 @@ class Bucket:
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
-                return False
-            with path.open("wb") as file:
-                for part in found.stream():
-                    file.write(part)
-            size, expected = path.stat().st_size, found.meta["size"]
-        if size != expected:
-            raise LakeError("the store sent a part of an object", where=self.address(key), value=f"{size} bytes", expected=str(expected))
-        return True
+                return None
+        return self._parts_of(key, found.stream(min_chunk_size=PART_BYTES), int(found.meta["size"]))
+
+    def _parts_of(self, key: str, stream: Iterable[Any], size: int) -> Iterator[bytes]:
+        """The content of an object; where its transfer ends early, the rest is asked for."""
+        obstore = _library()
+        done = 0
+        with contextlib.suppress(Exception):  # of any class of the library
+            for piece in stream:
+                done += len(piece)
+                yield bytes(piece)
+        while done < size:
+            with self._failures(key):
+                part = bytes(obstore.get_range(self._store, key, start=done, end=min(done + PART_BYTES, size)))
+            if not part:
+                raise LakeError("the store sends less than the object has", where=self.address(key), value=done, expected=f"{size} bytes")
+            done += len(part)
+            yield part
 
     def is_as(self, key: str, etag: str) -> bool:
         """Whether an object still is what its etag says: one request, without its content where it is.
@@ -200,13 +225,14 @@ class Bucket:
 
         with self._failures(key):
             try:
-                obstore.get(self._store, key, options={"if_none_match": etag})
+                found = obstore.get(self._store, key, options={"if_none_match": etag})
             except NotModifiedError:
                 return True
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
-            return False
+                return False
+            return (found.meta["e_tag"] or "").strip('"') == etag.strip('"')  # a store that takes no quotes gives it all the same
 
     def tail(self, key: str, count: int) -> tuple[bytes, int] | None:
         """The last bytes of an object, all of it where it has fewer, and its size; None where there is none.
@@ -222,18 +248,42 @@ class Bucket:
                 return bytes(found.bytes()), found.meta["size"]
             except FileNotFoundError:
                 return None
+            except Exception:
+                if self.size(key) == 0:  # of nothing, stores give no part
+                    return b"", 0
+                raise
 
     def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Parts of an object, each from a first byte to a last one (exclusive); spans that lie close together are one request.
+
+        Parts of an object that ends before them are shorter, or empty.
 
         Raises:
             LakeError: the store does not answer, or refuses; or the object is gone.
         """
         obstore = _library()
 
-        with self._failures(key):
-            starts, ends = [start for start, _ in spans], [end for _, end in spans]
-            return [bytes(part) for part in obstore.get_ranges(self._store, key, starts=starts, ends=ends, coalesce=COALESCED_BYTES)]
+        runs: list[list[int]] = []
+        for start, end in sorted(spans):
+            if runs and start - runs[-1][1] <= COALESCED_BYTES:
+                runs[-1][1] = max(runs[-1][1], end)
+            else:
+                runs.append([start, end])
+
+        def read(run: list[int]) -> bytes:
+            with self._failures(key):
+                try:
+                    return bytes(obstore.get_range(self._store, key, start=run[0], end=run[1]))
+                except Exception:
+                    if (size := self.size(key)) is not None and size < run[1]:
+                        return b""
+                    raise
+
+        with ThreadPoolExecutor(_THREADS) if len(runs) > 1 else contextlib.nullcontext() as pool:
+            contents = list(pool.map(read, runs)) if pool is not None else [read(run) for run in runs]
+        starts = [run[0] for run in runs]
+        placed = [(bisect.bisect_right(starts, start) - 1, start, end) for start, end in spans]
+        return [contents[number][start - starts[number] : end - starts[number]] for number, start, end in placed]
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None where there is none.
@@ -250,7 +300,7 @@ class Bucket:
                 return None
 
     def put(self, key: str, content: bytes | Path) -> None:
-        """Writes an object, over the one that is there.
+        """Writes an object, over the one that is there; a large file in parts, one at a time.
 
         Raises:
             LakeError: the store does not answer, or refuses.
@@ -258,47 +308,84 @@ class Bucket:
         obstore = _library()
 
         with self._failures(key):
-            obstore.put(self._store, key, content)
+            obstore.put(self._store, key, content, chunk_size=_SENT_BYTES, max_concurrency=1)
 
     def put_new(self, key: str, content: bytes) -> str:
         """Writes an object that is not there yet, and returns its etag. The same bytes there are taken for this write.
 
         Raises:
             WriteConflict: there is another one.
-            LakeError: the store does not answer, or refuses.
+            LakeError: the store does not answer, or refuses; or it cannot write on a condition.
         """
+        self._takes_quotes()
+        return self._write(key, content, "create")
+
+    def put_over(self, key: str, content: bytes, etag: str, *, takes_same: bool = True) -> str:
+        """Writes an object over the one with this etag, and returns the new etag.
+
+        Args:
+            key, content, etag: of the object.
+            takes_same: the same bytes there are taken for this write, whose answer was lost.
+
+        Raises:
+            WriteConflict: it has been written meanwhile.
+            LakeError: the store does not answer, or refuses; or it cannot write on a condition.
+        """
+        return self._write(key, content, {"e_tag": etag if self._takes_quotes() else etag.strip('"')}, takes_same=takes_same)
+
+    def _write(self, key: str, content: bytes, mode: Any, *, takes_same: bool = True) -> str:  # noqa: ANN401 - a word or a dictionary
         obstore = _library()
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._failures(key):
             try:
-                return obstore.put(self._store, key, content, mode="create", use_multipart=False)["e_tag"] or ""
-            except (AlreadyExistsError, PreconditionError):
-                there = self.get(key)  # the first attempt may have arrived though its answer did not
-                if there is None or there.content != content:
-                    raise WriteConflict(key) from None
-                return there.etag
-
-    def put_over(self, key: str, content: bytes, etag: str) -> str:
-        """Writes an object over the one with this etag, and returns the new etag. The same bytes there are taken for this write.
-
-        Raises:
-            WriteConflict: it has been written meanwhile.
-            LakeError: the store does not answer, or refuses.
-        """
-        obstore = _library()
-        from obstore.exceptions import PreconditionError
-
-        with self._failures(key):
-            try:
-                return obstore.put(self._store, key, content, mode={"e_tag": etag}, use_multipart=False)["e_tag"] or ""
-            except (PreconditionError, FileNotFoundError) as error:
+                return obstore.put(self._store, key, content, mode=mode, use_multipart=False)["e_tag"] or ""
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
                 if "NoSuchBucket" in str(error):
                     raise
-                there = self.get(key)
+                there = self.get(key) if takes_same else None  # the first attempt may have arrived though its answer did not
                 if there is None or there.content != content:
                     raise WriteConflict(key) from None
                 return there.etag
+
+    def _takes_quotes(self) -> bool:
+        """Whether ``If-Match`` is sent with an etag in quotes, as HTTP has it; found out once by each process, with an object of its own.
+
+        Raises:
+            LakeError: the store writes although a condition does not hold, so that commits could be lost, or refuses one that holds.
+        """
+        place = (self.endpoint, self.name)
+        if place not in _QUOTES:
+            key = f"{PROBE}{secrets.token_hex(8)}"
+            try:
+                _QUOTES[place] = self._probe(key)
+            finally:
+                with contextlib.suppress(LakeError):
+                    self.remove(key)
+        return _QUOTES[place]
+
+    def _probe(self, key: str) -> bool:
+        etag = self._write(key, b"first", "create")
+        for header, mode in (("If-None-Match", "create"), ("If-Match", {"e_tag": f'"{"0" * 32}"'}), ("If-Match", {"e_tag": "0" * 32})):
+            try:
+                self._write(key, header.encode(), mode)
+            except WriteConflict:
+                continue
+            raise self._no_conditions(f"it ignores {header}")
+        for quoted in (True, False):
+            with contextlib.suppress(WriteConflict):
+                self._write(key, b"second", {"e_tag": etag if quoted else etag.strip('"')})
+                return quoted
+        raise self._no_conditions("it refuses If-Match with the right etag")
+
+    def _no_conditions(self, what: str) -> LakeError:
+        return LakeError(
+            f"the store at {self.endpoint or 'the provider'} cannot write on a condition, so changes of two writers could be lost unseen",
+            where=self.url,
+            value=what,
+            expected="conditional writes: If-None-Match and If-Match",
+            hint="nothing was stored; reading works. Write to a lake on a disk, or to a store that has them (Amazon S3, MinIO, R2, Ceph)",
+        )
 
     def remove(self, key: str) -> None:
         """Removes an object, if it is there.

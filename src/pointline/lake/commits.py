@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pointline.errors import BusyError, DamageError, LakeError
 from pointline.lake.bucket import WriteConflict
-from pointline.lake.heads import HEADS
+from pointline.lake.heads import HEADS, heads_of_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pointline.lake.bucket import Bucket
+    from pointline.lake.bucket import Bucket, Stored
     from pointline.lake.lease import Lease
 
 COMMITS = ".commits"
@@ -33,10 +33,10 @@ class Commits:
 
     Args:
         bucket: the lake's.
-        lease: held.
+        lease: held; None for one who only looks.
     """
 
-    def __init__(self, bucket: Bucket, lease: Lease) -> None:
+    def __init__(self, bucket: Bucket, lease: Lease | None = None) -> None:
         self._bucket = bucket
         self._lease = lease
         self._number = 0
@@ -54,33 +54,96 @@ class Commits:
                 where=self._bucket.url,
                 hint="run the same command again: it goes on where it stopped",
             )
-        self._lease.check()
+        if self._lease is not None:
+            self._lease.check()
 
-    def finish(self, etag: str | None) -> bool:
+    def finish(self, etag: str | None, *, forgets_damaged: bool = False) -> bool:
         """Carries out the newest commit where its writer did not, and says whether it had to.
 
         Args:
             etag: of the book of heads, as it was read under this lease.
+            forgets_damaged: remove a record that cannot be read, and write a log's entries over others.
 
         Raises:
             BusyError: another writer has.
+            DamageError: the record of the commit cannot be read.
             LakeError: the store does not answer, or refuses.
         """
-        there = list(self._bucket.listed(COMMITS))
-        if not there:
+        key, record = self._newest()
+        if key is None:
             return False
-        self._number = int(there[-1].rpartition("/")[2].removesuffix(".json")) + 1
-        record = self._bucket.get(there[-1])
-        book = self._bucket.get(HEADS)
+        self._number = int(key.rpartition("/")[2].removesuffix(".json")) + 1
         if record is None:
             raise self._taken()
-        change = json.loads(record.content)
-        if book is not None and book.content.decode() == change["heads"]:
+        change = _read(record)
+        if change is None and forgets_damaged:
+            self._bucket.remove(key)
             return False
-        if (book.etag if book is not None else None) != etag:
+        if change is None:
+            what, hint = (
+                "the record of the lake's newest change cannot be read",
+                "`pointline repair` forgets it, and mends what is half done",
+            )
+            raise DamageError(what, where=self._bucket.address(key), hint=hint)
+        book = self._bucket.get(HEADS)
+        if book is not None and book.content == change["heads"].encode():
+            return False
+        if (book.etag if book is not None else None) != etag or not _follows(change, book):
             raise self._taken()
+        if forgets_damaged:
+            change = {**change, "entries": {}, "over": {**change.get("over", {}), **change["entries"]}}
         self._carry_out(change, etag)
         return True
+
+    def pending(self) -> dict[str, Any] | None:
+        """The newest commit, where the book is not what it says; empty where its record cannot be read, None where it is carried out."""
+        _, record = self._newest()
+        if record is None:
+            return None
+        change, book = _read(record), self._bucket.get(HEADS)
+        if change is None:
+            return {}
+        return None if book is not None and book.content == change["heads"].encode() else change
+
+    def _newest(self) -> tuple[str | None, bytes | None]:
+        """Key and content of the newest record; no key where there is no record, no content where it went meanwhile."""
+        there = list(self._bucket.listed(COMMITS))
+        if not there:
+            return None, None
+        record = self._bucket.get(there[-1])
+        return there[-1], record.content if record is not None else None
+
+    def repair(
+        self,
+        entries: Mapping[str, bytes],
+        heads: str,
+        etag: str | None,
+        files: Mapping[str, Path],
+        *,
+        over: Mapping[str, bytes],
+        gone: Sequence[str],
+    ) -> None:
+        """As `commit`, of a lake whose logs may have been rebuilt; nothing where nothing is new.
+
+        Args:
+            entries, heads, etag, files: as for `commit`.
+            over: key and content of entries that take the place of others.
+            gone: keys of objects that are no more.
+
+        Raises:
+            BusyError, LakeError: as `commit` does.
+        """
+        book = self._bucket.get(HEADS)
+        if (book.etag if book is not None else None) != etag:
+            raise self._taken()
+        if entries or over or gone or book is None or book.content != heads.encode():
+            if book is not None:  # logs are only written over where this is the newest book, whatever the store tells readers
+                try:
+                    etag = self._bucket.put_over(HEADS, book.content, book.etag, takes_same=False)
+                except WriteConflict:
+                    raise self._taken() from None
+            rebuilt = {"over": {key: base64.b64encode(content).decode() for key, content in over.items()}, "gone": list(gone)}
+            self._commit(entries, heads, etag, files, rebuilt)
 
     def commit(self, entries: Mapping[str, bytes], heads: str, etag: str | None, files: Mapping[str, Path]) -> str:
         """Uploads data files, commits, carries the commit out, and returns the new etag of the book of heads.
@@ -95,6 +158,11 @@ class Commits:
             BusyError: another writer has committed meanwhile; nothing of this change was stored.
             LakeError: the store does not answer, or refuses.
         """
+        return self._commit(entries, heads, etag, files, {})
+
+    def _commit(
+        self, entries: Mapping[str, bytes], heads: str, etag: str | None, files: Mapping[str, Path], rebuilt: Mapping[str, Any]
+    ) -> str:
         self.check()
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(self._upload, files, files.values()))
@@ -103,6 +171,8 @@ class Commits:
             "nonce": secrets.token_hex(8),  # tells two writers' records of the same change apart
             "entries": {key: base64.b64encode(content).decode() for key, content in entries.items()},
             "heads": heads,
+            "made_from": etag,
+            **rebuilt,
         }
         self._is_over = True  # until the book is replaced
         try:
@@ -137,6 +207,10 @@ class Commits:
             raise self._taken()
 
     def _carry_out(self, change: Mapping[str, Any], etag: str | None) -> str:
+        for key in change.get("gone", ()):
+            self._bucket.remove(key)
+        for key, content in change.get("over", {}).items():
+            self._bucket.put(key, base64.b64decode(content))
         for key, content in change["entries"].items():
             try:
                 self._bucket.put_new(key, base64.b64decode(content))
@@ -144,7 +218,7 @@ class Commits:
                 raise DamageError(
                     "the log of a table has an entry that pointline did not write",
                     where=self._bucket.address(key),
-                    hint="write to a lake with pointline only; remove that entry, then run the same command again",
+                    hint="write to a lake with pointline only; `pointline repair` writes the entry anew",
                 ) from None
         text = change["heads"].encode()
         try:
@@ -169,3 +243,25 @@ class Commits:
     @staticmethod
     def _key(number: int) -> str:
         return f"{COMMITS}/{number:020d}.json"
+
+
+def _follows(change: Mapping[str, Any], book: Stored | None) -> bool:
+    """Whether a change was made from this book, or the book is lost; else a store has told of the change before last."""
+    if book is None or change.get("made_from", book.etag) == book.etag:
+        return True
+    try:
+        heads_of_text(book.content.decode("utf-8", "replace"), HEADS)
+    except DamageError:
+        return True
+    return False
+
+
+def _read(record: bytes) -> dict[str, Any] | None:
+    """A record's content; None where it cannot be read."""
+    try:
+        change = json.loads(record)
+        for content in (*change["entries"].values(), *change.get("over", {}).values()):
+            base64.b64decode(content, validate=True)
+        return {**change, "heads": str(change["heads"])}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+_BLOCK_BYTES = 1 << 20
 _NAME = re.compile(r".+-(?P<sha256>[0-9a-f]{32})-(?P<crc32>[0-9a-f]{8})\.parquet")
 _SEEN: dict[Path, tuple[int, int, int]] = {}  # files found whole by this process, by inode, size and time of change
 _REMEDY = "`pointline verify` lists what is damaged, `pointline repair` reads the archive files behind it again"
@@ -27,8 +28,12 @@ _REMEDY = "`pointline verify` lists what is damaged, `pointline repair` reads th
 
 def content_name(path: Path, prefix: str = "part") -> str:
     """The name that a file's content gives it, behind a prefix."""
-    with path.open("rb") as stream, _mapped(stream.fileno()) as content:
-        return f"{prefix}-{hashlib.sha256(content).hexdigest()[:32]}-{isal_zlib.crc32(content):08x}.parquet"
+    sha256, crc32 = hashlib.sha256(), 0
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            sha256.update(block)
+            crc32 = isal_zlib.crc32(block, crc32)
+    return f"{prefix}-{sha256.hexdigest()[:32]}-{crc32:08x}.parquet"
 
 
 def check_content(path: Path) -> None:

@@ -102,14 +102,15 @@ def remove_left_behind(folder: Path, of: str = "") -> None:
     """
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         named = _TEMPORARY.fullmatch(path.name)
-        if named is not None and of in {"", named["of"]} and path.is_file() and not _is_running(int(named["process"])):
+        if named is not None and of in {"", named["of"]} and path.is_file() and not is_running(int(named["process"])):
             path.unlink(missing_ok=True)
 
 
 _TEMPORARY = re.compile(r"\.(?P<of>.+)\.(?P<process>\d+)(?:\.tmp)?")
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

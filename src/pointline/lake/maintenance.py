@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pointline.clock import HOUR_US
 from pointline.lake.durable import remove_left_behind
 from pointline.lake.heads import read_heads, write_heads
+from pointline.lake.places import mirror_above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pointline.lake.mirror import Mirror
     from pointline.lake.store import Lake
 
 GRACE_US = HOUR_US
@@ -78,7 +80,7 @@ def maintain(lake: Lake, grace_us: int = GRACE_US, *, dry_run: bool = False) -> 
     now_s = time.time()
     for name in names:
         since = dict(heads[name].dead) if name in heads else {}
-        sizes = {path: (size, since.get(path, written_ms)) for path, size, written_ms in _data_files(lake, name)}
+        sizes = {path: (size, since.get(path, written_ms)) for path, size, written_ms in data_files(lake, name)}
         dead = {path: size for path, (size, _) in sizes.items() if path not in live[name]}
         gone = {path: size for path, size in dead.items() if (now_s * 1_000 - sizes[path][1]) * 1_000 >= grace_us}
         for path in () if dry_run else gone:
@@ -101,10 +103,11 @@ def remove_temporaries(root: Path) -> None:
         remove_left_behind(folder)
 
 
-def _data_files(lake: Lake, name: str) -> Iterator[tuple[str, int, float]]:
+def data_files(lake: Lake, name: str) -> Iterator[tuple[str, int, float]]:
     """Parquet files of a table: path relative to its folder, bytes, and when it was written (milliseconds UTC)."""
-    if lake.mirror is not None:
-        for key, one in lake.mirror.bucket.listed(name).items():
+    mirror = cast("Mirror | None", mirror_above(lake.table_path(name)))
+    if mirror is not None:
+        for key, one in mirror.bucket.listed(name).items():
             below = key.removeprefix(f"{name}/")
             if key.endswith(".parquet") and not below.startswith("_delta_log/"):
                 yield below, one.size, one.modified.timestamp() * 1_000
@@ -121,6 +124,7 @@ def _remove(lake: Lake, name: str, relative: str) -> None:
     table = lake.table_path(name)
     path = table / relative
     if lake.mirror is not None:
+        lake.mirror.check_book()
         lake.mirror.check_lease()  # another writer may have made the file live again
         lake.mirror.bucket.remove(f"{name}/{relative}")
     path.unlink(missing_ok=True)

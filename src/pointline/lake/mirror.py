@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pointline.errors import DamageError, LakeError, NoLakeError
+from pointline.errors import BusyError, DamageError, LakeError, NoLakeError
 from pointline.lake import places
-from pointline.lake.bucket import Bucket, WriteConflict
-from pointline.lake.commits import Commits
+from pointline.lake.bucket import PROBE, Bucket, WriteConflict
+from pointline.lake.commits import COMMITS, Commits
 from pointline.lake.heads import HEADS, NOTHING, Head, heads_of_text
 from pointline.lake.lease import Lease
 from pointline.lake.mirror_room import MirrorRoom
@@ -63,11 +63,13 @@ class Mirror:
         self.heads: dict[str, Head] = {}
         self.generation = 0
         self._etag: str | None = None
+        self._text = ""
+        self._proved: str | None = None
         self._commits: Commits | None = None
         self._lock = threading.RLock()
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, DamageError):
             kept = json.loads((root / PUBLISHED).read_text(encoding="utf-8"))
-            self.heads, self._etag = heads_of_text(kept["heads"], str(root / PUBLISHED)), kept["etag"]
+            self.heads, self._etag, self._text = heads_of_text(kept["heads"], str(root / PUBLISHED)), kept["etag"], kept["heads"]
 
     @property
     def url(self) -> str:
@@ -86,6 +88,7 @@ class Mirror:
                 return
             found = self.bucket.get(HEADS)
             if found is None:
+                self._refuse_lost_book()
                 self.heads, self._etag = {}, None
                 return
             text = found.content.decode("utf-8", "replace")
@@ -94,18 +97,11 @@ class Mirror:
                 self._fetch_log(name, head)
             self._keep(text, heads, found.etag)
 
-    def refetch_logs(self) -> None:
-        """Fetches all entries of all logs again, and compares them with the book.
-
-        Raises:
-            DamageError: a log is not what the book says.
-            LakeError: the store does not answer, or refuses.
-        """
-        self.refresh()
-        with self._lock:
-            for name, head in self.heads.items():
-                if self._fetch_entries(name, range(head.version + 1), 0, in_segments=False) != head.log_crc32:
-                    raise self._log_damage(name)
+    def _refuse_lost_book(self) -> None:
+        """A lake without its book is one to which nothing was written yet."""
+        if self.bucket.listed(COMMITS):
+            hint = "the next `pointline ingest` or `pointline repair` writes it anew"
+            raise DamageError("the book of the lake's tables is missing", where=self.bucket.address(HEADS), hint=hint)
 
     def fetch_small_files(self) -> None:
         """Brings the files that users keep below a lake, its own venue files and saved studies, up to date."""
@@ -141,15 +137,45 @@ class Mirror:
         """
         with Lease(self.bucket) as lease:
             commits = Commits(self.bucket, lease)
-            self.refresh()
+            try:
+                self.refresh()
+            except DamageError:
+                if not commits.finish(self._book_etag()):  # it may be the commit of a repair
+                    raise
+                self.refresh()
             if commits.finish(self._etag):
                 self.refresh()
             self.roll_back()
-            self._commits = commits
+            self._commits, self._proved = commits, None
             try:
                 yield
             finally:
                 self._commits = None
+
+    @contextlib.contextmanager
+    def repairing(self) -> Iterator[Commits]:
+        """Holds the lake's lease, whatever is damaged, and finishes what a writer before had committed and not carried out.
+
+        Raises:
+            BusyError: another writer holds the lease.
+            LakeError: the store does not answer, or refuses.
+        """
+        with Lease(self.bucket) as lease:
+            commits = Commits(self.bucket, lease)
+            commits.finish(self._book_etag(), forgets_damaged=True)
+            yield commits
+
+    def pending(self) -> dict[str, Any] | None:
+        """The newest commit, where it is not carried out; empty where its record cannot be read, None where all is carried out.
+
+        Raises:
+            LakeError: the store does not answer, or refuses.
+        """
+        return Commits(self.bucket).pending()
+
+    def _book_etag(self) -> str | None:
+        book = self.bucket.get(HEADS)
+        return book.etag if book is not None else None
 
     def publish(self, heads: Mapping[str, Head], log_root: Path | None = None, files: Mapping[str, Path] | None = None) -> None:
         """Makes the change that was carried out in this folder the bucket's, whole or not at all.
@@ -187,6 +213,7 @@ class Mirror:
                 self.roll_back()
                 raise
             self._keep(text, dict(heads), etag)
+            self._proved = etag
             with contextlib.suppress(LakeError):  # readers do without
                 for key, content in segments.items():
                     self.bucket.put(key, content)
@@ -236,6 +263,22 @@ class Mirror:
             raise LakeError("a lake in a bucket is only changed under its lease", where=self.url)
         self._commits.check()
 
+    def check_book(self) -> None:
+        """Refuses to remove anything by a book that is no longer the lake's, which a store may give; writes it over itself, once.
+
+        Raises:
+            BusyError: the book is another by now.
+            LakeError: the store does not answer, or refuses.
+        """
+        if self._etag is None or self._etag == self._proved:
+            return
+        try:
+            self._keep(self._text, self.heads, self.bucket.put_over(HEADS, self._text.encode(), self._etag, takes_same=False))
+        except WriteConflict:
+            hint = "run the same command again"
+            raise BusyError("the store told of an earlier state of the lake; nothing was removed", where=self.url, hint=hint) from None
+        self._proved = self._etag
+
     def roll_back(self) -> None:
         """Forgets what was changed in this folder and is not in the bucket; the caller holds the folder's lock."""
         self.generation += 1
@@ -267,7 +310,7 @@ class Mirror:
 
     def _log_damage(self, name: str) -> DamageError:
         where = self.bucket.address(f"{name}/_delta_log")
-        hint = "make a new lake: ingest the archive files into another place; `pointline lake copy` a local lake that is whole"
+        hint = "`pointline verify` lists what is damaged, `pointline repair` rebuilds the log"
         return DamageError("the log of a table is damaged", where=where, expected="the entries that the writer left", hint=hint)
 
     def _fetch_entries(self, name: str, versions: range, crc32: int, *, in_segments: bool = True) -> int:
@@ -291,19 +334,21 @@ class Mirror:
         return crc32
 
     def _keep(self, text: str, heads: dict[str, Head], etag: str) -> None:
-        self.heads, self._etag = heads, etag
+        self.heads, self._etag, self._text = heads, etag, text
         _write(self.root / PUBLISHED, json.dumps({"etag": etag, "heads": text}).encode())
 
 
-def open_mirror(url: str, version_file: str, version_text: str, *, create: bool = False) -> Mirror:
+def open_mirror(url: str, version_file: str, version_text: str, *, create: bool = False, damaged: bool = False) -> Mirror:
     """The mirror of the lake at a URL, as the bucket has it now.
 
     Args:
         url: ``s3://bucket/prefix``.
         version_file, version_text: name of the file that a lake begins with, and what a new one says.
         create: make a lake where there is nothing.
+        damaged: open it though a log or the book is damaged; it is as it was seen before then.
 
     Raises:
+        DamageError: a log or the book is damaged.
         ConfigError: the URL or the environment cannot be used.
         NoLakeError: there is no lake at that place.
         LakeError: the store does not answer, or refuses.
@@ -315,7 +360,11 @@ def open_mirror(url: str, version_file: str, version_text: str, *, create: bool 
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         mirror = Mirror(root, bucket)
     before = mirror.heads
-    mirror.refresh()
+    try:
+        mirror.refresh()
+    except DamageError:
+        if not damaged and not (create and mirror.pending() is not None):  # a writer carries out what was committed
+            raise
     if mirror.heads is not before or not (root / version_file).is_file():
         _fetch_version(mirror, version_file, version_text, create=create)
     mirror.fetch_small_files()
@@ -361,10 +410,13 @@ def added_files(root: Path, entries: Mapping[str, bytes]) -> dict[str, Path]:
 def _fetch_version(mirror: Mirror, name: str, text: str, *, create: bool) -> None:
     found = mirror.bucket.get(name)
     if found is None and create and not mirror.heads:
-        if any(key != name for key in mirror.bucket.listed()):
+        if any(key != name and not key.startswith(PROBE) for key in mirror.bucket.listed()):
             raise NoLakeError("this place in the bucket is not empty and is not a lake", where=mirror.url, hint="choose another prefix")
         with contextlib.suppress(WriteConflict):
             mirror.bucket.put_new(name, text.encode())
+        with contextlib.suppress(WriteConflict):
+            mirror.bucket.put_new(HEADS, json.dumps({}).encode())
+        mirror.refresh()
         found = mirror.bucket.get(name)
     if found is None:
         raise NoLakeError(

@@ -40,6 +40,9 @@ class FetchedParts:
     Args:
         bucket: where they are.
         root: the folder that mirrors it.
+
+    Attributes:
+        fetched: files that were fetched whole and are what their names say.
     """
 
     def __init__(self, bucket: Bucket, root: Path) -> None:
@@ -48,6 +51,7 @@ class FetchedParts:
         self._locks: dict[Path, threading.Lock] = {}
         self._guard = threading.Lock()
         self._checked: set[tuple[Path, str]] = set()
+        self.fetched: set[Path] = set()
 
     def footer(self, path: Path) -> io.BytesIO | Path:
         """What a reader of a file's footer opens: the end of the file, or all of it where it is here.
@@ -77,12 +81,14 @@ class FetchedParts:
         with self._lock(path):
             if self._is_here(path):
                 return path
-            found = self._bucket.get(self._key(path))
-            if found is None:
-                raise self._missing(path)
-            write_atomically(path, lambda temporary: temporary.write_bytes(found.content))
+            write_atomically(path, lambda temporary: self._download(path, temporary))
             check_content(path)
+            self.fetched.add(path)
         return path
+
+    def _download(self, path: Path, target: Path) -> None:
+        if not self._bucket.download(self._key(path), target):
+            raise self._missing(path)
 
     def all_whole(self, paths: Sequence[Path]) -> list[Path]:
         """Fetches several files whole, at once."""
@@ -109,16 +115,28 @@ class FetchedParts:
             DamageError: the file is missing.
             LakeError: the store does not answer, or refuses.
         """
-        import pyarrow.parquet as pq
-
         with self._lock(path):
             tail = self._tail(path)
             if tail is None:
                 return path, None
-            metadata = pq.read_metadata(io.BytesIO(tail))
+            metadata = self._metadata(path, tail)
             groups, rows = _groups(metadata, span_us)
             chunks = dict(chunk for group in groups for chunk in _chunks(metadata.row_group(group), group, set(columns)))
             return self._fetched(path, tail, chunks), rows
+
+    def _metadata(self, path: Path, tail: bytes) -> Any:  # noqa: ANN401 - pyarrow has no types
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_metadata(io.BytesIO(tail))
+        except (OSError, ValueError) as error:
+            self._beside(path, "tail").unlink(missing_ok=True)  # so that it is fetched again
+            raise self._damaged(path) from error
+
+    def _damaged(self, path: Path) -> DamageError:
+        hint = "`pointline verify` lists what is damaged, `pointline repair` reads the archive files behind it again"
+        where = self._bucket.address(self._key(path))
+        return DamageError("a data file of the lake is damaged", where=where, expected="a Parquet file", hint=hint)
 
     def _fetched(self, path: Path, tail: bytes, chunks: dict[str, tuple[int, int]]) -> Path:
         sparse, known = self._beside(path, "parquet"), self._known(path)
@@ -170,6 +188,7 @@ class FetchedParts:
         if len(tail) == size:
             write_atomically(path, lambda temporary: temporary.write_bytes(tail))
             check_content(path)
+            self.fetched.add(path)
             return None
         self._write_known(path, {"size": size, "sums": {}})
         write_atomically(kept, lambda temporary: temporary.write_bytes(tail))
@@ -182,7 +201,7 @@ class FetchedParts:
         if found is None:
             raise self._missing(path)
         if not _holds_footer(found[0]):
-            raise DamageError("a data file of the lake is damaged", where=self._bucket.address(self._key(path)), expected="a Parquet file")
+            raise self._damaged(path)
         return found
 
     def _is_here(self, path: Path) -> bool:

@@ -5,11 +5,12 @@ A lake of local files has no entry here, and none of its calls does more than lo
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -44,6 +45,7 @@ def is_other_place(text: str) -> bool:
 
 
 _MIRRORS: dict[str, Mirrored] = {}
+_LENT: dict[str, Mirrored] = {}
 
 
 def register(mirror: Mirrored) -> None:
@@ -58,7 +60,17 @@ def mirror_of(root: Path) -> Mirrored | None:
 
 def mirror_above(path: Path) -> Mirrored | None:
     """The mirror that a path lies in; None where it is a file of a local lake."""
-    if not _MIRRORS:
+    if not _MIRRORS and not _LENT:
         return None
     text = str(path)
-    return next((mirror for root, mirror in _MIRRORS.items() if text.startswith(f"{root}/")), None)
+    return next((mirror for root, mirror in (*_MIRRORS.items(), *_LENT.items()) if text.startswith(f"{root}/")), None)
+
+
+@contextlib.contextmanager
+def lent(mirror: Mirrored) -> Iterator[None]:
+    """The data files below a mirror's folder are a bucket's, but the logs and the book there are local ones, which count as they are."""
+    _LENT[str(mirror.root)] = mirror
+    try:
+        yield
+    finally:
+        del _LENT[str(mirror.root)]

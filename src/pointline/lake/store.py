@@ -22,7 +22,7 @@ from pointline.lake.content import check_content
 from pointline.lake.heads import read_heads, summed
 from pointline.lake.log_entries import live_files
 from pointline.lake.paths import partition_folder, path_of
-from pointline.lake.places import REMOTE, SCHEME, is_other_place, mirror_of
+from pointline.lake.places import REMOTE, SCHEME, is_other_place, mirror_above, mirror_of
 from pointline.lake.rows import decode_one, read_footer, scan_rows
 from pointline.lake.venue_files import read_venues, venue_file_paths
 
@@ -155,7 +155,7 @@ class Lake:
 
     def has(self, path: Path) -> bool:
         """Whether a data file of the lake is there."""
-        return path.is_file() or ((mirror := self.mirror) is not None and mirror.has(path))
+        return path.is_file() or ((mirror := cast("Mirror | None", mirror_above(path))) is not None and mirror.has(path))
 
     @contextlib.contextmanager
     def held(self, paths: Iterable[Path] | None = None, stop: threading.Event | None = None) -> Iterator[None]:
@@ -484,14 +484,16 @@ def is_market(name: str) -> bool:
     return not name.endswith(schema.RESERVE)
 
 
-def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
+def open_lake(path: str | Path | None = None, *, create: bool = False, damaged: bool = False) -> Lake:
     """The lake at `path`, else at ``POINTLINE_LAKE``, else at ``./lake``.
 
     Args:
         path: the lake's folder, or ``s3://bucket/prefix``.
-        create: make it where it does not exist.
+        create: make it where it does not exist; a commit to a bucket that was not carried out is left to the writer, as no damage.
+        damaged: open a lake in a bucket though a log or its book is damaged; only `verify` and `repair` can use it then.
 
     Raises:
+        DamageError: a log or the book of a lake in a bucket is damaged. What is damaged of a local lake shows when it is read.
         LakeError: there is no lake at that place, or its path cannot be a Delta table's.
         LakeVersionError: an older or a newer pointline wrote it.
 
@@ -509,7 +511,7 @@ def open_lake(path: str | Path | None = None, *, create: bool = False) -> Lake:
     if text.startswith(SCHEME):
         from pointline.lake.mirror import open_mirror
 
-        mirror = open_mirror(text, VERSION_FILE, _version_text(), create=create)
+        mirror = open_mirror(text, VERSION_FILE, _version_text(), create=create, damaged=damaged)
         _check_version(mirror.root / VERSION_FILE)
         _log.info("lake %s, format %d, mirrored in %s", mirror.url, schema.FORMAT_VERSION, mirror.root)
         return Lake(mirror.root)

@@ -7,6 +7,7 @@ can be added to it.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 import zlib
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pointline.errors import BusyError, ConfigError, DamageError
 from pointline.lake.content import check_sha256
-from pointline.lake.durable import STAGING, make_folder, place, single_writer, sync, write_atomically
+from pointline.lake.durable import STAGING, disk_errors, make_folder, place, single_writer, sync, write_atomically
 from pointline.lake.heads import NOTHING, Head, read_heads, summed, write_heads
 from pointline.lake.journal import finish
 from pointline.lake.store import Lake, open_lake
@@ -184,10 +185,10 @@ def _copy_file(source: Lake, made: Lake, key: str, path: Path) -> int:
     try:
         own = path
         if source.mirror is not None and not path.is_file():
-            found = source.mirror.bucket.get(key)
-            if found is None:
+            with disk_errors(staged):
+                is_there = source.mirror.bucket.download(key, staged)
+            if not is_there:
                 raise DamageError("a data file of the lake is missing", where=source.mirror.bucket.address(key))
-            staged.write_bytes(found.content)
             own = staged
         if not own.is_file() or not check_sha256(own):
             raise DamageError(
@@ -198,7 +199,8 @@ def _copy_file(source: Lake, made: Lake, key: str, path: Path) -> int:
             made.mirror.bucket.put(key, own)
         else:
             if own is path:
-                staged.write_bytes(path.read_bytes())
+                with disk_errors(staged):
+                    shutil.copyfile(path, staged)
             sync(staged)
             place(staged, made.root / key)
         return size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pointline import schema
@@ -13,6 +13,7 @@ from pointline.lake.heads import HEADS, log_state, read_heads
 from pointline.lake.journal import JOURNAL, is_pending
 from pointline.lake.manifest import Manifest
 from pointline.lake.paths import slot_text
+from pointline.lake.restoring import as_folder, fetch, let_go
 from pointline.lake.rows import scan_rows
 from pointline.lake.store import PartitionFile, is_market
 from pointline.lake.studies import STUDY_KINDS, saved_studies
@@ -65,9 +66,21 @@ def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict
         lake: the lake.
         progress: called with the bytes of each data file that was read.
     """
+    with as_folder(lake) as whole:
+        verdict = verify_folder(whole, progress)
+    return verdict if whole is lake else placed(verdict, whole, lake)
+
+
+def placed(verdict: Verdict, whole: Lake, lake: Lake) -> Verdict:
+    """A verdict of a lake in a bucket, whose problems name objects instead of the files of the folder in which it was looked at."""
+    folder, url = str(whole.root), lake.place
+    problems = [replace(one, where=one.where.replace(folder, url), what=one.what.replace(folder, url)) for one in verdict.problems]
+    return replace(verdict, problems=problems)
+
+
+def verify_folder(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict:
+    """As `verify`, of a lake whose logs and book are local."""
     verdict = Verdict()
-    if lake.mirror is not None:
-        lake.mirror.refetch_logs()
     if is_pending(lake):
         what = "a change was begun and not finished; the next ingest or repair finishes it"
         verdict.problems.append(Problem("journal", str(lake.root / JOURNAL), what))
@@ -84,7 +97,8 @@ def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict
             continue
         for path, exchange, symbol, date, rows in live.iter_rows():
             file = lake.table_path(name) / path
-            found = _fetched(lake, file) or _data_file(name, file, (exchange, symbol, date), rows)
+            lacks = fetch(file)
+            found = [lacks] if lacks is not None else _data_file(name, file, (exchange, symbol, date), rows)
             verdict.problems += [Problem("data", str(file), what, table=name, path=path) for what in found]
             verdict.files += 1
             verdict.rows += rows
@@ -95,6 +109,7 @@ def verify(lake: Lake, progress: Callable[[int], None] | None = None) -> Verdict
             if not found and is_market(name.removesuffix(schema.RESERVE)):
                 slot = slot_text(name.removesuffix(schema.RESERVE), exchange, symbol, date)
                 feeds.setdefault(slot, set()).update(_versions(file))
+            let_go(file)
     if not any(problem.table in {"manifest", "quarantine"} for problem in verdict.problems):
         verdict.problems += _manifest(lake, feeds, {problem.table for problem in verdict.problems})
     verdict.problems += list(_studies(lake))
@@ -144,18 +159,6 @@ def _log(lake: Lake, name: str) -> Iterator[Problem]:
             readable = False
         if not readable:
             yield Problem("log", str(path), "an entry of the log cannot be read", table=name)
-
-
-def _fetched(lake: Lake, file: Path) -> list[str]:
-    """Fetches a data file of a lake in a bucket anew, so that what is compared is what the bucket has now; says what is wrong."""
-    if lake.mirror is None:
-        return []
-    file.unlink(missing_ok=True)
-    try:
-        lake.mirror.parts.whole(file)
-    except DamageError as error:
-        return [error.what]
-    return []
 
 
 def _data_file(name: str, file: Path, place: tuple[str, str, str], rows: int) -> list[str]:

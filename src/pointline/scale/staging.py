@@ -190,7 +190,7 @@ class ParsedObjects:
         """A folder with the files of an object, which is removed; None where it is not there, or not whole."""
         packed = own / "packed"
         try:
-            if not self.bucket.fetch(name, packed):
+            if not self.bucket.download(name, packed):
                 return None
             with zipfile.ZipFile(packed) as archive:
                 archive.extractall(own / name)
