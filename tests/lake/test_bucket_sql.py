@@ -39,7 +39,6 @@ READS: dict[str, tuple[int, int]] = {
     "SELECT count() FROM trade LIMIT 0": (ALL, 0),
     "SELECT count() FROM (SELECT * FROM trade LIMIT 0)": (0, 0),
     "SELECT market, count() FROM trade GROUP BY market WITH TOTALS LIMIT 0": (ALL, 0),
-    "SELECT exchange FROM trade LIMIT 1": (ALL, 0),
     "SELECT count(), sum(price) FROM api.trade WHERE market = 'BTC-USDT' AND exchange = 'binance'": (2, 0),
     "SELECT count() FROM trade AS t WHERE 'binance' = t.exchange AND t.price > 1": (2, 0),
     "SELECT count() FROM trade AS t WHERE trade.exchange = 'binance'": (2, 0),
@@ -71,6 +70,17 @@ READS: dict[str, tuple[int, int]] = {
     # Days that have candles are not read from trades.
     "SELECT count(), sum(volume) FROM ohlcv(candle_duration_in_minutes = 60) WHERE exchange = 'binance'": (0, 0),
     "SELECT count() FROM ohlcv(candle_duration_in_minutes = 1440) AS c WHERE c.market = 'x' AND start > '2024-05-01'": (0, 0),
+    # As many rows as a preview takes, whichever they are; not where the files of all may be needed for them.
+    "SELECT 1 FROM trade LIMIT 100": (1, 0),
+    "SELECT 1 FROM trade LIMIT 100 OFFSET 20000": (2, 0),
+    "SELECT exchange FROM trade WHERE exchange = 'binance' LIMIT 1000000": (2, 0),
+    "SELECT exchange FROM api.trade AS t WHERE t.exchange = 'binance' AND market IN ('BTC-USDT') LIMIT 5": (1, 0),
+    "SELECT exchange FROM trade WHERE exchange != 'binance' LIMIT 5": (ALL, 0),
+    "SELECT count() FROM trade LIMIT 5": (ALL, 0),
+    "SELECT exchange FROM trade ORDER BY timestamp, sequence, exchange LIMIT 5": (ALL, 0),
+    "SELECT DISTINCT exchange FROM trade WHERE market = 'BTC-USDT' AND exchange = 'binance' LIMIT 5": (2, 0),
+    "SELECT exchange FROM trade WHERE exchange = 'binance' LIMIT 1 BY exchange LIMIT 5": (2, 0),
+    "SELECT 1 FROM trade_last LIMIT 5": (ALL, 0),
     "SELECT count() FROM trade WHERE timestamp >= '2024-05-03 12:00:00'": (2, 0),
     "SELECT count() FROM trade WHERE timestamp >= '2024-05-05'": (0, 0),
     "SELECT count() FROM trade_last WHERE timestamp < toDateTime(1714348800)": (0, 0),  # 29 April

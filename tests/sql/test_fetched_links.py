@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from pointline.lake.threads import UnwantedError
 from pointline.sql import process
 from pointline.sql.catalogue import build_catalogue, copy_catalogue, open_catalogue
 from pointline.sql.fetched_links import FetchedLinks, link_scratch
-from pointline.sql.guard.reads import Read
+from pointline.sql.guard.reads import ALWAYS, Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,11 +138,24 @@ def test_a_process_that_cannot_fetch_says_so(copied: Path, store: buckets.Server
 
 
 def test_reads_go_through_a_pipe() -> None:
-    for read in (Read("trade"), Read("ohlcv", frozenset({"b", "a"}), frozenset(), "2024-05-01", "2024-05-02")):
-        assert Read.of_json(read.as_json()) == read
+    day_us = (1_714_521_600_000_000, 1_714_608_000_000_000)
+    candles = Read("ohlcv", frozenset({"b", "a"}), frozenset(), ALWAYS, day_us, 60)
+    for read in (Read("trade"), candles, Read("funding_rate", known_us=day_us, rows=100)):
+        assert Read.of_json(json.loads(json.dumps(read.as_json()))) == read
     whole = Read("trade").as_json()
-    for wrong in ({"relation": 1}, {"exchanges": [1]}, {"markets": 5}, {"from_date": None}):
+    for wrong in (
+        {"relation": 1},
+        {"exchanges": [1]},
+        {"markets": 5},
+        {"known_us": None},
+        {"event_us": ["a", "b"]},
+        {"minutes": True},
+        {"rows": "1"},
+    ):
         with pytest.raises(TypeError):
+            Read.of_json({**whole, **wrong})
+    for wrong in ({"known_us": [0, 1]}, {"known_us": [1, 2, 3]}, {"known_us": [ALWAYS[0], 1 << 61]}):
+        with pytest.raises(ValueError, match=r"\w"):
             Read.of_json({**whole, **wrong})
     with pytest.raises(KeyError):
         Read.of_json({})

@@ -68,7 +68,7 @@ class MirrorRoom:
                 where="POINTLINE_MIRROR_BYTES",
                 value=f"{most:,} bytes",
                 expected=f"at least {needed:,}",
-                hint="read less (in SQL, say exchange, market and known_at), or set it higher, or copy the lake to a disk: "
+                hint="read less (in SQL, say exchange, market and a time), or set it higher, or copy the lake to a disk: "
                 f"pointline lake copy {self._url} FOLDER",
             )
         with self._changed:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pointline.serve")
 
-_ASK_AGAIN = "what was fetched is kept, so ask again, or for less: say exchange, market and known_at"
+_ASK_AGAIN = "what was fetched is kept, so ask again, or for less: say exchange, market and a time"
 
 
 class Fetches:
@@ -106,7 +106,7 @@ async def _waited(ready: asyncio.Future[None], time_s: float) -> None:
         if error.where != "POINTLINE_MIRROR_BYTES":
             raise _unreadable(error) from None
         said = f"the files that the query reads need {error.expected}, and the server keeps {error.value} (POINTLINE_MIRROR_BYTES)"
-        raise RefusedError("TOO_MANY_ROWS_OR_BYTES", f"{said}: say exchange, market and known_at") from None
+        raise RefusedError("TOO_MANY_ROWS_OR_BYTES", f"{said}: say exchange, market and a time") from None
     except (PointlineError, OSError, UnwantedError) as error:
         raise _unreadable(error) from None
 

@@ -30,12 +30,14 @@ class LiveFile:
     Attributes:
         date: of its partition.
         path: below the lake.
+        rows: how many there are.
         first_us, last_us: when the first and the last of its rows happened; of candles, when they ended.
         candle_seconds: lengths of stored candles that all of its days have, so that candles of a multiple are not made of these trades.
     """
 
     date: str
     path: str
+    rows: int
     first_us: int
     last_us: int
     candle_seconds: tuple[int, ...] = ()
@@ -56,7 +58,7 @@ class LiveFiles:
     def __init__(self, root: Path, tables: dict[str, dict[tuple[str, str], list[LiveFile]]] | None = None) -> None:
         self._root = root
         self._tables = {} if tables is None else tables
-        self._spans_us: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, tuple[int, int, int]] = {}
         self._candle_seconds: dict[tuple[str, str, str], list[int]] = {}
 
     def describe(self, holdings: Iterable[Held], covered_trades: pl.DataFrame) -> None:
@@ -68,7 +70,7 @@ class LiveFiles:
         """
         for one in holdings:
             for file in one.files:
-                self._spans_us[str(file.path)] = file.totals["first_event_us"], file.totals["last_event_us"]
+                self._known[str(file.path)] = file.rows, file.totals["first_event_us"], file.totals["last_event_us"]
         for *names, seconds in covered_trades.iter_rows():
             self._candle_seconds.setdefault(tuple(names), []).append(seconds)
 
@@ -87,7 +89,7 @@ class LiveFiles:
             found = LiveFile(
                 name.removesuffix(".parquet"),
                 path.removeprefix(f"{self._root}/"),
-                *self._spans_us[path],
+                *self._known[path],
                 tuple(self._candle_seconds.get((exchange, market, name), ())) if table == "trades" else (),
             )
             markets.setdefault((exchange, market), []).append(found)
@@ -110,18 +112,22 @@ class LiveFiles:
     def _reached(self, read: Read, table: str) -> Iterator[str]:
         monthly = schema.table(table).monthly
         earlier_us = DAY_US if seconds_of(table) is not None else 0  # a candle counts where it begins, which is at most a day earlier
+        rows = 0
         for (exchange, market), files in self._tables[table].items():
             coded = exchange.startswith("~") or market.startswith("~")
             asked = replace(read, exchanges=None, markets=None) if coded else read
             if not asked.reaches_market(exchange, market):
                 continue
             for file in files:
+                if read.rows is not None and rows >= read.rows:
+                    return
                 if (
                     asked.reaches_day(file.date, monthly=monthly)
                     and asked.reaches_events(file.first_us - earlier_us, file.last_us)
                     and (read.relation != CANDLES or file.makes_candles_of(read.minutes))
                 ):
                     yield file.path
+                    rows += 0 if coded else file.rows
 
     def as_json(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -140,7 +146,9 @@ class LiveFiles:
             Path(found["root"]),
             {
                 table: {
-                    (exchange, market): [LiveFile(date, path, first, last, tuple(seconds)) for date, path, first, last, seconds in files]
+                    (exchange, market): [
+                        LiveFile(date, path, rows, first, last, tuple(seconds)) for date, path, rows, first, last, seconds in files
+                    ]
                     for exchange, market, files in markets
                 }
                 for table, markets in found["tables"].items()

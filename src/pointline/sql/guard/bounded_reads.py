@@ -41,13 +41,14 @@ def reads_little(selects: Sequence[Tree], columns: frozenset[str]) -> bool:
     return False
 
 
-def gives_no_rows(select: Tree) -> bool:
-    """Whether a SELECT passes rows on as they come, and none of them: `LIMIT 0`, by which programs ask for columns."""
-    return _limit(select) == 0 and _is_plain(select)
+def rows_taken(select: Tree) -> int | None:
+    """How many of the rows that its conditions let through a SELECT takes at most, in no order; None where it may need all of them."""
+    limit, offset = _limit(select), _limit(select, "limit_offset") if "limit_offset" in select else 0
+    return limit + offset if limit is not None and offset is not None and _is_plain(select) else None
 
 
-def _limit(select: Tree) -> int | None:
-    value = select.get("limit_length", {}).get("value", {})
+def _limit(select: Tree, field: str = "limit_length") -> int | None:
+    value = select.get(field, {}).get("value", {})
     return int(value["value"]) if value.get("field_type") == "UInt64" else None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pointline.clock import MINUTE_US, date_text
-from pointline.sql.guard.bounded_reads import gives_no_rows
+from pointline.sql.guard.bounded_reads import rows_taken
 from pointline.sql.guard.moments import FIRST_US, FUNCTIONS, LAST_US, bounds_of
 from pointline.sql.guard.trees import Tree, arguments_of, is_membership, walk
 
@@ -26,6 +26,7 @@ _TURNED = {"less": "greater", "greater": "less", "lessOrEquals": "greaterOrEqual
 # Rows that lie in the partition of the day or month in which they became known. Of the last trades of a time, that is all of that time.
 _KNOWN = {"trade": "known_at", "funding_rate": "known_at"}
 _EVENT = {"trade": ("timestamp",), "trade_last": ("timestamp",), CANDLES: ("start", "end")}
+_AS_STORED = frozenset({"trade", "funding_rate"})  # every stored row is one of theirs
 _TIMES = frozenset({*_KNOWN.values(), *(column for columns in _EVENT.values() for column in columns)})
 _TAKEN_AT_THEIR_WORD = frozenset({"exchange", "market", "and", "in", *_TIMES, *_TURNED, *FUNCTIONS})
 _PLAIN_EXPRESSION = frozenset({"type", "database_and_table_name", "table_function"})
@@ -43,6 +44,7 @@ class Read:
         known_us: only rows that became known between these times, both included, in microseconds UTC.
         event_us: only rows that happened between these.
         minutes: length of the candles that are read; 0 where it is not known.
+        rows: how many rows are enough, whichever they are; None where all count.
     """
 
     relation: str
@@ -51,6 +53,7 @@ class Read:
     known_us: Bounds = ALWAYS
     event_us: Bounds = ALWAYS
     minutes: int = 0
+    rows: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -63,15 +66,18 @@ class Read:
         Raises:
             ValueError, KeyError, TypeError: it is something else.
         """
-        relation, minutes = found["relation"], found["minutes"]
+        relation, minutes, rows = found["relation"], found["minutes"], found["rows"]
         exchanges, markets = (None if found[field] is None else frozenset(found[field]) for field in ("exchanges", "markets"))
         known_us, event_us = ((low, high) for low, high in (found["known_us"], found["event_us"]))
-        texts, numbers = (relation, *(exchanges or ()), *(markets or ())), (minutes, *known_us, *event_us)
+        texts, numbers = (
+            (relation, *(exchanges or ()), *(markets or ())),
+            (minutes, *known_us, *event_us, *(() if rows is None else (rows,))),
+        )
         if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
             raise TypeError(found)
         if not all(us in ALWAYS or FIRST_US <= us < LAST_US for us in known_us):
             raise ValueError(found)
-        return cls(relation, exchanges, markets, known_us, event_us, minutes)
+        return cls(relation, exchanges, markets, known_us, event_us, minutes, rows)
 
     def reaches_market(self, exchange: str, market: str) -> bool:
         """Whether rows of a market may be among what is read."""
@@ -105,8 +111,8 @@ def reads_of(tree: Tree, parameters: Mapping[str, str]) -> tuple[Read, ...]:
             reference = next(iter(_references(expression)), None)
             if reference is not None and set(expression) <= _PLAIN_EXPRESSION and set(reference) <= _PLAIN_TABLE:
                 narrowed.add(id(reference))
-                if not gives_no_rows(select):
-                    found.append(_narrowed(reference, select.get("where"), parameters, now_us))
+                if (rows := rows_taken(select)) != 0:
+                    found.append(_narrowed(reference, select, parameters, now_us, rows))
     for node in walk(tree):
         found += [Read(_last(reference)) for reference in _references(node) if id(reference) not in narrowed]
     return tuple(dict.fromkeys(found))
@@ -129,25 +135,32 @@ def _last(reference: Tree) -> str:
     return str(reference.get("name")).rpartition(".")[2]
 
 
-def _narrowed(reference: Tree, where: Tree | None, parameters: Mapping[str, str], now_us: int) -> Read:
+def _narrowed(reference: Tree, select: Tree, parameters: Mapping[str, str], now_us: int, rows: int | None) -> Read:
     relation = _last(reference)
     read = Read(relation, minutes=_minutes(reference, parameters) if relation == CANDLES else 0)
     prefixes = {"", relation, f"api.{relation}", str(reference.get("alias", relation))}
-    for condition in _conjuncts(where):
-        name, arguments = str(condition.get("name")), arguments_of(condition)
-        if condition.get("type") != "Function" or len(arguments) != 2:  # noqa: PLR2004 - both sides of a comparison
+    by_names_alone = True
+    for condition in _conjuncts(select.get("where")):
+        comparison, column, value = _compared(condition, prefixes)
+        if column in {"exchange", "market"} and comparison in {"equals", "in"} and (names := _texts(value, parameters)) is not None:
+            read = _by_names(read, column, names)
             continue
-        left, right = arguments
-        if left.get("type") != "Identifier" and name in _TURNED:
-            name, left, right = _TURNED[name], right, left
-        prefix, _, column = str(left.get("name")).rpartition(".")
-        if left.get("type") != "Identifier" or prefix not in prefixes:
-            continue
-        if column in {"exchange", "market"} and name in {"equals", "in"}:
-            read = _by_names(read, column, _texts(right, parameters))
-        elif column in _TIMES and name in _TURNED and (bounds := bounds_of(right, parameters, now_us)) is not None:
-            read = _by_time(read, column, _between(name, bounds))
-    return read
+        by_names_alone = False
+        if column in _TIMES and comparison in _TURNED and (bounds := bounds_of(value, parameters, now_us)) is not None:
+            read = _by_time(read, column, _between(comparison, bounds))
+    return replace(read, rows=rows) if by_names_alone and relation in _AS_STORED else read
+
+
+def _compared(condition: Tree, prefixes: set[str]) -> tuple[str, str, Tree]:
+    """Comparison, column of the relation, and what it is compared with; empty texts where a condition is none."""
+    comparison, arguments = str(condition.get("name")), arguments_of(condition)
+    if condition.get("type") != "Function" or len(arguments) != 2:  # noqa: PLR2004 - both sides of a comparison
+        return "", "", {}
+    left, right = arguments
+    if left.get("type") != "Identifier" and comparison in _TURNED:
+        comparison, left, right = _TURNED[comparison], right, left
+    prefix, _, column = str(left.get("name")).rpartition(".")
+    return (comparison, column, right) if left.get("type") == "Identifier" and prefix in prefixes else ("", "", {})
 
 
 def _conjuncts(node: Tree | None) -> Iterator[Tree]:
@@ -158,9 +171,7 @@ def _conjuncts(node: Tree | None) -> Iterator[Tree]:
         yield node
 
 
-def _by_names(read: Read, column: str, names: frozenset[str] | None) -> Read:
-    if names is None:
-        return read
+def _by_names(read: Read, column: str, names: frozenset[str]) -> Read:
     if column == "exchange":
         return replace(read, exchanges=names if read.exchanges is None else read.exchanges & names)
     return replace(read, markets=names if read.markets is None else read.markets & names)
