@@ -30,7 +30,7 @@ from tests.machine import limit, until
 
 from pointline.download import targets_of
 from pointline.download.archives import open_hosts
-from pointline.download.folder import ArchiveFolder, HelperFolder
+from pointline.download.folder import ArchiveFolder, FetcherFolder
 from pointline.download.run import make_plan
 from pointline.download.tardis import KEY_VARIABLE
 from pointline.download.transport import Manners, Transport
@@ -295,7 +295,7 @@ def targets() -> list[Wanted]:
 
 def test_workers_of_a_client_that_is_gone_stop_at_their_next_request(rig: Rig) -> None:
     folder = ArchiveFolder(rig.folder)
-    with folder.writing(), folder.helped() as notes:
+    with folder.writing(), folder.with_fetchers() as notes:
         call = calls_of(rig, notes, targets())[0]
         gate = SharedGate(notes, "a-host", 1_000)
         gate.wait()
@@ -355,7 +355,7 @@ def test_a_ban_is_waited_for_by_all_workers(rig: Rig, client: Client) -> None:
             other_asks.wait()
             handler.send(429, b"", {"Retry-After": "1"})
             handler.wfile.flush()
-            (note,) = until(lambda: list((rig.folder / ".pointline/helpers").glob("*/*.json")))
+            (note,) = until(lambda: list((rig.folder / ".pointline/fetchers").glob("*/*.json")))
             banned_until.append(json.loads(note.read_bytes()))
             asked.clear()
             noted.set()
@@ -427,7 +427,7 @@ def test_what_workers_cannot_get_this_process_gets(rig: Rig, here: str, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(HelperFolder, "accept", refuse)
+        patch.setattr(FetcherFolder, "accept", refuse)
         found = get(rig, here, tmp_path / "full")
     assert (found.report.counts, found.by_workers) == ({"fetched": 6}, 0)
     assert "cannot write to the folder" in str(found.trouble)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pointline.clock import TimeLike
     from pointline.download.report import DownloadReport
-    from pointline.download.run import DownloadHelpers, Wanted
+    from pointline.download.run import DownloadFetchers, Wanted
     from pointline.download.transport import Transport
     from pointline.progress import Progress
 
@@ -142,7 +142,7 @@ def get_targets(
     verify: bool = False,
     base_url: str | None = None,
     connections: int = CONNECTIONS,
-    helpers: DownloadHelpers | None = None,
+    fetchers: DownloadFetchers | None = None,
     progress: Progress | None = None,
     now_us: int | None = None,
 ) -> DownloadReport:
@@ -152,7 +152,7 @@ def get_targets(
         targets: what is wanted.
         transport: the client.
         folder, dry_run, verify, base_url, connections, progress: as in `download`.
-        helpers: as in `pointline.download.run.carry_out`.
+        fetchers: as in `pointline.download.run.carry_out`.
         now_us: the time now, µs UTC; the system's if None.
 
     Raises:
@@ -176,7 +176,7 @@ def get_targets(
     plan = make_plan(hosts, targets, connections=connections, now_us=now)
     if dry_run:
         return dry_report(plan, archives)
-    return carry_out(plan, archives, transport, verify=verify, connections=connections, helpers=helpers, progress=progress)
+    return carry_out(plan, archives, transport, verify=verify, connections=connections, fetchers=fetchers, progress=progress)
 
 
 class DownloadRoom(ModuleType):

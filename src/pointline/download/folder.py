@@ -100,7 +100,7 @@ class ArchiveFolder:
         try:
             if not _is_locked(handle):
                 raise BusyError("another download writes to this folder", where=str(self.root), hint="wait for it, or use another --folder")
-            shutil.rmtree(self._helpers, ignore_errors=True)
+            shutil.rmtree(self._fetchers, ignore_errors=True)
             make_folder(self._parts)
             self._known = self._read()
             self._end_torn_line()
@@ -135,9 +135,9 @@ class ArchiveFolder:
             wait()
 
     @contextlib.contextmanager
-    def helped(self) -> Iterator[Path]:
-        """A folder for what helpers tell each other; those that work for a process that ended see that it is gone, and stop."""
-        notes = self._helpers / uuid.uuid4().hex[:16]
+    def with_fetchers(self) -> Iterator[Path]:
+        """A folder for what fetchers tell each other; those that work for a process that ended see that it is gone, and stop."""
+        notes = self._fetchers / uuid.uuid4().hex[:16]
         make_folder(notes)
         try:
             yield notes
@@ -145,7 +145,7 @@ class ArchiveFolder:
             shutil.rmtree(notes, ignore_errors=True)
 
     def finished(self, key: str) -> Verified | None:
-        """Puts what a helper staged of a file in its place; None where there is nothing, or not all of it."""
+        """Puts what a fetcher staged of a file in its place; None where there is nothing, or not all of it."""
         found = self._staged(key)
         if found is None:
             return None
@@ -213,7 +213,7 @@ class ArchiveFolder:
                     arrival.unlink(missing_ok=True)
 
     def _take_left(self) -> None:
-        """Takes what helpers of an earlier download staged, where there is no such file yet. What has no note may still get one."""
+        """Takes what fetchers of an earlier download staged, where there is no such file yet. What has no note may still get one."""
         if not self._stage.is_dir():
             return
         told = {note.stem: _key_of(note) for note in sorted(self._stage.glob("*.json"))}
@@ -225,7 +225,7 @@ class ArchiveFolder:
                 path.unlink(missing_ok=True)
 
     def _staged(self, key: str) -> tuple[Verified, Path, bytes | None] | None:
-        """The record of what a helper staged of a file, its bytes and its ``.CHECKSUM``; None where this machine sees none."""
+        """The record of what a fetcher staged of a file, its bytes and its ``.CHECKSUM``; None where this machine sees none."""
         try:
             told = json.loads(self._note(key).read_bytes())
             checksum = told.pop("checksum")
@@ -241,8 +241,8 @@ class ArchiveFolder:
         return self._stage / f"{_flat(key)}.json"
 
     @property
-    def _helpers(self) -> Path:
-        return self.root / _OWN / "helpers"
+    def _fetchers(self) -> Path:
+        return self.root / _OWN / "fetchers"
 
     @property
     def _stage(self) -> Path:
@@ -273,8 +273,8 @@ class ArchiveFolder:
                     stream.write(b"\n")
 
 
-class HelperFolder(ArchiveFolder):
-    """The folder as a helper sees it: what it finds whole is staged, for the process that holds the folder's lock.
+class FetcherFolder(ArchiveFolder):
+    """The folder as a fetcher sees it: what it finds whole is staged, for the process that holds the folder's lock.
 
     Args:
         root: the folder, in which a download is under way.
@@ -292,7 +292,7 @@ class HelperFolder(ArchiveFolder):
         return known
 
     def finished(self, key: str) -> Verified | None:
-        """What this or another helper staged of a file; the process that holds the lock takes it. None where there is nothing."""
+        """What this or another fetcher staged of a file; the process that holds the lock takes it. None where there is nothing."""
         found = self._staged(key)
         return None if found is None else found[0]
 
@@ -302,7 +302,7 @@ class HelperFolder(ArchiveFolder):
 
 
 def staged_name(key: str, sha256: str) -> str:
-    """The name of what was staged of a file: another one for other bytes, so that a late helper changes nothing of what is being taken."""
+    """The name of what was staged of a file: another one for other bytes, so that a late fetcher changes nothing of what is being taken."""
     return f"{_flat(key)}.{sha256[:16]}.whole"
 
 
@@ -311,7 +311,7 @@ def _flat(key: str) -> str:
 
 
 def _key_of(note: Path) -> str | None:
-    """The key of a file that a helper told of; None where the note cannot be read, or is of another file."""
+    """The key of a file that a fetcher told of; None where the note cannot be read, or is of another file."""
     try:
         key = json.loads(note.read_bytes())["key"]
     except (OSError, ValueError, TypeError, KeyError):

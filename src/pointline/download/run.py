@@ -139,7 +139,7 @@ def carry_out(
     *,
     verify: bool,
     connections: int,
-    helpers: DownloadHelpers | None = None,
+    fetchers: DownloadFetchers | None = None,
     progress: Progress | None = None,
 ) -> DownloadReport:
     """Gets the files of a plan that are not there yet.
@@ -150,7 +150,7 @@ def carry_out(
         transport: the client.
         verify: hold what is there against the host's check sums, by its bytes.
         connections: how many files are got at a time.
-        helpers: other processes that get files for this one, which gets what they do not; None for none.
+        fetchers: other processes that get files for this one, which gets what they do not; None for none.
         progress: see `pointline.progress.followed`; in bytes, or in files where no size is known.
 
     Raises:
@@ -177,9 +177,9 @@ def carry_out(
         known: dict[str, FileOutcome] = {}
         pool = ThreadPoolExecutor(connections + CHECKERS)
         try:
-            if helpers is not None:
+            if fetchers is not None:
                 known = {file.key: found for file, found in zip(plan.files, pool.map(look, plan.files), strict=True) if found is not None}
-                with closing(helpers.fetch(plan, folder, [file for file in plan.files if file.key not in known])) as coming:
+                with closing(fetchers.fetch(plan, folder, [file for file in plan.files if file.key not in known])) as coming:
                     for file, found in coming:
                         advance.ended(file, found, told=False)
                         known[file.key] = found
@@ -192,11 +192,11 @@ def carry_out(
     return _report(plan, folder, files)
 
 
-class DownloadHelpers(Protocol):
+class DownloadFetchers(Protocol):
     """Processes that get files for the one that holds the folder's lock."""
 
     def fetch(self, plan: DownloadPlan, folder: ArchiveFolder, files: Sequence[RemoteFile]) -> Generator[tuple[RemoteFile, FileOutcome]]:
-        """Files with what became of them, as they come; those that could not be got by helpers are left out."""
+        """Files with what became of them, as they come; those that could not be got by fetchers are left out."""
 
 
 class _Advance:

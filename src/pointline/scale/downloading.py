@@ -134,7 +134,7 @@ def download_targets(
             verify=verify,
             base_url=base_url,
             connections=connections,
-            helpers=workers,
+            fetchers=workers,
             progress=progress,
             now_us=now_us,
         )
@@ -152,7 +152,7 @@ def download_targets(
 
 
 class DownloadWorkers:
-    """Workers that get files; see `pointline.download.run.DownloadHelpers`.
+    """Workers that get files; see `pointline.download.run.DownloadFetchers`.
 
     Args:
         client: of their cluster.
@@ -182,7 +182,7 @@ class DownloadWorkers:
         if not files:
             return
         hosts, by_key = plan.hosts(), {file.key: file for file in files}
-        with folder.helped() as notes:
+        with folder.with_fetchers() as notes:
             terms = FetchTerms(
                 folder=str(folder.root.absolute()),
                 notes=str(notes.absolute()),

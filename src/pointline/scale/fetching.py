@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointline.download.archives import KEY_VARIABLES, new_history, open_hosts
-from pointline.download.folder import HelperFolder
+from pointline.download.folder import FetcherFolder
 from pointline.download.rest import RestFile
 from pointline.download.run import CHECKERS, got
 from pointline.download.transport import Manners, Transport
@@ -119,7 +119,7 @@ def fetch_files(call: FetchCall) -> FetchedFiles:
     """
     terms = call.terms
     check_fetcher(terms)
-    folder = HelperFolder(Path(terms.folder))
+    folder = FetcherFolder(Path(terms.folder))
     with Transport(terms.manners, connections=call.connections, gates=partial(_gate, call)) as transport:
         open_hosts([call.host], transport, terms.base_url, now_us=0)  # for the host's pace and key
 

@@ -12,7 +12,7 @@ from tests.download.conftest import DAYS, NOW_US, Rig, key, trades
 
 from pointline.download import targets_of
 from pointline.download.archives import open_hosts
-from pointline.download.folder import ArchiveFolder, HelperFolder
+from pointline.download.folder import ArchiveFolder, FetcherFolder
 from pointline.download.run import got, make_plan
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def remote(rig: Rig, day: str) -> RemoteFile:
 
 
 def help_with(rig: Rig, day: str) -> Path:
-    """A helper stages a file, and nobody takes it; where its bytes are."""
+    """A fetcher stages a file, and nobody takes it; where its bytes are."""
     with ArchiveFolder(rig.folder).writing():
-        got(rig.transport, HelperFolder(rig.folder), remote(rig, day), lambda _: None)
+        got(rig.transport, FetcherFolder(rig.folder), remote(rig, day), lambda _: None)
     (path,) = (rig.folder / STAGED).glob(f"*{day}*.whole")
     return path
 
@@ -82,7 +82,7 @@ def test_what_is_there_already_is_not_taken_again(rig: Rig) -> None:
 
 def test_one_process_at_a_time_writes_a_part(rig: Rig) -> None:
     with ArchiveFolder(rig.folder).writing():
-        first, second = HelperFolder(rig.folder), HelperFolder(rig.folder)
+        first, second = FetcherFolder(rig.folder), FetcherFolder(rig.folder)
         waits: list[int] = []
 
         class EndedError(Exception):
@@ -123,16 +123,16 @@ def test_a_file_that_a_helper_staged_meanwhile_is_not_got_again(rig: Rig) -> Non
     with ArchiveFolder(rig.folder).writing():
         file = remote(rig, DAYS[1])
         for _ in range(2):
-            got(rig.transport, HelperFolder(rig.folder), file, lambda _: None)
+            got(rig.transport, FetcherFolder(rig.folder), file, lambda _: None)
         known = got(rig.transport, ArchiveFolder(rig.folder), file, lambda _: None)
     assert len(rig.archive.gets()) == 1
     assert (rig.folder / file.key).read_bytes() == trades(DAYS[1])
     assert known == ArchiveFolder(rig.folder).verified(file.key)
 
 
-def test_helpers_see_when_their_client_is_gone(rig: Rig) -> None:
+def test_fetchers_see_when_their_client_is_gone(rig: Rig) -> None:
     folder = ArchiveFolder(rig.folder)
-    with folder.writing(), folder.helped() as notes:
+    with folder.writing(), folder.with_fetchers() as notes:
         assert notes.is_dir()
     assert not notes.exists()
     notes.mkdir(parents=True)
