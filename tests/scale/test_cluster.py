@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from distributed import Client, LocalCluster
 from distributed.comm.core import CommClosedError
-from tests.machine import limit, until
+from tests.machine import until
 from tests.scale.working import PAIR, Hungry, StopsOnce, allow_failures, bytes_of
 
 from pointline import scale
@@ -30,7 +30,6 @@ from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 MEMORY = 1_000_000_000
@@ -39,29 +38,6 @@ MEMORY = 1_000_000_000
 def made(lake: str, output: Path, cluster: Any, **changed: Any) -> scale.ScaledDataset:  # noqa: ANN401
     given = {"start": "2024-05-01", "end": "2024-05-07", "bars": TimeBarConfig("1h"), "days_per_task": 1, "cache": False, **changed}
     return scale.compare([PAIR], **given, lake=lake, output=output, cluster=cluster)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """Two worker processes."""
-    with connected("local:2", memory=MEMORY) as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def _all_workers(request: pytest.FixtureRequest) -> None:
-    """Waits for those that an earlier test killed."""
-    if "client" in request.fixturenames:
-        request.getfixturevalue("client").wait_for_workers(2, timeout=limit(60))
-
-
-@pytest.fixture(scope="module")
-def here() -> Iterator[LocalCluster]:
-    """A scheduler and one worker in this process."""
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address=":0", memory_limit=0
-    ) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

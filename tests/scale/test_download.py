@@ -18,7 +18,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from distributed import LocalCluster
 from tests.cli.running import run as cli
 from tests.download.conftest import NOW_US, Rig, Waits, key, trades
 from tests.download.hosts import CASES
@@ -26,7 +25,7 @@ from tests.download.server import Archive, Server
 from tests.download.test_misbehaving import half, on, status
 from tests.download.test_rest import SYMBOLS
 from tests.download.venues import Venues, market, payments
-from tests.machine import limit, until
+from tests.machine import until
 
 from pointline.download import targets_of
 from pointline.download.archives import open_hosts
@@ -36,7 +35,6 @@ from pointline.download.tardis import KEY_VARIABLE
 from pointline.download.transport import Manners, Transport
 from pointline.errors import ClusterError, ConfigError, ServerFailedError
 from pointline.scale import cluster as cluster_module
-from pointline.scale.cluster import connected
 from pointline.scale.downloading import DownloadRun, DownloadWorkers, download_targets
 from pointline.scale.fetching import FetchCall, FetchTerms, fetch_files
 from pointline.scale.host_notes import SharedGate
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from distributed import Client
+    from distributed import Client, LocalCluster
     from tests.cli.running import Result
     from tests.download.server import Handler
 
@@ -56,31 +54,6 @@ DAYS = tuple(f"2024-05-{day:02d}" for day in range(1, 7))
 END = "2024-05-07"
 QUICK = Manners(requests_per_s=1_000, back_off_s=0.01, timeout_s=60)
 KEY = "TD.a-key-that-nobody-may-read"
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """Two worker processes, which have no key."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(KEY_VARIABLE, raising=False)
-        with connected("local:2", memory=1_000_000_000) as found:
-            yield found
-
-
-@pytest.fixture(autouse=True)
-def _all_workers(request: pytest.FixtureRequest) -> None:
-    """Waits for those that an earlier test killed."""
-    if "client" in request.fixturenames:
-        request.getfixturevalue("client").wait_for_workers(2, timeout=limit(60))
-
-
-@pytest.fixture(scope="module")
-def here() -> Iterator[str]:
-    """The address of a scheduler with one worker, both in this process."""
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address=":0", memory_limit=0
-    ) as found:
-        yield found.scheduler_address
 
 
 @pytest.fixture
@@ -163,11 +136,11 @@ def blocked(rig: Rig, *days: str) -> Iterator[tuple[dict[str, str | None], Calla
         released.set()
 
 
-def test_the_folder_is_that_of_a_download_without_workers(rig: Rig, here: str, client: Client, tmp_path: Path) -> None:
+def test_the_folder_is_that_of_a_download_without_workers(rig: Rig, here: LocalCluster, client: Client, tmp_path: Path) -> None:
     plain = get(rig, "none", tmp_path / "plain")
     asked = sorted(rig.archive.asked)
     assert (plain.report.counts, plain.by_workers, plain.trouble) == ({"fetched": 6}, 0, None)
-    for name, cluster in (("one", here), ("two", client)):
+    for name, cluster in (("one", here.scheduler_address), ("two", client)):
         told: list[tuple[int, int]] = []
         found = get(rig, cluster, tmp_path / name, progress=lambda done, total, _: told.append((done, total)))  # noqa: B023
         assert (rows(found), found.by_workers, found.trouble) == (rows(plain), 6, None)
@@ -181,18 +154,18 @@ def test_the_folder_is_that_of_a_download_without_workers(rig: Rig, here: str, c
     assert get(rig, None, tmp_path / "two").report.counts == {"held": 6}
 
 
-def test_files_that_are_there_are_checked_here_and_workers_get_what_differs(rig: Rig, here: str) -> None:
+def test_files_that_are_there_are_checked_here_and_workers_get_what_differs(rig: Rig, here: LocalCluster) -> None:
     get(rig, None)
     (rig.folder / key(DAYS[0])).write_bytes(b"damaged")
     (rig.folder / key(DAYS[1])).unlink()
     rig.archive.add(key(DAYS[2]), trades(DAYS[2], version=2))
-    found = get(rig, here)
+    found = get(rig, here.scheduler_address)
     assert (found.report.counts, found.by_workers) == ({"fetched": 1, "replaced": 2, "held": 3}, 3)
-    assert get(rig, here, verify=True).report.counts == {"checked": 6}
+    assert get(rig, here.scheduler_address, verify=True).report.counts == {"checked": 6}
     assert stored(rig.folder)[0] == {name: one.body for name, one in rig.archive.files.items()}
 
 
-def test_workers_tell_of_hosts_that_misbehave_as_a_download_does(rig: Rig, here: str, tmp_path: Path) -> None:
+def test_workers_tell_of_hosts_that_misbehave_as_a_download_does(rig: Rig, here: LocalCluster, tmp_path: Path) -> None:
     def misdeeds() -> list[Callable[[Handler], bool]]:
         return [
             on(f"/{key(DAYS[0])}", half, times=1),
@@ -206,7 +179,7 @@ def test_workers_tell_of_hosts_that_misbehave_as_a_download_does(rig: Rig, here:
     plain = get(rig, None, tmp_path / "plain")
     assert plain.report.counts == {"fetched": 3, "not_published": 1, "refused": 2}
     rig.archive.misdeeds[:] = misdeeds()
-    found = get(rig, here, tmp_path / "workers")
+    found = get(rig, here.scheduler_address, tmp_path / "workers")
     assert rows(found) == rows(plain)
     assert (found.report.exit_code, found.by_workers) == (3, 3)
     assert stored(tmp_path / "workers") == stored(tmp_path / "plain")
@@ -214,11 +187,11 @@ def test_workers_tell_of_hosts_that_misbehave_as_a_download_does(rig: Rig, here:
 
 
 @pytest.mark.parametrize(("exchange", "kind"), [("deribit", "trades"), ("bybit", "funding")])
-def test_histories_by_rest_come_by_workers(rig: Rig, here: str, tmp_path: Path, exchange: str, kind: str) -> None:
+def test_histories_by_rest_come_by_workers(rig: Rig, here: LocalCluster, tmp_path: Path, exchange: str, kind: str) -> None:
     rig.archive.misdeeds.append(Venues(trades=market(), payments=payments(8)).answer)
     targets = targets_of(exchange, SYMBOLS[exchange], kind, "2024-05-01", "2024-05-03")
     plain = get(rig, None, tmp_path / "plain", targets=targets)
-    found = get(rig, here, tmp_path / "workers", targets=targets)
+    found = get(rig, here.scheduler_address, tmp_path / "workers", targets=targets)
     assert rows(found) == rows(plain)
     assert (found.by_workers, found.report.exit_code) == (len(plain.report.files), 0)
     assert stored(tmp_path / "workers") == stored(tmp_path / "plain")
@@ -370,7 +343,9 @@ def test_a_ban_is_waited_for_by_all_workers(rig: Rig, client: Client) -> None:
     assert min(at for at, _ in asked) >= banned_until[0]
 
 
-def test_no_key_goes_through_the_scheduler(rig: Rig, here: str, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_key_goes_through_the_scheduler(
+    rig: Rig, here: LocalCluster, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     case, seen = CASES["tardis"], set()
     rig.serve(case)
@@ -379,7 +354,7 @@ def test_no_key_goes_through_the_scheduler(rig: Rig, here: str, client: Client, 
     calls = calls_of(rig, tmp_path, wanted, keys=(KEY_VARIABLE,))
     assert [len(call.files) for call in calls] == [2, 1]
     assert all(KEY.encode() not in pickle.dumps(call) and len(pickle.dumps(call)) < MOST_TASK_BYTES for call in calls)
-    found = get(rig, here, targets=wanted)
+    found = get(rig, here.scheduler_address, targets=wanted)
     assert (found.report.counts, found.by_workers, seen) == ({"fetched": 3}, 3, {f"Bearer {KEY}"})
     written = [path.read_bytes() for path in rig.folder.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in text for text in [*written, repr(found).encode()])
@@ -390,59 +365,59 @@ def test_no_key_goes_through_the_scheduler(rig: Rig, here: str, client: Client, 
     assert list((tmp_path / "none").glob("[!.]*")) == []
 
 
-def test_a_refused_key_is_told_with_the_worker_whose_it_is(rig: Rig, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_is_told_with_the_worker_whose_it_is(rig: Rig, here: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     case = CASES["tardis"]
     rig.serve(case)
     rig.archive.misdeeds.append(on(f"/{case.served(case.periods[1])}", status(401)))
     wanted = targets_of(case.exchange, case.symbol, case.kind, *case.window, archive=case.archive)
-    found = get(rig, here, targets=wanted)
+    found = get(rig, here.scheduler_address, targets=wanted)
     assert (found.report.counts, found.report.exit_code) == ({"fetched": 2, "key_refused": 1}, 4)
     hint = str(found.report.failed[0].error.hint)  # type: ignore[union-attr]
     assert (KEY_VARIABLE in hint, socket.gethostname() in hint, f"process {os.getpid()}" in hint, KEY in hint) == (True, True, True, False)
 
 
-def test_workers_that_do_not_fit_are_told_before_anything_comes(rig: Rig, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_do_not_fit_are_told_before_anything_comes(rig: Rig, here: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("pointline.scale.downloading.own_versions", lambda: {"pointline": "9.9"})
         with pytest.raises(ClusterError, match="has other versions"):
-            get(rig, here)
+            get(rig, here.scheduler_address)
     with monkeypatch.context() as patch:
         patch.setattr("pointline.scale.fetching.find_spec", lambda _: None)
         with pytest.raises(ClusterError, match="lacks httpx"):
-            get(rig, here)
+            get(rig, here.scheduler_address)
     with monkeypatch.context() as patch:
         patch.setattr("pointline.scale.fetching.os.access", lambda *_: False)
         with pytest.raises(ClusterError, match="may not write to the folder"):
-            get(rig, here)
+            get(rig, here.scheduler_address)
     with pytest.raises(ConfigError, match="with a password is not sent"):
-        get(rig, here, base_url="https://me:secret@mirror.example")
+        get(rig, here.scheduler_address, base_url="https://me:secret@mirror.example")
     with pytest.raises(ConfigError, match="no such cluster"):
         get(rig, "locale")
     assert rig.stored() == {}
 
 
-def test_what_workers_cannot_get_this_process_gets(rig: Rig, here: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_workers_cannot_get_this_process_gets(rig: Rig, here: LocalCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(FetcherFolder, "accept", refuse)
-        found = get(rig, here, tmp_path / "full")
+        found = get(rig, here.scheduler_address, tmp_path / "full")
     assert (found.report.counts, found.by_workers) == ({"fetched": 6}, 0)
     assert "cannot write to the folder" in str(found.trouble)
     with monkeypatch.context() as patch:
         patch.setattr(ArchiveFolder, "finished", lambda *_: None)
-        found = get(rig, here, tmp_path / "unseen")
+        found = get(rig, here.scheduler_address, tmp_path / "unseen")
     assert (found.report.counts, found.by_workers) == ({"fetched": 6}, 0)
     assert "does not see what a worker stored" in str(found.trouble)
     with monkeypatch.context() as patch:
         patch.setattr(cluster_module, "sent", lambda *_, **__: (one for one in [TaskFailure("a", ClusterError("4 workers died"))]))
-        found = get(rig, here, tmp_path / "killed")
+        found = get(rig, here.scheduler_address, tmp_path / "killed")
     assert (found.report.counts, str(found.trouble)) == ({"fetched": 6}, "4 workers died")
 
 
-def test_a_cluster_that_ends_leaves_the_rest_to_this_process(rig: Rig, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_ends_leaves_the_rest_to_this_process(rig: Rig, here: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = cluster_module.sent
 
     def ends(*what: Any, **options: Any) -> Iterator[Any]:  # noqa: ANN401
@@ -451,7 +426,7 @@ def test_a_cluster_that_ends_leaves_the_rest_to_this_process(rig: Rig, here: str
             raise cluster_module._ended()
 
     monkeypatch.setattr(cluster_module, "sent", ends)
-    found = get(rig, here, connections=1)
+    found = get(rig, here.scheduler_address, connections=1)
     assert (found.report.counts, found.by_workers) == ({"fetched": 6}, 3)
     assert "the cluster ended before the work did" in str(found.trouble)
     assert stored(rig.folder)[0] == {name: one.body for name, one in rig.archive.files.items()}
@@ -461,20 +436,20 @@ def command(rig: Rig, *more: str | Path, end: str = END) -> Result:
     return cli(*COMMAND, "--end", end, "--folder", rig.folder, "--base-url", rig.url, *more)
 
 
-def test_the_command_tells_what_workers_did(rig: Rig, here: str, tmp_path: Path) -> None:
-    plan = command(rig, "--dry-run", "--cluster", here)
+def test_the_command_tells_what_workers_did(rig: Rig, here: LocalCluster, tmp_path: Path) -> None:
+    plan = command(rig, "--dry-run", "--cluster", here.scheduler_address)
     assert (plan.code, "6 planned" in plan.out, "workers" in plan.out, rig.folder.exists()) == (0, True, False, False)
     with ArchiveFolder(rig.folder).writing():
-        busy = command(rig, "--cluster", here)
+        busy = command(rig, "--cluster", here.scheduler_address)
     assert (busy.code, "another download writes to this folder" in busy.err) == (4, True)
-    done = command(rig, "--cluster", here, end=DAYS[2])
+    done = command(rig, "--cluster", here.scheduler_address, end=DAYS[2])
     assert (done.code, done.out.splitlines()[-1]) == (0, "2 of 2 files came by workers")
-    found = command(rig, "--cluster", here, "--json", "--ingest", "--lake", tmp_path / "lake").json
+    found = command(rig, "--cluster", here.scheduler_address, "--json", "--ingest", "--lake", tmp_path / "lake").json
     assert (found["counts"], found["by_workers"], found["trouble"]) == ({"fetched": 4, "held": 2}, 4, None)
     assert [one["outcome"] for one in found["ingest"]] == ["landed"] * 6
-    missing = command(rig, "--cluster", here, end="2024-05-09")
+    missing = command(rig, "--cluster", here.scheduler_address, end="2024-05-09")
     assert (missing.code, "days are missing" in missing.err) == (1, True)
-    assert command(rig, "-q", "--cluster", here).out == ""
+    assert command(rig, "-q", "--cluster", here.scheduler_address).out == ""
     assert "workers" not in command(rig).out
 
 

@@ -22,7 +22,6 @@ from pointline.ingest.request import IngestOptions
 from pointline.ingest.request import ingest_paths as ingest_here
 from pointline.lake.bucket import Bucket
 from pointline.lake.store import open_lake
-from pointline.scale.cluster import connected
 from pointline.scale.files import sha256_of
 from pointline.scale.ingestion import ParsedFiles, ParsedSource, calls_of, ingest_paths
 from pointline.scale.parsing import ParsedFile, _write, batches_of, is_whole, parse_file
@@ -32,17 +31,8 @@ from pointline.sources.base import Hints
 from pointline.sources.families import all_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from distributed import Client
     from tests.buckets import Server
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """Two worker processes."""
-    with connected("local:2", memory=1_000_000_000) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
