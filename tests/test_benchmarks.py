@@ -54,6 +54,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_everything_is_measured(results: dict[str, Any]) -> None:
     (window,) = results["windows"]
     assert window["days"] == 2
@@ -66,6 +67,7 @@ def test_everything_is_measured(results: dict[str, Any]) -> None:
     assert results["ingest"]["recorded mark price stream"]["summary"]["rows"] == 2 * 86_400
 
 
+@pytest.mark.slow
 def test_contenders_have_the_same_bars(results: dict[str, Any]) -> None:
     (window,) = results["windows"]
     summaries = {name: case["summary"] for name, case in window["cases"].items()}
@@ -77,11 +79,13 @@ def test_contenders_have_the_same_bars(results: dict[str, Any]) -> None:
     assert summaries["guide"]["whole"] is None
 
 
+@pytest.mark.slow
 def test_a_bar_of_the_whole_day_is_one_bar(results: dict[str, Any]) -> None:
     *_, (_, widest) = results["sweep"].items()
     assert widest["summary"]["whole"]["bars"] == 1
 
 
+@pytest.mark.slow
 def test_tables_and_chart_are_made_of_the_results(results: dict[str, Any], modules: dict[str, ModuleType], tmp_path: Path) -> None:
     report, chart = modules["report"], modules["chart"]
     page = tmp_path / "page.md"

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.effort import examples
 from tests.lake.archives import TRADES_HEADER, write
 
 import pointline
@@ -406,7 +407,7 @@ ODD = [
 
 @given(symbols=st.lists(st.one_of(st.sampled_from(ODD), st.text(min_size=1, max_size=40)), min_size=1, max_size=3, unique=True))
 @example(symbols=ODD)
-@settings(max_examples=10)
+@settings(max_examples=examples(6))
 def test_an_instrument_of_any_name_can_be_ingested_and_queried(symbols: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("any")
     lake = open_lake(folder / "deep" / "deep" / "lake", create=True)

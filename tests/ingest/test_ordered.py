@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.effort import examples
 from tests.ingest.test_wrong_inputs import FULL_DISK
 from tests.lake.archives import contents, futures_trades, land, quarantine, rows, take, trade
 
@@ -304,7 +305,7 @@ def parts_of(frame: pl.DataFrame, cuts: list[int]) -> list[pl.DataFrame]:
 CUTS = st.lists(st.integers(0, 70), max_size=5)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 @given(st.integers(1, 70), st.integers(0, 9), CUTS, st.integers(1, 20), st.lists(st.integers(0, 4), max_size=1))
 def test_an_ordered_partition_gives_all_rows_back_as_they_came(
     tmp_path_factory: pytest.TempPathFactory, count: int, seed: int, cuts: list[int], group: int, sealed_after: list[int]
@@ -321,7 +322,7 @@ def test_an_ordered_partition_gives_all_rows_back_as_they_came(
     made.close()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(30))
 @given(st.integers(1, 70), st.integers(0, 99), CUTS, st.integers(1, 20))
 def test_an_ordered_partition_flags_what_is_flagged_where_all_rows_are_there(
     tmp_path_factory: pytest.TempPathFactory, count: int, seed: int, cuts: list[int], group: int

@@ -203,11 +203,11 @@ def trades_only(store: buckets.Server, new_url: str, tmp_path: Path) -> tuple[Pa
 
 def test_candles_fetch_the_trades_that_they_are_made_of(trades_only: tuple[Path, Lake]) -> None:
     local, lake = trades_only
+    expected = {text: asked(text, local) for text in CANDLE_READS}
+    asked("SELECT 1", lake)
     for text, count in CANDLE_READS.items():
-        expected = asked(text, local)
-        asked("SELECT 1", lake)
         forget_files(lake)
-        assert asked(text, lake).equals(expected), text
+        assert asked(text, lake).equals(expected[text]), text
         assert fetched(lake.root, "trades") == count, text
 
 

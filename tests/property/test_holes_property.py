@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from tests.archives import Print, lake_from, lake_of
+from tests.effort import examples
 
 from pointline import clock, compare
 from pointline.bars import trade_events as bars_module
@@ -136,7 +137,7 @@ def computed(lake: Lake, start: int, end: int, **options: Any) -> pl.DataFrame: 
     return compare(PERP, SPOT, start=start, end=end, lake=lake, params=PARAMS, **{"cache": False, **options}).features
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HOLES, st.sampled_from(sorted(RULES)), st.integers(0, DAYS * 24 - 12), st.integers(6, 60))
 @pytest.mark.filterwarnings("ignore::pointline.studies.coverage.CoverageWarning")
 def test_nothing_reaches_over_a_hole(lake: Lake, trades: Trades, drawn: dict[str, Any], name: str, first_hour: int, hours: int) -> None:
@@ -196,7 +197,7 @@ def check_values(table: pl.DataFrame, drawn: dict[str, Any], trades: Trades, hol
                     assert not spoiled(holes[side], first["bucket_end"] - first[f"{side}_age_us"], row["bucket_end"]), (name, k)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HOLES, st.sampled_from(["volume", "time", "dual"]))
 @pytest.mark.filterwarnings("ignore::pointline.studies.coverage.CoverageWarning")
 def test_the_limit_and_the_holes_do_not_depend_on_the_cache(lake: Lake, drawn: dict[str, Any], name: str) -> None:

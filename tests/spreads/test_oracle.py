@@ -14,6 +14,7 @@ import polars as pl
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from tests.effort import examples
 from tests.spreads.market import COINBASE, COINM, SPOT, USDM, add_candles, day
 
 import pointline
@@ -194,7 +195,7 @@ def made(closes: Market, days: int, folder: str) -> Spreads:
 # --- frames against loops ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=8, phases=WITHOUT_SHRINKING)
+@settings(max_examples=examples(5), phases=WITHOUT_SHRINKING)
 @given(market=markets(), hours=st.integers(24, 12 * 24), max_age_days=st.integers(1, 4), window=st.integers(2, 4))
 def test_frames_equal_plain_loops(market: tuple[Market, int], hours: int, max_age_days: int, window: int) -> None:
     closes, days = market
@@ -281,7 +282,7 @@ def check_summary(found: Spreads, rows: list[dict[str, Any]]) -> None:
 # --- what came later changes nothing ----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=6, phases=WITHOUT_SHRINKING)
+@settings(max_examples=examples(4), phases=WITHOUT_SHRINKING)
 @given(market=markets(), cut=st.integers(1, 11))
 def test_what_came_later_changes_nothing_that_was_known(market: tuple[Market, int], cut: int) -> None:
     """The lake without everything after T gives the same rows for all that was known at T, and all rows of an instant's curve."""

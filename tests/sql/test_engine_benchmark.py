@@ -11,6 +11,7 @@ import pytest
 BENCHMARK = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "sql.py"
 
 
+@pytest.mark.slow
 def test_the_contenders_give_the_same_rows(tmp_path: Path) -> None:
     pytest.importorskip("duckdb", reason="a contender: pip install duckdb")
     done = subprocess.run(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.archives import trades_archive
+from tests.effort import examples
 from tests.sql.markets import lake_with
 from tests.sql.test_engine_pruning import cold
 
@@ -120,7 +121,7 @@ TIED = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=12, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(deadline=None, max_examples=examples(7), phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(TIED, st.integers(0, 5))
 def test_ties_and_conditions_equal_a_loop(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str, str, bool]], cut: int

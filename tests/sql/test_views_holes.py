@@ -9,6 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.archives import trades_archive
+from tests.effort import examples
 from tests.sql.markets import Candle, candles_archives, lake_with, walk, zipped
 
 from pointline import sql
@@ -30,7 +31,7 @@ TEXT = (
     "close_unknown_seconds, complete, covered_share, minutes FROM api.ohlcv(candle_duration_in_minutes = {n:UInt32}) ORDER BY start"
 )
 # An example makes and opens a lake: few of them, and none is made smaller.
-FEW = settings(deadline=None, max_examples=8, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+FEW = settings(deadline=None, max_examples=examples(5), phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
 class Shown(NamedTuple):

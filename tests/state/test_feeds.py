@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.effort import examples
 
 from pointline.clock import DAY_US, HOUR_US, MINUTE_US, to_us
 from pointline.ingest.run import ingest
@@ -186,7 +187,7 @@ LIMITS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(tables_of(14), st.lists(times(14), min_size=2, max_size=14, unique=True).map(sorted), LIMITS, st.data())
 def test_any_cut_of_the_bars_gives_the_same_bytes(
     tables: dict[str, pl.DataFrame], edges: list[int], params: StateParams, data: st.DataObject
@@ -207,7 +208,7 @@ def test_any_cut_of_the_bars_gives_the_same_bytes(
         assert file_bytes(pl.concat(backwards[::-1])) == whole
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(tables_of(1), st.lists(times(2), min_size=2, max_size=10, unique=True).map(sorted))
 def test_inside_the_look_back_it_is_what_attach_state_says(tables: dict[str, pl.DataFrame], edges: list[int]) -> None:
     params = StateParams(max_ticker_age_us=5 * HOUR_US, max_open_interest_age_us=7 * HOUR_US, default_interval_hours=8.0)

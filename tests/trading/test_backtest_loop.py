@@ -30,7 +30,7 @@ def run(case: Case) -> tuple[loop.Account, BacktestTables | None]:
     return told, None
 
 
-@settings(max_examples=max(150, settings().max_examples), phases=NOSHRINK)
+@settings(max_examples=max(75, settings().max_examples), phases=NOSHRINK)
 @given(case=cases())
 def test_trades_and_equity_are_those_of_the_loop(case: Case) -> None:
     told, found = run(case)
@@ -56,7 +56,7 @@ def test_trades_and_equity_are_those_of_the_loop(case: Case) -> None:
     assert days[-1]["equity_quote"] == pytest.approx(cash, abs=tolerance)
 
 
-@settings(max_examples=max(80, settings().max_examples), phases=NOSHRINK)
+@settings(max_examples=max(50, settings().max_examples), phases=NOSHRINK)
 @given(case=cases())
 def test_the_accounting_closes(case: Case) -> None:
     _, found = run(case)
