@@ -433,7 +433,7 @@ def test_the_state_is_a_function_of_the_current_files() -> None:
 
     FIRED.clear()
     every_rule_in_turn()
-    run_state_machine_as_test(LakeMachine, settings=settings(stateful_step_count=8, max_examples=settings().max_examples // 12))
+    run_state_machine_as_test(LakeMachine, settings=settings(stateful_step_count=8, max_examples=settings().max_examples // 8))
     silent = [name for name in RULES if not FIRED[name]]
     assert silent == [], dict(FIRED)
 
