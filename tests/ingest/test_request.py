@@ -101,6 +101,7 @@ def test_a_table_by_a_mapping(tmp_path: Path) -> None:
         ({"clock": "wall"}, "no such clock"),
         ({"latency": "soon"}, "--latency cannot be read"),
         ({"source": "tarot"}, "no such source"),
+        ({"mapping": "absent.toml"}, "mapping file cannot be read"),
         ({"progress": 7}, "progress is of another type"),
     ],
 )
@@ -117,7 +118,7 @@ def test_what_the_command_exits_with_2_4_and_5_for_is_raised(archives: Path, tmp
         pointline.ingest([], lake=tmp_path / "lake")
     (one,) = archives.rglob("*2024-05-01.zip")
     with pytest.raises(ConfigError, match=r"absent\.toml"):
-        pointline.ingest(one, mapping="absent.toml", lake=tmp_path / "lake")  # of the file alone, as the command's exit code says
+        pointline.ingest(one, mapping="absent.toml", lake=tmp_path / "lake")
     pointline.ingest(one, lake=tmp_path / "lake")
     with single_writer(tmp_path / "lake"), pytest.raises(BusyError):
         pointline.ingest(one, lake=tmp_path / "lake")

@@ -159,9 +159,9 @@ def test_a_mapping_that_was_changed_meanwhile_is_read_by_this_process(tables: In
     assert next(iter(source.read(path, call.identity, call.hints))).frame["side"][:2].to_list() == [0, 1]
     assert parsed.taken == 0
     mapping.unlink()
-    (report,) = ingest_paths([path], tables, cluster=client, lake=tmp_path / "lake").reports
-    assert report.outcome == "failed"
-    assert "mapping" in str(report.problem)
+    with pytest.raises(ConfigError, match="mapping file cannot be read"):
+        ingest_paths([path], tables, cluster=client, lake=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_only_what_was_parsed_of_the_same_bytes_and_names_is_taken(archives: Path, tmp_path: Path) -> None:

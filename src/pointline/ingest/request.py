@@ -18,6 +18,7 @@ from pointline.lake.store import Lake, open_lake
 from pointline.progress import followed
 from pointline.sources.base import Hints
 from pointline.sources.families import all_sources, archive_suffixes
+from pointline.sources.mapping import load_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,8 +72,10 @@ class IngestOptions:
         """The options as the sources take them.
 
         Raises:
-            ConfigError: one of them cannot be used.
+            ConfigError: one of them cannot be used, or the mapping cannot be read.
         """
+        if self.mapping is not None:
+            load_mapping(Path(self.mapping))  # one error, not the same one for every file
         if self.clock not in {"receipt", "event"}:
             raise ConfigError("there is no such clock", value=self.clock, expected="receipt or event")
         return Hints(

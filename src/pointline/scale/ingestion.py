@@ -90,15 +90,16 @@ def ingest_paths(
     """
     from pointline.scale.cluster import connected
 
+    hints, asked = options.hints, options.sources
     files = archive_files(as_paths(paths))
-    opened = lake if isinstance(lake, Lake) else open_lake(lake, create=True)
     with (
         place_of_run(staging) as place,
         connected(cluster, memory=memory) as client,
         followed("ingest", progress) as tell,
     ):
+        opened = lake if isinstance(lake, Lake) else open_lake(lake, create=True)
         parsed = ParsedFiles(calls_of(opened, files, options, place.place, own_disk=staging is None))
-        sources = [ParsedSource(one, parsed) for one in options.sources]
+        sources = [ParsedSource(one, parsed) for one in asked]
         done = 0
 
         def advance(report: FileReport) -> None:
@@ -108,7 +109,7 @@ def ingest_paths(
             tell(done, len(files), report.path.name)
 
         with parsed.coming(client):
-            reports = run(opened, files, sources=sources, hints=options.hints, progress=advance)
+            reports = run(opened, files, sources=sources, hints=hints, progress=advance)
     return IngestRun(reports, parsed.taken, parsed.trouble)
 
 
