@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.buckets import Server
 
     from pointline.lake import Lake
+    from pointline.lake.mirror import Mirror
 
 
 SLOW = pytest.mark.slow
@@ -67,40 +68,39 @@ def test_bodies_that_always_end_early_are_an_error(what: str, landed: str, store
     assert rows(landed).height == 10
 
 
+def a_data_file(url: str) -> tuple[Path, str, Mirror, bytes]:
+    """The file of a day's trades in the mirror, its key, the mirror and what the bucket has of it."""
+    lake = open_lake(url)
+    path = lake.partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")[0]
+    key = path.relative_to(lake.root).as_posix()
+    assert lake.mirror is not None
+    found = lake.mirror.bucket.get(key)
+    assert found is not None
+    return path, key, lake.mirror, found.content
+
+
 @pytest.mark.parametrize("size", [0, 10, 100])
 def test_an_object_that_became_shorter_is_damage(size: int, landed: str) -> None:
     """Before its footer is read, and afterwards."""
-    lake = open_lake(landed)
-    assert lake.mirror is not None
-    parts, objects = lake.mirror.parts, lake.mirror.bucket
-    path = lake.partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")[0]
-    key = path.relative_to(lake.root).as_posix()
-    found = objects.get(key)
-    assert found is not None
-    objects.put(key, found.content[:size])
+    path, key, mirror, content = a_data_file(landed)
+    mirror.bucket.put(key, content[:size])
     with pytest.raises(DamageError):
-        parts.footer(path)
-    assert objects.tail(key, 50) == (found.content[:size][-50:], size)
-    assert [len(part) for part in objects.ranges(key, [(0, 40), (200, 300)])] != [40, 100]
+        mirror.parts.footer(path)
+    assert mirror.bucket.tail(key, 50) == (content[:size][-50:], size)
+    assert [len(part) for part in mirror.bucket.ranges(key, [(0, 40), (200, 300)])] != [40, 100]
 
 
 def test_a_footer_that_cannot_be_read_is_damage_and_is_fetched_again(
     landed: str, elsewhere: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pointline.lake.parts.TAIL_BYTES", 1_000)  # so that the file is larger
-    lake = open_lake(landed)
-    assert lake.mirror is not None
-    parts, objects = lake.mirror.parts, lake.mirror.bucket
-    path = lake.partition_paths("trades", "binance-futures", "BTCUSDT", "2024-05-01")[0]
-    key = path.relative_to(lake.root).as_posix()
-    found = objects.get(key)
-    assert found is not None
-    length = int.from_bytes(found.content[-8:-4], "little")
-    objects.put(key, found.content[: -8 - length] + bytes([255]) * length + found.content[-8:])
+    path, key, mirror, content = a_data_file(landed)
+    length = int.from_bytes(content[-8:-4], "little")
+    mirror.bucket.put(key, content[: -8 - length] + bytes([255]) * length + content[-8:])
     with pytest.raises(DamageError, match="damaged"):
-        parts.with_columns(path, ["trade_id"])
-    objects.put(key, found.content)
-    assert pl.read_parquet(parts.with_columns(path, ["trade_id"])[0], columns=["trade_id"])["trade_id"].to_list() == [1, 2, 3, 4, 5]
+        mirror.parts.with_columns(path, ["trade_id"])
+    mirror.bucket.put(key, content)
+    assert pl.read_parquet(mirror.parts.with_columns(path, ["trade_id"])[0], columns=["trade_id"])["trade_id"].to_list() == [1, 2, 3, 4, 5]
     elsewhere()
     assert rows(landed).height == 10
 
